@@ -1,0 +1,3 @@
+//! Wicara keeps the conversations between an organisation's bots and its public.
+
+pub mod model;

@@ -1,0 +1,68 @@
+//! Time, passed in so that tests can hold it still.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A point in time in milliseconds since 1970-01-01T00:00:00Z.
+///
+/// Shown as the contract has it: `2025-07-14T05:13:36.351+00:00`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(millis))
+    }
+
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(millis))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A time outside years ±9999 cannot be stored by this program; show the nearest rather than fail.
+        let time = jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::MAX);
+        write!(f, "{}", time.strftime("%Y-%m-%dT%H:%M:%S%.3f+00:00"))
+    }
+}
+
+/// Where the time comes from.
+#[derive(Debug, Clone)]
+pub enum Clock {
+    System,
+    /// Stands still until it is set: milliseconds since 1970.
+    Manual(Arc<AtomicI64>),
+}
+
+impl Clock {
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks the system for the time")]
+    pub fn now(&self) -> Timestamp {
+        match self {
+            Clock::System => Timestamp(jiff::Timestamp::now().as_millisecond()),
+            Clock::Manual(millis) => Timestamp(millis.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_shown_as_the_documents_show_it() {
+        assert_eq!(Timestamp(1_752_470_016_351).to_string(), "2025-07-14T05:13:36.351+00:00");
+        assert_eq!(Timestamp(1_752_470_016_000).to_string(), "2025-07-14T05:13:36.000+00:00");
+        assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00.000+00:00");
+    }
+}

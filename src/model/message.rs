@@ -1,0 +1,129 @@
+//! A message of a conversation.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::caller::{UnknownWord, words};
+use super::{Answer, ConversationId, Json, MessageId, Timestamp};
+
+/// The roles that mean something here. Any other word is stored and shown, and has no behaviour.
+pub mod role {
+    /// The public: shown to a bot as the user.
+    pub const CLIENT: &str = "client";
+    /// Shown to a bot as the assistant.
+    pub const BOT: &str = "bot";
+    /// A human operator: shown to a bot as the assistant.
+    pub const AGENT: &str = "agent";
+    /// Among operators: never shown by the Chatbot API, to visitors, bots or channels.
+    pub const NOTE: &str = "note";
+}
+
+/// Why a question got no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FailureReason {
+    /// The bot did not answer within its deadline.
+    Timeout,
+    /// The bot could not be connected to, or the connection broke.
+    Unreachable,
+    /// The bot answered with an error.
+    Rejected,
+    /// The bot's answer could not be understood, was too large or empty.
+    Unreadable,
+    /// Too many questions waited for the bot.
+    Busy,
+    /// The conversation's bot is not in the configuration.
+    Unconfigured,
+    /// The server stopped before the answer came.
+    Interrupted,
+}
+
+words!(FailureReason {
+    Timeout = "timeout",
+    Unreachable = "unreachable",
+    Rejected = "rejected",
+    Unreadable = "unreadable",
+    Busy = "busy",
+    Unconfigured = "unconfigured",
+    Interrupted = "interrupted"
+});
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    pub reason: FailureReason,
+    pub at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    pub id: MessageId,
+    pub conversation_id: ConversationId,
+    /// The message's place in its conversation, from 1, given when it is stored; a deleted message leaves a gap.
+    pub seq: i64,
+    pub role: String,
+    /// `text`, `image`, `voice` or any other word.
+    pub kind: String,
+    pub text: String,
+    /// A bot's whole answer object, as the exact JSON text it sent.
+    pub payload: Option<Json>,
+    /// The question that this answers.
+    pub reply_to: Option<MessageId>,
+    /// On a question that got no answer.
+    pub failure: Option<Failure>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl Message {
+    #[must_use]
+    pub fn is_note(&self) -> bool {
+        self.role == role::NOTE
+    }
+}
+
+/// A message to be stored at the end of a conversation.
+#[derive(Debug, Clone)]
+pub struct NewMessage {
+    pub role: String,
+    pub kind: String,
+    pub text: String,
+    pub payload: Option<Json>,
+    pub reply_to: Option<MessageId>,
+}
+
+impl NewMessage {
+    /// A question of the public.
+    #[must_use]
+    pub fn question(text: String) -> Self {
+        Self { role: role::CLIENT.into(), kind: "text".into(), text, payload: None, reply_to: None }
+    }
+
+    /// A bot's answer to a question.
+    #[must_use]
+    pub fn answer(answer: Answer, question: MessageId) -> Self {
+        Self {
+            role: role::BOT.into(),
+            kind: "text".into(),
+            text: answer.text,
+            payload: answer.payload,
+            reply_to: Some(question),
+        }
+    }
+}
+
+/// What to change; `None` leaves a field as it is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MessagePatch {
+    /// A new text also becomes the payload's `text`.
+    pub text: Option<String>,
+    pub kind: Option<String>,
+    pub role: Option<String>,
+}
+
+/// Which messages a list is of.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MessageFilter {
+    pub conversation_id: Option<ConversationId>,
+}

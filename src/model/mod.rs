@@ -1,0 +1,25 @@
+//! The words of the field as plain data. Nothing here does I/O or knows who uses it.
+
+pub mod account;
+
+mod answer;
+mod caller;
+mod clock;
+mod conversation;
+mod id;
+mod invalid;
+mod json;
+mod message;
+mod page;
+mod random;
+
+pub use answer::{Answer, flow_id};
+pub use caller::{Api, Bots, Caller, Key, NewKey, NewUser, Person, Program, Role, User};
+pub use clock::{Clock, Timestamp};
+pub use conversation::{Conversation, ConversationFilter, ConversationPatch, Handler, NewConversation};
+pub use id::{ConversationId, KeyId, MessageId, UserId};
+pub use invalid::{Rule, Violation};
+pub use json::{Json, Object};
+pub use message::{Failure, FailureReason, Message, MessageFilter, MessagePatch, NewMessage, role};
+pub use page::{Cursor, List, Listing, Order};
+pub use random::Random;

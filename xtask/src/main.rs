@@ -1,0 +1,46 @@
+//! `cargo xtask`: the project's own commands.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool prints")]
+
+mod test;
+
+use std::env;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+Wicara's development tasks
+
+Usage: cargo xtask <TASK>
+
+Tasks:
+  test [-- ARGUMENTS]   set up what the tests need and run all of them, on SQLite and on PostgreSQL;
+                        the arguments go to `cargo test`
+
+Examples:
+  cargo xtask test
+  cargo xtask test -- conversation                  tests with this in their names
+  cargo xtask test -- --test layering               one test program
+  cargo xtask test -- idempotency -- --nocapture    with what they print
+
+Exit codes: 0 done, 1 failed, 2 wrong usage; `test` exits as `cargo test` does.";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        [] | ["help" | "-h" | "--help"] | ["test", "-h" | "--help"] => {
+            println!("{HELP}");
+            Ok(ExitCode::SUCCESS)
+        }
+        ["test"] => test::run(&[]),
+        ["test", "--", ..] => test::run(&arguments[2..]),
+        wrong => {
+            eprintln!("error: wrong usage: cargo xtask {}\n\n{HELP}", wrong.join(" "));
+            return ExitCode::from(2);
+        }
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

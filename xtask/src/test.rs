@@ -1,0 +1,155 @@
+//! `cargo xtask test`: sets up what the tests need, runs all of them, and sums up.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+use std::{env, fs};
+
+use anyhow::{Context, Result, bail, ensure};
+use xtask::postgres::{self, Cluster, Programs};
+
+const INSTALL: &str = "\
+The tests need the PostgreSQL server programs (tested with 15). None were found; install them with
+
+  Debian, Ubuntu   sudo apt-get install postgresql
+  Fedora, RHEL     sudo dnf install postgresql-server
+  Arch             sudo pacman -S postgresql
+  Alpine           sudo apk add postgresql
+  macOS            brew install postgresql@17
+
+and run `cargo xtask test` again. No server needs to run: the tests start one of their own.";
+
+/// Runs `cargo test` with these arguments. The exit code is that of the tests.
+pub fn run(arguments: &[String]) -> Result<ExitCode> {
+    let programs = match Programs::find() {
+        Some(programs) => programs,
+        None => install()?,
+    };
+    let version = programs.version()?;
+    progress(&format!("starting PostgreSQL {version} from {}", programs.folder().display()));
+    let folder = programs.folder().to_owned();
+    let cluster = Cluster::start_with(programs).context("PostgreSQL cannot be started")?;
+
+    progress(&format!("running the tests, PostgreSQL at {}", cluster.url("postgres")));
+    let started = Instant::now();
+    let mut cargo = cargo();
+    cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]).args(arguments);
+    cargo.env("WICARA_TEST_POSTGRES", cluster.url("postgres")).env(postgres::BIN, folder);
+    let (count, code) = count_tests(&mut cargo)?;
+    let seconds = started.elapsed().as_secs();
+
+    progress("stopping PostgreSQL");
+    drop(cluster);
+
+    println!(
+        "xtask: SQLite (built in) and PostgreSQL {version}, {} test programs in {seconds} s",
+        count.programs
+    );
+    println!("tests: {} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
+    ensure!(code != 0 || count.passed > 0, "no test ran: is there one by that name?");
+    Ok(ExitCode::from(code))
+}
+
+/// Cargo as from the shell. Some build scripts watch what `cargo run` tells us about this package, and everything
+/// that depends on them would be built anew.
+fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        let about_us = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        if name.to_str().is_some_and(about_us) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+}
+
+fn progress(what: &str) {
+    eprintln!("xtask: {what}");
+}
+
+/// Where we may: on Debian and its kin, as root.
+fn install() -> Result<Programs> {
+    let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
+    if !root || !Path::new("/usr/bin/apt-get").exists() {
+        bail!(INSTALL);
+    }
+    progress("no PostgreSQL found: installing it with apt-get");
+    apt_get(&["update"])?;
+    without_a_system_cluster(|| apt_get(&["install", "-y", "--no-install-recommends", "postgresql"]))?;
+    Programs::find().context("PostgreSQL was installed, yet its programs are not where they are expected")
+}
+
+fn apt_get(arguments: &[&str]) -> Result<()> {
+    let status = Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").status()?;
+    ensure!(status.success(), "apt-get {}: {status}", arguments.join(" "));
+    Ok(())
+}
+
+/// Debian's package creates a cluster and starts it, unless it is told not to.
+fn without_a_system_cluster(install: impl FnOnce() -> Result<()>) -> Result<()> {
+    let folder = Path::new("/etc/postgresql-common/createcluster.d");
+    let file = folder.join("wicara-test.conf");
+    fs::create_dir_all(folder)?;
+    fs::write(&file, "create_main_cluster = false\n")?;
+    let installed = install();
+    fs::remove_file(&file)?;
+    installed
+}
+
+#[derive(Default)]
+struct Count {
+    programs: u32,
+    passed: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+/// Passes the output on as it comes and adds up its `test result:` lines.
+fn count_tests(cargo: &mut Command) -> Result<(Count, u8)> {
+    let mut child = cargo.stdout(Stdio::piped()).spawn().context("cargo cannot be started")?;
+    let mut output = BufReader::new(child.stdout.take().context("cargo has no output")?);
+    let mut count = Count::default();
+    let mut line = Vec::new();
+    while output.read_until(b'\n', &mut line)? > 0 {
+        io::stdout().write_all(&line)?;
+        count.add(&String::from_utf8_lossy(&line));
+        line.clear();
+    }
+    // Without a code it was ended by a signal.
+    let code = child.wait()?.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+    Ok((count, code))
+}
+
+impl Count {
+    fn add(&mut self, line: &str) {
+        let Some(result) = line.strip_prefix("test result: ") else { return };
+        self.programs += 1;
+        for part in result.split([';', '.']) {
+            match part.trim().split_once(' ') {
+                Some((number, "passed")) => self.passed += number.parse().unwrap_or(0),
+                Some((number, "failed")) => self.failed += number.parse().unwrap_or(0),
+                Some((number, "ignored")) => self.skipped += number.parse().unwrap_or(0),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sum_is_that_of_all_test_programs() {
+        let mut count = Count::default();
+        for line in [
+            "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.01s\n",
+            "test names_with_passed ... ok\n",
+            "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s\n",
+        ] {
+            count.add(line);
+        }
+        assert_eq!((count.programs, count.passed, count.failed, count.skipped), (2, 15, 2, 1));
+    }
+}
