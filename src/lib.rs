@@ -1,3 +1,6 @@
 //! Wicara keeps the conversations between an organisation's bots and its public.
 
+pub mod store;
+pub mod tls;
+
 pub mod model;

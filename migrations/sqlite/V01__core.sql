@@ -1,0 +1,100 @@
+-- Times are milliseconds since 1970-01-01T00:00:00Z. Flags are 0 or 1.
+
+CREATE TABLE conversations (
+    id               INTEGER PRIMARY KEY AUTOINCREMENT,
+    session_id       BLOB    NOT NULL UNIQUE,
+    by_visitor       INTEGER NOT NULL,
+    room             TEXT    NOT NULL,
+    integration_type TEXT    NOT NULL,
+    bot_id           TEXT    NOT NULL,
+    user_id          TEXT,
+    handler          TEXT    NOT NULL,
+    next_seq         INTEGER NOT NULL,
+    message_count    INTEGER NOT NULL,
+    note_count       INTEGER NOT NULL,
+    created_at       INTEGER NOT NULL,
+    updated_at       INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX conversations_by_bot ON conversations (bot_id, id);
+CREATE INDEX conversations_by_user ON conversations (user_id, id) WHERE user_id IS NOT NULL;
+CREATE INDEX conversations_by_room ON conversations (room, id);
+CREATE INDEX conversations_by_integration ON conversations (integration_type, id);
+
+CREATE TABLE messages (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    conversation_id INTEGER NOT NULL REFERENCES conversations ON DELETE CASCADE,
+    seq             INTEGER NOT NULL,
+    role            TEXT    NOT NULL,
+    kind            TEXT    NOT NULL,
+    text            TEXT    NOT NULL,
+    payload         TEXT,
+    bytes           INTEGER NOT NULL,
+    reply_to        INTEGER,
+    failure         TEXT,
+    failed_at       INTEGER,
+    created_at      INTEGER NOT NULL,
+    updated_at      INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX messages_by_conversation ON messages (conversation_id, id);
+
+-- Questions that a bot is answering now, and the node that asked.
+CREATE TABLE asks (
+    message_id INTEGER PRIMARY KEY REFERENCES messages ON DELETE CASCADE,
+    node       INTEGER NOT NULL,
+    asked_at   INTEGER NOT NULL
+) STRICT;
+
+-- Exact totals, so that no list has to count.
+CREATE TABLE counts (
+    bot_id           TEXT    NOT NULL,
+    integration_type TEXT    NOT NULL,
+    conversations    INTEGER NOT NULL,
+    messages         INTEGER NOT NULL,
+    PRIMARY KEY (bot_id, integration_type)
+) STRICT;
+
+CREATE TABLE idempotency (
+    scope           TEXT    NOT NULL,
+    key             TEXT    NOT NULL,
+    body            BLOB  NOT NULL,
+    lease_until     INTEGER NOT NULL,
+    conversation_id INTEGER,
+    message_id      INTEGER,
+    result          TEXT,
+    created_at      INTEGER NOT NULL,
+    PRIMARY KEY (scope, key)
+) STRICT;
+
+CREATE INDEX idempotency_by_age ON idempotency (created_at);
+CREATE INDEX idempotency_by_conversation ON idempotency (conversation_id);
+
+CREATE TABLE users (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    email         TEXT    NOT NULL UNIQUE,
+    password_hash TEXT    NOT NULL,
+    role          TEXT    NOT NULL,
+    bots          TEXT,
+    created_at    INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE sessions (
+    token_hash BLOB  PRIMARY KEY,
+    user_id    INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX sessions_by_user ON sessions (user_id);
+CREATE INDEX sessions_by_expiry ON sessions (expires_at);
+
+CREATE TABLE keys (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    name       TEXT    NOT NULL UNIQUE,
+    hash       BLOB  NOT NULL UNIQUE,
+    role       TEXT    NOT NULL,
+    bots       TEXT,
+    api        TEXT    NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;

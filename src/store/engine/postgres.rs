@@ -1,0 +1,285 @@
+//! PostgreSQL: few connections that many requests share (statements are pipelined), each opened again when it
+//! is lost.
+
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Config, NoTls, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::{Error, Lane, Result, Row, Value};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long any one statement may take, here and on the server.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// After a failed attempt to connect, requests are refused for so long without another.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
+const QUICK_CONNECTIONS: usize = 2;
+/// Texts differ only by which filters a list has; this many are kept prepared.
+const CACHED_STATEMENTS: usize = 512;
+/// Held while migrations run, so that nodes that start at once wait for each other.
+const MIGRATION_LOCK: i64 = 0x7769_6361_7261;
+/// The class of the locks by which a living node is known.
+pub const NODE_LOCK_CLASS: i32 = 0x7769;
+
+mod embedded {
+    refinery::embed_migrations!("migrations/postgres");
+}
+
+/// How to reach the database.
+#[derive(Clone)]
+pub struct Server {
+    config: Config,
+    /// With `sslmode=require`: the server's certificate is checked against the system's.
+    tls: Option<MakeRustlsConnect>,
+}
+
+impl Server {
+    pub fn new(url: &str) -> Result<Self> {
+        let mut config: Config =
+            url.parse().map_err(|error| Error::Setup(format!("store.url is not usable: {error}")))?;
+        config.connect_timeout(CONNECT_TIMEOUT).application_name("wicara");
+        config.tcp_user_timeout(STATEMENT_TIMEOUT);
+        let tls = if config.get_ssl_mode() == SslMode::Require {
+            crate::tls::install();
+            let (tls, _) = MakeRustlsConnect::with_native_certs()
+                .map_err(|errors| Error::Setup(format!("the system has no CA certificates: {errors:?}")))?;
+            Some(tls)
+        } else if url.contains("sslmode=disable") || config.get_hosts().iter().all(is_here) {
+            config.ssl_mode(SslMode::Disable);
+            None
+        } else {
+            return Err(Error::Setup(
+                "store.url names another machine: add ?sslmode=require to encrypt the connection, or \
+                 ?sslmode=disable where the network between them is trusted"
+                    .into(),
+            ));
+        };
+        Ok(Self { config, tls })
+    }
+
+    pub async fn connect(&self) -> Result<Connection> {
+        // The driver ends with the client, or when the server closes the connection; every statement then fails.
+        let connect = async {
+            Ok(match &self.tls {
+                Some(tls) => {
+                    let (client, driver) = self.config.connect(tls.clone()).await?;
+                    tokio::spawn(driver);
+                    client
+                }
+                None => {
+                    let (client, driver) = self.config.connect(NoTls).await?;
+                    tokio::spawn(driver);
+                    client
+                }
+            })
+        };
+        let client = match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
+            Ok(connected) => connected.map_err(|error: tokio_postgres::Error| failure(&error))?,
+            Err(_) => return Err(Error::Unavailable("connecting took too long".into())),
+        };
+        let connection = Connection { client, statements: Mutex::default() };
+        connection
+            .execute(&format!(
+                "SET statement_timeout = {}; SET plan_cache_mode = force_generic_plan; \
+                 SET default_transaction_isolation = 'read committed'",
+                STATEMENT_TIMEOUT.as_millis()
+            ))
+            .await?;
+        Ok(connection)
+    }
+
+    /// Brings the schema up to date.
+    pub async fn migrate(&self) -> Result<()> {
+        let mut connection = self.connect().await?;
+        // Waiting for another node's migration may take longer than any other statement.
+        let client = &mut connection.client;
+        client.batch_execute("SET statement_timeout = 0").await.map_err(|error| failure(&error))?;
+        client
+            .execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK])
+            .await
+            .map_err(|error| failure(&error))?;
+        let runner = embedded::migrations::runner();
+        let failed = |error: refinery::Error| {
+            let cause = error.source().map(ToString::to_string).unwrap_or_default();
+            Error::Setup(format!("cannot bring the database's schema up to date: {error}: {cause}"))
+        };
+        let known = client
+            .query_one("SELECT to_regclass('refinery_schema_history') IS NOT NULL", &[])
+            .await
+            .map_err(|error| failure(&error))?;
+        if known.get(0) {
+            let applied = runner.get_last_applied_migration_async(client).await.map_err(failed)?;
+            super::super::check_version(&runner, applied.as_ref())?;
+        }
+        runner.run_async(client).await.map_err(failed)?;
+        Ok(())
+    }
+}
+
+/// Whether a host is this machine, so that nothing goes over a network.
+fn is_here(host: &Host) -> bool {
+    match host {
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+        Host::Unix(_) => true,
+    }
+}
+
+/// A connection with the statements it has prepared.
+pub struct Connection {
+    client: Client,
+    statements: Mutex<HashMap<String, Statement>>,
+}
+
+impl Connection {
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    async fn prepare(&self, sql: &str) -> Result<Statement> {
+        let known = self.statements.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned();
+        if let Some(statement) = known {
+            return Ok(statement);
+        }
+        let statement = self.client.prepare(sql).await.map_err(|error| failure(&error))?;
+        let mut statements = self.statements.lock().unwrap_or_else(PoisonError::into_inner);
+        if statements.len() >= CACHED_STATEMENTS {
+            statements.clear();
+        }
+        statements.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+
+    pub async fn query(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>> {
+        in_time(async {
+            let statement = self.prepare(sql).await?;
+            if statement.params().len() != params.len() {
+                return Err(Error::Database(format!(
+                    "{} parameters for a statement with {}",
+                    params.len(),
+                    statement.params().len()
+                )));
+            }
+            let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|value| value as _).collect();
+            let rows = self.client.query(&statement, &params).await.map_err(|error| failure(&error))?;
+            rows.iter()
+                .map(|row| {
+                    (0..row.len())
+                        .map(|column| row.try_get(column))
+                        .collect::<std::result::Result<_, _>>()
+                        .map(Row)
+                        .map_err(|error| failure(&error))
+                })
+                .collect()
+        })
+        .await
+    }
+
+    /// Runs statements without parameters or results.
+    pub async fn execute(&self, sql: &str) -> Result<()> {
+        in_time(async { self.client.batch_execute(sql).await.map_err(|error| failure(&error)) }).await
+    }
+}
+
+async fn in_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    // The server's own limit comes first where it still answers.
+    tokio::time::timeout(STATEMENT_TIMEOUT + Duration::from_secs(1), work)
+        .await
+        .unwrap_or_else(|_| Err(Error::Unavailable("the database does not answer".into())))
+}
+
+/// What an error of PostgreSQL means to a caller.
+fn failure(error: &tokio_postgres::Error) -> Error {
+    let Some(database) = error.as_db_error() else {
+        let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
+        return if error.is_closed() || error.source().is_some_and(|cause| cause.is::<std::io::Error>()) {
+            Error::Unavailable(format!("{error}{cause}"))
+        } else {
+            Error::Database(format!("{error}{cause}"))
+        };
+    };
+    let code = database.code();
+    let text = format!("{} ({})", database.message(), code.code());
+    match &code.code()[..2] {
+        // Connection exceptions, insufficient resources, operator intervention, and what passes by itself.
+        "08" | "53" | "57" | "40" => Error::Unavailable(text),
+        _ if *code == SqlState::UNIQUE_VIOLATION || *code == SqlState::FOREIGN_KEY_VIOLATION => {
+            Error::Conflict(text)
+        }
+        // A login that the server refuses.
+        "28" | "3D" => Error::Setup(text),
+        _ => Error::Database(text),
+    }
+}
+
+/// A place for one connection, opened when it is first needed and again when it was lost.
+struct Lease {
+    server: Server,
+    state: tokio::sync::Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    connection: Option<Arc<Connection>>,
+    refused_until: Option<Instant>,
+}
+
+impl Lease {
+    async fn get(&self) -> Result<Arc<Connection>> {
+        let mut state = self.state.lock().await;
+        if let Some(connection) = state.connection.as_ref().filter(|connection| !connection.is_closed()) {
+            return Ok(Arc::clone(connection));
+        }
+        state.connection = None;
+        if state.refused_until.is_some_and(|until| Instant::now() < until) {
+            return Err(Error::Unavailable("the database was away a moment ago".into()));
+        }
+        match self.server.connect().await {
+            Ok(connection) => {
+                let connection = Arc::new(connection);
+                state.connection = Some(Arc::clone(&connection));
+                Ok(connection)
+            }
+            Err(error) => {
+                state.refused_until = Some(Instant::now() + RECONNECT_PAUSE);
+                // A wrong password is a fault of the setup at start, and an outage later.
+                Err(Error::Unavailable(error.to_string()))
+            }
+        }
+    }
+}
+
+/// The shared connections for reading.
+pub struct Reads {
+    quick: Vec<Lease>,
+    slow: Lease,
+    next: std::sync::atomic::AtomicUsize,
+}
+
+impl Reads {
+    pub fn new(server: &Server) -> Self {
+        let lease = || Lease { server: server.clone(), state: Default::default() };
+        Self { quick: (0..QUICK_CONNECTIONS).map(|_| lease()).collect(), slow: lease(), next: 0.into() }
+    }
+
+    pub async fn query(&self, lane: Lane, sql: &str, params: Vec<Value>) -> Result<Vec<Row>> {
+        let lease = match lane {
+            Lane::Quick => {
+                let next = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                &self.quick[next % self.quick.len()]
+            }
+            Lane::Slow => &self.slow,
+        };
+        lease.get().await?.query(sql, params).await
+    }
+}

@@ -1,0 +1,286 @@
+//! The writer: takes what waits, commits it in one transaction, and only then answers.
+//!
+//! One thread, one connection, one transaction at a time. A batch that fails for a passing reason is tried
+//! again; one that fails for another is halved until the command that cannot be stored fails alone. A commit
+//! whose answer got lost is looked up by its transaction id, never guessed.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::postgres::{Connection, NODE_LOCK_CLASS, Server};
+use super::{Error, Result, Transaction, sqlite};
+
+/// Commands that may wait; beyond it, they are refused. Each holds at most a request's body or a bot's answer.
+const QUEUE: usize = 1024;
+/// Commands in one transaction.
+const BATCH: usize = 512;
+/// How often a batch is tried when it failed for a passing reason.
+const ATTEMPTS: usize = 3;
+/// How long the outcome of a commit is looked up before its callers are told that the database is away.
+const IN_DOUBT: Duration = Duration::from_secs(20);
+const IN_DOUBT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Commands that are stored together. The area that owns the tables says how.
+pub trait Command: Send + Sized + 'static {
+    /// Writes all of them, keeping each one's outcome; called again from the beginning if the batch is retried.
+    fn write<'a>(batch: &'a mut [Self], transaction: &'a Transaction<'a>) -> LocalFuture<'a, Result<()>>;
+
+    /// Answers the caller: with the outcome kept if the batch is committed, else with the error.
+    fn answer(self, committed: Result<()>);
+}
+
+pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+enum Job<C> {
+    Write(C),
+    Close(oneshot::Sender<()>),
+}
+
+/// The way to the writer.
+pub struct Writer<C> {
+    queue: mpsc::Sender<Job<C>>,
+}
+
+/// What the writer writes to.
+pub enum Target {
+    Postgres {
+        server: Server,
+        /// Known to be alive by a lock on the writer's connection.
+        node: i32,
+    },
+    Sqlite(PathBuf),
+}
+
+impl<C: Command> Writer<C> {
+    pub fn start(target: Target) -> Result<Self> {
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let backend = match target {
+            Target::Postgres { server, node } => Backend::Postgres { server, node, connection: None },
+            Target::Sqlite(path) => Backend::Sqlite(sqlite::open(&path)?),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Error::Setup(format!("cannot start the writer: {error}")))?;
+        std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || runtime.block_on(run(backend, jobs)))
+            .map_err(|error| Error::Setup(format!("cannot start the writer: {error}")))?;
+        Ok(Self { queue })
+    }
+
+    /// Hands a command over; it is answered by [`Command::answer`].
+    pub fn send(&self, command: C) {
+        let (command, reason) = match self.queue.try_send(Job::Write(command)) {
+            Ok(()) => return,
+            Err(mpsc::error::TrySendError::Full(job)) => (job, "too many writes wait"),
+            Err(mpsc::error::TrySendError::Closed(job)) => (job, "the store is closed"),
+        };
+        if let Job::Write(command) = command {
+            command.answer(Err(Error::Unavailable(reason.into())));
+        }
+    }
+
+    /// Whether nothing can be written any more.
+    pub fn is_closed(&self) -> bool {
+        self.queue.is_closed()
+    }
+
+    /// Writes what waits and ends the writer.
+    pub async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.queue.send(Job::Close(done)).await.is_ok() {
+            let _ = closed.await;
+        }
+    }
+}
+
+async fn run<C: Command>(mut backend: Backend, mut jobs: mpsc::Receiver<Job<C>>) {
+    let mut waiting = Vec::with_capacity(BATCH);
+    while jobs.recv_many(&mut waiting, BATCH).await > 0 {
+        let mut batch = Vec::with_capacity(waiting.len());
+        let mut closing = None;
+        for job in waiting.drain(..) {
+            match job {
+                Job::Write(command) => batch.push(command),
+                Job::Close(done) => closing = Some(done),
+            }
+        }
+        store(&mut backend, batch).await;
+        if let Some(done) = closing {
+            drop((jobs, backend));
+            let _ = done.send(());
+            return;
+        }
+    }
+}
+
+async fn store<C: Command>(backend: &mut Backend, batch: Vec<C>) {
+    let mut batches = vec![batch];
+    while let Some(mut batch) = batches.pop() {
+        if batch.is_empty() {
+            continue;
+        }
+        match backend.commit(&mut batch).await {
+            Committed::Yes => answer(batch, &Ok(())),
+            Committed::No(error @ Error::Unavailable(_)) => {
+                tracing::warn!(%error, commands = batch.len(), "the store cannot write");
+                answer(batch, &Err(error));
+            }
+            Committed::No(error) if batch.len() == 1 => answer(batch, &Err(error)),
+            Committed::No(_) => {
+                let rest = batch.split_off(batch.len() / 2);
+                batches.push(rest);
+                batches.push(batch);
+            }
+            Committed::InDoubt { server, transaction } => {
+                tokio::spawn(async move {
+                    let committed = look_up(&server, transaction).await;
+                    answer(batch, &committed);
+                });
+            }
+        }
+    }
+}
+
+fn answer<C: Command>(batch: Vec<C>, committed: &Result<()>) {
+    for command in batch {
+        command.answer(committed.clone());
+    }
+}
+
+enum Committed {
+    Yes,
+    No(Error),
+    /// The connection was lost after COMMIT was sent.
+    InDoubt {
+        server: Server,
+        transaction: String,
+    },
+}
+
+enum Backend {
+    Postgres { server: Server, node: i32, connection: Option<Connection> },
+    Sqlite(rusqlite::Connection),
+}
+
+impl Backend {
+    async fn commit<C: Command>(&mut self, batch: &mut [C]) -> Committed {
+        match self {
+            Backend::Sqlite(connection) => match commit_sqlite(connection, batch).await {
+                Ok(()) => Committed::Yes,
+                Err(error) => Committed::No(error),
+            },
+            Backend::Postgres { server, node, connection } => {
+                let mut attempt = 1;
+                loop {
+                    match commit_postgres(server, *node, connection, batch).await {
+                        Committed::No(Error::Unavailable(reason)) if attempt < ATTEMPTS => {
+                            tracing::debug!(reason, attempt, "writing again");
+                            attempt += 1;
+                        }
+                        committed => return committed,
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn commit_sqlite<C: Command>(connection: &rusqlite::Connection, batch: &mut [C]) -> Result<()> {
+    let execute = |sql| connection.execute_batch(sql).map_err(|error| sqlite::failure(&error));
+    execute("BEGIN IMMEDIATE")?;
+    let mut written = C::write(batch, &Transaction::Sqlite(connection)).await;
+    if written.is_ok() {
+        written = execute("COMMIT");
+    }
+    // A COMMIT that failed, on a full disk for one, leaves the transaction open.
+    if written.is_err() && !connection.is_autocommit() {
+        execute("ROLLBACK")?;
+    }
+    written
+}
+
+async fn commit_postgres<C: Command>(
+    server: &Server,
+    node: i32,
+    slot: &mut Option<Connection>,
+    batch: &mut [C],
+) -> Committed {
+    let connection = match slot.take().filter(|connection| !connection.is_closed()) {
+        Some(connection) => connection,
+        None => match connect(server, node).await {
+            Ok(connection) => connection,
+            Err(error) => return Committed::No(Error::Unavailable(error.to_string())),
+        },
+    };
+    let written = async {
+        connection.execute("BEGIN").await?;
+        let transaction = connection.query(OWN_TRANSACTION, vec![]).await?;
+        C::write(batch, &Transaction::Postgres(&connection)).await?;
+        transaction
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::Database("no transaction id".into()))?
+            .columns("pg_current_xact_id")
+            .text("id")
+    };
+    let transaction = match written.await {
+        Ok(transaction) => transaction,
+        Err(error) => {
+            if connection.execute("ROLLBACK").await.is_ok() {
+                *slot = Some(connection);
+            }
+            return Committed::No(error);
+        }
+    };
+    match connection.execute("COMMIT").await {
+        Ok(()) => {
+            *slot = Some(connection);
+            Committed::Yes
+        }
+        Err(Error::Unavailable(_)) => Committed::InDoubt { server: server.clone(), transaction },
+        Err(error) => Committed::No(error),
+    }
+}
+
+const OWN_TRANSACTION: &str = "SELECT CAST(pg_current_xact_id() AS text)";
+
+async fn connect(server: &Server, node: i32) -> Result<Connection> {
+    let connection = server.connect().await?;
+    connection.execute(&format!("SELECT pg_advisory_lock_shared({NODE_LOCK_CLASS}, {node})")).await?;
+    Ok(connection)
+}
+
+/// Whether a transaction was committed, once its database can be asked again.
+async fn look_up(server: &Server, transaction: String) -> Result<()> {
+    let deadline = tokio::time::Instant::now() + IN_DOUBT;
+    loop {
+        let asked = async {
+            let connection = server.connect().await?;
+            let sql = "SELECT pg_xact_status(CAST(CAST($1 AS text) AS xid8))";
+            let rows = connection.query(sql, vec![transaction.as_str().into()]).await?;
+            rows.into_iter()
+                .next()
+                .ok_or_else(|| Error::Database("no transaction status".into()))?
+                .columns("pg_xact_status")
+                .opt_text("status")
+        };
+        match asked.await {
+            Ok(Some(status)) if status == "committed" => return Ok(()),
+            Ok(Some(status)) if status == "aborted" => {
+                return Err(Error::Unavailable("the connection was lost".into()));
+            }
+            Ok(_) | Err(Error::Unavailable(_)) => {}
+            Err(error) => return Err(error),
+        }
+        if tokio::time::Instant::now() >= deadline {
+            return Err(Error::Unavailable("a commit's outcome cannot be looked up".into()));
+        }
+        tokio::time::sleep(IN_DOUBT_PAUSE).await;
+    }
+}

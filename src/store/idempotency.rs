@@ -1,0 +1,256 @@
+//! Idempotency keys: written in the same transaction as what they protect.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::append::Appended;
+use super::conversations::{CONVERSATION, conversation_read};
+use super::engine::{Result, Sql, Transaction, Value};
+use super::messages::{MESSAGE, message_read};
+use super::{Store, questions};
+use crate::model::{Conversation, ConversationId, Message, MessageId, Timestamp};
+
+/// How long a key is remembered.
+pub const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A client's key and what it is unique in.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IdempotencyKey {
+    /// Caller and route, in words of the service.
+    pub scope: String,
+    pub key: String,
+}
+
+/// A request's claim to be the one that is carried out.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    pub key: IdempotencyKey,
+    /// SHA-256 of the raw body.
+    pub body: [u8; 32],
+    /// Until when the request is taken to be running; `None` where its result is stored at once.
+    pub lease_until: Option<Timestamp>,
+}
+
+/// What a claim met that was taken before.
+#[derive(Debug)]
+pub enum Claimed {
+    /// The first request is done: what it stored.
+    Done(Appended),
+    Running {
+        until: Timestamp,
+    },
+    OtherBody,
+    /// The first request failed or was lost: this one takes over the question it stored.
+    Resumed {
+        conversation: Conversation,
+        question: Message,
+    },
+}
+
+/// What a key is to remember.
+pub(super) struct Record {
+    key: IdempotencyKey,
+    conversation_id: ConversationId,
+    message_id: Option<MessageId>,
+    result: Option<String>,
+}
+
+impl Record {
+    pub fn running(
+        key: &IdempotencyKey,
+        conversation_id: ConversationId,
+        message_id: Option<MessageId>,
+    ) -> Self {
+        Self { key: key.clone(), conversation_id, message_id, result: None }
+    }
+
+    pub fn result(key: &IdempotencyKey, message_id: Option<MessageId>, appended: &Appended) -> Self {
+        let result = serde_json::to_string(appended).expect("plain data serialises");
+        Self { key: key.clone(), conversation_id: appended.conversation.id, message_id, result: Some(result) }
+    }
+}
+
+/// Takes claims, each with its time; returns those that nobody has taken in the last 24 hours.
+pub(super) async fn take(
+    transaction: &Transaction<'_>,
+    claims: Vec<(&Claim, Timestamp)>,
+) -> Result<HashSet<IdempotencyKey>> {
+    let rows = claims
+        .into_iter()
+        .map(|(claim, at)| {
+            vec![
+                claim.key.scope.as_str().into(),
+                claim.key.key.as_str().into(),
+                claim.body[..].into(),
+                claim.lease_until.unwrap_or(Timestamp(0)).into(),
+                at.into(),
+                at.minus(REMEMBERED).into(),
+            ]
+        })
+        .collect();
+    const TAKE_AGAIN: &str = "ON CONFLICT (scope, key) DO UPDATE SET body = excluded.body, \
+         lease_until = excluded.lease_until, conversation_id = NULL, message_id = NULL, result = NULL, \
+         created_at = excluded.created_at";
+    let sql = Sql::each(
+        format!(
+            "INSERT INTO idempotency (scope, key, body, lease_until, created_at) \
+             SELECT scope, key, body, lease_until, at FROM unnest(CAST($1 AS text[]), CAST($2 AS text[]), \
+                 CAST($3 AS bytea[]), CAST($4 AS bigint[]), CAST($5 AS bigint[])) \
+                 AS new (scope, key, body, lease_until, at) ORDER BY scope, key \
+             {TAKE_AGAIN} WHERE idempotency.created_at < (CAST($6 AS bigint[]))[1] RETURNING scope, key"
+        ),
+        format!(
+            "INSERT INTO idempotency (scope, key, body, lease_until, created_at) VALUES ($1, $2, $3, $4, $5) \
+             {TAKE_AGAIN} WHERE idempotency.created_at < $6 RETURNING scope, key"
+        ),
+    );
+    transaction
+        .query_many(sql, rows)
+        .await?
+        .into_iter()
+        .map(|row| {
+            let mut columns = row.columns("idempotency");
+            Ok(IdempotencyKey { scope: columns.text("scope")?, key: columns.text("key")? })
+        })
+        .collect()
+}
+
+/// What a claim that was taken before met. `None`: the question it protected was deleted since.
+pub(super) async fn look_up(
+    transaction: &Transaction<'_>,
+    claim: &Claim,
+    at: Timestamp,
+    node: i32,
+) -> Result<Option<Claimed>> {
+    let key = || -> Vec<Value> { vec![claim.key.scope.as_str().into(), claim.key.key.as_str().into()] };
+    let rows = transaction
+        .query(
+            "SELECT body, lease_until, conversation_id, message_id, result FROM idempotency \
+             WHERE scope = $1 AND key = $2",
+            key(),
+        )
+        .await?;
+    let Some(row) = rows.into_iter().next() else { return Ok(None) };
+    let mut columns = row.columns("idempotency");
+    let body = columns.bytes("body")?;
+    let until = Timestamp(columns.int("lease_until")?);
+    let conversation_id = columns.opt_int("conversation_id")?;
+    let message_id = columns.opt_int("message_id")?;
+    if body != claim.body {
+        return Ok(Some(Claimed::OtherBody));
+    }
+    if let Some(appended) = columns.opt_json("result")? {
+        return Ok(Some(Claimed::Done(appended)));
+    }
+    if until > at {
+        return Ok(Some(Claimed::Running { until }));
+    }
+    let (Some(conversation_id), Some(message_id)) = (conversation_id, message_id) else { return Ok(None) };
+    let conversation = transaction
+        .query(
+            format!("SELECT {CONVERSATION} FROM conversations WHERE id = $1"),
+            vec![conversation_id.into()],
+        )
+        .await?;
+    let question = transaction
+        .query(format!("SELECT {MESSAGE} FROM messages WHERE id = $1"), vec![message_id.into()])
+        .await?;
+    let (Some(conversation), Some(question)) = (conversation.into_iter().next(), question.into_iter().next())
+    else {
+        return Ok(None);
+    };
+    let mut params = key();
+    params.push(claim.lease_until.unwrap_or(Timestamp(0)).into());
+    transaction
+        .query("UPDATE idempotency SET lease_until = $3 WHERE scope = $1 AND key = $2", params)
+        .await?;
+    questions::reopen(transaction, MessageId(message_id), node, at).await?;
+    Ok(Some(Claimed::Resumed {
+        conversation: conversation_read(&mut conversation.columns("conversations"))?,
+        question: message_read(&mut question.columns("messages"))?,
+    }))
+}
+
+/// Writes down what the keys protect, and its result where it is there.
+pub(super) async fn record(transaction: &Transaction<'_>, mut records: Vec<Record>) -> Result<()> {
+    records.sort_by(|a, b| a.key.cmp(&b.key));
+    let rows = records
+        .into_iter()
+        .map(|record| {
+            vec![
+                record.key.scope.into(),
+                record.key.key.into(),
+                record.conversation_id.into(),
+                record.message_id.into(),
+                record.result.into(),
+            ]
+        })
+        .collect();
+    let sql = Sql::each(
+        "UPDATE idempotency SET conversation_id = new.conversation_id, message_id = new.message_id, \
+             result = new.result \
+         FROM unnest(CAST($1 AS text[]), CAST($2 AS text[]), CAST($3 AS bigint[]), CAST($4 AS bigint[]), \
+             CAST($5 AS text[])) AS new (scope, key, conversation_id, message_id, result) \
+         WHERE idempotency.scope = new.scope AND idempotency.key = new.key",
+        "UPDATE idempotency SET conversation_id = $3, message_id = $4, result = $5 \
+         WHERE scope = $1 AND key = $2",
+    );
+    transaction.query_many(sql, rows).await?;
+    Ok(())
+}
+
+/// Forgets keys whose requests stored nothing.
+pub(super) async fn release(transaction: &Transaction<'_>, keys: Vec<&IdempotencyKey>) -> Result<()> {
+    for key in keys {
+        transaction
+            .query(
+                "DELETE FROM idempotency WHERE scope = $1 AND key = $2",
+                vec![key.scope.as_str().into(), key.key.as_str().into()],
+            )
+            .await?;
+    }
+    Ok(())
+}
+
+/// Forgets what a deleted conversation's keys would give again: its messages are gone there too. A retry finds
+/// nothing rather than doing it all once more.
+pub(super) async fn forget(transaction: &Transaction<'_>, id: ConversationId) -> Result<()> {
+    let sql = "UPDATE idempotency SET result = NULL, lease_until = 0 WHERE conversation_id = $1";
+    transaction.query(sql, vec![id.into()]).await.map(|_| ())
+}
+
+/// Lets the next request with the key take over at once: the one before it failed.
+pub(super) async fn give_up(transaction: &Transaction<'_>, key: &IdempotencyKey) -> Result<()> {
+    transaction
+        .query(
+            "UPDATE idempotency SET lease_until = 0 WHERE scope = $1 AND key = $2 AND result IS NULL",
+            vec![key.scope.as_str().into(), key.key.as_str().into()],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Keys that are deleted in one go, so that nobody waits long behind it.
+const EXPIRED: usize = 1000;
+
+impl Store {
+    /// Deletes keys that are older than 24 hours.
+    pub async fn idempotency_expire(&self, now: Timestamp) -> Result<()> {
+        loop {
+            let deleted = self
+                .change(move |transaction| {
+                    Box::pin(async move {
+                        let sql = format!(
+                            "DELETE FROM idempotency WHERE (scope, key) IN (SELECT scope, key FROM idempotency \
+                                 WHERE created_at < $1 ORDER BY created_at LIMIT {EXPIRED}) RETURNING scope"
+                        );
+                        Ok(transaction.query(sql, vec![now.minus(REMEMBERED).into()]).await?.len())
+                    })
+                })
+                .await?;
+            if deleted < EXPIRED {
+                return Ok(());
+            }
+        }
+    }
+}

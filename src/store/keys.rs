@@ -1,0 +1,75 @@
+//! API keys.
+
+use super::Store;
+use super::engine::{Columns, Error, Lane, Result};
+use super::users::{bots_read, bots_text};
+use crate::model::{Key, KeyId, NewKey, Program, Timestamp};
+
+const KEY: &str = "id, name, role, bots, api, created_at";
+
+fn key_read(columns: &mut Columns) -> Result<Key> {
+    let program = Program {
+        id: KeyId(columns.int("id")?),
+        name: columns.text("name")?,
+        role: columns.word("role")?,
+        bots: bots_read(columns)?,
+        api: columns.word("api")?,
+    };
+    Ok(Key { program, created_at: Timestamp(columns.int("created_at")?) })
+}
+
+impl Store {
+    /// `Conflict` if a key has the name already.
+    pub async fn key_create(&self, new: NewKey, at: Timestamp) -> Result<Key> {
+        self.change(move |transaction| {
+            let new = new.clone();
+            Box::pin(async move {
+                let sql = format!(
+                    "INSERT INTO keys (name, hash, role, bots, api, created_at) \
+                     VALUES ($1, $2, $3, $4, $5, $6) RETURNING {KEY}"
+                );
+                let params = vec![
+                    new.name.into(),
+                    new.hash[..].into(),
+                    new.role.as_str().into(),
+                    bots_text(&new.bots).into(),
+                    new.api.as_str().into(),
+                    at.into(),
+                ];
+                let rows = transaction.query(sql, params).await?;
+                let row = rows
+                    .into_iter()
+                    .next()
+                    .ok_or_else(|| Error::Database("an insert returned no row".into()))?;
+                key_read(&mut row.columns("keys"))
+            })
+        })
+        .await
+    }
+
+    pub async fn key_list(&self) -> Result<Vec<Key>> {
+        let sql = format!("SELECT {KEY} FROM keys ORDER BY name");
+        let rows = self.inner.reads.query(Lane::Slow, sql, vec![]).await?;
+        rows.into_iter().map(|row| key_read(&mut row.columns("keys"))).collect()
+    }
+
+    /// The key with this SHA-256.
+    pub async fn key_get_by_hash(&self, hash: [u8; 32]) -> Result<Option<Key>> {
+        let sql = format!("SELECT {KEY} FROM keys WHERE hash = $1");
+        let rows = self.inner.reads.query(Lane::Quick, sql, vec![hash[..].into()]).await?;
+        rows.into_iter().next().map(|row| key_read(&mut row.columns("keys"))).transpose()
+    }
+
+    /// `false` if no key has the name.
+    pub async fn key_delete(&self, name: &str) -> Result<bool> {
+        let name = name.to_owned();
+        self.change(move |transaction| {
+            let name = name.clone();
+            Box::pin(async move {
+                let sql = "DELETE FROM keys WHERE name = $1 RETURNING id";
+                Ok(!transaction.query(sql, vec![name.into()]).await?.is_empty())
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,324 @@
+//! Messages.
+
+use std::collections::BTreeMap;
+
+use super::Store;
+use super::conversations::{self, Conditions, counted};
+use super::engine::{Columns, Lane, Result, Row, Sql};
+use crate::model::{
+    Bots, ConversationId, Failure, Json, List, Listing, Message, MessageFilter, MessageId, MessagePatch,
+    Object, Timestamp, role,
+};
+
+/// The columns that [`message_read`] reads.
+pub(super) const MESSAGE: &str = "id, conversation_id, seq, role, kind, text, payload, reply_to, failure, \
+     failed_at, created_at, updated_at";
+
+/// Messages of one conversation that a list of conversations shows.
+const EMBEDDED: usize = 50;
+/// Bytes of text and payload that are read at once, at least one message.
+const CHUNK_BYTES: usize = 256 * 1024;
+/// Messages that are read at once.
+const CHUNK: usize = 256;
+
+pub(super) fn message_read(columns: &mut Columns) -> Result<Message> {
+    let mut message = Message {
+        id: MessageId(columns.int("id")?),
+        conversation_id: ConversationId(columns.int("conversation_id")?),
+        seq: columns.int("seq")?,
+        role: columns.text("role")?,
+        kind: columns.text("kind")?,
+        text: columns.text("text")?,
+        payload: columns.opt_json("payload")?,
+        reply_to: columns.opt_int("reply_to")?.map(MessageId),
+        failure: None,
+        created_at: Timestamp(0),
+        updated_at: Timestamp(0),
+    };
+    let reason = columns.opt_word("failure")?;
+    let at = columns.opt_int("failed_at")?;
+    message.failure = reason.zip(at).map(|(reason, at)| Failure { reason, at: Timestamp(at) });
+    message.created_at = Timestamp(columns.int("created_at")?);
+    message.updated_at = Timestamp(columns.int("updated_at")?);
+    Ok(message)
+}
+
+/// A message that a list will show, before it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageRef {
+    pub id: MessageId,
+    /// Bytes of its text and payload.
+    pub bytes: i64,
+}
+
+fn ref_read(row: Row) -> Result<MessageRef> {
+    let mut columns = row.columns("messages");
+    Ok(MessageRef { id: MessageId(columns.int("id")?), bytes: columns.int("bytes")? })
+}
+
+impl Store {
+    pub async fn message_get(&self, id: MessageId) -> Result<Option<Message>> {
+        Ok(self.message_get_many(&[id]).await?.pop())
+    }
+
+    /// Messages by id, in the order asked for; one that is gone is left out.
+    pub async fn message_get_many(&self, ids: &[MessageId]) -> Result<Vec<Message>> {
+        let sql = Sql::each(
+            format!("SELECT {MESSAGE} FROM messages WHERE id = ANY(CAST($1 AS bigint[]))"),
+            format!("SELECT {MESSAGE} FROM messages WHERE id = $1"),
+        );
+        let rows = ids.iter().map(|&id| vec![id.into()]).collect();
+        let mut found = BTreeMap::new();
+        for row in self.inner.reads.query_many(Lane::Quick, sql, rows).await? {
+            let message = message_read(&mut row.columns("messages"))?;
+            found.insert(message.id, message);
+        }
+        Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
+    }
+
+    /// One part of the messages of some bots' conversations, by id.
+    ///
+    /// `conversation_messages`: the number of messages of the filter's conversation, where there is one.
+    pub async fn message_list(
+        &self,
+        bots: &Bots,
+        filter: &MessageFilter,
+        conversation_messages: Option<i64>,
+        listing: &Listing,
+    ) -> Result<List<MessageRef>> {
+        let total = match conversation_messages {
+            Some(count) => count,
+            None => self.message_total(bots).await?,
+        };
+        if total == 0 || listing.offset() >= total {
+            return Ok(List { items: Vec::new(), total });
+        }
+        let mut conditions = Conditions::default();
+        if let Some(id) = filter.conversation_id {
+            conditions.and("conversation_id = ?", id);
+        } else if bots.list().is_some() {
+            let mut of_bots = Conditions::default();
+            of_bots.and_bots("bot_id", bots);
+            conditions.and_select("conversation_id IN (SELECT id FROM conversations{})", of_bots);
+        }
+        conditions.and_between("id", listing.cursor);
+        let text = conditions.text();
+        let page = conditions.page("id", listing);
+        let sql = format!("SELECT id, bytes FROM messages{text}{page}");
+        let rows = self.inner.reads.query(Lane::Slow, sql, conditions.params()).await?;
+        let items = rows.into_iter().map(ref_read).collect::<Result<_>>()?;
+        Ok(List { items, total })
+    }
+
+    async fn message_total(&self, bots: &Bots) -> Result<i64> {
+        let mut conditions = Conditions::default();
+        conditions.and_bots("bot_id", bots);
+        let sql =
+            format!("SELECT CAST(coalesce(sum(messages), 0) AS bigint) FROM counts{}", conditions.text());
+        let rows = self.inner.reads.query(Lane::Quick, sql, conditions.params()).await?;
+        rows.into_iter().next().map_or(Ok(0), |row| row.int("counts", "messages"))
+    }
+
+    /// A conversation's messages after an id, without notes, by id: at most 256 rows or 256 KiB, and whether
+    /// there may be more.
+    pub async fn message_chunk(&self, id: ConversationId, after: MessageId) -> Result<(Vec<Message>, bool)> {
+        let sql = format!(
+            "SELECT {MESSAGE}, rows_found FROM (SELECT {MESSAGE}, bytes, \
+                 CAST(sum(bytes) OVER (ORDER BY id) AS bigint) AS upto, count(*) OVER () AS rows_found \
+                 FROM (SELECT {MESSAGE}, bytes FROM messages WHERE conversation_id = $1 AND id > $2 \
+                     AND role <> 'note' ORDER BY id LIMIT {CHUNK}) AS page) AS sized \
+             WHERE upto <= {CHUNK_BYTES} OR upto = bytes ORDER BY id"
+        );
+        let rows = self.inner.reads.query(Lane::Quick, sql, vec![id.into(), after.into()]).await?;
+        let mut found = 0;
+        let mut messages = Vec::with_capacity(rows.len());
+        for row in rows {
+            let mut columns = row.columns("messages");
+            messages.push(message_read(&mut columns)?);
+            found = usize::try_from(columns.int("rows_found")?).unwrap_or(usize::MAX);
+        }
+        let more = found == CHUNK || found > messages.len();
+        Ok((messages, more))
+    }
+
+    /// Each conversation's newest messages without notes, oldest first: at most 50 or 256 KiB, at least one.
+    pub async fn message_newest(&self, ids: &[ConversationId]) -> Result<Vec<Vec<Message>>> {
+        let newest = |id: &str| {
+            format!(
+                "SELECT {MESSAGE} FROM (SELECT {MESSAGE}, bytes, \
+                     CAST(sum(bytes) OVER (ORDER BY id DESC) AS bigint) AS upto \
+                     FROM (SELECT {MESSAGE}, bytes FROM messages WHERE conversation_id = {id} \
+                         AND role <> 'note' ORDER BY id DESC LIMIT {EMBEDDED}) AS page) AS sized \
+                 WHERE upto <= {CHUNK_BYTES} OR upto = bytes"
+            )
+        };
+        let sql = Sql::each(
+            format!(
+                "SELECT newest.* FROM unnest(CAST($1 AS bigint[])) AS wanted (wanted_id) \
+                 CROSS JOIN LATERAL ({}) AS newest ORDER BY id",
+                newest("wanted_id")
+            ),
+            format!("{} ORDER BY id", newest("$1")),
+        );
+        let rows = ids.iter().map(|&id| vec![id.into()]).collect();
+        let mut found: BTreeMap<ConversationId, Vec<Message>> = BTreeMap::new();
+        for row in self.inner.reads.query_many(Lane::Quick, sql, rows).await? {
+            let message = message_read(&mut row.columns("messages"))?;
+            found.entry(message.conversation_id).or_default().push(message);
+        }
+        Ok(ids.iter().map(|id| found.remove(id).unwrap_or_default()).collect())
+    }
+
+    /// Each conversation's newest message; `notes`: whether a note counts.
+    pub async fn message_last(&self, ids: &[ConversationId], notes: bool) -> Result<Vec<Option<Message>>> {
+        let role = if notes { "" } else { "AND role <> 'note' " };
+        let last = |id: &str| {
+            format!(
+                "SELECT {MESSAGE} FROM messages WHERE conversation_id = {id} {role}ORDER BY id DESC LIMIT 1"
+            )
+        };
+        let sql = Sql::each(
+            format!(
+                "SELECT last.* FROM unnest(CAST($1 AS bigint[])) AS wanted (wanted_id) \
+                 CROSS JOIN LATERAL ({}) AS last",
+                last("wanted_id")
+            ),
+            last("$1"),
+        );
+        let rows = ids.iter().map(|&id| vec![id.into()]).collect();
+        let mut found = BTreeMap::new();
+        for row in self.inner.reads.query_many(Lane::Quick, sql, rows).await? {
+            let message = message_read(&mut row.columns("messages"))?;
+            found.insert(message.conversation_id, message);
+        }
+        Ok(ids.iter().map(|id| found.remove(id)).collect())
+    }
+
+    /// A conversation's newest messages without notes before an id, oldest first.
+    pub async fn message_thread(
+        &self,
+        id: ConversationId,
+        before: Option<MessageId>,
+        limit: i64,
+    ) -> Result<Vec<MessageRef>> {
+        let mut conditions = Conditions::default();
+        conditions.and("conversation_id = ?", id);
+        if let Some(before) = before {
+            conditions.and("id < ?", before);
+        }
+        conditions.and("role <> ?", role::NOTE);
+        let text = conditions.text();
+        let sql = format!("SELECT id, bytes FROM messages{text} ORDER BY id DESC LIMIT {limit}");
+        let rows = self.inner.reads.query(Lane::Quick, sql, conditions.params()).await?;
+        let mut messages = rows.into_iter().map(ref_read).collect::<Result<Vec<_>>>()?;
+        messages.reverse();
+        Ok(messages)
+    }
+
+    /// The answers to a question, by id.
+    pub async fn message_answers(&self, id: ConversationId, question: MessageId) -> Result<Vec<Message>> {
+        let sql = format!(
+            "SELECT {MESSAGE} FROM messages WHERE conversation_id = $1 AND id > $2 AND reply_to = $2 ORDER BY id"
+        );
+        let rows = self.inner.reads.query(Lane::Quick, sql, vec![id.into(), question.into()]).await?;
+        rows.into_iter().map(|row| message_read(&mut row.columns("messages"))).collect()
+    }
+
+    /// Changes a message; `None` if there is none (any more).
+    pub async fn message_update(
+        &self,
+        conversation_id: ConversationId,
+        id: MessageId,
+        patch: MessagePatch,
+        at: Timestamp,
+    ) -> Result<Option<Message>> {
+        self.change(move |transaction| {
+            let patch = patch.clone();
+            Box::pin(async move {
+                if conversations::lock(transaction, conversation_id).await?.is_none() {
+                    return Ok(None);
+                }
+                let sql = format!("SELECT {MESSAGE} FROM messages WHERE id = $1");
+                let rows = transaction.query(sql, vec![id.into()]).await?;
+                let Some(row) = rows.into_iter().next() else { return Ok(None) };
+                let mut message = message_read(&mut row.columns("messages"))?;
+                let was_note = message.is_note();
+                message.updated_at = at;
+                message.kind = patch.kind.unwrap_or(message.kind);
+                message.role = patch.role.unwrap_or(message.role);
+                if let Some(text) = patch.text {
+                    message.payload = message.payload.map(|payload| with_text(payload, &text));
+                    message.text = text;
+                }
+                let payload = message.payload.as_ref().map(|payload| payload.as_str().to_owned());
+                let bytes = message.text.len() + payload.as_ref().map_or(0, String::len);
+                transaction
+                    .query(
+                        "UPDATE messages SET role = $2, kind = $3, text = $4, payload = $5, bytes = $6, \
+                             updated_at = $7 WHERE id = $1",
+                        vec![
+                            id.into(),
+                            message.role.as_str().into(),
+                            message.kind.as_str().into(),
+                            message.text.as_str().into(),
+                            payload.into(),
+                            i64::try_from(bytes).unwrap_or(i64::MAX).into(),
+                            at.into(),
+                        ],
+                    )
+                    .await?;
+                let notes = i64::from(message.is_note()) - i64::from(was_note);
+                transaction
+                    .query(
+                        "UPDATE conversations SET note_count = note_count + $2, updated_at = $3 WHERE id = $1",
+                        vec![conversation_id.into(), notes.into(), at.into()],
+                    )
+                    .await?;
+                Ok(Some(message))
+            })
+        })
+        .await
+    }
+
+    /// Deletes a message; returns it as it was.
+    pub async fn message_delete(
+        &self,
+        conversation_id: ConversationId,
+        id: MessageId,
+        at: Timestamp,
+    ) -> Result<Option<Message>> {
+        self.change(move |transaction| {
+            Box::pin(async move {
+                let Some(conversation) = conversations::lock(transaction, conversation_id).await? else {
+                    return Ok(None);
+                };
+                let sql = format!("DELETE FROM messages WHERE id = $1 RETURNING {MESSAGE}");
+                let rows = transaction.query(sql, vec![id.into()]).await?;
+                let Some(row) = rows.into_iter().next() else { return Ok(None) };
+                let message = message_read(&mut row.columns("messages"))?;
+                transaction
+                    .query(
+                        "UPDATE conversations SET message_count = message_count - 1, \
+                             note_count = note_count - $2, updated_at = $3 WHERE id = $1",
+                        vec![conversation_id.into(), message.is_note().into(), at.into()],
+                    )
+                    .await?;
+                let counts = BTreeMap::from([(counted(&conversation), (0, -1))]);
+                conversations::count(transaction, counts).await?;
+                Ok(Some(message))
+            })
+        })
+        .await
+    }
+}
+
+/// The answer object with a new `text`; everything else stays as the bot sent it.
+fn with_text(payload: Json, text: &str) -> Json {
+    match serde_json::from_str::<Object>(payload.as_str()) {
+        Ok(mut object) => {
+            object.set("text", Json::of(text));
+            Json::of(&object)
+        }
+        Err(_) => payload,
+    }
+}

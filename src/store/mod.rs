@@ -1,0 +1,121 @@
+//! What is stored, and how it is found again. SQL stands beside its mapping, one file an area.
+
+mod append;
+mod change;
+mod conversations;
+mod engine;
+mod idempotency;
+mod keys;
+mod messages;
+mod questions;
+mod users;
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use append::{Append, Appended, Ask, Outcome, Target};
+pub use engine::{Error, Result};
+pub use idempotency::{Claim, Claimed, IdempotencyKey};
+pub use messages::MessageRef;
+
+use change::Write;
+use engine::writer::{self, Writer};
+use engine::{Lane, Reads, postgres, sqlite};
+
+use crate::model::Random;
+
+/// How long to wait between two attempts to reach the database at start.
+const OPEN_PAUSE: Duration = Duration::from_millis(500);
+
+/// The database. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+/// See [`Store::lock_server`].
+pub struct ServerLock {
+    _file: Option<File>,
+}
+
+struct Inner {
+    /// Of a SQLite database.
+    path: Option<PathBuf>,
+    reads: Reads,
+    writer: Writer<Write>,
+    /// Marks the questions that this process asks; nobody living has the same.
+    node: i32,
+}
+
+impl Store {
+    /// Opens the database at `sqlite:PATH` or `postgres://…` and brings its schema up to date.
+    ///
+    /// A PostgreSQL that is away is tried again for as long as `wait`.
+    pub async fn open(url: &str, wait: Duration, random: &Random) -> Result<Self> {
+        let [a, b, c, d, ..] = random.bytes();
+        let node = i32::from_be_bytes([a, b, c, d]);
+        let path = sqlite::path(url);
+        let (reads, target) = if let Some(path) = path.clone() {
+            sqlite::migrate(&path)?;
+            (Reads::Sqlite(sqlite::Reads::open(&path)?), writer::Target::Sqlite(path))
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let server = postgres::Server::new(url)?;
+            migrate_patiently(&server, wait).await?;
+            (Reads::Postgres(postgres::Reads::new(&server)), writer::Target::Postgres { server, node })
+        } else {
+            return Err(Error::Setup("store.url is neither sqlite:PATH nor postgres://…".into()));
+        };
+        let writer = Writer::start(target)?;
+        Ok(Self { inner: Arc::new(Inner { path, reads, writer, node }) })
+    }
+
+    /// Takes the place of the server on the database, until the guard is dropped. PostgreSQL has room for several,
+    /// SQLite for one.
+    pub fn lock_server(&self) -> Result<ServerLock> {
+        match &self.inner.path {
+            Some(path) => sqlite::lock_server(path).map(|file| ServerLock { _file: Some(file) }),
+            None => Ok(ServerLock { _file: None }),
+        }
+    }
+
+    /// Whether the database answers and the writer takes commands.
+    pub async fn ping(&self) -> Result<()> {
+        if self.inner.writer.is_closed() {
+            return Err(Error::Unavailable("the writer has ended".into()));
+        }
+        self.inner.reads.query(Lane::Quick, "SELECT CAST(1 AS bigint)", vec![]).await.map(|_| ())
+    }
+
+    /// Writes what waits; everything written afterwards is refused.
+    pub async fn close(&self) {
+        self.inner.writer.close().await;
+    }
+}
+
+async fn migrate_patiently(server: &postgres::Server, wait: Duration) -> Result<()> {
+    let deadline = tokio::time::Instant::now() + wait;
+    loop {
+        match server.migrate().await {
+            Err(Error::Unavailable(reason)) if tokio::time::Instant::now() + OPEN_PAUSE < deadline => {
+                tracing::info!(reason, "waiting for the database");
+                tokio::time::sleep(OPEN_PAUSE).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Refuses a database that a newer version of this program has changed.
+fn check_version(runner: &refinery::Runner, applied: Option<&refinery::Migration>) -> Result<()> {
+    let known = runner.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0);
+    match applied {
+        Some(applied) if applied.version() > known => Err(Error::Setup(format!(
+            "the database has schema version {}, and this version of wicara knows only up to {known}: \
+             start the newer wicara that changed it, or restore a backup from before",
+            applied.version()
+        ))),
+        _ => Ok(()),
+    }
+}
