@@ -1,0 +1,404 @@
+use std::collections::HashSet;
+use std::fs;
+
+use pulldown_cmark::{Event, Tag};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::markdown::events;
+use tempfile::TempDir;
+
+use super::*;
+
+const GUIDE: &str = "http://127.0.0.1:3333/guide";
+
+fn guide_bot() -> Documents {
+    Documents::new("guide", &Settings::default(), GUIDE).unwrap()
+}
+
+/// The bot's only answer as JSON.
+async fn ask(bot: &Documents, text: &str) -> Value {
+    let question =
+        Question { id: crate::model::MessageId(1), session_id: Uuid::nil(), text: text.to_owned() };
+    let answers: Vec<_> = bot.ask(question).collect().await;
+    assert_eq!(answers.len(), 1);
+    let answer = answers.into_iter().next().unwrap().unwrap();
+    let object: Value = serde_json::from_str(answer.payload.unwrap().as_str()).unwrap();
+    assert_eq!(object["text"], answer.text);
+    object
+}
+
+/// Where the first link of an answer leads, without the guide's address; empty where it has none.
+fn first_link(answer: &Value) -> &str {
+    let url = answer["suggest_links"][0]["url"].as_str().unwrap_or("");
+    url.strip_prefix(GUIDE).unwrap_or(url).trim_start_matches('/')
+}
+
+#[tokio::test]
+async fn operators_questions_are_answered_from_the_right_page() {
+    let bot = guide_bot();
+    let mut wrong = Vec::new();
+    for (question, expected) in QUESTIONS {
+        let answer = ask(&bot, question).await;
+        let link = first_link(&answer);
+        if !link.starts_with(expected) {
+            wrong.push(format!("{question}\n    expected {expected}, found {link:?}"));
+            continue;
+        }
+        let (slug, heading) = link.split_once('#').unwrap();
+        let page = guide::page(slug).unwrap();
+        let headings: Vec<_> = events(&page.markdown)
+            .into_iter()
+            .filter_map(|(event, _)| match event {
+                Event::Start(Tag::Heading { id, .. }) => id,
+                _ => None,
+            })
+            .collect();
+        assert!(headings.iter().any(|id| id.as_ref() == heading), "{link}");
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+const QUESTIONS: &[(&str, &str)] = &[
+    ("What is Wicara?", "what-is-wicara#what-is-wicara"),
+    ("what do I need to install", "what-is-wicara#what-do-i-need"),
+    ("can I use telegram", "what-is-wicara#does-wicara-connect"),
+    ("what's the default password", "first-start#who-is-the-first"),
+    ("how to enable https", "first-start#how-do-i-enable-https"),
+    ("bot unavailable", "errors-and-limits#502"),
+    ("swagger documentation", "three-apis#where-is-the-api-documentation"),
+    ("hand over to a human agent", "asking-questions#how-does-a-human-take-over"),
+    ("CORS error from my website", "asking-questions#can-a-website"),
+    ("What file types are supported?", "documents-bots#which-file-types"),
+    ("server won't start", "errors-and-limits#why-does-the-server-not-start"),
+    ("I forgot the admin password, what now?", "first-start#i-lost"),
+    ("how can I change the port it listens on", "first-start#how-do-i-change-the-port"),
+    ("Where is my data stored?", "first-start#where-is-the-data"),
+    ("How do I ask a question with curl?", "asking-questions#how-do-i-ask-a-question-with-curl"),
+    ("how do sessions work, what is session_id for", "asking-questions#how-do-i-continue"),
+    ("Is there streaming of answers?", "asking-questions#is-the-answer-streamed"),
+    ("How do I add a user?", "people-and-keys#how-do-i-add-a-person-user-add"),
+    ("How do I create an API key", "people-and-keys#how-do-i-create-an-api-key"),
+    ("what can a viewer do", "people-and-keys#what-may-each-role-do"),
+    ("How do I revoke keys?", "people-and-keys#how-do-i-list-or-revoke-keys"),
+    ("Which environment variables can I set?", "configuration#how-do-i-set"),
+    ("where does the configuration file live", "configuration#where-is-the-configuration-file"),
+    ("Bots over HTTP", "http-bots#how-do-i-connect-my-own-bot"),
+    ("Bot lewat HTTP", "bot-http#bagaimana-menghubungkan-bot-sendiri"),
+    ("How do I add a bot?", "configuration#how-do-i-add-a-bot"),
+    ("How do I connect Dify?", "http-bots#how-do-i-connect-dify"),
+    ("can I use flowise with it", "http-bots#how-do-i-connect-flowise"),
+    ("How can the bot answer from my own documents?", "documents-bots#how-do-i-let"),
+    ("How do I back up the SQLite database?", "database#how-do-i-back-up"),
+    ("use postgres instead of sqlite", "database#"),
+    ("How do I use PostgreSQL?", "database#how-do-i-use-postgresql"),
+    ("What happens when the server crashes?", "running#what-happens-if-the-server-crashes"),
+    ("Where are the logs?", "running#where-are-the-logs"),
+    ("Is there a health check endpoint?", "running#how-do-i-check-the-health"),
+    ("How do I stop the server?", "running#how-do-i-stop"),
+    ("What is an idempotency key?", "idempotency-keys#"),
+    ("why do I get a 503", "errors-and-limits#503"),
+    ("How long may a message be? limits", "errors-and-limits#what-are-the-limits"),
+    ("What do the exit codes mean?", "commands#what-do-the-exit-codes-mean"),
+    ("list of commands", "commands#which-commands"),
+    ("Apa itu Wicara?", "apa-itu-wicara#apa-itu-wicara"),
+    ("Saya lupa kata sandi admin, bagaimana?", "mulai-pertama#saya-lupa"),
+    ("bagaimana cara mengganti port server", "mulai-pertama#bagaimana-mengganti-port"),
+    ("Di mana datanya disimpan?", "mulai-pertama#di-mana-data"),
+    ("cara memasang wicara", "apa-itu-wicara#apa-yang-dibutuhkan"),
+    ("apakah mendukung https", "mulai-pertama#bagaimana-memakai-https"),
+    ("hapus pesan", "tiga-api#bagaimana-membaca-menambah-mengubah-dan-menghapus-pesan"),
+    ("listrik mati apakah data hilang", "menjalankan-server#apa-yang-terjadi"),
+    ("Gimana caranya bertanya pakai curl?", "mengajukan-pertanyaan#bagaimana-bertanya-dengan-curl"),
+    ("Bagaimana melanjutkan percakapan?", "mengajukan-pertanyaan#bagaimana-melanjutkan"),
+    ("cara menambahkan pengguna baru", "pengguna-dan-kunci#bagaimana-menambah-pengguna"),
+    ("Bagaimana cara membuat kunci API?", "pengguna-dan-kunci#bagaimana-membuat-kunci-api"),
+    ("peran viewer boleh apa saja?", "pengguna-dan-kunci#apa-yang-boleh"),
+    ("Di mana file konfigurasi?", "konfigurasi#di-mana-berkas"),
+    ("Bagaimana menghubungkan bot ke Rasa?", "bot-http#bagaimana-menghubungkan-rasa"),
+    ("apakah bot bisa menjawab dari dokumen sendiri?", "bot-dokumen#bagaimana-agar-bot"),
+    ("Bagaimana cara backup database SQLite?", "basis-data#bagaimana-membuat-cadangan"),
+    ("Bagaimana pakai PostgreSQL?", "basis-data#bagaimana-memakai-postgresql"),
+    ("Apa yang terjadi kalau server mati mendadak?", "menjalankan-server#apa-yang-terjadi"),
+    ("Bagaimana menghentikan server?", "menjalankan-server#bagaimana-menghentikan"),
+    ("Di mana saya melihat log?", "menjalankan-server#di-mana-log"),
+    ("kenapa dapat error 502", "galat-dan-batas#502"),
+    ("Berapa batas panjang pesan?", "galat-dan-batas#apa-saja-batasnya"),
+    ("perintah apa saja yang tersedia", "perintah#perintah-apa-saja"),
+    ("How do I connect to PostgreSQL?", "database#how-do-i-use-postgresql"),
+    ("Does it support Telegram?", "what-is-wicara#does-wicara-connect"),
+    ("Can I use several bots?", "configuration#how-do-i-add-a-bot"),
+    ("how do i remove a key", "people-and-keys#how-do-i-list-or-revoke-keys"),
+    ("how do I delete a user", "people-and-keys#how-do-i-list-or-remove-people"),
+    ("What roles are there?", "people-and-keys#what-may-each-role-do"),
+    ("How do I use an API key with curl?", "people-and-keys#how-does-a-program-send"),
+    ("How do I open it to the network?", "first-start#how-do-other-machines"),
+    ("How do I let a website on another domain call the API?", "asking-questions#can-a-website"),
+    ("What is the maximum message size?", "errors-and-limits#what-are-the-limits"),
+    ("How do I run it behind nginx with https?", "first-start#how-do-i-enable-https"),
+    ("How do I change the answer timeout of a bot?", "configuration#how-do-i-change-the-timeout"),
+    ("How do I back up?", "database#how-do-i-back-up"),
+    ("Does it support PostgreSQL?", "database#sqlite-or-postgresql"),
+    ("How do I add a new bot?", "configuration#how-do-i-add-a-bot"),
+    ("how to remove a conversation", "three-apis#how-do-i-create-change-and-delete"),
+    ("where do I change settings", "configuration#where-is-the-configuration-file"),
+    ("can I use it without internet", "what-is-wicara#what-do-i-need"),
+    ("apakah bisa tanpa internet", "apa-itu-wicara#apa-yang-dibutuhkan"),
+    ("How do I log out?", "people-and-keys#how-do-i-log-in"),
+    ("cara menghapus bot", "konfigurasi#apa-yang-terjadi-kalau-bot-dihapus"),
+    ("cara membuat bot sendiri", "bot-http#bagaimana-menulis-membuat-bot-sendiri"),
+    ("How do I restore a backup?", "database#how-do-i-restore"),
+    ("What does error 404 mean?", "errors-and-limits#404"),
+    ("Apakah mendukung WhatsApp?", "apa-itu-wicara#apakah-wicara-mendukung"),
+    ("Apa arti galat 503?", "galat-dan-batas#503"),
+    ("Apa arti galat 404?", "galat-dan-batas#404"),
+    ("Cara mengubah batas waktu bot", "konfigurasi#bagaimana-mengubah-batas-waktu"),
+    ("Bagaimana membaca percakapan lewat API?", "tiga-api#bagaimana-melihat-daftar-dan-isi-percakapan"),
+    ("Cara cadangan database SQLite", "basis-data#bagaimana-membuat-cadangan"),
+    ("Bagaimana bot menjawab dari folder dokumen?", "bot-dokumen#bagaimana-agar-bot"),
+    ("Berapa ukuran pesan maksimal?", "galat-dan-batas#apa-saja-batasnya"),
+    ("Bagaimana menjalankannya di belakang nginx dengan https?", "mulai-pertama#bagaimana-memakai-https"),
+    ("Bagaimana cara menambah kunci API?", "pengguna-dan-kunci#bagaimana-membuat-kunci-api"),
+    ("bagaimana menghapus kunci", "pengguna-dan-kunci#bagaimana-melihat-atau-mencabut-kunci"),
+    ("Bisakah memakai beberapa bot?", "konfigurasi#bagaimana-menambah-bot-kedua"),
+    ("Bagaimana terhubung ke PostgreSQL?", "basis-data#bagaimana-memakai-postgresql"),
+];
+
+#[tokio::test]
+async fn what_the_guide_does_not_know_is_declined_and_its_topics_are_named() {
+    let bot = guide_bot();
+    for question in [
+        "What is the weather in Surabaya today?",
+        "How do I bake a chocolate cake?",
+        "Who won the world cup in 2018?",
+        "How do I deploy on Kubernetes?",
+        "What is the price of bitcoin",
+        "how do I cancel my flight",
+    ] {
+        let answer = ask(&bot, question).await;
+        let text = answer["text"].as_str().unwrap();
+        assert!(text.starts_with("I found nothing about that"), "{question}: {text}");
+        assert!(text.contains("- [Database and backups](http://127.0.0.1:3333/guide/database)"), "{text}");
+        assert_eq!(answer["suggest_links"], Value::Array(vec![]));
+    }
+    for question in [
+        "Bagaimana cuaca di Surabaya hari ini?",
+        "Siapa presiden Indonesia sekarang?",
+        "Bagaimana cara mengurus KTP yang hilang?",
+        "Berapa harga beras?",
+        "di mana kantor pajak terdekat",
+    ] {
+        let answer = ask(&bot, question).await;
+        let text = answer["text"].as_str().unwrap();
+        assert!(text.starts_with("Maaf, saya tidak menemukan"), "{question}: {text}");
+        assert!(text.contains("- [Basis data dan cadangan]("), "{text}");
+        assert!(!text.contains("Database and backups"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_greeting_is_answered_with_what_can_be_asked() {
+    let bot = guide_bot();
+    for (greeting, start) in [
+        ("Hello!", "I answer from my documents."),
+        ("Halo, selamat pagi", "Saya menjawab dari dokumen"),
+        ("siapa namamu", "Saya menjawab dari dokumen"),
+        ("what can you do?", "I answer from my documents."),
+        ("?!", "I answer from my documents."),
+    ] {
+        let answer = ask(&bot, greeting).await;
+        let text = answer["text"].as_str().unwrap();
+        assert!(text.starts_with(start) && text.contains("/guide/"), "{greeting}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_a_whole_answer_object() {
+    let answer = ask(&guide_bot(), "How do I write a documents page for the bot?").await;
+    let properties = serde_json::json!({
+        "source": {"id": "guide", "display_name": "guide", "source": "documents"},
+        "icon": "BookOpen", "allow_markdown": true, "state": "complete", "text_color": "", "background_color": ""
+    });
+    assert_eq!(answer["properties"], properties);
+    assert_eq!(answer["category"], "message");
+    assert_eq!(answer["flow_id"], flow_id("guide").to_string());
+    assert!(answer["id"].as_str().unwrap().parse::<Uuid>().is_ok());
+    let expected = serde_json::json!([{
+        "title": "Bots that answer from documents › How should I write documents for the bot?",
+        "url": format!("{GUIDE}/documents-bots#how-should-i-write-documents-for-the-bot")
+    }]);
+    assert_eq!(answer["suggest_links"], expected);
+    let text = answer["text"].as_str().unwrap();
+    assert!(
+        text.starts_with("**How should I write documents for the bot?**\n\nGive each page a title"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_question_of_any_length_and_content_is_answered() {
+    let bot = guide_bot();
+    for question in
+        ["a ".repeat(32_000), "server ".repeat(9_000), "(\"*:~^[AND OR NOT]+-".to_owned(), "\0".to_owned()]
+    {
+        ask(&bot, &question).await;
+    }
+    let words: Vec<_> = (0..10_000).map(|number| format!("word{number}")).collect();
+    let answer = ask(&bot, &words.join(" ")).await;
+    assert!(answer["text"].as_str().unwrap().starts_with("I found nothing"));
+}
+
+/// A folder that is gone when the test is over.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        for (path, text) in files {
+            let path = folder.0.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        folder
+    }
+
+    fn bot(&self, link_base: &str) -> Result<Documents, String> {
+        let folder = self.0.path().to_str().unwrap().to_owned();
+        Documents::new("office", &Settings { folder, link_base: link_base.to_owned() }, GUIDE)
+    }
+}
+
+fn office() -> Folder {
+    Folder::new(&[
+        (
+            "id/akta lahir.md",
+            "---\nlayout: page\n---\n# Akta kelahiran\n\nUntuk bayi yang baru lahir.\n\n## Syarat pengurusan\n\n\
+             Bawa [kartu keluarga](../kk.html#kk) dan <b>surat</b> dari [rumah sakit][rs].\n\n\
+             ## Biaya\n\nPengurusan akta ini gratis.\n\n[rs]: https://rs.example.org/surat\n",
+        ),
+        (
+            "kk.html",
+            "<html><head><title>Kartu Keluarga</title></head><body><h2 id=kk>Mengganti kartu</h2>\
+             <p>Kartu yang hilang diganti dalam 3&nbsp;hari.</p></body></html>",
+        ),
+        ("jam-buka.txt", "Kantor dibuka Senin sampai Jumat.\n\nPada hari libur kantor tutup."),
+        (".git/notes.md", "# Rahasia\n\nTidak dibaca: zebra."),
+        ("photo.png", "zebra"),
+    ])
+}
+
+#[tokio::test]
+async fn a_folder_of_markdown_html_and_text_is_answered_from() {
+    let folder = office();
+    let bot = folder.bot("https://example.org/docs/").unwrap();
+    for (question, link, text) in [
+        ("Apa syarat akta kelahiran?", "id/akta%20lahir.md#syarat-pengurusan", "dan surat dari"),
+        ("berapa biayanya", "id/akta%20lahir.md#biaya", "gratis"),
+        ("kartu saya hilang", "kk.html#kk", "diganti dalam 3&nbsp;hari"),
+        ("apakah kantor buka hari Senin", "jam-buka.txt", "Senin sampai Jumat"),
+    ] {
+        let answer = ask(&bot, question).await;
+        assert_eq!(first_link(&answer), format!("https://example.org/docs/{link}"), "{question}: {answer}");
+        assert!(answer["text"].as_str().unwrap().contains(text), "{question}: {answer}");
+    }
+    let answer = ask(&bot, "zebra").await;
+    let topics = "- [Kartu Keluarga](https://example.org/docs/kk.html)";
+    assert!(answer["text"].as_str().unwrap().starts_with("Maaf"), "{answer}");
+    assert!(answer["text"].as_str().unwrap().contains(topics), "{answer}");
+}
+
+#[tokio::test]
+async fn the_links_of_a_passage_lead_where_they_led_in_the_document() {
+    let folder = office();
+    let answer = ask(&folder.bot("https://example.org/docs").unwrap(), "syarat akta").await;
+    let text = answer["text"].as_str().unwrap();
+    assert!(text.contains("[kartu keluarga](https://example.org/docs/kk.html#kk)"), "{text}");
+    assert!(text.contains("[rumah sakit](https://rs.example.org/surat)"), "{text}");
+    assert_eq!(answer["suggest_links"].as_array().unwrap().len(), 3);
+
+    let answer = ask(&folder.bot("").unwrap(), "syarat akta").await;
+    assert!(answer["text"].as_str().unwrap().contains("Bawa kartu keluarga dan surat dari [rumah sakit]("));
+    let links = serde_json::json!([{"title": "rumah sakit", "url": "https://rs.example.org/surat"}]);
+    assert_eq!(answer["suggest_links"], links);
+}
+
+#[tokio::test]
+async fn word_forms_of_both_languages_meet() {
+    let folder = Folder::new(&[
+        ("a.md", "# Pendaftaran\n\nPermohonan didaftarkan di loket.\n"),
+        ("b.md", "# Passports\n\nThe office renews old passports.\n"),
+    ]);
+    let bot = folder.bot("").unwrap();
+    let answer = ask(&bot, "bagaimana mendaftarkan permohonan").await;
+    assert!(answer["text"].as_str().unwrap().starts_with("**Pendaftaran**"), "{answer}");
+    let answer = ask(&bot, "renewing a passport").await;
+    assert!(answer["text"].as_str().unwrap().starts_with("**Passports**"), "{answer}");
+}
+
+#[tokio::test]
+async fn of_two_passages_the_one_in_the_questions_language_is_shown() {
+    let folder = Folder::new(&[
+        (
+            "a.md",
+            "# Passport\n\nThe passport fee is what you pay for a passport at the office. Passport, passport!\n",
+        ),
+        ("b.md", "# Biaya\n\nBiaya untuk passport dan surat yang lain dapat dilihat di kantor.\n"),
+    ]);
+    let bot = folder.bot("").unwrap();
+    let answer = ask(&bot, "bagaimana dengan passport saya").await;
+    assert!(answer["text"].as_str().unwrap().starts_with("**Biaya**"), "{answer}");
+    let answer = ask(&bot, "how about my passport").await;
+    assert!(answer["text"].as_str().unwrap().starts_with("**Passport**"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_long_section_is_cut_between_paragraphs() {
+    let paragraphs: Vec<_> =
+        (0..40).map(|n| format!("Paragraph{n} {}", "says little. ".repeat(20))).collect();
+    let long = format!("# Long\n\n{}\n\n```\n{}```\n", paragraphs.join("\n\n"), "code line\n".repeat(5_000));
+    let folder = Folder::new(&[("long.md", &long)]);
+    let bot = folder.bot("").unwrap();
+    let mut seen = HashSet::new();
+    for n in 0..40 {
+        let answer = ask(&bot, &format!("paragraph{n}")).await;
+        let text = answer["text"].as_str().unwrap().to_owned();
+        assert!(text.contains(&format!("Paragraph{n} ")) && text.len() < 2_500, "{text}");
+        seen.insert(text);
+    }
+    assert!(seen.len() > 3);
+    assert!(ask(&bot, "code line").await["text"].as_str().unwrap().len() < 9_000);
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_an_error_that_says_why() {
+    let folder = Folder::new(&[("x.pdf", "x")]);
+    let error = folder.bot("").err().unwrap();
+    assert_eq!(
+        error,
+        format!("{} has no documents (.md, .markdown, .html, .htm, .txt)", folder.0.path().display())
+    );
+
+    let missing = folder.0.path().join("missing");
+    let settings = Settings { folder: missing.to_str().unwrap().to_owned(), ..Settings::default() };
+    let error = Documents::new("office", &settings, GUIDE).err().unwrap();
+    assert_eq!(error, format!("{} does not exist", missing.display()));
+
+    let file = folder.0.path().join("x.pdf");
+    let settings = Settings { folder: file.to_str().unwrap().to_owned(), ..Settings::default() };
+    let error = Documents::new("office", &settings, GUIDE).err().unwrap();
+    assert_eq!(error, format!("{} is not a folder", file.display()));
+
+    let folder = Folder::new(&[("empty.md", "\n")]);
+    assert_eq!(
+        folder.bot("").err().unwrap(),
+        format!("the documents in {} are empty", folder.0.path().display())
+    );
+
+    fs::write(folder.0.path().join("latin.txt"), b"caf\xe9").unwrap();
+    let error = folder.bot("").err().unwrap();
+    assert!(error.ends_with("latin.txt is not UTF-8 text"), "{error}");
+
+    fs::write(folder.0.path().join("big.txt"), vec![b'a'; folder::MAX_FILE_BYTES as usize + 1]).unwrap();
+    let error = folder.bot("").err().unwrap();
+    assert!(error.ends_with("big.txt is 4194305 bytes; at most 4194304 are allowed"), "{error}");
+}
