@@ -1,0 +1,99 @@
+//! What Wicara does, whoever asks for it and wherever it is stored. One file an area.
+
+pub mod access;
+mod auth;
+mod conversations;
+pub mod error;
+mod messages;
+mod once;
+mod password;
+mod people;
+mod questions;
+
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+
+pub use access::{Asker, Door, Reader, Writer};
+pub use auth::{Credentials, Login};
+pub use error::{Error, Missing, Result};
+pub use messages::{Chunk, groups};
+pub use once::Once;
+pub use people::People;
+pub use questions::{Answered, NewQuestion, Thread};
+
+use crate::bot;
+use crate::model::{Clock, Random};
+use crate::store::Store;
+
+/// Conversations whose messages one call of [`Service::message_newest`] reads: bounds its memory.
+pub const EMBED_GROUP: usize = 10;
+
+/// How often what has expired is deleted.
+const EXPIRE_EVERY: Duration = Duration::from_secs(15 * 60);
+
+/// What the service goes by.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Whether callers without credentials may use the Chatbot API.
+    pub chatbot_api_open: bool,
+    /// How long a cookie session lasts.
+    pub session: Duration,
+}
+
+pub struct Service {
+    store: Store,
+    bots: bot::Registry,
+    clock: Clock,
+    random: Random,
+    settings: Settings,
+    passwords: password::Passwords,
+    /// Questions being answered: they are finished even if whoever asked has left.
+    asking: TaskTracker,
+}
+
+impl Service {
+    #[must_use]
+    pub fn new(store: Store, bots: bot::Registry, clock: Clock, random: Random, settings: Settings) -> Self {
+        let passwords = password::Passwords::new();
+        Self { store, bots, clock, random, settings, passwords, asking: TaskTracker::new() }
+    }
+
+    /// Whether the database answers.
+    pub async fn ready(&self) -> Result<()> {
+        Ok(self.store.ping().await?)
+    }
+
+    /// Gives the questions that an earlier process left behind their failure.
+    pub async fn recover(&self) -> Result<()> {
+        let interrupted = self.store.question_interrupt(self.clock.now()).await?;
+        if interrupted > 0 {
+            tracing::warn!(interrupted, "questions were cut off when the server stopped");
+        }
+        Ok(())
+    }
+
+    /// Deletes what has expired, again and again, until it is dropped.
+    pub async fn expire(&self) {
+        loop {
+            let now = self.clock.now();
+            for expired in [self.store.session_expire(now).await, self.store.idempotency_expire(now).await] {
+                if let Err(error) = expired {
+                    tracing::warn!(%error, "what has expired could not be deleted");
+                }
+            }
+            tokio::time::sleep(EXPIRE_EVERY).await;
+        }
+    }
+
+    /// Waits for the questions that are being answered, then writes what waits and closes the store.
+    ///
+    /// What is not answered within `drain` is marked as interrupted by the next start.
+    pub async fn close(&self, drain: Duration) {
+        self.asking.close();
+        if tokio::time::timeout(drain, self.asking.wait()).await.is_err() {
+            tracing::warn!(questions = self.asking.len(), "stopped before every question was answered");
+        }
+        self.store.close().await;
+    }
+}

@@ -1,0 +1,62 @@
+//! Idempotency keys: the same request again gets the first answer again.
+
+use std::time::Duration;
+
+use super::{Error, Missing, Reader, Result, Service};
+use crate::model::{Conversation, Message, Timestamp};
+use crate::store::{Append, Appended, Claim, Claimed, IdempotencyKey, Outcome};
+
+/// An `Idempotency-Key` with the body it came with.
+#[derive(Debug, Clone)]
+pub struct Once {
+    /// 1–255 visible ASCII characters.
+    pub key: String,
+    /// SHA-256 of the raw body.
+    pub body: [u8; 32],
+}
+
+impl Once {
+    /// A claim in a scope: caller and route. `lease_until`: for a request whose result is stored later.
+    pub(super) fn claim(self, scope: String, lease_until: Option<Timestamp>) -> Claim {
+        Claim { key: IdempotencyKey { scope, key: self.key }, body: self.body, lease_until }
+    }
+}
+
+/// What an earlier request with the same key and body left.
+pub(super) enum Earlier {
+    Done(Appended),
+    Resumed { conversation: Conversation, question: Message },
+}
+
+/// The scope of a reader's keys on a route.
+pub(super) fn scope(reader: &Reader, route: &str) -> String {
+    format!("{} {route}", reader.caller().id().as_deref().unwrap_or("anonymous"))
+}
+
+impl Service {
+    /// What a request whose claim was taken before gets, where it is no error.
+    pub(super) fn claimed(&self, claimed: Claimed) -> Result<Earlier> {
+        match claimed {
+            Claimed::Done(appended) => Ok(Earlier::Done(appended)),
+            Claimed::Resumed { conversation, question } => Ok(Earlier::Resumed { conversation, question }),
+            Claimed::OtherBody => Err(Error::KeyReused),
+            Claimed::Running { until } => {
+                let millis = until.0.saturating_sub(self.clock.now().0);
+                let retry_after = Duration::from_millis(u64::try_from(millis).unwrap_or(0));
+                Err(Error::StillRunning { retry_after })
+            }
+        }
+    }
+
+    /// Carries out an append that needs nothing after its transaction.
+    pub(super) async fn append(&self, append: Append) -> Result<Appended> {
+        match self.store.append(append).await? {
+            Outcome::Stored(appended) => Ok(appended),
+            Outcome::Gone | Outcome::Answered => Err(Error::NotFound(Missing::Conversation)),
+            Outcome::Claimed(claimed) => match self.claimed(claimed)? {
+                Earlier::Done(appended) => Ok(appended),
+                Earlier::Resumed { .. } => Err(Error::Internal("a key without a lease was resumed".into())),
+            },
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Questions: stored, passed to the bot, and answered. The question is committed before the bot is called,
+//! the answer before it is returned.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::once::Earlier;
+use super::{Asker, Error, Missing, Once, Result, Service};
+use crate::bot::{self, Question};
+use crate::model::{
+    Answer, Conversation, FailureReason, Handler, Message, MessageId, NewConversation, NewMessage, Rule,
+    Violation,
+};
+use crate::store::{self, Append, Appended, Ask, IdempotencyKey, MessageRef, Outcome, Target};
+
+/// Where visitors' questions come from, as far as anybody knows.
+const INTEGRATION_TYPE: &str = "website";
+/// Messages that a visitor gets at once.
+const THREAD: i64 = 50;
+/// Characters that the key of a visitor's first question has at least: it is all that such a key is unique by.
+const MIN_FIRST_KEY: usize = 16;
+/// What a request may take beyond its bot's deadline before a retry takes over.
+const LEASE_BEYOND_DEADLINE: Duration = Duration::from_secs(10);
+/// How long whoever asked waits while the database is away that the answer is to be stored in.
+const STORE_PATIENCE: Duration = Duration::from_secs(30);
+const STORE_PAUSE: Duration = Duration::from_millis(250);
+
+#[derive(Debug, Clone)]
+pub struct NewQuestion {
+    pub text: String,
+    pub session_id: Option<Uuid>,
+    pub bot_id: Option<String>,
+}
+
+/// A question's answers, stored.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    pub session_id: Uuid,
+    pub bot_id: String,
+    /// Empty where a human handles the conversation.
+    pub answers: Vec<Message>,
+}
+
+/// What a visitor sees of a conversation.
+#[derive(Debug, Clone)]
+pub struct Thread {
+    pub session_id: Uuid,
+    pub handler: Handler,
+    /// The newest of what was asked for, oldest first, without notes; to be read with
+    /// [`Service::message_get_many`] as they are sent.
+    pub messages: Vec<MessageRef>,
+}
+
+impl Service {
+    /// Asks the conversation's bot. Goes on to the end even if the caller is gone.
+    pub async fn question_ask(
+        self: &Arc<Self>,
+        asker: &Asker,
+        new: NewQuestion,
+        once: Option<Once>,
+    ) -> Result<Answered> {
+        let conversation = match new.session_id {
+            Some(session_id) => Some(self.question_conversation(asker, session_id).await?),
+            None => None,
+        };
+        let bot_id = self.question_bot(asker, conversation.as_ref(), new.bot_id)?;
+        let asked = conversation.as_ref().is_none_or(|conversation| conversation.handler == Handler::Bot);
+        let at = self.clock.now();
+        let deadline = self.bots.get(&bot_id).map(bot::Entry::timeout).unwrap_or_default();
+        let lease = asked.then(|| at.plus(deadline + LEASE_BEYOND_DEADLINE));
+        let claim = match once {
+            Some(once) => {
+                Some(once_scope(asker, new.session_id, &once)?).map(|scope| once.claim(scope, lease))
+            }
+            None => None,
+        };
+        let target = match conversation {
+            Some(conversation) => Target::Existing(conversation.id),
+            None => Target::New(NewConversation {
+                session_id: self.random.uuid(),
+                by_visitor: true,
+                room: None,
+                integration_type: INTEGRATION_TYPE.into(),
+                bot_id,
+                user_id: None,
+            }),
+        };
+        let messages = vec![NewMessage::question(new.text)];
+        let ask = if asked { Ask::Opens } else { Ask::No };
+        let question = Append { at, target, messages, ask, claim };
+        let service = Arc::clone(self);
+        let answered = self.asking.spawn(service.question_carry_out(question));
+        answered.await.map_err(|error| Error::Internal(format!("a question was not carried out: {error}")))?
+    }
+
+    /// The newest 50 messages before the id `before`.
+    pub async fn question_list(
+        &self,
+        asker: &Asker,
+        session_id: Uuid,
+        before: Option<MessageId>,
+    ) -> Result<Thread> {
+        let conversation = self.question_conversation(asker, session_id).await?;
+        let messages = self.store.message_thread(conversation.id, before, THREAD).await?;
+        Ok(Thread { session_id, handler: conversation.handler, messages })
+    }
+
+    /// The conversation that the asker goes on with.
+    async fn question_conversation(&self, asker: &Asker, session_id: Uuid) -> Result<Conversation> {
+        self.store
+            .conversation_get_by_session(session_id)
+            .await?
+            .filter(|conversation| asker.reaches(conversation))
+            .ok_or(Error::NotFound(Missing::Session))
+    }
+
+    /// The bot that is asked: the conversation's own, else the one named, else the default.
+    fn question_bot(
+        &self,
+        asker: &Asker,
+        conversation: Option<&Conversation>,
+        named: Option<String>,
+    ) -> Result<String> {
+        let unknown = || Err(Error::Invalid(vec![Violation { rule: Rule::Exists, field: "botId" }]));
+        if let Some(conversation) = conversation {
+            return match named {
+                Some(named) if named != conversation.bot_id => unknown(),
+                _ => Ok(conversation.bot_id.clone()),
+            };
+        }
+        let bot_id = named.unwrap_or_else(|| self.bots.default_id().to_owned());
+        if !asker.sees_bot(&bot_id) {
+            return Err(Error::Forbidden);
+        }
+        match self.bots.get(&bot_id) {
+            Some(bot) if asker.is_operator() || bot.is_open_to_visitors() => Ok(bot_id),
+            _ => unknown(),
+        }
+    }
+
+    async fn question_carry_out(self: Arc<Self>, question: Append) -> Result<Answered> {
+        let key = question.claim.as_ref().map(|claim| claim.key.clone());
+        let opened = matches!(question.ask, Ask::Opens);
+        let (conversation, question) = match self.store.append(question).await? {
+            Outcome::Gone | Outcome::Answered => return Err(Error::NotFound(Missing::Session)),
+            Outcome::Stored(appended) if !opened => return Ok(answered(appended)),
+            Outcome::Stored(Appended { conversation, mut messages }) => {
+                (conversation, messages.pop().expect("a question is one message"))
+            }
+            Outcome::Claimed(claimed) => match self.claimed(claimed)? {
+                Earlier::Done(appended) => return Ok(answered(appended)),
+                Earlier::Resumed { conversation, question } => (conversation, question),
+            },
+        };
+        let session_id = conversation.session_id;
+        let heard = match conversation.handler {
+            Handler::Bot => self.question_pass_on(&conversation, &question).await,
+            // Handed over since the question was first asked: it gets no answer, and no failure.
+            Handler::Human => Ok(Vec::new()),
+        };
+        // Goes on until it is stored, also where whoever asked is told to come back.
+        let service = Arc::clone(&self);
+        let settled = self.asking.spawn(async move {
+            match heard {
+                Ok(answers) => service.question_answer(conversation, &question, answers, key).await,
+                Err(reason) => service.question_fail(&conversation, &question, reason, key).await,
+            }
+        });
+        match tokio::time::timeout(STORE_PATIENCE, settled).await {
+            Ok(Ok(settled)) => settled,
+            Ok(Err(error)) => Err(Error::Internal(format!("a question was not settled: {error}"))),
+            Err(_) => Err(Error::AnswerDelayed { session_id }),
+        }
+    }
+
+    /// Asks the bot; no database connection is held meanwhile.
+    async fn question_pass_on(
+        &self,
+        conversation: &Conversation,
+        question: &Message,
+    ) -> std::result::Result<Vec<Answer>, FailureReason> {
+        let Some(bot) = self.bots.get(&conversation.bot_id) else {
+            tracing::warn!(bot = conversation.bot_id, "a conversation's bot is not in the configuration");
+            return Err(FailureReason::Unconfigured);
+        };
+        let asked =
+            Question { id: question.id, session_id: conversation.session_id, text: question.text.clone() };
+        bot.ask(asked).await.map_err(|error| {
+            tracing::warn!(bot = conversation.bot_id, %error, "a bot gave no answer");
+            error.reason()
+        })
+    }
+
+    async fn question_answer(
+        &self,
+        conversation: Conversation,
+        question: &Message,
+        answers: Vec<Answer>,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Answered> {
+        let messages: Vec<_> =
+            answers.into_iter().map(|answer| NewMessage::answer(answer, question.id)).collect();
+        let stored = patiently(|| {
+            self.store.append(Append {
+                at: self.clock.now(),
+                target: Target::Existing(conversation.id),
+                messages: messages.clone(),
+                ask: Ask::Closes { question: question.id, key: key.clone() },
+                claim: None,
+            })
+        });
+        let conversation = match stored.await? {
+            Outcome::Stored(appended) => return Ok(answered(appended)),
+            Outcome::Gone | Outcome::Claimed(_) => return Err(Error::NotFound(Missing::Session)),
+            Outcome::Answered => conversation,
+        };
+        // A request with the same key was faster: its answers are the answers.
+        let messages = self.store.message_answers(conversation.id, question.id).await?;
+        Ok(answered(Appended { conversation, messages }))
+    }
+
+    async fn question_fail(
+        &self,
+        conversation: &Conversation,
+        question: &Message,
+        reason: FailureReason,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Answered> {
+        let at = self.clock.now();
+        let failed = patiently(|| self.store.question_fail(question.id, reason, at, key.clone())).await?;
+        if !failed && self.store.conversation_get(conversation.id).await?.is_none() {
+            return Err(Error::NotFound(Missing::Session));
+        }
+        Err(Error::BotFailed { session_id: conversation.session_id, reason })
+    }
+}
+
+fn answered(appended: Appended) -> Answered {
+    let Appended { conversation, messages } = appended;
+    Answered {
+        session_id: conversation.session_id,
+        bot_id: conversation.bot_id,
+        // A claim that was settled at once remembers the question itself.
+        answers: messages.into_iter().filter(|message| message.reply_to.is_some()).collect(),
+    }
+}
+
+/// A key's scope: the program, else the session, else the key itself.
+fn once_scope(asker: &Asker, session_id: Option<Uuid>, once: &Once) -> Result<String> {
+    const ROUTE: &str = "POST /api/questions";
+    match (asker.caller().id(), session_id) {
+        (Some(id), _) => Ok(format!("{id} {ROUTE}")),
+        (None, Some(session_id)) => Ok(format!("session {session_id} {ROUTE}")),
+        (None, None) if once.key.len() >= MIN_FIRST_KEY => Ok(format!("visitor {ROUTE}")),
+        (None, None) => {
+            Err(Error::Invalid(vec![Violation { rule: Rule::MinLength, field: "Idempotency-Key" }]))
+        }
+    }
+}
+
+/// Stores what a bot has said, however long the database is away. Few wait here: a question that cannot be stored
+/// reaches no bot.
+async fn patiently<T, F>(store: impl Fn() -> F) -> store::Result<T>
+where
+    F: Future<Output = store::Result<T>>,
+{
+    loop {
+        match store().await {
+            Err(store::Error::Unavailable(reason)) => {
+                tracing::debug!(reason, "an answer waits for the database");
+                tokio::time::sleep(STORE_PAUSE).await;
+            }
+            result => return result,
+        }
+    }
+}
