@@ -1,5 +1,7 @@
 //! Wicara keeps the conversations between an organisation's bots and its public.
 
+pub mod http;
+
 pub mod service;
 
 pub mod bot;

@@ -1,0 +1,148 @@
+//! A client that still sends its body when the answer is ready has to be heard out, or it never reads the answer:
+//! closing a connection with unread input resets it. So what a handler left unread is read and thrown away, a
+//! little of it and not for long.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
+use axum::http::header::{CONNECTION, EXPECT, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
+use http_body_util::BodyExt;
+use hyper::body::{Frame, SizeHint};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+const DRAIN_BYTES: usize = 16 * 1024 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// Answers once the rest of the request's body was read, or enough of it.
+pub async fn drain_body(request: Request, next: Next) -> Response {
+    // Who asked whether to send its body at all has not sent it.
+    if request.body().is_end_stream() || request.headers().contains_key(EXPECT) {
+        return next.run(request).await;
+    }
+    let (back, left) = oneshot::channel();
+    let request = request.map(|body| Body::new(HandedBack { body, back: Some(back) }));
+    let mut response = next.run(request).await;
+    if let Ok(body) = left.await
+        && !timeout(DRAIN_TIME, drained(body)).await.unwrap_or(false)
+    {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Whether the body came to its end within the bound.
+async fn drained(mut body: Body) -> bool {
+    let mut left = DRAIN_BYTES;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return false };
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        if length > left {
+            return false;
+        }
+        left -= length;
+    }
+    true
+}
+
+/// A body that comes back when it is dropped.
+struct HandedBack {
+    body: Body,
+    back: Option<oneshot::Sender<Body>>,
+}
+
+impl HttpBody for HandedBack {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for HandedBack {
+    fn drop(&mut self) {
+        if let Some(back) = self.back.take() {
+            // Nobody waits any more where the client is gone.
+            let _ = back.send(std::mem::take(&mut self.body));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::http::StatusCode;
+    use axum::middleware::from_fn;
+    use axum::routing::post;
+    use futures_util::stream;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::http::listener;
+
+    fn app() -> Router {
+        Router::new()
+            .route("/refuse", post(async || StatusCode::UNAUTHORIZED))
+            .route("/read", post(async |body: Bytes| body.len().to_string()))
+            .layer(from_fn(drain_body))
+    }
+
+    #[tokio::test]
+    async fn a_client_that_sends_before_it_reads_gets_its_answer() {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(listener::serve(socket, app(), std::future::pending(), Duration::ZERO));
+
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let body = vec![b'x'; 8 * 1024 * 1024];
+        let head = format!("POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
+        // Twice, since the connection stays usable.
+        for _ in 0..2 {
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(&body).await.unwrap();
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 401");
+            let mut rest = Vec::new();
+            while !rest.ends_with(b"\r\n\r\n") {
+                rest.push(stream.read_u8().await.unwrap());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_without_end_is_not_heard_out() {
+        let endless = stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[b'x'; 64 * 1024])));
+        let request = Request::post("/refuse").body(Body::from_stream(endless)).unwrap();
+        let response = app().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(response.headers()[CONNECTION], "close");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_read_is_left_alone() {
+        let request = Request::post("/read").body(Body::from("12345")).unwrap();
+        let response = app().oneshot(request).await.unwrap();
+        assert!(!response.headers().contains_key(CONNECTION));
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "5");
+    }
+}

@@ -1,0 +1,315 @@
+//! The accept loop: connections in, bounded in number and in patience, and a shutdown that finishes what runs.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use super::socket::{Answer, Patience, Socket, Watch};
+
+/// Connections open at once. Further ones wait in the system's queue.
+const MAX_CONNECTIONS: usize = 4096;
+
+/// How much of a request's head, or of a body at once, a connection may hold.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// How long to wait before accepting again when the system has no descriptor or memory left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Serves until `shutdown`, then finishes what runs for up to `drain`, then cuts off what is left.
+///
+/// Returns when that time is over, for whoever has more to finish.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+    drain: Duration,
+) -> Instant {
+    serve_patiently(listener, router, shutdown, drain, Patience::DEFAULT).await
+}
+
+async fn serve_patiently(
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+    drain: Duration,
+    patience: Patience,
+) -> Instant {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let connections = TaskTracker::new();
+    let end = End { finish: CancellationToken::new(), cut: CancellationToken::new() };
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let (stream, slot) = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = accept(&listener, &slots) => accepted,
+        };
+        let (router, end) = (router.clone(), end.clone());
+        connections.spawn(async move {
+            connection(stream, router, patience, end).await;
+            drop(slot);
+        });
+    }
+
+    let deadline = Instant::now() + drain;
+    drop(listener);
+    end.finish.cancel();
+    connections.close();
+    if timeout_at(deadline, connections.wait()).await.is_err() {
+        tracing::warn!(connections = connections.len(), "requests took too long to finish and are cut off");
+        end.cut.cancel();
+        connections.wait().await;
+    }
+    deadline
+}
+
+/// The next connection, with its place among those that may be open.
+async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+    let slot = Arc::clone(slots).acquire_owned().await.expect("nobody closes the semaphore");
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, slot),
+            Err(error) if of_the_client(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot accept connections");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Whether only this connection failed, before it was accepted.
+fn of_the_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// How connections are told that the server stops.
+#[derive(Clone)]
+struct End {
+    /// Answer what was asked, then close.
+    finish: CancellationToken,
+    /// Close.
+    cut: CancellationToken,
+}
+
+async fn connection(stream: TcpStream, router: Router, patience: Patience, end: End) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection stays with its delay");
+    }
+    let watch = Watch::new(patience);
+    let service = service_fn({
+        let watch = Arc::clone(&watch);
+        move |request: hyper::Request<Incoming>| {
+            let answering = watch.answering();
+            let answer = router.clone().oneshot(request.map(Body::new));
+            async move {
+                let response = answer.await?;
+                Ok::<_, Infallible>(response.map(|body| Answer::new(body, answering)))
+            }
+        }
+    });
+    let socket = TokioIo::new(Socket { stream, watch: Arc::clone(&watch) });
+    // Waiting is the watch's: hyper has one timeout for the head and for the time between two requests.
+    let connection = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_buf_size(BUFFER_BYTES)
+        .serve_connection(socket, service);
+
+    let mut connection = pin!(connection);
+    let mut expired = pin!(watch.expired());
+    let mut finishing = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended early");
+                }
+                return;
+            }
+            () = end.finish.cancelled(), if !finishing => {
+                finishing = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = &mut expired => return,
+            () = end.cut.cancelled() => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::{Notify, oneshot};
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(600);
+    const SHORT: Duration = Duration::from_millis(50);
+    const PATIENT: Patience = Patience { first_byte: LONG, head: LONG, idle: LONG, unread: LONG };
+
+    struct Server {
+        address: std::net::SocketAddr,
+        /// Lets `/slow` answer.
+        go: Arc<Notify>,
+        /// Requests for `/slow` that have come.
+        waiting: Arc<AtomicUsize>,
+        stop: oneshot::Sender<()>,
+        running: JoinHandle<Instant>,
+    }
+
+    async fn start(patience: Patience, drain: Duration) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (go, waiting) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+        let slow = {
+            let (go, waiting) = (Arc::clone(&go), Arc::clone(&waiting));
+            async move || {
+                let go = go.notified();
+                waiting.fetch_add(1, Ordering::SeqCst);
+                go.await;
+                "slow"
+            }
+        };
+        let router = Router::new()
+            .route("/", get(|| async { "quick" }))
+            .route("/slow", get(slow))
+            .route("/large", get(|| async { vec![b'x'; 64 * 1024 * 1024] }));
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async move { drop(stopped.await) };
+        let running = tokio::spawn(serve_patiently(listener, router, shutdown, drain, patience));
+        Server { address, go, waiting, stop, running }
+    }
+
+    impl Server {
+        async fn connect(&self) -> TcpStream {
+            TcpStream::connect(self.address).await.unwrap()
+        }
+
+        async fn asked_slowly(&self) -> TcpStream {
+            let mut stream = self.connect().await;
+            stream.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+            while self.waiting.load(Ordering::SeqCst) == 0 {
+                tokio::task::yield_now().await;
+            }
+            stream
+        }
+    }
+
+    /// Everything that the server still sends before it closes.
+    async fn rest(stream: &mut TcpStream) -> String {
+        let mut text = Vec::new();
+        // A reset closes as well.
+        let _ = stream.read_to_end(&mut text).await;
+        String::from_utf8(text).unwrap()
+    }
+
+    /// Asks and reads the answer, which ends in `quick`.
+    async fn ask(stream: &mut TcpStream) {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"quick") {
+            let mut buffer = [0; 1024];
+            let length = stream.read(&mut buffer).await.unwrap();
+            assert_ne!(length, 0, "closed after {:?}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&buffer[..length]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_silent_connection_is_closed() {
+        let server = start(Patience { first_byte: SHORT, ..PATIENT }, LONG).await;
+        assert_eq!(rest(&mut server.connect().await).await, "");
+    }
+
+    #[tokio::test]
+    async fn a_head_that_does_not_end_is_closed() {
+        let server = start(Patience { head: SHORT, ..PATIENT }, LONG).await;
+        let mut stream = server.connect().await;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: ").await.unwrap();
+        assert_eq!(rest(&mut stream).await, "");
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_is_closed_after_its_answer() {
+        let server = start(Patience { idle: SHORT, ..PATIENT }, LONG).await;
+        let mut stream = server.connect().await;
+        ask(&mut stream).await;
+        assert_eq!(rest(&mut stream).await, "");
+    }
+
+    #[tokio::test]
+    async fn the_second_head_of_a_connection_has_to_end_too() {
+        let server = start(Patience { head: SHORT, ..PATIENT }, LONG).await;
+        let mut stream = server.connect().await;
+        ask(&mut stream).await;
+        stream.write_all(b"GET /").await.unwrap();
+        assert_eq!(rest(&mut stream).await, "");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_reads_is_given_up() {
+        let server = start(Patience { unread: SHORT, ..PATIENT }, LONG).await;
+        let mut stream = server.connect().await;
+        stream.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        // Read only once the server has given up: all connections are gone when it stops.
+        let Server { stop, running, .. } = server;
+        stop.send(()).unwrap();
+        running.await.unwrap();
+        assert!(rest(&mut stream).await.len() < 64 * 1024 * 1024);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_takes_long_is_not_cut() {
+        let hasty = Patience { first_byte: LONG, head: SHORT, idle: SHORT, unread: SHORT };
+        let server = start(hasty, LONG).await;
+        let mut stream = server.asked_slowly().await;
+        sleep(4 * SHORT).await;
+        server.go.notify_waiters();
+        assert!(rest(&mut stream).await.ends_with("slow"));
+    }
+
+    #[tokio::test]
+    async fn a_request_under_way_is_finished_at_shutdown_and_its_connection_closed() {
+        let server = start(PATIENT, LONG).await;
+        let mut idle = server.connect().await;
+        ask(&mut idle).await;
+        let mut stream = server.asked_slowly().await;
+        let Server { go, stop, running, .. } = server;
+        stop.send(()).unwrap();
+        // That idle connections are closed shows that the shutdown has begun.
+        assert_eq!(rest(&mut idle).await, "");
+        go.notify_waiters();
+        let answer = rest(&mut stream).await;
+        assert!(answer.contains("connection: close\r\n") && answer.ends_with("slow"), "{answer}");
+        running.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_request_that_outlasts_the_drain_is_cut() {
+        let server = start(PATIENT, SHORT).await;
+        let mut stream = server.asked_slowly().await;
+        server.stop.send(()).unwrap();
+        server.running.await.unwrap();
+        assert_eq!(rest(&mut stream).await, "");
+    }
+}

@@ -1,0 +1,95 @@
+//! What happens around every request. The order stands in [`super::router`].
+
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use tracing::Instrument;
+
+use super::error::Failure;
+use crate::model::Random;
+use crate::service::Error;
+
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Gives each request an id, which every line that is logged meanwhile carries, and logs the request itself: by the
+/// route's template, since a path may hold a visitor's session.
+pub async fn observe(request: Request, next: Next) -> Response {
+    // It names lines of a log, which no test has to repeat.
+    let id = Random::System.uuid().to_string();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let start = Instant::now();
+
+    // At the level of errors, so that they name their request whatever else is logged.
+    let span = tracing::error_span!("request", request_id = id);
+    async move {
+        let mut response = next.run(request).await;
+        tracing::info!(
+            %method,
+            route = route.as_ref().map_or("-", MatchedPath::as_str),
+            status = response.status().as_u16(),
+            milliseconds = start.elapsed().as_millis() as u64,
+            "answered"
+        );
+        let id = HeaderValue::try_from(id).expect("a UUID is visible ASCII");
+        response.headers_mut().insert(REQUEST_ID, id);
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+/// A panic in a handler is that request's alone.
+pub async fn catch_panic(request: Request, next: Next) -> Response {
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    answer.unwrap_or_else(|panic| {
+        let cause = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("of unknown kind");
+        Failure::ChatbotApi(Error::Internal(format!("a panic: {cause}"))).into_response()
+    })
+}
+
+/// What people say is not for caches, wherever they stand.
+pub async fn no_store(request: Request, next: Next) -> Response {
+    if !request.uri().path().starts_with("/api/") {
+        return next.run(request).await;
+    }
+    let mut response = next.run(request).await;
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::http::StatusCode;
+    use axum::middleware::from_fn;
+    use axum::routing::get;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered() {
+        let app: Router = Router::new()
+            .route("/", get(|| async { panic!("secret") as () }))
+            .layer(from_fn(catch_panic))
+            .layer(from_fn(observe));
+        let response = app.oneshot(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(response.headers().contains_key(REQUEST_ID));
+        let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+        let body = str::from_utf8(&body).unwrap();
+        assert!(body.starts_with(r#"{"status":500,"message":"#) && !body.contains("secret"), "{body}");
+    }
+}

@@ -1,0 +1,123 @@
+//! `/api/questions`: what the public asks, from any page.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Http;
+use super::contract::answer_object::answer_object;
+use super::contract::beyond::{ThreadDetail, ThreadMessage, ThreadQuery};
+use super::contract::chatbot_api::{Question, QuestionAnswered};
+use super::contract::errors::{BotUnavailable, Refused, ValidationFailure};
+use super::error::Failure::{self, ChatbotApi};
+use super::extract::{Body, PathId};
+use super::input::{self, Input};
+use super::query::Query;
+use super::reply;
+use crate::model::{Rule, Violation};
+use crate::service::{Asker, Error, NewQuestion, Service, groups};
+
+pub fn routes() -> OpenApiRouter<Http> {
+    OpenApiRouter::new().routes(routes!(question_ask)).routes(routes!(question_list))
+}
+
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "its shape is for the OpenAPI document")]
+enum BusyError {
+    Bot(BotUnavailable),
+    Server(Refused),
+}
+
+/// Ask a question
+///
+/// Opens a conversation or goes on with one, and answers when the bot has answered.
+#[utoipa::path(
+    post,
+    path = "/api/questions",
+    operation_id = "question_ask",
+    tag = "Chatbot API",
+    params(("Idempotency-Key" = Option<String>, Header, max_length = 255,
+        description = "Makes a retry safe; for a visitor's first question at least 16 characters")),
+    request_body = Question,
+    responses(
+        (status = 200, description = "The bot's answers", body = QuestionAnswered),
+        (status = 400, description = "Bad input", body = ValidationFailure),
+        (status = 404, description = "The session is unknown", body = Refused),
+        (status = 409, description = "The first request with this key is still being answered", body = Refused,
+            headers(("Retry-After" = u64))),
+        (status = 422, description = "The key was used with another body", body = Refused),
+        (status = 502, description = "The bot failed; the question is stored", body = BotUnavailable),
+        (status = 503, description = "The bot is busy and the question is stored, or the server cannot answer",
+            body = BusyError,
+            headers(("Retry-After" = u64))),
+        (status = 504, description = "The bot did not answer in time; the question is stored", body = BotUnavailable)
+    ),
+    security((), ("bearer" = []), ("X-API-Key" = []), ("API_KEY" = []))
+)]
+async fn question_ask(
+    State(service): State<Arc<Service>>,
+    asker: Asker,
+    body: Body,
+) -> Result<Response, Failure> {
+    let mut input = Input::read(&body.bytes).map_err(ChatbotApi)?;
+    let question = Question::read(&mut input);
+    let once = body.once(&mut input);
+    input.finish().map_err(ChatbotApi)?;
+
+    let Question { message: text, session_id, bot_id } = question;
+    let question = NewQuestion { text, session_id, bot_id };
+    let answered = service.question_ask(&asker, question, once).await.map_err(ChatbotApi)?;
+    reply::list(&QuestionAnswered::new(answered.session_id), |mut items| async move {
+        for answer in &answered.answers {
+            items.push(&answer_object(answer, &answered.bot_id)).await;
+        }
+        Ok(items)
+    })
+    .await
+}
+
+/// Show a conversation to its visitor
+///
+/// The newest 50 messages; `before` leads to older ones.
+#[utoipa::path(
+    get,
+    path = "/api/questions/{session_id}",
+    operation_id = "question_list",
+    tag = "Chatbot API",
+    params(("session_id" = String, Path, format = "uuid"), ThreadQuery),
+    responses(
+        (status = 200, description = "The conversation", body = ThreadDetail),
+        (status = 400, description = "Bad input", body = ValidationFailure),
+        (status = 404, description = "The session is unknown", body = Refused)
+    ),
+    security((), ("bearer" = []), ("X-API-Key" = []), ("API_KEY" = []))
+)]
+async fn question_list(
+    State(service): State<Arc<Service>>,
+    asker: Asker,
+    PathId(session): PathId,
+    mut query: Query,
+) -> Result<Response, Failure> {
+    let before = ThreadQuery::read(&mut query);
+    query.finish().map_err(ChatbotApi)?;
+    let Some(session_id) = input::uuid(&session) else {
+        let broken = Violation { rule: Rule::Uuid, field: "session_id" };
+        return Err(ChatbotApi(Error::Invalid(vec![broken])));
+    };
+
+    let thread = service.question_list(&asker, session_id, before).await.map_err(ChatbotApi)?;
+    reply::list(&ThreadDetail::new(thread.session_id, thread.handler), |mut items| async move {
+        for ids in groups(&thread.messages) {
+            for message in service.message_get_many(&ids).await.map_err(ChatbotApi)? {
+                items.push(&ThreadMessage::new(&message)).await;
+            }
+        }
+        Ok(items)
+    })
+    .await
+}

@@ -1,0 +1,193 @@
+//! Answers: short ones whole, lists in pieces, so that no answer is ever held in memory at its whole length.
+
+use std::future::{Future, pending};
+
+use axum::body::{Body, Bytes};
+use axum::http::header::{CONTENT_TYPE, HeaderValue};
+use axum::http::{Response as HttpResponse, StatusCode};
+use axum::response::Response;
+use futures_util::stream;
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tracing::Instrument;
+
+use super::error::Failure;
+use crate::service::Error;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+
+/// How much of a list is gathered before it is sent. A single entry may be longer.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Pieces that wait while the client reads slowly.
+const PIECES_AHEAD: usize = 1;
+
+/// An answer that is sent whole.
+#[must_use]
+pub fn json<T: Serialize + ?Sized>(status: u16, body: &T) -> Response {
+    let bytes = serde_json::to_vec(body).expect("plain data serialises");
+    with_body(status, Body::from(bytes))
+}
+
+pub fn ok<T: Serialize + ?Sized>(body: &T) -> Response {
+    json(200, body)
+}
+
+fn with_body(status: u16, body: Body) -> Response {
+    let mut response = HttpResponse::new(body);
+    *response.status_mut() = StatusCode::from_u16(status).expect("a status named in this program");
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+/// Answers with an envelope and, in the place of its last empty list, the items that `write` puts there.
+///
+/// What fits in one piece is sent with its length. A longer list is sent while it is written, as fast as the
+/// client reads: what fails before the first piece is answered as a failure, what fails later cuts the answer off.
+pub async fn list<E, W, F>(envelope: &E, write: W) -> Result<Response, Failure>
+where
+    E: Serialize,
+    W: FnOnce(Items) -> F,
+    F: Future<Output = Result<Items, Failure>> + Send + 'static,
+{
+    let text = serde_json::to_string(envelope).expect("plain data serialises");
+    let place = text.rfind("[]").expect("the envelope has an empty list") + 1;
+    let (head, tail) = text.split_at(place);
+
+    let (sender, mut pieces) = mpsc::channel(PIECES_AHEAD);
+    let items = Items { sender: sender.clone(), buffer: head.as_bytes().to_vec(), first: true };
+    tokio::spawn(send_all(write(items), tail.to_owned(), sender).in_current_span());
+
+    match pieces.recv().await {
+        Some(Ok(Piece::Last(bytes))) => Ok(with_body(200, Body::from(bytes))),
+        Some(Ok(Piece::Part(bytes))) => Ok(with_body(200, streamed(bytes, pieces))),
+        Some(Err(failure)) => Err(failure),
+        None => Err(Failure::ChatbotApi(Error::Internal("a list was not written to its end".into()))),
+    }
+}
+
+enum Piece {
+    Part(Bytes),
+    Last(Bytes),
+}
+
+type Sender = mpsc::Sender<Result<Piece, Failure>>;
+
+/// A list that is being written.
+pub struct Items {
+    sender: Sender,
+    buffer: Vec<u8>,
+    first: bool,
+}
+
+impl Items {
+    /// Adds an entry; waits where the client has not read enough yet.
+    pub async fn push<T: Serialize + ?Sized>(&mut self, item: &T) {
+        if !std::mem::take(&mut self.first) {
+            self.buffer.push(b',');
+        }
+        serde_json::to_writer(&mut self.buffer, item).expect("plain data serialises");
+        if self.buffer.len() >= PIECE_BYTES {
+            let piece = Bytes::from(std::mem::take(&mut self.buffer));
+            if self.sender.send(Ok(Piece::Part(piece))).await.is_err() {
+                // The client is gone; `send_all` sees it as well and ends this here.
+                pending().await
+            }
+        }
+    }
+}
+
+/// Runs the writing to its end, or until nobody reads any more.
+async fn send_all(write: impl Future<Output = Result<Items, Failure>>, tail: String, sender: Sender) {
+    let written = tokio::select! {
+        written = write => written,
+        () = sender.closed() => return,
+    };
+    let last = written.map(|mut items| {
+        items.buffer.extend_from_slice(tail.as_bytes());
+        Piece::Last(items.buffer.into())
+    });
+    // Nobody to tell if the client left meanwhile.
+    let _ = sender.send(last).await;
+}
+
+fn streamed(first: Bytes, pieces: mpsc::Receiver<Result<Piece, Failure>>) -> Body {
+    let rest = stream::unfold(Some(pieces), |pieces| async {
+        let mut pieces = pieces?;
+        match pieces.recv().await {
+            Some(Ok(Piece::Part(bytes))) => Some((Ok(bytes), Some(pieces))),
+            Some(Ok(Piece::Last(bytes))) => Some((Ok(bytes), None)),
+            Some(Err(failure)) => {
+                tracing::error!(?failure, "an answer was cut off");
+                Some((Err("the rest could not be read"), None))
+            }
+            None => Some((Err("the rest could not be written"), None)),
+        }
+    });
+    Body::from_stream(futures_util::StreamExt::chain(stream::iter([Ok(first)]), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::HttpBody;
+    use http_body_util::BodyExt;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    async fn of(count: usize, fail_at: Option<usize>) -> Result<Response, Failure> {
+        list(&json!({ "a": "[]", "data": [], "z": 1 }), move |mut items| async move {
+            for number in 0..count {
+                if fail_at == Some(number) {
+                    return Err(Failure::ChatbotApi(Error::Unavailable));
+                }
+                items.push(&json!({ "number": number, "text": "é".repeat(500) })).await;
+            }
+            Ok(items)
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_list_is_whole_whatever_its_length() {
+        for count in [0, 1, 2, 63, 64, 65, 1000] {
+            let body = of(count, None).await.unwrap().into_body();
+            let body: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
+            let numbers: Vec<_> = body["data"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|item| item["number"].as_u64().unwrap())
+                .collect();
+            assert_eq!(numbers, (0..count as u64).collect::<Vec<_>>());
+            assert_eq!((&body["a"], &body["z"]), (&json!("[]"), &json!(1)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_short_list_has_a_length_and_a_long_one_has_none() {
+        assert!(of(3, None).await.unwrap().body().size_hint().exact().is_some());
+        assert!(of(1000, None).await.unwrap().body().size_hint().exact().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_failure_before_the_first_piece_is_answered_and_a_later_one_cuts_off() {
+        assert!(matches!(of(1000, Some(10)).await, Err(Failure::ChatbotApi(Error::Unavailable))));
+        let body = of(1000, Some(500)).await.unwrap().into_body();
+        assert!(body.collect().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn writing_ends_when_nobody_reads() {
+        let (alive, ended) = tokio::sync::oneshot::channel::<()>();
+        let response = list(&json!({ "data": [] }), move |mut items| async move {
+            let _alive = alive;
+            loop {
+                items.push("some text").await;
+            }
+        })
+        .await;
+        drop(response);
+        assert!(ended.await.is_err());
+    }
+}

@@ -1,0 +1,234 @@
+//! A connection that is not waited for without end: for its first byte, for a whole head, for the next request,
+//! or for a client that does not read its answer.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use hyper::body::{Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+/// How long a connection is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For the first byte after it was opened.
+    pub first_byte: Duration,
+    /// For the rest of a request's head after its first byte.
+    pub head: Duration,
+    /// For the next request after an answer. Longer than proxies keep their connections, which is a minute, or a
+    /// proxy sends a request into a connection that was just closed.
+    pub idle: Duration,
+    /// For a client to read more of its answer.
+    pub unread: Duration,
+}
+
+impl Patience {
+    pub const DEFAULT: Self = Self {
+        first_byte: Duration::from_secs(10),
+        head: Duration::from_secs(15),
+        idle: Duration::from_secs(75),
+        unread: Duration::from_secs(30),
+    };
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Silent,
+    Head,
+    /// A request is being answered; how long that may take is not this file's to say.
+    Busy,
+    Idle,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Deadlines {
+    phase: Phase,
+    read: Option<Instant>,
+    write: Option<Instant>,
+}
+
+/// What a connection is doing, and until when.
+#[derive(Debug)]
+pub struct Watch {
+    patience: Patience,
+    deadlines: watch::Sender<Deadlines>,
+}
+
+impl Watch {
+    #[must_use]
+    pub fn new(patience: Patience) -> Arc<Self> {
+        let read = Some(Instant::now() + patience.first_byte);
+        let (deadlines, _) = watch::channel(Deadlines { phase: Phase::Silent, read, write: None });
+        Arc::new(Self { patience, deadlines })
+    }
+
+    /// Returns once the connection was waited for long enough.
+    pub async fn expired(&self) {
+        let mut deadlines = self.deadlines.subscribe();
+        loop {
+            let Deadlines { read, write, .. } = *deadlines.borrow_and_update();
+            let next = read.into_iter().chain(write).min();
+            let over = async {
+                match next {
+                    Some(deadline) => sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = over => return,
+                _ = deadlines.changed() => {}
+            }
+        }
+    }
+
+    /// A request is being answered until what this returns is dropped.
+    pub fn answering(self: &Arc<Self>) -> Answering {
+        self.enter(Phase::Busy, None);
+        Answering(Arc::clone(self))
+    }
+
+    fn enter(&self, phase: Phase, patience: Option<Duration>) {
+        let read = patience.map(|patience| Instant::now() + patience);
+        self.deadlines.send_modify(|deadlines| {
+            deadlines.phase = phase;
+            deadlines.read = read;
+        });
+    }
+
+    fn phase(&self) -> Phase {
+        self.deadlines.borrow().phase
+    }
+
+    fn received(&self) {
+        if matches!(self.phase(), Phase::Silent | Phase::Idle) {
+            self.enter(Phase::Head, Some(self.patience.head));
+        }
+    }
+
+    fn wrote(&self) {
+        self.deadlines.send_if_modified(|deadlines| deadlines.write.take().is_some());
+        if self.phase() == Phase::Idle {
+            self.enter(Phase::Idle, Some(self.patience.idle));
+        }
+    }
+
+    fn cannot_write(&self) {
+        let deadline = Instant::now() + self.patience.unread;
+        self.deadlines.send_if_modified(|deadlines| {
+            let first = deadlines.write.is_none();
+            deadlines.write.get_or_insert(deadline);
+            first
+        });
+    }
+}
+
+/// A request that is being answered.
+pub struct Answering(Arc<Watch>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.enter(Phase::Idle, Some(self.0.patience.idle));
+    }
+}
+
+/// An answer's body: when it was sent, the request is over.
+pub struct Answer {
+    body: Body,
+    _answering: Answering,
+}
+
+impl Answer {
+    pub fn new(body: Body, answering: Answering) -> Self {
+        Self { body, _answering: answering }
+    }
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A stream that tells its watch what comes and goes.
+pub struct Socket {
+    pub stream: TcpStream,
+    pub watch: Arc<Watch>,
+}
+
+impl Socket {
+    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Ready(Ok(_)) => self.watch.wrote(),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.watch.cannot_write(),
+        }
+        written
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.watch.received();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.note(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
