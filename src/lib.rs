@@ -1,5 +1,11 @@
 //! Wicara keeps the conversations between an organisation's bots and its public.
 
+pub mod cli;
+
+pub mod app;
+pub mod config;
+pub mod telemetry;
+
 pub mod http;
 
 pub mod service;

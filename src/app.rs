@@ -1,0 +1,139 @@
+//! The composition root: configuration in, running server out.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::bot;
+use crate::config::{self, Anonymous, Config, SameSite};
+use crate::http;
+use crate::model::{Clock, Random};
+use crate::service::{self, People, Service};
+use crate::store::Store;
+
+/// A running server.
+pub struct App {
+    /// The address it listens on, with the port that it got.
+    pub address: SocketAddr,
+    /// How others reach it, without a slash at the end.
+    pub base: String,
+    /// The first administrator's e-mail, if this start made one, and the password where it was generated.
+    pub administrator: Option<(String, Option<String>)>,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<()>,
+}
+
+impl App {
+    /// Opens the store, sets up the bots and listens. Returns when requests are being answered.
+    pub async fn start(config: Config, clock: Clock, random: Random) -> Result<Self> {
+        let listen = config.server.listen;
+        let listener = TcpListener::bind(listen).await.with_context(|| {
+            format!("cannot listen on {listen} (server.listen): is another program there?")
+        })?;
+        let address = listener.local_addr().context("the listener has no address")?;
+        let base = config.server.public_url.clone().unwrap_or_else(|| format!("http://{}", local(address)));
+        let source = config.source();
+        let bots = bot::Registry::new(config.bots, &format!("{base}/guide"))
+            .map_err(|error| anyhow::Error::msg(format!("{source}: {error}")))?;
+        let store = open_store(&config.store, &source, &random).await?;
+        let lock = store.lock_server().with_context(|| store_setting(&source))?;
+
+        let people = People::new(store.clone(), clock.clone(), random.clone());
+        let administrator = people
+            .user_create_first(&config.auth.admin_email, &config.auth.admin_password)
+            .await
+            .context("cannot create the first administrator (auth.admin_email, auth.admin_password)")?
+            .map(|(user, password)| (user.person.email, password));
+
+        let settings = service::Settings {
+            chatbot_api_open: config.auth.anonymous == Anonymous::ChatbotApi,
+            session: config.auth.session,
+        };
+        if settings.chatbot_api_open {
+            tracing::warn!(
+                "the Chatbot API is open: anybody who reaches {address} reads and deletes conversations \
+                 (auth.anonymous = \"chatbot-api\")"
+            );
+        }
+        let service = Arc::new(Service::new(store, bots, clock, random, settings));
+        service.recover().await.context("cannot take up what the last run left")?;
+
+        let router = http::router(
+            Arc::clone(&service),
+            http::Settings {
+                public_url: config.server.public_url,
+                allowed_origins: config.server.allowed_origins,
+                cookie_same_site: match config.auth.cookie_same_site {
+                    SameSite::Lax => http::CookieSameSite::Lax,
+                    SameSite::None => http::CookieSameSite::None,
+                },
+                body_bytes: config.limits.body_bytes,
+            },
+        );
+        let (stop, stopped) = oneshot::channel();
+        let drain = config.server.drain;
+        let running = tokio::spawn(async move {
+            let expire = tokio::spawn({
+                let service = Arc::clone(&service);
+                async move { service.expire().await }
+            });
+            let stopped = async {
+                let _ = stopped.await;
+            };
+            let deadline = http::listener::serve(listener, router, stopped, drain).await;
+            expire.abort();
+            service.close(deadline.saturating_duration_since(tokio::time::Instant::now())).await;
+            drop(lock);
+        });
+        tracing::info!(%address, "listening");
+        Ok(Self { address, base, administrator, stop, running })
+    }
+
+    /// Runs until SIGTERM or Ctrl-C, then stops.
+    pub async fn run(self) -> Result<()> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: no new requests, finishing those that run");
+        let stopped = self.stop();
+        tokio::select! {
+            stopped = stopped => stopped,
+            // Whoever asks twice does not want to wait.
+            _ = interrupt.recv() => Ok(()),
+        }
+    }
+
+    /// Stops accepting, finishes what runs (up to `server.drain_seconds`) and commits.
+    pub async fn stop(self) -> Result<()> {
+        let _ = self.stop.send(());
+        self.running.await.context("the server ended badly")
+    }
+}
+
+/// Opens the store. `source` is [`Config::source`]: an error says where the store is configured.
+pub async fn open_store(settings: &config::Store, source: &str, random: &Random) -> Result<Store> {
+    let opened = Store::open(&settings.url, settings.wait, random).await;
+    opened.with_context(|| store_setting(source))
+}
+
+fn store_setting(source: &str) -> String {
+    format!("store.url ({source} or WICARA_STORE__URL)")
+}
+
+/// The address that a program on this machine connects to.
+fn local(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}

@@ -1,0 +1,272 @@
+//! `wicara ask`
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use reqwest::Url;
+use reqwest::header::CONTENT_TYPE;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::tls;
+
+use super::Failure;
+use super::output::{harmless, print};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  wicara ask \"How do I add a bot?\"
+  wicara ask \"And a second one?\" --session 1309c142-3535-45b2-acdf-8bfbe59c3b9a
+  wicara ask \"Halo\" --bot majadigi --server https://chat.example.org
+  wicara ask \"Halo\" --json";
+
+/// How long the connection may take; the answer takes as long as the server lets it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Debug, PartialEq, clap::Args)]
+pub(super) struct Args {
+    /// What to ask
+    #[arg(value_name = "QUESTION")]
+    question: String,
+    /// Go on with this conversation [default: open a new one]
+    #[arg(long, value_name = "ID")]
+    session: Option<Uuid>,
+    /// Ask this bot [default: the server's default bot, or the conversation's]
+    #[arg(long, value_name = "ID")]
+    bot: Option<String>,
+    /// The server's address [default: where the configuration says that it listens]
+    #[arg(long, value_name = "URL", value_parser = server_address)]
+    server: Option<Url>,
+    /// Print the server's answer as it came
+    #[arg(long)]
+    json: bool,
+}
+
+fn server_address(text: &str) -> Result<Url, &'static str> {
+    Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"))
+        .ok_or("an address such as http://127.0.0.1:3333 is expected")
+}
+
+pub(super) async fn run(args: Args, config: impl FnOnce() -> Result<Config, Failure>) -> Result<(), Failure> {
+    let server = match &args.server {
+        Some(server) => server.clone(),
+        None => default_server(&config()?)?,
+    };
+    let (status, body) = call(&server, &args).await?;
+    if args.json {
+        print(&format!("{}\n", body.trim_end()))?;
+    }
+    let reply = serde_json::from_str(&body);
+    if (200..300).contains(&status) {
+        match reply {
+            Ok(_) if args.json => Ok(()),
+            Ok(reply) => show(&reply, &server, args.server.is_some()),
+            Err(_) => {
+                Err(Failure::failed(format!("what answers at {server} is no Wicara server: check --server")))
+            }
+        }
+    } else {
+        Err(refusal(status, &reply.unwrap_or_default(), &args, &server))
+    }
+}
+
+/// Where this machine reaches the server that the configuration describes.
+fn default_server(config: &Config) -> Result<Url, Failure> {
+    let mut address = config.server.listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => IpAddr::from([127, 0, 0, 1]),
+            IpAddr::V6(_) => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
+        });
+    }
+    let text = match (address.port(), &config.server.public_url) {
+        (0, Some(public_url)) => public_url.clone(),
+        (0, None) => {
+            return Err(Failure::usage(
+                "the configuration leaves the port to the server: name the address that it printed with --server",
+            ));
+        }
+        _ => format!("http://{address}"),
+    };
+    Url::parse(&text).map_err(Failure::failed)
+}
+
+async fn call(server: &Url, args: &Args) -> Result<(u16, String), Failure> {
+    let unreachable = |error: reqwest::Error| {
+        let cause = tls::cause(error);
+        Failure::failed(format!(
+            "no server answers at {server} ({cause}): start one with `wicara serve`, or name another with --server"
+        ))
+    };
+    let client = tls::client_for(server).connect_timeout(CONNECT_TIMEOUT).build();
+    let client = client
+        .map_err(|error| Failure::failed(format!("no HTTP client can be made: {}", tls::cause(error))))?;
+    let mut question = json!({ "message": args.question });
+    if let Some(session) = args.session {
+        question["session_id"] = json!(session);
+    }
+    if let Some(bot) = &args.bot {
+        question["botId"] = json!(bot);
+    }
+    let address = format!("{}/api/questions", server.as_str().trim_end_matches('/'));
+    let response = client
+        .post(address)
+        .header(CONTENT_TYPE, "application/json")
+        .body(question.to_string())
+        .send()
+        .await
+        .map_err(unreachable)?;
+    let status = response.status().as_u16();
+    let body = response.text().await.map_err(unreachable)?;
+    Ok((status, body))
+}
+
+/// What is read of the server's answer, good or bad.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Reply {
+    session_id: Option<String>,
+    data: Vec<Answer>,
+    message: Option<String>,
+    error: Option<Value>,
+    errors: Vec<Violation>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Answer {
+    #[serde(default)]
+    text: String,
+    /// A bot may send anything here.
+    #[serde(default)]
+    suggest_links: Value,
+}
+
+#[derive(Debug, Deserialize)]
+struct Violation {
+    field: String,
+    message: String,
+}
+
+fn show(reply: &Reply, server: &Url, named: bool) -> Result<(), Failure> {
+    print(&in_words(&reply.data, server))?;
+    if reply.data.is_empty() {
+        eprintln!("A person has taken this conversation over and will answer there.");
+    }
+    if let Some(session) = &reply.session_id {
+        let server = if named { format!(" --server {server}") } else { String::new() };
+        eprintln!("To go on: wicara ask \"…\" --session {}{server}", harmless(session));
+    }
+    Ok(())
+}
+
+fn in_words(answers: &[Answer], server: &Url) -> String {
+    let answers: Vec<String> = answers
+        .iter()
+        .map(|answer| {
+            let links = answer.suggest_links.as_array().into_iter().flatten().filter_map(|link| {
+                let url = link["url"].as_str()?;
+                // The guide's links may be relative to the server.
+                let url = server.join(url).map_or_else(|_| url.to_owned(), String::from);
+                Some(format!("  {}: {url}\n", link["title"].as_str().unwrap_or("Link")))
+            });
+            harmless(&format!("{}\n{}", answer.text.trim_end(), links.collect::<String>()))
+        })
+        .collect();
+    answers.join("\n")
+}
+
+/// The server's refusal in a sentence that says what to do.
+fn refusal(status: u16, reply: &Reply, args: &Args, server: &Url) -> Failure {
+    let told = match (reply.message.as_deref(), reply.error.as_ref().and_then(Value::as_str)) {
+        (Some(message), Some(error)) => format!("{message}: {error}"),
+        (Some(text), None) | (None, Some(text)) => text.to_owned(),
+        (None, None) => "no more is known".to_owned(),
+    };
+    let session = reply.session_id.as_deref().unwrap_or("of this question");
+    Failure::failed(harmless(&match (status, args.session) {
+        (404, Some(session)) => format!(
+            "the server knows no conversation {session}: leave --session away to open a new one, or check the id"
+        ),
+        (400, _) if reply.errors.iter().any(|error| error.field == "botId") => format!(
+            "the server has no bot {:?} for this conversation: choose another with --bot, or leave it away",
+            args.bot.as_deref().unwrap_or_default()
+        ),
+        (400, _) if !reply.errors.is_empty() => {
+            let errors: Vec<_> =
+                reply.errors.iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
+            format!("the server refused the question ({}): mend it and ask again", errors.join("; "))
+        }
+        (502..=504, _) if reply.session_id.is_some() => format!(
+            "the bot gave no answer ({told}); the question is stored in the session {session}: ask again later"
+        ),
+        (429 | 503, _) => {
+            format!("the server is busy or its database is away ({told}): ask again in a moment")
+        }
+        _ => format!(
+            "the server at {server} answered with status {status} ({told}): see its log, or check --server"
+        ),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_shown_with_their_links() {
+        let reply: Reply = serde_json::from_value(json!({"data": [
+            {"text": "One\u{1b}[0m\n", "suggest_links": [{"title": "Page", "url": "/guide/a#b"}, {"url": 5}, 6]},
+            {"text": "Two", "suggest_links": [{"title": "Far", "url": "https://far.example/"}]},
+            {"text": "Three", "suggest_links": null},
+        ]}))
+        .unwrap();
+        let server = Url::parse("http://127.0.0.1:3333").unwrap();
+        assert_eq!(
+            in_words(&reply.data, &server),
+            "One\u{fffd}[0m\n  Page: http://127.0.0.1:3333/guide/a#b\n\nTwo\n  Far: https://far.example/\n\nThree\n"
+        );
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        let args = |session| Args {
+            question: "?".to_owned(),
+            session,
+            bot: Some("b".to_owned()),
+            server: None,
+            json: false,
+        };
+        let server = Url::parse("http://h").unwrap();
+        for (status, body, session, expected) in [
+            (404, json!({}), Some(Uuid::nil()), "the server knows no conversation 00000000-"),
+            (404, json!({}), None, "the server at http://h/ answered with status 404"),
+            (
+                400,
+                json!({"errors": [{"field": "botId", "message": "x"}]}),
+                None,
+                "the server has no bot \"b\"",
+            ),
+            (
+                400,
+                json!({"errors": [{"field": "message", "message": "x"}]}),
+                None,
+                "the server refused the question (message: x)",
+            ),
+            (
+                504,
+                json!({"message": "bot unavailable", "error": "timeout", "session_id": "s"}),
+                None,
+                "the bot gave no answer (bot unavailable: timeout); the question is stored in the session s",
+            ),
+            (503, json!({"message": "m"}), None, "the server is busy or its database is away (m)"),
+        ] {
+            let reply: Reply = serde_json::from_value(body).unwrap();
+            let found = refusal(status, &reply, &args(session), &server).to_string();
+            assert!(found.starts_with(expected), "{found}");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! `wicara config`
+
+use clap::Subcommand;
+
+use crate::bot::Registry;
+use crate::config::Config;
+
+use super::Failure;
+use super::output::{print, print_json};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  wicara config check
+  wicara config show
+  wicara config show --json
+  wicara --config /etc/wicara.toml config check";
+
+#[derive(Debug, PartialEq, Subcommand)]
+pub(super) enum Command {
+    /// Check the configuration as a start of the server would
+    #[command(after_help = "Example:\n  wicara --config /etc/wicara.toml config check")]
+    Check,
+    /// Show the settings in force, with secrets masked
+    #[command(after_help = "Examples:\n  wicara config show\n  wicara config show --json")]
+    Show {
+        /// Print JSON instead of TOML
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(super) fn run(command: Command, config: Config) -> Result<(), Failure> {
+    match command {
+        Command::Show { json: true } => print_json(config.shown()),
+        Command::Show { json: false } => print(&config.show()),
+        Command::Check => {
+            let source = config.source();
+            // Where the guide's links lead does not matter here.
+            Registry::new(config.bots, "/guide")
+                .map_err(|error| Failure::failed(format!("{source}: {error}")))?;
+            print(&format!("The configuration is valid ({source} and the environment).\n"))
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The command line: one file a command.
+//!
+//! Results go to stdout, everything else to stderr. The exit code is 0 for done, 1 for failed, 2 for wrong usage.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
+
+mod ask;
+mod config;
+mod failure;
+mod key;
+mod output;
+mod password;
+mod people;
+mod serve;
+mod user;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+use crate::telemetry;
+
+use failure::Failure;
+
+/// Keeps the conversations between an organisation's bots and its public.
+#[derive(Debug, Parser)]
+#[command(name = "wicara", version, after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    /// Configuration file [default: $WICARA_CONFIG, else ./wicara.toml if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  wicara                                       start the server
+  wicara ask \"How do I add a bot?\"             ask the running server
+  wicara user add ada@example.org --role agent
+  wicara key add website --role agent
+  wicara --config /etc/wicara.toml config check
+
+Without a command the server starts. WICARA_LOG sets the log's level: error, warn, info, debug, trace.
+Exit codes: 0 done, 1 failed, 2 wrong usage.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the server
+    #[command(after_help = serve::EXAMPLES)]
+    Serve,
+    /// Ask a running server a question
+    #[command(after_help = ask::EXAMPLES)]
+    Ask(ask::Args),
+    /// Manage the people who may sign in
+    #[command(subcommand, after_help = user::EXAMPLES)]
+    User(user::Command),
+    /// Manage the keys of programs
+    #[command(subcommand, after_help = key::EXAMPLES)]
+    Key(key::Command),
+    /// Check or show the configuration
+    #[command(subcommand, after_help = config::EXAMPLES)]
+    Config(config::Command),
+}
+
+/// Does what the command line says.
+pub async fn run() -> ExitCode {
+    match execute(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("wicara: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+async fn execute(cli: Cli) -> Result<(), Failure> {
+    let command = cli.command.unwrap_or(Command::Serve);
+    // A command that is over in a moment says by itself what it did.
+    let level = if matches!(command, Command::Serve) { "info" } else { "warn" };
+    telemetry::start(level).map_err(Failure::usage)?;
+    let config = || Config::load(cli.config.as_deref()).map_err(Failure::failed);
+    match command {
+        Command::Serve => serve::run(config()?).await,
+        Command::Ask(args) => ask::run(args, config).await,
+        Command::User(command) => user::run(command, &config()?).await,
+        Command::Key(command) => key::run(command, &config()?).await,
+        Command::Config(command) => config::run(command, config()?),
+    }
+}

@@ -1,0 +1,33 @@
+//! Where a password comes from.
+
+use std::env::{self, VarError};
+use std::io::{self, IsTerminal};
+
+use super::Failure;
+
+const VARIABLE: &str = "WICARA_PASSWORD";
+
+/// From `WICARA_PASSWORD`, else typed twice.
+pub(super) fn read(email: &str) -> Result<String, Failure> {
+    match env::var(VARIABLE) {
+        Ok(password) => return Ok(password),
+        Err(VarError::NotUnicode(_)) => return Err(Failure::usage(format!("{VARIABLE} is no Unicode text"))),
+        Err(VarError::NotPresent) => {}
+    }
+    if !io::stdin().is_terminal() {
+        return Err(Failure::usage(format!(
+            "there is no terminal to type the password for {email} at: put it into {VARIABLE}"
+        )));
+    }
+    let ask = |prompt: String| {
+        rpassword::prompt_password(prompt).map_err(|error| {
+            Failure::failed(format!("no password could be read ({error}): put it into {VARIABLE}"))
+        })
+    };
+    let password = ask(format!("Password for {email}: "))?;
+    if ask("Once more: ".to_owned())? == password {
+        Ok(password)
+    } else {
+        Err(Failure::failed("the two passwords differ, nothing was changed: try again"))
+    }
+}

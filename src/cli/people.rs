@@ -1,0 +1,112 @@
+//! What the commands for people and keys share.
+
+use std::path::Path;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use crate::app;
+use crate::config::Config;
+use crate::model::account::{MAX_EMAIL_CHARS, MAX_KEY_NAME_CHARS, PASSWORD_CHARS};
+use crate::model::{Api, Bots, Clock, Random, Role, Rule, Violation};
+use crate::service::{Error, Missing, People};
+use crate::store::Store;
+
+use super::Failure;
+
+/// What somebody may do.
+#[derive(Debug, Clone, PartialEq, clap::Args)]
+pub(super) struct Grant {
+    /// What they may do, each more than the one before
+    #[arg(long, default_value = "viewer", value_parser = role())]
+    pub(super) role: Role,
+    /// Only these bots' conversations [default: all bots']
+    #[arg(long, value_name = "IDS", value_delimiter = ',', value_parser = bot_id)]
+    bots: Vec<String>,
+}
+
+impl Grant {
+    pub(super) fn bots(&self) -> Bots {
+        if self.bots.is_empty() { Bots::All } else { Bots::Only(self.bots.clone()) }
+    }
+
+    /// Says so where a bot is not configured: it may be on purpose, or a slip.
+    pub(super) fn warn_of_unknown_bots(&self, config: &Config) {
+        for id in self.bots.iter().filter(|id| config.bots.iter().all(|bot| bot.id != **id)) {
+            eprintln!("wicara: note that no bot {id:?} is in the configuration");
+        }
+    }
+}
+
+fn role() -> impl TypedValueParser<Value = Role> {
+    PossibleValuesParser::new(Role::WORDS).try_map(|word| word.parse())
+}
+
+pub(super) fn api() -> impl TypedValueParser<Value = Api> {
+    PossibleValuesParser::new(Api::WORDS).try_map(|word| word.parse())
+}
+
+fn bot_id(text: &str) -> Result<String, &'static str> {
+    match text.trim() {
+        "" => Err("a bot's id is missing: write --bots a,b, or leave --bots away for all bots"),
+        id => Ok(id.to_owned()),
+    }
+}
+
+/// `all` or the ids.
+pub(super) fn bots_in_words(bots: &Bots) -> String {
+    bots.list().map_or("all".to_owned(), |ids| ids.join(","))
+}
+
+/// The people and keys in the configured store, and the store, to be closed when done. A database that is not there
+/// is not made: whoever stands in another directory than the server would manage people that it does not know.
+pub(super) async fn open(config: &Config) -> Result<(People, Store), Failure> {
+    if let Some(path) = config.store.url.strip_prefix("sqlite:")
+        && !Path::new(path).exists()
+    {
+        return Err(Failure::failed(format!(
+            "no database at {path} (store.url): start the server there first, or name the configuration with --config"
+        )));
+    }
+    let source = config.source();
+    let store = app::open_store(&config.store, &source, &Random::System).await.map_err(Failure::Failed)?;
+    Ok((People::new(store.clone(), Clock::System, Random::System), store))
+}
+
+/// The service's error in a sentence. `named` is the e-mail or the key's name.
+pub(super) fn failure(error: Error, named: &str) -> Failure {
+    match error {
+        Error::Invalid(violations) => {
+            let sentences: Vec<String> = violations.iter().map(|found| sentence(found, named)).collect();
+            Failure::usage(sentences.join("; "))
+        }
+        Error::Exists => {
+            Failure::failed(format!("{named:?} exists already: choose another, or remove that one first"))
+        }
+        Error::NotFound(Missing::User) => {
+            Failure::failed(format!("nobody has the e-mail {named:?}: `wicara user list` shows who there is"))
+        }
+        Error::NotFound(Missing::Key) => {
+            Failure::failed(format!("no key has the name {named:?}: `wicara key list` shows which there are"))
+        }
+        Error::Unavailable => Failure::failed("the database does not answer: try again when it does"),
+        other => Failure::failed(other),
+    }
+}
+
+fn sentence(violation: &Violation, named: &str) -> String {
+    match (violation.field, violation.rule) {
+        ("email", Rule::Email) => format!("{named:?} is no e-mail address such as ada@example.org"),
+        (field, Rule::Required) => format!("the {field} is missing or blank"),
+        (field, Rule::MinLength | Rule::MaxLength) => {
+            let allowed = match field {
+                "password" => format!("{} to {}", PASSWORD_CHARS.start(), PASSWORD_CHARS.end()),
+                "email" => format!("at most {MAX_EMAIL_CHARS}"),
+                _ => format!("at most {MAX_KEY_NAME_CHARS}"),
+            };
+            let short = violation.rule == Rule::MinLength;
+            let extent = if short { "short" } else { "long" };
+            format!("the {field} is too {extent}: choose one of {allowed} characters")
+        }
+        (field, rule) => format!("the {field} breaks the rule {rule}"),
+    }
+}

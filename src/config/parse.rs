@@ -1,0 +1,128 @@
+//! One function a kind of value: what an operator writes, checked, as what the program uses.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use reqwest::Url;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+
+use super::show::mask_url;
+use crate::model::Rule;
+use crate::model::account::{self, MAX_EMAIL_CHARS, PASSWORD_CHARS};
+
+const SECONDS: RangeInclusive<u64> = 0..=3600;
+const SESSION_HOURS: RangeInclusive<u64> = 1..=8760;
+/// 1 KiB to 64 MiB.
+const BODY_BYTES: RangeInclusive<usize> = 1024..=67_108_864;
+
+pub(super) fn listen<'de, D: Deserializer<'de>>(input: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(input)?;
+    text.parse().map_err(|_| {
+        D::Error::custom(format!(
+            "found {text:?}, expected an IP address and a port such as \"127.0.0.1:3333\" or \"[::]:3333\""
+        ))
+    })
+}
+
+pub(super) fn public_url<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(input)?;
+    if text.is_empty() { Ok(None) } else { origin(&text).map(Some).map_err(D::Error::custom) }
+}
+
+pub(super) fn origins<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<String>, D::Error> {
+    let list = Vec::<String>::deserialize(input)?;
+    list.iter().map(|text| origin(text)).collect::<Result<_, _>>().map_err(D::Error::custom)
+}
+
+/// An origin as browsers send it: lower case, no default port, no slash at the end.
+fn origin(text: &str) -> Result<String, String> {
+    Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"))
+        .filter(|url| url.path() == "/" && url.query().is_none() && url.fragment().is_none())
+        .filter(|url| url.username().is_empty() && url.password().is_none())
+        .map(|url| url.origin().ascii_serialization())
+        .ok_or_else(|| {
+            let found = mask_url(text);
+            format!(
+                "found {found:?}, expected http:// or https://, a host and no path: \"https://chat.example.org\""
+            )
+        })
+}
+
+/// The text may hold a password, so no part of it is shown.
+pub(super) fn store_url<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+    let text = String::deserialize(input)?;
+    let known = match text.split_once(':') {
+        Some(("sqlite", path)) => !path.is_empty(),
+        Some(("postgres" | "postgresql", rest)) => rest.starts_with("//"),
+        _ => false,
+    };
+    if known {
+        Ok(text)
+    } else {
+        Err(D::Error::custom(
+            "found another kind of address, expected \"sqlite:\" and a file such as \
+             \"sqlite:wicara-data/wicara.db\", or \"postgres://user:password@host/database\"",
+        ))
+    }
+}
+
+pub(super) fn seconds<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
+    within(input, SECONDS).map(Duration::from_secs)
+}
+
+pub(super) fn session_hours<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
+    within(input, SESSION_HOURS).map(|hours| Duration::from_secs(hours * 3600))
+}
+
+/// 0 is no limit.
+pub(super) fn body_bytes<'de, D: Deserializer<'de>>(input: D) -> Result<usize, D::Error> {
+    let found = i64::deserialize(input)?;
+    if found == 0 {
+        return Ok(usize::MAX);
+    }
+    usize::try_from(found).ok().filter(|bytes| BODY_BYTES.contains(bytes)).ok_or_else(|| {
+        let (from, to) = (BODY_BYTES.start(), BODY_BYTES.end());
+        D::Error::custom(format!(
+            "found {found}, allowed are whole numbers from {from} to {to}, and 0 for no limit"
+        ))
+    })
+}
+
+fn within<'de, D: Deserializer<'de>>(input: D, allowed: RangeInclusive<u64>) -> Result<u64, D::Error> {
+    let found = i64::deserialize(input)?;
+    u64::try_from(found).ok().filter(|number| allowed.contains(number)).ok_or_else(|| {
+        let (from, to) = (allowed.start(), allowed.end());
+        D::Error::custom(format!("found {found}, allowed are whole numbers from {from} to {to}"))
+    })
+}
+
+/// The text is a secret, so no part of it is shown.
+pub(super) fn admin_password<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+    let text = String::deserialize(input)?;
+    if text.is_empty() || account::check_password(&text).is_ok() {
+        Ok(text)
+    } else {
+        let (from, to) = (PASSWORD_CHARS.start(), PASSWORD_CHARS.end());
+        Err(D::Error::custom(format!(
+            "expected {from} to {to} characters that are not all blank, or \"\" to have one generated"
+        )))
+    }
+}
+
+pub(super) fn email<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+    let text = String::deserialize(input)?;
+    account::email(&text).map_err(|rule| {
+        D::Error::custom(match rule {
+            Rule::MaxLength => {
+                format!(
+                    "found {text:?}, allowed are e-mail addresses of at most {MAX_EMAIL_CHARS} characters"
+                )
+            }
+            _ => format!("found {text:?}, expected an e-mail address such as \"admin@example.org\""),
+        })
+    })
+}

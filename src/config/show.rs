@@ -1,0 +1,123 @@
+//! The configuration for people to look at: as TOML, without secrets.
+
+use toml::{Table, Value};
+
+use crate::bot;
+
+const MASK: &str = "***";
+
+/// Names of an address's query parameters whose values are masked: those that hold one of these words.
+const SECRET_PARAMETERS: [&str; 6] = ["pass", "key", "token", "secret", "auth", "sig"];
+
+/// Masks every secret, and adds what the bots did not say.
+pub(super) fn masked(mut table: Table, bots: &[bot::Settings]) -> Table {
+    if let Some(url) = string_at(&mut table, "store", "url") {
+        *url = mask_url(url);
+    }
+    if let Some(password) = string_at(&mut table, "auth", "admin_password").filter(|text| !text.is_empty()) {
+        *password = MASK.to_owned();
+    }
+    let shown = table.get_mut("bot").and_then(Value::as_array_mut).into_iter().flatten();
+    for (shown, settings) in shown.filter_map(Value::as_table_mut).zip(bots) {
+        if let Some(Value::String(url)) = shown.get_mut("url") {
+            *url = mask_url(url);
+        }
+        if let Some(Value::Table(headers)) = shown.get_mut("headers") {
+            headers.iter_mut().for_each(|(_, value)| *value = Value::String(MASK.to_owned()));
+        }
+        for (key, value) in settings.common() {
+            shown.entry(key).or_insert(value);
+        }
+    }
+    table
+}
+
+fn string_at<'a>(table: &'a mut Table, section: &str, key: &str) -> Option<&'a mut String> {
+    match table.get_mut(section)?.get_mut(key)? {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// The address without its password and without the secrets of its query.
+pub(super) fn mask_url(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    // The last @, because a password that nobody escaped may hold some itself.
+    let rest = match rest.rsplit_once('@') {
+        Some((login, place)) => match login.split_once(':') {
+            Some((user, _)) => format!("{user}:{MASK}@{place}"),
+            None => rest.to_owned(),
+        },
+        None => rest.to_owned(),
+    };
+    let Some((place, query)) = rest.split_once('?') else {
+        return format!("{scheme}://{rest}");
+    };
+    let parameters: Vec<String> = query
+        .split('&')
+        .map(|parameter| match parameter.split_once('=') {
+            Some((name, _)) if SECRET_PARAMETERS.iter().any(|word| name.to_lowercase().contains(word)) => {
+                format!("{name}={MASK}")
+            }
+            _ => parameter.to_owned(),
+        })
+        .collect();
+    format!("{scheme}://{place}?{}", parameters.join("&"))
+}
+
+/// Sections in the order of the default file, each bot with what it is first.
+pub(super) fn toml(table: &Table) -> String {
+    let mut text = String::new();
+    for section in ["server", "store", "auth", "limits"] {
+        if let Some(Value::Table(keys)) = table.get(section) {
+            text.push_str(&format!("[{section}]\n"));
+            keys.iter().for_each(|(key, value)| line(&mut text, key, value));
+            text.push('\n');
+        }
+    }
+    for bot in table.get("bot").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_table) {
+        text.push_str("[[bot]]\n");
+        let (first, rest): (Vec<_>, Vec<_>) =
+            bot.iter().partition(|(key, _)| ["id", "kind"].contains(&key.as_str()));
+        first.into_iter().chain(rest).for_each(|(key, value)| line(&mut text, key, value));
+        text.push('\n');
+    }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    text
+}
+
+fn line(text: &mut String, key: &str, value: &Value) {
+    text.push_str(&format!("{} = {}\n", in_key(key), in_line(value)));
+}
+
+fn in_key(key: &str) -> String {
+    let bare = |character: char| character.is_ascii_alphanumeric() || "_-".contains(character);
+    if !key.is_empty() && key.chars().all(bare) { key.to_owned() } else { quoted(key) }
+}
+
+fn in_line(value: &Value) -> String {
+    match value {
+        Value::String(text) => quoted(text),
+        Value::Integer(number) => number.to_string(),
+        Value::Float(number) => format!("{number:?}"),
+        Value::Boolean(yes) => yes.to_string(),
+        Value::Datetime(time) => time.to_string(),
+        Value::Array(values) => {
+            format!("[{}]", values.iter().map(in_line).collect::<Vec<_>>().join(", "))
+        }
+        Value::Table(table) if table.is_empty() => "{}".to_owned(),
+        Value::Table(table) => {
+            let pairs: Vec<_> =
+                table.iter().map(|(key, value)| format!("{} = {}", in_key(key), in_line(value))).collect();
+            format!("{{ {} }}", pairs.join(", "))
+        }
+    }
+}
+
+/// A TOML basic string. JSON's escapes are TOML's too; TOML also wants DEL escaped.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+}

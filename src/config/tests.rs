@@ -1,0 +1,351 @@
+use super::*;
+
+fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+    let file = (Path::new("some.toml"), file);
+    Config::from_layers(Some(file), &Environment::of(environment)).map_err(|error| error.to_string())
+}
+
+#[test]
+fn without_a_file_the_defaults_stand() {
+    let config = Config::from_layers(None, &Environment::of(&[])).unwrap();
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:3333");
+    assert_eq!(config.server.public_url, None);
+    assert!(config.server.allowed_origins.is_empty());
+    assert_eq!(config.server.drain.as_secs(), 30);
+    assert_eq!(config.store.url, "sqlite:wicara-data/wicara.db");
+    assert_eq!(config.store.wait.as_secs(), 0);
+    assert_eq!((config.auth.anonymous, config.auth.anonymous_anywhere), (Anonymous::None, false));
+    assert_eq!(config.auth.cookie_same_site, SameSite::Lax);
+    assert_eq!(config.auth.session.as_secs(), 168 * 3600);
+    assert_eq!(
+        (config.auth.admin_email.as_str(), config.auth.admin_password.as_str()),
+        ("admin@localhost", "")
+    );
+    assert_eq!(config.limits.body_bytes, 1_048_576);
+    let bots: Vec<_> = config.bots.iter().map(|bot| (bot.id.as_str(), bot.default)).collect();
+    assert_eq!(bots, [("guide", true)]);
+}
+
+#[test]
+fn a_file_stands_over_the_defaults_and_the_environment_over_both() {
+    let file = "[server]\nlisten = '[::1]:1'\ndrain_seconds = 1\n[limits]\nbody_bytes = 2048";
+    let environment = [
+        ("WICARA_SERVER__DRAIN_SECONDS", "2"),
+        ("WICARA_SERVER__ALLOWED_ORIGINS", " https://A.example:443/ , http://b.example:8080"),
+        ("WICARA_AUTH__ANONYMOUS_ANYWHERE", "true"),
+        ("WICARA_AUTH__ADMIN_PASSWORD", "${not filled in}"),
+    ];
+    let config = load(file, &environment).unwrap();
+    assert_eq!(config.server.listen.to_string(), "[::1]:1");
+    assert_eq!(config.server.drain.as_secs(), 2);
+    assert_eq!(config.server.allowed_origins, ["https://a.example", "http://b.example:8080"]);
+    assert!(config.auth.anonymous_anywhere);
+    assert_eq!(config.auth.admin_password, "${not filled in}");
+    assert_eq!(config.limits.body_bytes, 2048);
+    assert_eq!(config.store.url, "sqlite:wicara-data/wicara.db");
+
+    let list = [("WICARA_SERVER__ALLOWED_ORIGINS", r#"["https://a.example", 'https://b.example']"#)];
+    assert_eq!(load("", &list).unwrap().server.allowed_origins, ["https://a.example", "https://b.example"]);
+    let empty = [("WICARA_SERVER__ALLOWED_ORIGINS", "")];
+    let file = "[server]\nallowed_origins = ['https://a.example']";
+    assert!(load(file, &empty).unwrap().server.allowed_origins.is_empty());
+    let unlimited = load("[limits]\nbody_bytes = 0", &[]).unwrap();
+    assert_eq!(unlimited.limits.body_bytes, usize::MAX);
+}
+
+#[test]
+fn variables_that_are_no_settings_are_left_alone() {
+    let environment = [
+        ("WICARA_LOG", "debug"),
+        ("WICARA_PASSWORD", "x"),
+        ("WICARA_TEST_A__B", "x"),
+        ("WICARA_SERVER", "x"),
+    ];
+    assert!(load("", &environment).is_ok());
+}
+
+#[test]
+fn any_bot_in_the_file_replaces_the_built_in_list() {
+    let file = "[[bot]]\nid = 'a'\nkind = 'http'\nurl = 'http://h'\ndefault = true\n[[bot]]\nid = 'b'\nkind = 'documents'";
+    let config = load(file, &[]).unwrap();
+    assert_eq!(config.bots.iter().map(|bot| bot.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
+fn a_string_of_the_file_takes_environment_variables() {
+    let file = "[store]\nurl = 'postgres://${USER}:${WORD}@h/db'\n\
+                [[bot]]\nid = 'a'\nkind = 'http'\nurl = '${BASE}/x'\ndefault = true\nheaders = { K = 'Bearer ${WORD}' }";
+    let environment = [("USER", "u"), ("WORD", "${USER}"), ("BASE", "http://h")];
+    assert_eq!(load(file, &environment).unwrap().store.url, "postgres://u:${USER}@h/db");
+    assert_eq!(
+        load(file, &[("USER", "u"), ("WORD", "w")]).unwrap_err(),
+        "some.toml: [[bot]] number 1: url: ${BASE} takes an environment variable that is not set"
+    );
+    assert_eq!(
+        load("[auth]\nadmin_password = '${WORD'", &environment).unwrap_err(),
+        "some.toml: auth.admin_password: a ${ has no } after it"
+    );
+}
+
+#[test]
+fn an_error_in_the_file_names_the_file_the_key_what_was_found_and_what_is_allowed() {
+    for (file, expected) in [
+        ("[server]\nlisten = 'x", "some.toml, line 2, column"),
+        ("[server]\nlsten = 'x'", "server.lsten: there is no such setting; known are listen, public_url, "),
+        (
+            "[servr]\nlisten = 'x'",
+            "servr: there is no such setting; known are server, store, auth, limits, bot",
+        ),
+        ("server = 5", "server: found a whole number, expected a table"),
+        ("bot = 5", "bot: found a whole number, expected a list"),
+        ("[bot]\nid = 'a'", "bot: found a table, expected a list"),
+        ("bot = ['a']", "[[bot]] number 1: found a string, expected a table"),
+        ("bot = []", "there is no bot; add a [[bot]] with default = true"),
+        ("[server]\nlisten = 3333", "server.listen: found a whole number, expected a string"),
+        (
+            "[server]\nlisten = 'localhost:1'",
+            "server.listen: found \"localhost:1\", expected an IP address and a port",
+        ),
+        ("[server]\ndrain_seconds = '30'", "server.drain_seconds: found a string, expected a whole number"),
+        (
+            "[server]\ndrain_seconds = 1.5",
+            "server.drain_seconds: found a number with a fraction, expected a whole",
+        ),
+        (
+            "[server]\ndrain_seconds = -1",
+            "server.drain_seconds: found -1, allowed are whole numbers from 0 to 3600",
+        ),
+        ("[server]\nallowed_origins = 'x'", "server.allowed_origins: found a string, expected a list"),
+        (
+            "[server]\nallowed_origins = ['*']",
+            "server.allowed_origins: found \"*\", expected http:// or https://",
+        ),
+        (
+            "[server]\npublic_url = 'https://h/p'",
+            "server.public_url: found \"https://h/p\", expected http://",
+        ),
+        (
+            "[server]\npublic_url = 'https://u:hush@h'",
+            "server.public_url: found \"https://u:***@h\", expected http://",
+        ),
+        (
+            "[server]\npublic_url = 'chat.example.org'",
+            "server.public_url: found \"chat.example.org\", expected",
+        ),
+        (
+            "[store]\nurl = 'mysql://u:hush@h'",
+            "store.url: found another kind of address, expected \"sqlite:\"",
+        ),
+        ("[store]\nurl = 'sqlite:'", "store.url: found another kind of address"),
+        ("[store]\nurl = 'postgres:db'", "store.url: found another kind of address"),
+        (
+            "[store]\nwait_seconds = 3601",
+            "store.wait_seconds: found 3601, allowed are whole numbers from 0 to 3600",
+        ),
+        (
+            "[auth]\nanonymous = 'all'",
+            "auth.anonymous: found \"all\", allowed are \"none\" or \"chatbot-api\"",
+        ),
+        (
+            "[auth]\nanonymous_anywhere = 'yes'",
+            "auth.anonymous_anywhere: found a string, expected true or false",
+        ),
+        (
+            "[auth]\ncookie_same_site = 'Strict'",
+            "auth.cookie_same_site: found \"Strict\", allowed are \"lax\" or",
+        ),
+        (
+            "[auth]\nsession_hours = 0",
+            "auth.session_hours: found 0, allowed are whole numbers from 1 to 8760",
+        ),
+        ("[auth]\nadmin_email = 'admin'", "auth.admin_email: found \"admin\", expected an e-mail address"),
+        ("[auth]\nadmin_password = 12345", "auth.admin_password: found a whole number, expected a string"),
+        (
+            "[limits]\nbody_bytes = 1023",
+            "limits.body_bytes: found 1023, allowed are whole numbers from 1024 to",
+        ),
+        ("[limits]\nquestions_per_minute = 1", "limits.questions_per_minute: there is no such setting"),
+        (
+            "[[bot]]\nid = 'a'\nkind = 'documents'\ndefault = true\n[[bot]]\nid = 'b'\nkind = 'http'",
+            "[[bot]] number 2 (\"b\"): url is missing",
+        ),
+        ("[[bot]]\nid = 'a'\nkind = 'documents'", "no bot is the default"),
+    ] {
+        let error = load(file, &[]).unwrap_err();
+        let expected = if expected.starts_with("some.toml") {
+            expected.to_owned()
+        } else {
+            format!("some.toml: {expected}")
+        };
+        assert!(error.starts_with(&expected), "{file}\n{error}");
+        assert!(!error.contains("hush") && !error.contains("12345"), "{error}");
+    }
+}
+
+#[test]
+fn an_error_in_the_environment_names_the_variable() {
+    for (name, value, expected) in [
+        (
+            "WICARA_SERVER__LSTEN",
+            "x",
+            "WICARA_SERVER__LSTEN: there is no such setting; known are WICARA_SERVER__ALL",
+        ),
+        (
+            "WICARA_SERVR__LISTEN",
+            "x",
+            "WICARA_SERVR__LISTEN: there is no section servr; known are WICARA_AUTH__…, ",
+        ),
+        ("WICARA_BOT__ID", "x", "WICARA_BOT__ID: a [[bot]] is set in the file only"),
+        (
+            "WICARA_SERVER__LISTEN",
+            "x",
+            "WICARA_SERVER__LISTEN: server.listen: found \"x\", expected an IP address",
+        ),
+        (
+            "WICARA_SERVER__DRAIN_SECONDS",
+            "soon",
+            "WICARA_SERVER__DRAIN_SECONDS: server.drain_seconds: found \"soon\", expected a whole number",
+        ),
+        (
+            "WICARA_AUTH__ANONYMOUS_ANYWHERE",
+            "1",
+            "WICARA_AUTH__ANONYMOUS_ANYWHERE: auth.anonymous_anywhere: found \"1\"",
+        ),
+        (
+            "WICARA_SERVER__ALLOWED_ORIGINS",
+            "a",
+            "WICARA_SERVER__ALLOWED_ORIGINS: server.allowed_origins: found \"a\"",
+        ),
+        (
+            "WICARA_SERVER__ALLOWED_ORIGINS",
+            "[1]",
+            "WICARA_SERVER__ALLOWED_ORIGINS: server.allowed_origins[0]: found a",
+        ),
+        (
+            "WICARA_LIMITS__BODY_BYTES",
+            "9",
+            "WICARA_LIMITS__BODY_BYTES: limits.body_bytes: found 9, allowed are",
+        ),
+    ] {
+        let error = load("", &[(name, value)]).unwrap_err();
+        assert!(error.starts_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn settings_that_exclude_each_other_are_refused() {
+    let anonymous = "[auth]\nanonymous = 'chatbot-api'\n";
+    let none = "[auth]\ncookie_same_site = 'none'\n";
+    for (file, expected) in [
+        (none.to_owned(), Some("some.toml: auth.cookie_same_site: found \"none\"")),
+        (
+            format!("{none}[server]\npublic_url = 'http://h'"),
+            Some("some.toml: auth.cookie_same_site: found \"none\""),
+        ),
+        (format!("{none}[server]\npublic_url = 'https://h'"), None),
+        (anonymous.to_owned(), None),
+        (format!("{anonymous}[server]\nlisten = '[::ffff:127.0.0.1]:1'"), None),
+        (
+            format!("{anonymous}[server]\nlisten = '0.0.0.0:1'"),
+            Some("some.toml: auth.anonymous: found \"chatbot-api\""),
+        ),
+        (format!("{anonymous}anonymous_anywhere = true\n[server]\nlisten = '0.0.0.0:1'"), None),
+    ] {
+        let error = load(&file, &[]).err();
+        match (error, expected) {
+            (None, None) => {}
+            (Some(error), Some(expected)) if error.starts_with(expected) => {}
+            (error, _) => panic!("{file}\n{error:?}"),
+        }
+    }
+}
+
+#[test]
+fn secrets_are_neither_shown_nor_printed_nor_told_in_errors() {
+    let file = "[store]\nurl = 'postgres://u:hush@h/db?password=hush&sslmode=require'\n\
+                [auth]\nadmin_password = 'hush, hush'\nadmin_email = '${EMAIL}'\n\
+                [[bot]]\nid = 'a'\nkind = 'http'\nurl = 'https://u:hush@h/?api_key=hush'\ndefault = true\n\
+                headers = { X-Key = 'hush', Authorization = 'Bearer ${WORD}' }\nbody = '{\"k\":\"${WORD}\"}'";
+    let environment = [("WORD", "hush"), ("EMAIL", "a@hush")];
+    let config = load(file, &environment).unwrap();
+    assert!(!format!("{config:?}").contains("hush"), "{config:?}");
+    assert_eq!(
+        config.show(),
+        r#"[server]
+allowed_origins = []
+drain_seconds = 30
+listen = "127.0.0.1:3333"
+public_url = ""
+
+[store]
+url = "postgres://u:***@h/db?password=***&sslmode=require"
+wait_seconds = 0
+
+[auth]
+admin_email = "${EMAIL}"
+admin_password = "***"
+anonymous = "none"
+anonymous_anywhere = false
+cookie_same_site = "lax"
+session_hours = 168
+
+[limits]
+body_bytes = 1048576
+
+[[bot]]
+id = "a"
+kind = "http"
+body = "{\"k\":\"${WORD}\"}"
+concurrency = 64
+default = true
+headers = { Authorization = "***", X-Key = "***" }
+max_answer_bytes = 1048576
+public = false
+timeout_seconds = 30
+url = "https://u:***@h/?api_key=***"
+"#
+    );
+    for (file, expected) in [
+        (
+            "[server]\nlisten = '${WORD}'",
+            "some.toml: server.listen: found \"${WORD}\", expected an IP address",
+        ),
+        ("[server]\ndrain_seconds = '${WORD}'", "some.toml: server.drain_seconds: found a string"),
+        ("[auth]\nanonymous = '${WORD}'", "some.toml: auth.anonymous: found \"${WORD}\", allowed are"),
+        (
+            "[[bot]]\nid = 'a'\nkind = '${WORD}'",
+            "some.toml: [[bot]] number 1 (\"a\"): kind: there is no kind \"${WORD}\"",
+        ),
+    ] {
+        let error = load(file, &environment).unwrap_err();
+        assert!(error.starts_with(expected) && !error.contains("hush"), "{error}");
+    }
+}
+
+#[test]
+fn what_is_shown_can_be_read_again() {
+    let file = "[[bot]]\nid = \"a \\\"b\\\" \\u007f\\n'\"\nkind = 'http'\nurl = 'http://h'\ndefault = true\n\
+                headers = { 'X.Y' = 'z' }";
+    let shown = load(file, &[]).unwrap().show();
+    let again: Table = shown.parse().unwrap();
+    assert_eq!(again["bot"][0]["id"].as_str(), Some("a \"b\" \u{7f}\n'"));
+    assert!(load(&shown, &[]).is_ok());
+}
+
+#[test]
+fn the_commented_bot_of_the_default_file_works() {
+    let defaults = include_str!("../../wicara.default.toml");
+    let example = defaults.split_once("# Any API that takes JSON by POST:\n#\n").unwrap().1;
+    let lines = example.lines().map(|line| line.strip_prefix("# ").unwrap());
+    let file: String = lines
+        .chain(["default = true"])
+        .map(|line| {
+            format!(
+                "{line}
+"
+            )
+        })
+        .collect();
+    let config = load(&file, &[("MAJADIGI_TOKEN", "x")]).unwrap();
+    assert_eq!((config.bots[0].id.as_str(), config.bots[0].public), ("majadigi", true));
+}

@@ -1,0 +1,59 @@
+//! Logs, on stderr: for people on a terminal, as JSON otherwise.
+
+use std::env::{self, VarError};
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::filter::EnvFilter;
+
+const VARIABLE: &str = "WICARA_LOG";
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
+/// Starts logging at the level of `WICARA_LOG`, else at this one. The error is for the operator.
+///
+/// # Panics
+///
+/// On a second call.
+pub fn start(level: &str) -> Result<(), String> {
+    let written = match env::var(VARIABLE) {
+        Ok(written) if !written.trim().is_empty() => written,
+        Ok(_) | Err(VarError::NotPresent) => level.to_owned(),
+        Err(VarError::NotUnicode(_)) => return Err(format!("{VARIABLE} is no Unicode text")),
+    };
+    let filter = filter(&written).ok_or_else(|| {
+        format!(
+            "{VARIABLE}: found {written:?}, allowed are {}, or a list such as \"warn,wicara=debug\"",
+            LEVELS.join(", ")
+        )
+    })?;
+    let terminal = io::stderr().is_terminal();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    if terminal {
+        logs.with_target(false).init();
+    } else {
+        logs.json().flatten_event(true).with_span_list(false).init();
+    }
+    Ok(())
+}
+
+/// A word alone has to be a level: the filter would take any other for the name of a module, and log nothing else.
+fn filter(written: &str) -> Option<EnvFilter> {
+    let directives: Vec<&str> = written.split(',').map(str::trim).collect();
+    let level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+    let known = directives.iter().all(|directive| directive.contains('=') || level(directive));
+    known.then(|| EnvFilter::builder().parse(directives.join(",")).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_or_a_list_is_taken_and_nothing_else() {
+        for written in ["error", "WARN", " info ", "off", "warn,wicara=debug", "warn, tokio::net=trace"] {
+            assert!(filter(written).is_some(), "{written:?}");
+        }
+        for written in ["warning", "blah", "wicara", "3", "info,blah", "info,", "wicara=loud", "=", "a=b=c"] {
+            assert!(filter(written).is_none(), "{written:?}");
+        }
+    }
+}
