@@ -1,0 +1,586 @@
+//! The program itself, as an operator runs it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{Database, Engine, TestApp, on_both_engines};
+
+on_both_engines!(
+    people_come_and_go_while_the_server_runs,
+    a_key_works_at_once_until_it_is_removed,
+    a_question_on_the_command_line,
+    the_second_start_shows_no_password,
+    a_database_that_cannot_be_opened_is_named_by_its_setting,
+);
+
+const PASSWORD: &str = "a long password";
+
+/// A folder in which the program is run, with its configuration.
+struct Place {
+    folder: TempDir,
+    _database: Option<Database>,
+}
+
+/// What a finished run left.
+#[derive(Debug)]
+struct Run {
+    status: ExitStatus,
+    out: String,
+    err: String,
+}
+
+impl Run {
+    /// What it printed, where it did what it should.
+    #[track_caller]
+    fn done(self) -> String {
+        assert_eq!(self.status.code(), Some(0), "{self:?}");
+        self.out
+    }
+
+    /// What it complained of.
+    #[track_caller]
+    fn failed(self, code: i32) -> String {
+        assert_eq!((self.status.code(), self.out.as_str()), (Some(code), ""), "{self:?}");
+        assert!(!self.err.contains("panicked"), "{}", self.err);
+        self.err
+    }
+}
+
+impl Place {
+    /// With the built-in bot alone.
+    async fn new(engine: Engine, more: &str) -> Self {
+        let database = Database::new(engine).await;
+        let config = format!("server.listen = \"127.0.0.1:0\"\nstore.url = \"{}\"\n{more}", database.url);
+        Self { _database: Some(database), ..Self::with_config(&config) }
+    }
+
+    fn with_config(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("wicara.toml"), config).unwrap();
+        Self { folder, _database: None }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wicara"));
+        command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
+        for variable in ["WICARA_CONFIG", "WICARA_PASSWORD", "WICARA_LOG"] {
+            command.env_remove(variable);
+        }
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Run {
+        finished(&mut self.command(arguments))
+    }
+
+    fn with_password(&self, arguments: &[&str], password: &str) -> Run {
+        finished(self.command(arguments).env("WICARA_PASSWORD", password))
+    }
+
+    fn serve(&self) -> Server {
+        let mut process = self.command(&[]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut out = BufReader::new(process.stdout.take().unwrap());
+        let mut ready = String::new();
+        out.read_line(&mut ready).unwrap();
+        let base =
+            ready.trim_end().strip_prefix("Wicara is ready at ").expect("the server starts").to_owned();
+        Server { process, base, ready, out }
+    }
+}
+
+fn finished(command: &mut Command) -> Run {
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Run { status: output.status, out: text(output.stdout), err: text(output.stderr) }
+}
+
+struct Server {
+    process: Child,
+    base: String,
+    ready: String,
+    out: BufReader<std::process::ChildStdout>,
+}
+
+impl Server {
+    /// SIGTERM; all that it printed on stdout.
+    fn terminate(mut self) -> String {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        let mut printed = std::mem::take(&mut self.ready);
+        self.out.read_to_string(&mut printed).unwrap();
+        assert_eq!(self.process.wait().unwrap().code(), Some(0), "a stop that was asked for is no failure");
+        printed
+    }
+
+    /// The welcome up to its last line.
+    fn welcome(&mut self) -> String {
+        let mut text = self.ready.clone();
+        while !text.contains("/docs") {
+            assert_ne!(self.out.read_line(&mut text).unwrap(), 0, "{text}");
+        }
+        text
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+async fn call(server: &Server, path: &str, header: (&str, &str), body: Option<Value>) -> (StatusCode, Value) {
+    wicara::tls::install();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let address = format!("{}{path}", server.base);
+    let request = match body {
+        Some(body) => client.post(address).header("content-type", "application/json").body(body.to_string()),
+        None => client.get(address),
+    };
+    let response = request.header(header.0, header.1).send().await.unwrap();
+    (response.status(), serde_json::from_str(&response.text().await.unwrap()).unwrap())
+}
+
+async fn log_in(server: &Server, email: &str, password: &str) -> (StatusCode, Value) {
+    let body = json!({"email": email, "password": password});
+    call(server, "/api/auth/login", ("accept", "*/*"), Some(body)).await
+}
+
+async fn people_come_and_go_while_the_server_runs(engine: Engine) {
+    let place = Place::new(engine, "").await;
+    let server = place.serve();
+    let add = ["user", "add", "Ada@Example.org", "--role", "agent", "--bots", "guide,other"];
+    let added = place.with_password(&add, PASSWORD);
+    assert!(added.err.contains("other"), "a bot that is not configured may be a slip: {}", added.err);
+    assert_eq!(added.done(), "Added ada@example.org, role agent, bots guide,other.\n");
+    let (status, me) = log_in(&server, "ada@example.org", PASSWORD).await;
+    assert_eq!(status, 200);
+    assert_eq!((&me["data"]["role"], &me["data"]["bots"]), (&json!("agent"), &json!(["guide", "other"])));
+
+    assert_eq!(place.with_password(&["user", "add", "budi@example.org"], PASSWORD).done().lines().count(), 1);
+    let listed: Value = serde_json::from_str(&place.run(&["user", "list", "--json"]).done()).unwrap();
+    let of =
+        |email: &str| listed.as_array().unwrap().iter().find(|user| user["email"] == email).unwrap().clone();
+    assert_eq!(listed.as_array().unwrap().len(), 3, "with the first administrator");
+    assert_eq!(
+        (of("budi@example.org")["role"].clone(), of("budi@example.org")["bots"].clone()),
+        (json!("viewer"), Value::Null)
+    );
+    assert_eq!(of("ada@example.org")["bots"], json!(["guide", "other"]));
+    let table = place.run(&["user", "list"]).done();
+    for text in ["EMAIL", "ada@example.org", "budi@example.org", "viewer", "guide,other", "all"] {
+        assert!(table.contains(text), "{table}");
+    }
+
+    let changed = place.with_password(&["user", "password", "ada@example.org"], "quite another one");
+    assert!(changed.done().contains("signed out"));
+    assert_eq!(log_in(&server, "ada@example.org", PASSWORD).await.0, 401);
+    assert_eq!(log_in(&server, "ada@example.org", "quite another one").await.0, 200);
+
+    place.run(&["user", "remove", "ada@example.org"]).done();
+    assert_eq!(log_in(&server, "ada@example.org", "quite another one").await.0, 401);
+
+    // What goes wrong says what to do, and with which code.
+    let again = place.with_password(&["user", "add", "budi@example.org"], PASSWORD).failed(1);
+    assert!(again.contains("budi@example.org") && again.contains("exists already"), "{again}");
+    for command in [["user", "remove", "ada@example.org"], ["user", "password", "ada@example.org"]] {
+        let unknown = place.with_password(&command, PASSWORD).failed(1);
+        assert!(unknown.contains("wicara user list"), "{unknown}");
+    }
+    for (email, password, expected) in [
+        ("cita@example.org", "brief", "password is too short: choose one of 8 to 1024 characters"),
+        ("cita@example.org", "", "password is"),
+        ("cita@example.org", "          ", "password is missing or blank"),
+        ("cita", PASSWORD, "no e-mail address"),
+        ("cita@example.org@h", PASSWORD, "no e-mail address"),
+    ] {
+        let refused = place.with_password(&["user", "add", email], password).failed(2);
+        assert!(refused.contains(expected), "{refused}");
+        assert!(password.trim().is_empty() || !refused.contains(password), "{refused}");
+    }
+    let no_terminal = place.run(&["user", "add", "cita@example.org"]).failed(2);
+    assert!(no_terminal.contains("WICARA_PASSWORD"), "{no_terminal}");
+    let nobody = place.run(&["user", "password", "cita@example.org"]).failed(1);
+    assert!(nobody.contains("nobody has the e-mail"), "before a password is asked for: {nobody}");
+    assert_eq!(place.run(&["user", "list", "--json"]).done().matches("email").count(), 2);
+    server.terminate();
+}
+
+async fn a_key_works_at_once_until_it_is_removed(engine: Engine) {
+    let place = Place::new(engine, "").await;
+    let server = place.serve();
+    let printed = place.run(&["key", "add", "website", "--role", "agent", "--api", "conversation"]).done();
+    let key = printed.lines().last().unwrap().to_owned();
+    assert!(printed.ends_with(&format!("{key}\n")) && !key.contains(' ') && key.len() > 32, "{printed}");
+    let me = call(&server, "/api/auth/me", ("x-api-key", &key), None).await.1["data"].clone();
+    assert_eq!(
+        (&me["name"], &me["role"], &me["api"]),
+        (&json!("website"), &json!("agent"), &json!("conversation"))
+    );
+
+    // As a script takes it.
+    let script = format!(
+        "KEY=$('{}' key add reports 2>/dev/null | tail -n 1) && printf %s \"$KEY\"",
+        env!("CARGO_BIN_EXE_wicara")
+    );
+    let taken = finished(Command::new("sh").args(["-c", &script]).current_dir(place.path())).done();
+    let me = call(&server, "/api/auth/me", ("x-api-key", &taken), None).await.1["data"].clone();
+    assert_eq!(
+        (&me["name"], &me["role"], &me["api"]),
+        (&json!("reports"), &json!("viewer"), &json!("chatbot"))
+    );
+
+    for shown in [place.run(&["key", "list"]).done(), place.run(&["key", "list", "--json"]).done()] {
+        assert!(shown.contains("website") && shown.contains("reports"), "{shown}");
+        assert!(
+            !shown.contains(&key[..20]) && !shown.contains(&taken[..20]),
+            "no key is shown again: {shown}"
+        );
+    }
+    let again = place.run(&["key", "add", "website"]).failed(1);
+    assert!(again.contains("exists already"), "{again}");
+    place.run(&["key", "remove", "website"]).done();
+    assert_eq!(call(&server, "/api/auth/me", ("x-api-key", &key), None).await.0, 401);
+    assert_eq!(call(&server, "/api/auth/me", ("x-api-key", &taken), None).await.0, 200);
+    let unknown = place.run(&["key", "remove", "website"]).failed(1);
+    assert!(unknown.contains("wicara key list"), "{unknown}");
+    assert!(place.run(&["key", "add", "  "]).failed(2).contains("name"));
+    server.terminate();
+}
+
+async fn a_question_on_the_command_line(engine: Engine) {
+    let bots = "[[bot]]\nid = \"guide\"\nkind = \"documents\"\ndefault = true\n\
+                [[bot]]\nid = \"pages\"\nkind = \"documents\"\nfolder = \"pages\"\npublic = true\n\
+                [[bot]]\nid = \"hidden\"\nkind = \"documents\"\n";
+    let place = Place::new(engine, bots).await;
+    std::fs::create_dir(place.path().join("pages")).unwrap();
+    let page = "# Zebras\n\nZebras are striped horses of the savanna.\n";
+    std::fs::write(place.path().join("pages/zebras.md"), page).unwrap();
+    let server = place.serve();
+    let ask = |arguments: &[&str]| place.run(&[&["ask", "--server", &server.base], arguments].concat());
+
+    let asked = ask(&["What is Wicara?"]);
+    let session =
+        asked.err.split("--session ").nth(1).expect("how to go on").split_whitespace().next().unwrap();
+    let (session, out) = (session.to_owned(), asked.done());
+    assert!(out.contains("Wicara"), "{out}");
+    // A link of the answer opens.
+    let link = out
+        .split_whitespace()
+        .find(|word| word.starts_with("http"))
+        .unwrap_or_else(|| panic!("no link: {out}"));
+    let path = link.strip_prefix(&server.base).unwrap().split('#').next().unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    assert_eq!(client.get(format!("{}{path}", server.base)).send().await.unwrap().status(), 200);
+
+    ask(&["How do I add a bot?", "--session", &session]).done();
+    let thread = call(&server, &format!("/api/questions/{session}"), ("accept", "*/*"), None).await.1;
+    let texts: Vec<_> =
+        thread["data"]["messages"].as_array().unwrap().iter().filter(|m| m["role"] == "client").collect();
+    assert_eq!(
+        (texts[0]["text"].clone(), texts[1]["text"].clone()),
+        (json!("What is Wicara?"), json!("How do I add a bot?"))
+    );
+
+    let printed = ask(&["What is Wicara?", "--json"]);
+    assert_eq!(printed.err, "");
+    let answer: Value = serde_json::from_str(&printed.done()).unwrap();
+    assert_eq!(answer["status"], 200);
+    assert!(answer["data"][0]["suggest_links"][0]["url"].is_string(), "{answer}");
+    let zebras = ask(&["What are zebras?", "--bot", "pages"]).done();
+    assert!(zebras.contains("striped horses"), "{zebras}");
+
+    for (arguments, expected) in [
+        (&["x", "--bot", "hidden"][..], "no bot \"hidden\""),
+        (&["x", "--bot", "nobody"], "no bot \"nobody\""),
+        (&["x", "--session", &session, "--bot", "pages"], "no bot \"pages\""),
+        (&["x", "--session", "00000000-0000-4000-8000-000000000000"], "knows no conversation"),
+        (&[" "], "message: required validation failed"),
+    ] {
+        let refused = ask(arguments).failed(1);
+        assert!(refused.contains(expected), "{refused}");
+    }
+    // The configuration leaves the port open, so that the address has to be named.
+    let nowhere = place.run(&["ask", "x"]).failed(2);
+    assert!(nowhere.contains("--server"), "{nowhere}");
+    let base = server.base.clone();
+    server.terminate();
+    let gone = place.run(&["ask", "x", "--server", &base]).failed(1);
+    assert!(gone.contains("no server answers") && gone.contains("wicara serve"), "{gone}");
+}
+
+async fn the_second_start_shows_no_password(engine: Engine) {
+    let place = Place::new(engine, "").await;
+    let mut server = place.serve();
+    let welcome = server.welcome();
+    let after = |label: &str| {
+        let line = welcome.lines().find(|line| line.trim_start().starts_with(label)).expect(&welcome);
+        line.trim_start().strip_prefix(label).unwrap().trim().to_owned()
+    };
+    let (email, password) = (after("e-mail"), after("password"));
+    assert_eq!(email, "admin@localhost");
+    assert_eq!(log_in(&server, &email, &password).await.0, 200);
+
+    // The line to paste, as it stands there, in a plain shell.
+    let line = welcome.lines().find(|line| line.trim_start().starts_with("curl ")).expect(&welcome);
+    let pasted = finished(Command::new("sh").args(["-c", line]).env("no_proxy", "*"));
+    assert_ne!(pasted.status.code(), Some(127), "curl has to be installed for this test");
+    let answer: Value = serde_json::from_str(&pasted.done()).unwrap();
+    assert_eq!(answer["status"], 200, "{answer}");
+    assert!(answer["data"][0]["text"].as_str().unwrap().contains("Wicara"), "{answer}");
+    server.terminate();
+
+    let server = place.serve();
+    assert_eq!(log_in(&server, &email, &password).await.0, 200);
+    let printed = server.terminate();
+    assert!(!printed.contains(&password) && !printed.contains("password"), "{printed}");
+    assert_eq!(printed.lines().count(), 1, "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_of_the_configuration_is_not_printed() {
+    let place = Place::new(Engine::Sqlite, &format!("auth.admin_password = \"{PASSWORD}\"\n")).await;
+    let mut server = place.serve();
+    let welcome = server.welcome();
+    assert!(welcome.contains("password  as in auth.admin_password"), "{welcome}");
+    assert!(!welcome.contains(PASSWORD), "{welcome}");
+    assert_eq!(log_in(&server, "admin@localhost", PASSWORD).await.0, 200);
+    server.terminate();
+}
+
+#[test]
+fn only_the_server_makes_a_database() {
+    let place = Place::with_config("");
+    for command in [&["user", "list"][..], &["user", "add", "ada@example.org"], &["key", "add", "website"]] {
+        let told = place.with_password(command, PASSWORD).failed(1);
+        assert!(told.contains("no database at wicara-data/wicara.db (store.url)"), "{told}");
+        assert!(told.contains("--config"), "{told}");
+        assert!(!place.path().join("wicara-data").exists(), "{command:?}");
+    }
+}
+
+async fn a_database_that_cannot_be_opened_is_named_by_its_setting(engine: Engine) {
+    let url = match engine {
+        Engine::Sqlite => "sqlite:wicara.toml/wicara.db",
+        Engine::Postgres => "postgres://wicara:hush@127.0.0.1:1/wicara",
+    };
+    let place = Place::with_config(&format!("server.listen = '127.0.0.1:0'\nstore.url = '{url}'"));
+    let told = place.run(&["serve"]).failed(1);
+    assert!(
+        told.contains("store.url (wicara.toml or WICARA_STORE__URL): ") && !told.contains("hush"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_log_level_that_is_none_is_refused() {
+    let place = Place::with_config("");
+    for level in ["warning", "info,blah"] {
+        let told = finished(place.command(&["config", "check"]).env("WICARA_LOG", level)).failed(2);
+        assert!(told.contains("WICARA_LOG") && told.contains("warn") && told.contains("off"), "{told}");
+    }
+    finished(place.command(&["config", "check"]).env("WICARA_LOG", "warn,wicara=debug")).done();
+}
+
+#[test]
+fn every_command_shows_its_help_with_examples() {
+    let place = Place::with_config("");
+    for command in [
+        &[][..],
+        &["serve"],
+        &["ask"],
+        &["user"],
+        &["user", "add"],
+        &["user", "password"],
+        &["user", "list"],
+        &["user", "remove"],
+        &["key"],
+        &["key", "add"],
+        &["key", "list"],
+        &["key", "remove"],
+        &["config"],
+        &["config", "check"],
+        &["config", "show"],
+    ] {
+        let help = place.run(&[command, &["--help"]].concat()).done();
+        assert!(
+            help.contains("Example") && help.contains(&["wicara", &command.join(" ")].join(" ")[..]),
+            "{help}"
+        );
+        assert!(help.contains("--config"), "{help}");
+    }
+    assert!(place.run(&["--version"]).done().starts_with("wicara "));
+    assert!(!place.path().join("wicara-data").exists(), "help touches nothing");
+}
+
+#[test]
+fn wrong_usage_has_its_own_exit_code() {
+    let place = Place::with_config("");
+    for arguments in [
+        &["serv"][..],
+        &["--port", "5"],
+        &["user"],
+        &["user", "add"],
+        &["user", "add", "a@h", "--role", "boss"],
+        &["user", "add", "a@h", "--bots", "a,,b"],
+        &["key", "add", "a", "--api", "both"],
+        &["key", "add", "a", "b"],
+        &["ask"],
+        &["ask", "x", "--session", "5"],
+        &["ask", "x", "--server", "localhost:3333"],
+        &["config", "mend"],
+    ] {
+        let told = place.run(arguments).failed(2);
+        assert!(told.lines().count() > 0, "{arguments:?}");
+    }
+    assert!(!place.path().join("wicara-data").exists());
+}
+
+#[test]
+fn a_configuration_that_is_wrong_is_refused_everywhere_and_says_where() {
+    for (config, expected) in [
+        ("[server]\nport = 5", &["server.port", "listen"][..]),
+        ("[server]\nlisten = 'localhost'", &["server.listen", "127.0.0.1:3333"]),
+        ("[server]\nlisten = 5", &["server.listen", "string"]),
+        ("[sever]\nlisten = '127.0.0.1:1'", &["sever", "server"]),
+        ("[limits]\nbody_bytes = -1", &["limits.body_bytes", "67108864"]),
+        ("[auth]\nadmin_password = 'pass-12'", &["auth.admin_password", "8 to 1024"]),
+        ("[auth]\nadmin_email = 'admin'", &["auth.admin_email", "admin@example.org"]),
+        ("[auth]\nanonymous = 'all'", &["auth.anonymous", "chatbot-api"]),
+        ("[auth]\ncookie_same_site = 'none'", &["auth.cookie_same_site", "public_url"]),
+        (
+            "[server]\nlisten = '0.0.0.0:0'\n[auth]\nanonymous = 'chatbot-api'",
+            &["auth.anonymous", "auth.anonymous_anywhere", "0.0.0.0"],
+        ),
+        ("[store]\nurl = 'mysql://u:secret-word@h/d'", &["store.url", "sqlite:", "postgres://"]),
+        ("[store]\nurl = '${NOWHERE_SET}'", &["store.url", "NOWHERE_SET"]),
+        (
+            "[[bot]]\nid = 'a'\nkind = 'parrot'\ndefault = true",
+            &["[[bot]] number 1", "\"a\"", "documents", "http"],
+        ),
+        ("[[bot]]\nid = 'a'\nkind = 'documents'", &["default"]),
+        (
+            "server.listen = '127.0.0.1:0'\n[[bot]]\nid = 'a'\nkind = 'documents'\ndefault = true\nfolder = 'nowhere'",
+            &["\"a\"", "nowhere does not exist"],
+        ),
+        ("listen", &["line 1"]),
+    ] {
+        let place = Place::with_config(config);
+        let file = place.path().join("wicara.toml");
+        for command in [&["config", "check"][..], &["serve"], &["user", "list"]] {
+            // Only what starts the bots reads their folders.
+            if config.contains("nowhere'") && command == ["user", "list"] {
+                continue;
+            }
+            let told = place.run(command).failed(1);
+            assert!(told.contains("wicara.toml"), "{config}: {told}");
+            for text in expected {
+                assert!(told.contains(text), "{config}: {text} is not in {told}");
+            }
+            assert!(!told.contains("secret-word") && !told.contains("pass-12"), "{told}");
+            // The same for a file that is named.
+            let named = Place::with_config("");
+            let told = named.run(&[&["--config", file.to_str().unwrap()], command].concat()).failed(1);
+            assert!(told.contains(file.to_str().unwrap()), "{told}");
+        }
+        assert!(!place.path().join("wicara-data").exists(), "{config}");
+    }
+    let place = Place::with_config("");
+    let told = place.run(&["--config", "missing.toml", "config", "check"]).failed(1);
+    assert!(told.contains("missing.toml"), "{told}");
+    let told = finished(place.command(&["config", "check"]).env("WICARA_SERVER__PORT", "5")).failed(1);
+    assert!(told.contains("WICARA_SERVER__PORT") && told.contains("WICARA_SERVER__LISTEN"), "{told}");
+}
+
+#[test]
+fn the_configuration_is_shown_without_secrets() {
+    let place = Place::with_config(
+        "[server]\nallowed_origins = ['https://console.example']\n\
+         [store]\nurl = 'postgres://wicara:secret-one@db.example/wicara'\n\
+         [auth]\nadmin_password = 'secret-two'\n\
+         [[bot]]\nid = 'a'\nkind = 'http'\ndefault = true\nurl = 'https://u:secret-three@bot.example/ask?api_key=secret-four&x=1'\n\
+         headers = { Authorization = 'Bearer secret-five', X-Token = '${BOT_TOKEN}' }\n",
+    );
+    let run = |arguments: &[&str]| finished(place.command(arguments).env("BOT_TOKEN", "secret-six"));
+    assert!(run(&["config", "check"]).done().contains("valid"));
+    let shown = run(&["config", "show"]).done();
+    let in_json = run(&["config", "show", "--json"]).done();
+    for text in [&shown, &in_json] {
+        assert!(!text.contains("secret-"), "{text}");
+        for part in ["console.example", "db.example", "bot.example", "X-Token", "***", "drain_seconds"] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+    }
+    let json: Value = serde_json::from_str(&in_json).unwrap();
+    assert_eq!(json["server"]["listen"], "127.0.0.1:3333");
+    // Over the file stands the environment, and what is shown can be read again.
+    let overridden = finished(
+        place
+            .command(&["config", "show", "--json"])
+            .env("BOT_TOKEN", "x")
+            .env("WICARA_SERVER__LISTEN", "[::1]:4444"),
+    );
+    assert_eq!(serde_json::from_str::<Value>(&overridden.done()).unwrap()["server"]["listen"], "[::1]:4444");
+    let filled_in = shown.replace("admin_password = \"***\"", "admin_password = \"secret-two\"");
+    std::fs::write(place.path().join("shown.toml"), &filled_in).unwrap();
+    assert_eq!(run(&["--config", "shown.toml", "config", "show"]).done(), shown);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_that_is_taken_is_said_clearly() {
+    let place = Place::new(Engine::Sqlite, "").await;
+    let server = place.serve();
+    let address = server.base.strip_prefix("http://").unwrap();
+    let second = Place::with_config(&format!("server.listen = \"{address}\""));
+    let told = second.run(&["serve"]).failed(1);
+    assert!(
+        told.contains(&format!("cannot listen on {address}")) && told.contains("server.listen"),
+        "{told}"
+    );
+    assert!(!second.path().join("wicara-data").exists(), "nothing was made");
+    server.terminate();
+}
+
+/// SIGTERM while the bot thinks: the question is answered first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_finishes_what_runs() {
+    let app = TestApp::start(Engine::Sqlite).await;
+    let bot = format!("[[bot]]\nid = \"slow\"\nkind = \"http\"\nurl = \"{}\"\ndefault = true\n", app.bot.url);
+    let place = Place::new(Engine::Sqlite, &bot).await;
+    let server = place.serve();
+    let base = server.base.clone();
+    let asking = tokio::task::spawn_blocking({
+        let mut command = place.command(&["ask", "wait 1000", "--server", &base]);
+        move || finished(&mut command)
+    });
+    while app.bot.asked() == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let stopping = tokio::task::spawn_blocking(move || server.terminate());
+    assert_eq!(asking.await.unwrap().done(), "echo: wait 1000\n");
+    stopping.await.unwrap();
+    app.stop().await;
+}
+
+/// A password that somebody types is read from the terminal alone, so that a pipe is told what to do instead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_is_not_read_from_a_pipe() {
+    let place = Place::new(Engine::Sqlite, "").await;
+    place.serve().terminate();
+    let mut command = place.command(&["user", "add", "ada@example.org"]);
+    let mut process =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let _ = process.stdin.take().unwrap().write_all(b"a long password\na long password\n");
+    let output = process.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("WICARA_PASSWORD"));
+}

@@ -1,0 +1,5 @@
+//! The server as a whole, through what happens to it.
+
+mod crash;
+mod outage;
+mod writers;

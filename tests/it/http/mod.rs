@@ -1,0 +1,108 @@
+mod access;
+mod answers;
+mod bodies;
+mod chatbot_api;
+mod chats;
+mod conversation_api;
+mod guide;
+mod idempotency;
+mod inputs;
+mod message_api;
+mod openapi;
+mod origins;
+mod paging;
+mod parameters;
+mod questions;
+mod raw;
+mod scopes;
+mod sessions;
+mod sockets;
+mod texts;
+mod wire;
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, TestApp};
+
+/// The unknown id of these tests: no database gets that far.
+const UNKNOWN: i64 = 999_999_999;
+
+/// A conversation with one question of a visitor, arranged behind the API.
+struct Chat {
+    id: i64,
+    message: i64,
+    session: String,
+}
+
+impl Chat {
+    async fn on(app: &TestApp, bot_id: &str) -> Self {
+        let appended = crate::store::create(app.store(), bot_id, &["halo"]).await;
+        Self {
+            id: appended.conversation.id.0,
+            message: appended.messages[0].id.0,
+            session: appended.conversation.session_id.to_string(),
+        }
+    }
+}
+
+/// An answer is this status and exactly this body.
+#[track_caller]
+fn assert_refused(answer: &Answer, status: u16, body: &Value, case: &str) {
+    assert_eq!((answer.status.as_u16(), answer.json()), (status, body.clone()), "{case}");
+    assert_eq!(answer.header("content-type"), Some("application/json; charset=utf-8"), "{case}");
+}
+
+fn unauthenticated() -> Value {
+    json!({"status": 401, "message": "unauthenticated", "error": "Unathorized"})
+}
+
+fn forbidden() -> Value {
+    json!({"status": 403, "message": "forbidden", "error": "Forbidden"})
+}
+
+fn conversation_id_invalid() -> Value {
+    json!({"status": 400, "error": "ConversationId is Invalid"})
+}
+
+fn message_id_invalid() -> Value {
+    json!({"status": 400, "error": "MessageId is Invalid"})
+}
+
+/// The Chatbot API's answer to an id that is no number.
+fn invalid_id() -> Value {
+    json!({"status": 400, "message": "Validation failure", "error": "invalid id"})
+}
+
+/// The Chatbot API's answer to an id that it does not know.
+fn not_found() -> Value {
+    json!({"status": 404, "message": "not found", "error": "data not found"})
+}
+
+fn session_not_found() -> Value {
+    json!({"status": 404, "message": "Not found", "error": "Conversation with your session_id is not found"})
+}
+
+/// In whose shape broken rules are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// The Conversation API's and the Message API's.
+    Rooms,
+    /// The Chatbot API's, and that of what stands beyond the documents.
+    Chatbot,
+}
+
+impl Shape {
+    /// The body that names these broken rules, each with its field.
+    fn broken(self, rules: &[(&str, &str)]) -> Value {
+        let errors: Vec<Value> = rules
+            .iter()
+            .map(|(rule, field)| {
+                json!({"rule": rule, "field": field, "message": format!("{rule} validation failed")})
+            })
+            .collect();
+        match self {
+            Shape::Rooms => json!({"status": 400, "error": "Validation Error", "errors": errors}),
+            Shape::Chatbot => json!({"status": 400, "message": "Validation failure", "errors": errors}),
+        }
+    }
+}

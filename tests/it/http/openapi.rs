@@ -1,0 +1,308 @@
+//! The OpenAPI document: whole, and true of what is answered.
+
+use std::collections::BTreeSet;
+
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+use wicara::model::{Api, Bots, Role};
+
+use crate::support::{Answer, Client, Engine, TestApp};
+
+/// Every operation with the statuses that it may answer, besides those of any operation under `/api`.
+const OPERATIONS: [(&str, &str, &[u16]); 18] = [
+    ("get", "/healthz", &[]),
+    ("get", "/readyz", &[503]),
+    ("post", "/api/auth/login", &[400]),
+    ("post", "/api/auth/logout", &[]),
+    ("get", "/api/auth/me", &[]),
+    ("post", "/api/questions", &[400, 404, 409, 422, 502, 504]),
+    ("get", "/api/questions/{session_id}", &[400, 404]),
+    ("post", "/api/conversation", &[400, 409, 422]),
+    ("get", "/api/conversation", &[400]),
+    ("get", "/api/conversation/{id}", &[400, 404]),
+    ("patch", "/api/conversation/{id}", &[400]),
+    ("delete", "/api/conversation/{id}", &[400, 404]),
+    ("delete", "/api/conversation/message/{id}", &[400, 404]),
+    ("post", "/api/message", &[400, 409, 422]),
+    ("get", "/api/message", &[400]),
+    ("get", "/api/message/{id}", &[400]),
+    ("patch", "/api/message/{id}", &[400]),
+    ("delete", "/api/message/{id}", &[400]),
+];
+
+async fn document(app: &TestApp) -> Value {
+    let answer = app.anonymous().get("/api/openapi.json").await;
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    answer.ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_operation_is_described_with_its_answers() {
+    let app = TestApp::start(Engine::Sqlite).await;
+    let document = document(&app).await;
+    assert!(document["openapi"].as_str().unwrap().starts_with("3."));
+    let paths = document["paths"].as_object().unwrap();
+    let found: BTreeSet<_> = paths
+        .iter()
+        .flat_map(|(path, item)| {
+            item.as_object().unwrap().keys().map(move |method| (method.as_str(), path.as_str()))
+        })
+        .collect();
+    assert_eq!(found, OPERATIONS.map(|(method, path, _)| (method, path)).into());
+
+    let mut names = BTreeSet::new();
+    for (method, path, own) in OPERATIONS {
+        let operation = &paths[path][method];
+        let what = format!("{method} {path}");
+        assert!(names.insert(operation["operationId"].as_str().unwrap()), "{what}: its name is taken");
+        assert!(operation["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{what}");
+        let mut expected: BTreeSet<u16> = own.iter().copied().collect();
+        expected.insert(200);
+        if path.starts_with("/api/") {
+            expected.extend([401, 500, 503]);
+            if method != "get" {
+                expected.insert(403);
+            }
+            if operation["requestBody"].is_object() {
+                expected.extend([408, 413, 415]);
+            }
+        }
+        let answers = operation["responses"].as_object().unwrap();
+        let statuses: BTreeSet<u16> = answers.keys().map(|status| status.parse().unwrap()).collect();
+        assert_eq!(statuses, expected, "{what}");
+        for (status, answer) in answers {
+            let schema = &answer["content"]["application/json"]["schema"];
+            assert!(schema.is_object(), "{what} {status}");
+            let waits = answer["headers"]["Retry-After"].is_object();
+            assert_eq!(waits, matches!(status.as_str(), "409" | "503"), "{what} {status}");
+        }
+        let has_body = matches!(method, "post" | "patch") && path != "/api/auth/logout";
+        assert_eq!(operation["requestBody"].is_object(), has_body, "{what}");
+        let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+        let in_path = parameters.iter().filter(|parameter| parameter["in"] == "path").count();
+        assert_eq!(in_path, path.matches('{').count(), "{what}");
+    }
+    app.stop().await;
+}
+
+/// What is described as open needs no credentials, and nothing else does without.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_described_as_closed_is_closed() {
+    let app = TestApp::start(Engine::Sqlite).await;
+    let document = document(&app).await;
+    for (method, path, _) in OPERATIONS {
+        let security = document["paths"][path][method].get("security").unwrap_or(&document["security"]);
+        let open = security.as_array().unwrap().iter().any(|way| way.as_object().unwrap().is_empty())
+            || security.as_array().unwrap().is_empty();
+        let path = path.replace("{id}", "1").replace("{session_id}", "1309c142-3535-45b2-acdf-8bfbe59c3b9a");
+        let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+        let answer = app.anonymous().send_json(method.clone(), &path, "{}").await;
+        assert_eq!(answer.status != 401, open, "{method} {path}: {}", answer.text);
+    }
+    app.stop().await;
+}
+
+/// The schemas of the document, by which answers are judged.
+struct Schemas(Value);
+
+impl Schemas {
+    fn resolve<'a>(&'a self, schema: &'a Value) -> &'a Value {
+        match schema["$ref"].as_str() {
+            Some(reference) => self.resolve(self.0.pointer(&reference[1..]).unwrap()),
+            None => schema,
+        }
+    }
+
+    /// What the answer has that the schema does not say, or the other way round. `whole`: whether a field has to be
+    /// described, as it has not for a client that checks what it gets.
+    fn problem(&self, schema: &Value, value: &Value, at: &str, whole: bool) -> Option<String> {
+        let schema = self.resolve(schema);
+        for (word, most) in [("anyOf", usize::MAX), ("oneOf", 1)] {
+            let Some(ways) = schema[word].as_array() else { continue };
+            let problems = |whole| ways.iter().map(move |way| self.problem(way, value, at, whole));
+            let fitting = problems(false).filter(Option::is_none).count();
+            if fitting > most {
+                return Some(format!("{at}: {fitting} of {word} fit, {ways:?}"));
+            }
+            let problems: Option<Vec<_>> = problems(whole).collect();
+            return problems.map(|problems| problems.join(", or "));
+        }
+        let types = schema["type"].as_array().cloned().unwrap_or_else(|| vec![schema["type"].clone()]);
+        let fits = |kind: &Value| match kind.as_str() {
+            Some("object") => value.is_object(),
+            Some("array") => value.is_array(),
+            Some("string") => value.is_string(),
+            Some("integer") => value.is_i64(),
+            Some("boolean") => value.is_boolean(),
+            Some("null") => value.is_null(),
+            _ => schema["allOf"].is_array(),
+        };
+        if !types.iter().any(fits) {
+            return Some(format!("{at}: {value} is none of {types:?}"));
+        }
+        if let Some(items) = value.as_array() {
+            let mut problems =
+                items.iter().map(|item| self.problem(&schema["items"], item, &format!("{at}[]"), whole));
+            return problems.find_map(|problem| problem);
+        }
+        let fields = value.as_object()?;
+        let (mut described, mut required) = (Map::new(), Vec::new());
+        self.fields(schema, &mut described, &mut required);
+        if let Some(missing) = required.iter().find(|name| !fields.contains_key(*name)) {
+            return Some(format!("{at}/{missing} is missing"));
+        }
+        // An object without described fields may hold anything.
+        let mut fields = fields.iter().filter(|_| !described.is_empty());
+        fields.find_map(|(name, value)| match described.get(name) {
+            Some(schema) => self.problem(schema, value, &format!("{at}/{name}"), whole),
+            None => whole.then(|| format!("{at}/{name} is not described")),
+        })
+    }
+
+    fn fields(&self, schema: &Value, described: &mut Map<String, Value>, required: &mut Vec<String>) {
+        let schema = self.resolve(schema);
+        described.extend(schema["properties"].as_object().cloned().unwrap_or_default());
+        let names = schema["required"].as_array().into_iter().flatten();
+        required.extend(names.map(|name| name.as_str().unwrap().to_owned()));
+        for part in schema["allOf"].as_array().into_iter().flatten() {
+            self.fields(part, described, required);
+        }
+    }
+
+    #[track_caller]
+    fn assert_describe(&self, method: &str, path: &str, answer: &Answer) {
+        let status = answer.status.as_str();
+        let schema =
+            &self.0["paths"][path][method]["responses"][status]["content"]["application/json"]["schema"];
+        assert!(schema.is_object(), "{method} {path} {status} is not described: {}", answer.text);
+        let problem = self.problem(schema, &answer.json(), "", true);
+        assert_eq!(problem, None, "{method} {path} {status}: {}", answer.text);
+        assert_eq!(answer.json()["status"], answer.status.as_u16());
+    }
+}
+
+/// Sends each request and holds its answer against the document.
+struct Judge<'a> {
+    schemas: &'a Schemas,
+    client: Client,
+}
+
+impl Judge<'_> {
+    async fn send(&self, method: &str, template: &str, query: &str, id: &str, body: &Value) -> Value {
+        let path = template.replace("{id}", id).replace("{session_id}", id);
+        let verb = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+        let answer = match body {
+            Value::Null => self.client.send(verb, &format!("{path}{query}"), None).await,
+            body => self.client.send_json(verb, &format!("{path}{query}"), body.to_string()).await,
+        };
+        self.schemas.assert_describe(method, template, &answer);
+        answer.json()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_answered_is_what_is_described() {
+    let bots =
+        "[[bot]]\nid = \"slow\"\nkind = \"http\"\nurl = \"{bot}\"\npublic = true\ntimeout_seconds = 1\n";
+    let app = TestApp::with(Engine::Sqlite, bots).await;
+    let schemas = Schemas(document(&app).await);
+    let conversation_api = app.program_with(Role::Admin, Bots::All, Api::Conversation).await;
+    let viewer = app.program_with(Role::Viewer, Bots::All, Api::Chatbot).await;
+    let clients = [app.person().await, app.program().await, conversation_api, viewer, app.anonymous()];
+    let long = "x".repeat(2_000_000);
+    for client in clients {
+        let judge = Judge { schemas: &schemas, client };
+        let send = async |method: &str, path: &str, id: &str, body: Value| {
+            judge.send(method, path, "", id, &body).await
+        };
+        let bad = async |method: &str, path: &str, query: &str| {
+            judge.send(method, path, query, "", &Value::Null).await
+        };
+
+        let asked = send("post", "/api/questions", "", json!({"message": "halo"})).await;
+        let session = asked["session_id"].as_str().unwrap();
+        for said in ["say \"text\"", "say [{\"text\":\"a\"},\"b\"]", "status 500", "{"] {
+            send("post", "/api/questions", "", json!({"message": said, "session_id": session})).await;
+        }
+        send("post", "/api/questions", "", json!({"message": "wait 5000", "botId": "slow"})).await;
+        for body in
+            [json!({}), json!({"message": long}), json!({"message": "halo", "session_id": "x", "botId": 5})]
+        {
+            send("post", "/api/questions", "", body).await;
+        }
+        let unknown = "1309c142-3535-45b2-acdf-8bfbe59c3b9a";
+        send("post", "/api/questions", "", json!({"message": "halo", "session_id": unknown})).await;
+        for id in [session, unknown, "x"] {
+            send("get", "/api/questions/{session_id}", id, Value::Null).await;
+        }
+
+        let room = json!({"room": "r", "integrationType": "website"});
+        let created = send("post", "/api/conversation", "", room.clone()).await;
+        let own = created["data"]["id"].as_str().unwrap_or("1").to_owned();
+        let message = json!({"message": "hi", "type": "text", "role": "note", "conversationId": own});
+        let sent = send("post", "/api/message", "", message.clone()).await;
+        let sent = sent["data"]["id"].as_str().unwrap_or("1").to_owned();
+        let first = json!({"message": "hi", "type": "text", "role": "note", "conversationId": "x"});
+        for body in [json!({}), first, json!({"message": long})] {
+            send("post", "/api/message", "", body).await;
+        }
+        send("post", "/api/conversation", "", json!({"room": 5})).await;
+        for path in ["/api/conversation", "/api/message"] {
+            for query in
+                ["?limit=100", "?limit=100&order=asc", "?page=99", "?limit=0", "?botId=none&conversationId=0"]
+            {
+                bad("get", path, query).await;
+            }
+        }
+        for id in ["1", &own, "999999", "abc", ""] {
+            let id = if id.is_empty() { "%00" } else { id };
+            send("get", "/api/conversation/{id}", id, Value::Null).await;
+            for body in [json!({}), json!({"handler": "human"}), json!({"handler": "x"}), json!(5)] {
+                send("patch", "/api/conversation/{id}", id, body).await;
+            }
+        }
+        for id in ["1", "2", &sent, "999999", "abc"] {
+            send("get", "/api/message/{id}", id, Value::Null).await;
+            for body in [json!({}), json!({"message": "ho"}), json!({"message": ""})] {
+                send("patch", "/api/message/{id}", id, body).await;
+            }
+        }
+        for id in [sent.as_str(), "999999", "abc"] {
+            send("delete", "/api/conversation/message/{id}", id, Value::Null).await;
+            send("delete", "/api/message/{id}", id, Value::Null).await;
+        }
+        for id in [own.as_str(), "999999", "abc"] {
+            send("delete", "/api/conversation/{id}", id, Value::Null).await;
+        }
+
+        for key in ["0123456789abcdef", "short", ""] {
+            let judge = Judge { schemas: &schemas, client: judge.client.with("idempotency-key", key) };
+            for body in [json!({"message": "a"}), json!({"message": "b"})] {
+                judge.send("post", "/api/questions", "", "", &body).await;
+            }
+            judge.send("post", "/api/conversation", "", "", &room).await;
+            judge
+                .send("post", "/api/conversation", "", "", &json!({"room": "2", "integrationType": "w"}))
+                .await;
+            judge.send("post", "/api/message", "", "", &message).await;
+        }
+
+        send("get", "/api/auth/me", "", Value::Null).await;
+        for body in [json!({}), json!({"email": "a@b", "password": "wrong"})] {
+            send("post", "/api/auth/login", "", body).await;
+        }
+        for path in ["/healthz", "/readyz"] {
+            send("get", path, "", Value::Null).await;
+        }
+    }
+    let right = json!({"email": "admin@localhost", "password": crate::support::app::PASSWORD});
+    let judge = Judge { schemas: &schemas, client: app.anonymous() };
+    judge.send("post", "/api/auth/login", "", "", &right).await;
+    let judge = Judge { schemas: &schemas, client: app.person().await };
+    judge.send("post", "/api/auth/logout", "", "", &json!({})).await;
+    judge.send("get", "/api/auth/me", "", "", &Value::Null).await;
+    let plain = app.anonymous().with("content-type", "text/plain");
+    let answer = plain.send(Method::POST, "/api/questions", Some(b"halo".to_vec())).await;
+    schemas.assert_describe("post", "/api/questions", &answer);
+    app.stop().await;
+}

@@ -1,0 +1,230 @@
+//! Which pages may call, and with what.
+
+use reqwest::Method;
+use serde_json::json;
+use wicara::model::{Api, Bots, Role};
+
+use super::{Chat, assert_refused, forbidden};
+use crate::support::{Answer, Client, Engine, TestApp, on_both_engines};
+
+on_both_engines!(
+    a_cookie_writes_from_ones_own_pages_only,
+    a_public_url_is_the_own_origin,
+    any_page_may_ask,
+    allowed_pages_call_with_credentials,
+    other_pages_read_nothing,
+);
+
+const CONSOLE: &str = "https://console.example";
+const ALLOWED: &str = "server.allowed_origins = [\"https://console.example\"]\n";
+
+fn with(client: &Client, headers: &[(&str, Option<&str>)]) -> Client {
+    headers.iter().fold(client.clone(), |client, (name, value)| match value {
+        Some(value) => client.with(name, value),
+        None => client,
+    })
+}
+
+async fn a_cookie_writes_from_ones_own_pages_only(engine: Engine) {
+    let app = TestApp::with(engine, ALLOWED).await;
+    let (person, program) = (app.person().await, app.program().await);
+    let mut chat = Chat::on(&app, "echo").await;
+    let own = app.base.clone();
+    let https = own.replace("http://", "https://");
+    let other_port = format!("{}1", app.base);
+    let origins = [
+        (None, None),
+        (Some(own.as_str()), Some(true)),
+        (Some(&https), Some(true)),
+        (Some(CONSOLE), Some(true)),
+        (Some("http://console.example"), Some(false)),
+        (Some("https://console.example:8443"), Some(false)),
+        (Some("https://console.example.evil.example"), Some(false)),
+        (Some("https://elsewhere.example"), Some(false)),
+        (Some(&other_port), Some(false)),
+        (Some("null"), Some(false)),
+        (Some(""), Some(false)),
+    ];
+    let sites = [
+        (None, true),
+        (Some("same-origin"), true),
+        (Some("none"), true),
+        (Some("same-site"), false),
+        (Some("cross-site"), false),
+        (Some("nonsense"), false),
+    ];
+    for (origin, by_origin) in origins {
+        for (site, by_site) in sites {
+            let headers = [("origin", origin), ("sec-fetch-site", site)];
+            let (person, program) = (with(&person, &headers), with(&program, &headers));
+            let may = by_origin.unwrap_or(by_site);
+            let new = json!({"room": "a", "integrationType": "website"});
+            let message = json!({"message": "a", "type": "text", "role": "bot", "conversationId": chat.id});
+            let writes = [
+                (Method::POST, "/api/conversation".to_owned(), Some(new)),
+                (Method::PATCH, format!("/api/conversation/{}", chat.id), Some(json!({"room": "a"}))),
+                (Method::POST, "/api/message".into(), Some(message)),
+                (Method::PATCH, format!("/api/message/{}", chat.message), Some(json!({"type": "a"}))),
+                (Method::DELETE, format!("/api/message/{}", chat.message), None),
+                (Method::DELETE, format!("/api/conversation/{}", chat.id), None),
+            ];
+            for (method, path, body) in writes {
+                let case = format!("{method} {path} from {origin:?}, {site:?}");
+                let body = body.map(|body| body.to_string().into_bytes());
+                let person = person.with("content-type", "application/json");
+                let answer = person.send(method, &path, body).await;
+                if may {
+                    assert_eq!(answer.status, 200, "{case}: {}", answer.text);
+                } else {
+                    assert_refused(&answer, 403, &forbidden(), &case);
+                }
+            }
+            if may {
+                chat = Chat::on(&app, "echo").await;
+            }
+            // A read changes nothing, and no browser sends a key by itself.
+            person.get(&format!("/api/conversation/{}", chat.id)).await.ok();
+            program.patch(&format!("/api/conversation/{}", chat.id), &json!({"room": "b"})).await.ok();
+        }
+    }
+    app.stop().await;
+}
+
+async fn a_public_url_is_the_own_origin(engine: Engine) {
+    let app = TestApp::with(engine, "server.public_url = \"https://chat.example.org/\"").await;
+    let person = app.person().await;
+    let new = json!({"room": "a", "integrationType": "website"});
+    let post = async |origin: &str| person.with("origin", origin).post("/api/conversation", &new).await;
+    post("https://chat.example.org").await.ok();
+    for origin in [&app.base as &str, "http://chat.example.org", "https://chat.example.org:8443", CONSOLE] {
+        assert_refused(&post(origin).await, 403, &forbidden(), origin);
+    }
+    app.stop().await;
+}
+
+/// A browser's question whether it may send this.
+async fn preflight(client: &Client, origin: &str, method: &str, path: &str) -> Answer {
+    client
+        .with("origin", origin)
+        .with("access-control-request-method", method)
+        .with(
+            "access-control-request-headers",
+            "content-type,idempotency-key,x-api-key,api_key,authorization",
+        )
+        .send(Method::OPTIONS, path, None)
+        .await
+}
+
+#[track_caller]
+fn assert_lists(answer: &Answer, header: &str, expected: &[&str]) {
+    let listed = answer.header(header).unwrap_or_default().to_lowercase();
+    let listed: Vec<_> = listed.split(',').map(str::trim).collect();
+    for name in expected {
+        assert!(listed.contains(&name.to_lowercase().as_str()), "{header}: {name} is not in {listed:?}");
+    }
+}
+
+const HEADERS: &[&str] = &["content-type", "idempotency-key", "x-api-key", "api_key", "authorization"];
+
+async fn any_page_may_ask(engine: Engine) {
+    let app = TestApp::with(engine, ALLOWED).await;
+    let client = app.anonymous();
+    let chat = Chat::on(&app, "echo").await;
+    let thread = format!("/api/questions/{}", chat.session);
+    for origin in ["https://anywhere.example", CONSOLE, "null"] {
+        for (path, method) in [("/api/questions", "POST"), (&thread, "GET")] {
+            let answer = preflight(&client, origin, method, path).await;
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+            assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+            assert_eq!(answer.header("access-control-allow-credentials"), None);
+            assert_lists(&answer, "access-control-allow-methods", &[method]);
+            assert_lists(&answer, "access-control-allow-headers", HEADERS);
+        }
+        // Errors too, or the page could not read what went wrong.
+        let page = client.with("origin", origin);
+        for (answer, status) in [
+            (page.post("/api/questions", &json!({"message": "halo"})).await, 200),
+            (page.get(&thread).await, 200),
+            (page.post("/api/questions", &json!({})).await, 400),
+            (page.with("x-api-key", "wrong").get(&thread).await, 401),
+            (page.get("/api/questions/00000000-0000-4000-8000-000000000000").await, 404),
+            (page.send_json(Method::POST, "/api/questions", vec![b' '; 1_048_577]).await, 413),
+            (page.send(Method::POST, "/api/questions", None).await, 415),
+            (page.send(Method::PUT, "/api/questions", None).await, 405),
+            (page.post("/api/questions", &json!({"message": "status 500"})).await, 502),
+        ] {
+            assert_eq!(answer.status, status, "{}", answer.text);
+            assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{status}");
+            assert_eq!(answer.header("access-control-allow-credentials"), None);
+            assert_lists(&answer, "access-control-expose-headers", &["x-request-id", "retry-after"]);
+        }
+    }
+    app.stop().await;
+}
+
+async fn allowed_pages_call_with_credentials(engine: Engine) {
+    let app = TestApp::with(engine, ALLOWED).await;
+    let (person, chat) = (app.person().await, Chat::on(&app, "echo").await);
+    let conversation = format!("/api/conversation/{}", chat.id);
+    let message = format!("/api/message/{}", chat.message);
+    for (path, methods) in [
+        ("/api/conversation", &["GET", "POST"][..]),
+        (&conversation, &["GET", "PATCH", "DELETE"]),
+        ("/api/conversation/message/1", &["DELETE"]),
+        ("/api/message", &["GET", "POST"]),
+        (&message, &["GET", "PATCH", "DELETE"]),
+        ("/api/auth/login", &["POST"]),
+        ("/api/auth/logout", &["POST"]),
+        ("/api/auth/me", &["GET"]),
+    ] {
+        for method in methods {
+            let answer = preflight(&app.anonymous(), CONSOLE, method, path).await;
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+            assert_eq!(answer.header("access-control-allow-origin"), Some(CONSOLE), "{path}");
+            assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
+            assert_lists(&answer, "access-control-allow-methods", &[method]);
+            assert_lists(&answer, "access-control-allow-headers", HEADERS);
+        }
+    }
+    let page = person.with("origin", CONSOLE);
+    let nobody = app.anonymous().with("origin", CONSOLE);
+    for (answer, status) in [
+        (page.get("/api/conversation").await, 200),
+        (page.patch(&conversation, &json!({"room": "a"})).await, 200),
+        (page.get("/api/message/0").await, 400),
+        (nobody.get("/api/message").await, 401),
+        (page.send(Method::PUT, "/api/message", None).await, 405),
+        (page.send_json(Method::POST, "/api/message", vec![b' '; 1_048_577]).await, 413),
+    ] {
+        assert_eq!(answer.status, status, "{}", answer.text);
+        assert_eq!(answer.header("access-control-allow-origin"), Some(CONSOLE), "{status}");
+        assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
+        assert_lists(&answer, "access-control-expose-headers", &["x-request-id", "retry-after"]);
+        // A cache between must not hand one page's answer to another.
+        assert_lists(&answer, "vary", &["origin"]);
+    }
+    app.stop().await;
+}
+
+async fn other_pages_read_nothing(engine: Engine) {
+    let app = TestApp::with(engine, ALLOWED).await;
+    let person = app.person().await;
+    let program = app.program_with(Role::Admin, Bots::All, Api::Chatbot).await;
+    for origin in [
+        "https://elsewhere.example",
+        "http://console.example",
+        "https://console.example.evil.example",
+        "null",
+    ] {
+        for path in ["/api/conversation", "/api/message", "/api/auth/me"] {
+            let mut answers = vec![preflight(&app.anonymous(), origin, "GET", path).await];
+            for client in [&person, &program] {
+                answers.push(client.with("origin", origin).get(path).await);
+            }
+            for answer in answers {
+                assert_eq!(answer.header("access-control-allow-origin"), None, "{path} from {origin}");
+            }
+        }
+    }
+    app.stop().await;
+}

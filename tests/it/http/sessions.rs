@@ -1,0 +1,208 @@
+//! Signing in and out, and what every answer carries.
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use wicara::model::{Api, Bots, Role};
+
+use super::{Chat, assert_refused, forbidden, unauthenticated};
+use crate::support::app::PASSWORD;
+use crate::support::{Answer, Client, Engine, TestApp, manual_clock, on_both_engines};
+
+on_both_engines!(
+    signing_in_and_who_it_is,
+    a_wrong_login_is_told_nothing,
+    the_cookie_and_its_attributes,
+    signing_out_ends_that_session_only,
+    a_session_ends_in_time,
+    a_new_password_ends_sessions,
+    every_answer_is_for_its_caller_alone,
+);
+
+async fn log_in(client: &Client, email: &str, password: &str) -> Answer {
+    client.post("/api/auth/login", &json!({"email": email, "password": password})).await
+}
+
+/// The attributes of the cookie that an answer sets, without its token, and the token.
+fn cookie(answer: &Answer) -> (Vec<String>, String) {
+    let cookie = answer.header("set-cookie").expect("a cookie");
+    let mut parts = cookie.split("; ").map(str::to_owned);
+    let (name, token) =
+        parts.next().unwrap().split_once('=').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    assert_eq!(name, "wicara_session");
+    let mut attributes: Vec<_> = parts.collect();
+    attributes.sort();
+    (attributes, token)
+}
+
+async fn signing_in_and_who_it_is(engine: Engine) {
+    let app = TestApp::start(engine).await;
+    let bots = Bots::Only(vec!["echo".into(), "other".into()]);
+    app.people().user_create("Ada@Example.ORG ", PASSWORD.into(), Role::Agent, bots.clone()).await.unwrap();
+    for (email, role, bots) in [
+        ("admin@localhost", "admin", Value::Null),
+        (" ADMIN@localhost ", "admin", Value::Null),
+        ("ada@example.org", "agent", json!(["echo", "other"])),
+    ] {
+        let answer = log_in(&app.anonymous(), email, PASSWORD).await;
+        let body = answer.ok();
+        let id = body["data"]["id"].clone();
+        let data = json!({"id": id, "email": email.trim().to_lowercase(), "role": role, "bots": bots});
+        assert_eq!(body, json!({"status": 200, "message": "success", "data": data}));
+        assert!(!answer.text.contains(PASSWORD) && !answer.text.contains("argon2"), "{}", answer.text);
+        let (_, token) = cookie(&answer);
+        let signed_in = app.anonymous().with("cookie", &format!("a=b; wicara_session={token}; c=d"));
+        assert_eq!(signed_in.get("/api/auth/me").await.ok(), body);
+    }
+    let program = app.program_with(Role::Viewer, bots, Api::Conversation).await;
+    let me = program.get("/api/auth/me").await.ok()["data"].clone();
+    assert_eq!(
+        (&me["role"], &me["bots"], &me["api"], &me["email"]),
+        (&json!("viewer"), &json!(["echo", "other"]), &json!("conversation"), &Value::Null)
+    );
+    app.stop().await;
+}
+
+async fn a_wrong_login_is_told_nothing(engine: Engine) {
+    let app = TestApp::start(engine).await;
+    for (email, password) in [
+        ("admin@localhost", "another password"),
+        ("admin@localhost", "A LONG PASSWORD"),
+        ("admin@localhost", " a long password"),
+        ("admin@localhost", "a long passwor"),
+        ("nobody@localhost", PASSWORD),
+        ("admin", PASSWORD),
+        ("' OR 1=1 --", PASSWORD),
+        ("%", PASSWORD),
+    ] {
+        let answer = log_in(&app.anonymous(), email, password).await;
+        assert_refused(&answer, 401, &unauthenticated(), email);
+        assert_eq!(answer.header("set-cookie"), None);
+    }
+    app.stop().await;
+}
+
+async fn the_cookie_and_its_attributes(engine: Engine) {
+    let https = "server.public_url = \"https://chat.example.org\"\n";
+    let plain = ["HttpOnly", "Max-Age=604800", "Path=/", "SameSite=Lax"];
+    for (config, expected) in [
+        (String::new(), plain.to_vec()),
+        ("server.public_url = \"http://chat.example.org\"\n".into(), plain.to_vec()),
+        (https.to_owned(), [&plain[..], &["Secure"]].concat()),
+        (
+            format!("{https}auth.cookie_same_site = \"none\"\nauth.session_hours = 1\n"),
+            vec!["HttpOnly", "Max-Age=3600", "Path=/", "SameSite=None", "Secure"],
+        ),
+    ] {
+        let app = TestApp::with(engine, &config).await;
+        let (attributes, token) = cookie(&log_in(&app.anonymous(), "admin@localhost", PASSWORD).await);
+        assert_eq!(attributes, expected, "{config}");
+        assert!(token.len() >= 32, "{token}");
+        // What takes the cookie away has to have the attributes that set it.
+        let client = app.anonymous().with("cookie", &format!("wicara_session={token}"));
+        let (cleared, token) = cookie(&client.send(Method::POST, "/api/auth/logout", None).await);
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|attribute| if attribute.starts_with("Max-Age") { "Max-Age=0" } else { attribute })
+            .collect();
+        assert_eq!((cleared.iter().map(String::as_str).collect(), token.as_str()), (expected, ""));
+        app.stop().await;
+    }
+}
+
+async fn signing_out_ends_that_session_only(engine: Engine) {
+    let app = TestApp::start(engine).await;
+    let (first, second) = (app.person().await, app.person().await);
+    let log_out = async |client: &Client| client.send(Method::POST, "/api/auth/logout", None).await;
+    let done = json!({"status": 200, "message": "success"});
+    // Another page cannot sign somebody out.
+    for header in [("origin", "https://elsewhere.example"), ("sec-fetch-site", "cross-site")] {
+        assert_refused(&log_out(&first.with(header.0, header.1)).await, 403, &forbidden(), header.0);
+    }
+    first.get("/api/auth/me").await.ok();
+    for _ in 0..2 {
+        assert_eq!(log_out(&first).await.ok(), done);
+        assert_refused(&first.get("/api/auth/me").await, 401, &unauthenticated(), "logged out");
+    }
+    second.get("/api/auth/me").await.ok();
+    assert_eq!(log_out(&app.anonymous()).await.ok(), done);
+    // A request with a key is the key's: no cookie's session ends.
+    let wrong = second.with("x-api-key", "wrong");
+    assert_refused(&log_out(&wrong).await, 401, &unauthenticated(), "a wrong key");
+    let key = app.key(Role::Viewer, Bots::All, Api::Chatbot).await;
+    assert_eq!(log_out(&second.with("x-api-key", &key)).await.ok(), done);
+    second.get("/api/auth/me").await.ok();
+    app.stop().await;
+}
+
+async fn a_session_ends_in_time(engine: Engine) {
+    let (clock, time) = manual_clock(1_752_470_016_351);
+    let app = TestApp::at(engine, "auth.session_hours = 2", clock).await;
+    let client = app.person().await;
+    let two_hours = 2 * 3600 * 1000;
+    time.fetch_add(two_hours - 1, Ordering::SeqCst);
+    client.get("/api/auth/me").await.ok();
+    time.fetch_add(1, Ordering::SeqCst);
+    assert_refused(&client.get("/api/auth/me").await, 401, &unauthenticated(), "over");
+    time.fetch_add(-two_hours, Ordering::SeqCst);
+    client.get("/api/auth/me").await.ok();
+    app.stop().await;
+}
+
+async fn a_new_password_ends_sessions(engine: Engine) {
+    let app = TestApp::start(engine).await;
+    let sessions = [app.person().await, app.person().await];
+    let other = app.person_with("other@localhost", Role::Viewer, Bots::All).await;
+    app.people().user_password("Admin@LOCALHOST", "quite another one".into()).await.unwrap();
+    for session in sessions {
+        assert_refused(&session.get("/api/auth/me").await, 401, &unauthenticated(), "the old password's");
+    }
+    other.get("/api/auth/me").await.ok();
+    let old = log_in(&app.anonymous(), "admin@localhost", PASSWORD).await;
+    assert_refused(&old, 401, &unauthenticated(), "the old password");
+    log_in(&app.anonymous(), "admin@localhost", "quite another one").await.ok();
+    app.stop().await;
+}
+
+/// Not for caches, with a request id of its own and a type that browsers do not guess at.
+async fn every_answer_is_for_its_caller_alone(engine: Engine) {
+    let app = TestApp::start(engine).await;
+    let (person, program, visitor) = (app.person().await, app.program().await, app.anonymous());
+    let chat = Chat::on(&app, "echo").await;
+    let mut ids = HashSet::new();
+    for (client, method, path) in [
+        (&person, Method::GET, "/api/conversation".to_owned()),
+        (&program, Method::GET, "/api/conversation".into()),
+        (&program, Method::GET, format!("/api/conversation/{}", chat.id)),
+        (&person, Method::GET, "/api/message".into()),
+        (&person, Method::GET, "/api/message/0".into()),
+        (&person, Method::GET, "/api/auth/me".into()),
+        (&visitor, Method::GET, "/api/auth/me".into()),
+        (&visitor, Method::GET, format!("/api/questions/{}", chat.session)),
+        (&visitor, Method::GET, "/api/questions/x".into()),
+        (&visitor, Method::POST, "/api/questions".into()),
+        (&visitor, Method::POST, "/api/auth/login".into()),
+        (&visitor, Method::PUT, "/api/message".into()),
+        (&visitor, Method::GET, "/api/nothing".into()),
+    ] {
+        let answer = client.send(method.clone(), &path, None).await;
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{method} {path}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(answer.header("content-type"), Some("application/json; charset=utf-8"));
+        // A client's own id is not taken over: it could write what it likes into the log.
+        let named = client.with("x-request-id", "mine").send(method, &path, None).await;
+        for answer in [answer, named] {
+            let id = answer.header("x-request-id").unwrap();
+            assert!(id.parse::<uuid::Uuid>().is_ok(), "{id}");
+            assert!(ids.insert(id.to_owned()), "twice: {id}");
+        }
+    }
+    for path in ["/healthz", "/readyz"] {
+        let answer = visitor.get(path).await;
+        assert_eq!(answer.ok(), json!({"status": 200, "message": "success"}));
+        assert!(answer.header("x-request-id").is_some());
+    }
+    app.stop().await;
+}

@@ -1,0 +1,235 @@
+use wicara::model::{
+    Answer, Bots, Conversation, ConversationFilter, ConversationId, Cursor, Json, Listing, MessageFilter,
+    MessageId, MessagePatch, NewConversation, NewMessage, Order, role,
+};
+use wicara::store::{Append, Store, Target};
+
+use super::{append, create, get, manual, messages, new_conversation, open, stored};
+use crate::support::{Engine, on_both_engines};
+
+on_both_engines!(
+    pages_hold_every_conversation_once,
+    walking_gives_the_same_as_pages,
+    filters_combine_and_count_exactly,
+    messages_are_listed_per_conversation_and_in_all,
+    a_long_conversation_is_read_in_bounded_chunks,
+    embedded_messages_are_the_newest_and_bounded,
+    notes_are_left_out,
+    a_new_text_goes_into_the_payload,
+);
+
+pub fn page(page: i64, limit: i64) -> Listing {
+    Listing { cursor: Cursor::Page(page), limit, order: Order::Descending }
+}
+
+async fn list(store: &Store, filter: &ConversationFilter, listing: &Listing) -> (Vec<i64>, i64) {
+    let list = store.conversation_list(&Bots::All, filter, listing).await.unwrap();
+    (list.items.iter().map(|conversation: &Conversation| conversation.id.0).collect(), list.total)
+}
+
+async fn some_conversations(store: &Store, count: usize) -> Vec<i64> {
+    let mut ids = Vec::new();
+    for _ in 0..count {
+        ids.push(create(store, "guide", &["x"]).await.conversation.id.0);
+    }
+    ids
+}
+
+async fn pages_hold_every_conversation_once(engine: Engine) {
+    let store = open(engine).await;
+    let any = ConversationFilter::default();
+    assert_eq!(list(&store, &any, &page(1, 10)).await, (vec![], 0));
+    let mut ids = some_conversations(&store, 7).await;
+    for order in [Order::Ascending, Order::Descending] {
+        let mut found = Vec::new();
+        for number in 1..=3 {
+            let (part, total) = list(&store, &any, &Listing { order, ..page(number, 3) }).await;
+            assert_eq!(total, 7);
+            found.extend(part);
+        }
+        assert_eq!(found, ids);
+        ids.reverse();
+    }
+    for number in [4, 1_000_000, i64::MAX] {
+        assert_eq!(list(&store, &any, &page(number, 3)).await, (vec![], 7));
+    }
+}
+
+async fn walking_gives_the_same_as_pages(engine: Engine) {
+    let store = open(engine).await;
+    let any = ConversationFilter::default();
+    let ids = some_conversations(&store, 5).await;
+    let between =
+        |after, before, order| Listing { cursor: Cursor::Between { after, before }, limit: 2, order };
+    let (first, total) = list(&store, &any, &between(None, Some(ids[4]), Order::Descending)).await;
+    assert_eq!((first, total), (vec![ids[3], ids[2]], 5));
+    let (next, _) = list(&store, &any, &between(None, Some(ids[2]), Order::Descending)).await;
+    assert_eq!(next, [ids[1], ids[0]]);
+    let (up, _) = list(&store, &any, &between(Some(ids[1]), Some(ids[4]), Order::Ascending)).await;
+    assert_eq!(up, [ids[2], ids[3]]);
+    let (none, _) = list(&store, &any, &between(None, Some(0), Order::Descending)).await;
+    assert!(none.is_empty());
+}
+
+async fn filters_combine_and_count_exactly(engine: Engine) {
+    let store = open(engine).await;
+    let mut ids = Vec::new();
+    for (room, kind, bot, user) in [
+        ("r1", "website", "a", Some("u1")),
+        ("r2", "telegram", "a", Some("u2")),
+        ("r1", "website", "b", None),
+    ] {
+        let new = NewConversation {
+            room: Some(room.into()),
+            integration_type: kind.into(),
+            user_id: user.map(Into::into),
+            ..new_conversation(bot)
+        };
+        ids.push(stored(store.append(append(Target::New(new), &[])).await.unwrap()).conversation.id.0);
+    }
+    let filter = |room: &str, kind: &str, bot: &str, user: &str| {
+        let some = |word: &str| (!word.is_empty()).then(|| word.to_owned());
+        ConversationFilter {
+            room: some(room),
+            integration_type: some(kind),
+            bot_id: some(bot),
+            user_id: some(user),
+        }
+    };
+    let cases: [(ConversationFilter, &[usize]); 8] = [
+        (filter("", "", "a", ""), &[1, 0]),
+        (filter("r1", "", "", ""), &[2, 0]),
+        (filter("", "website", "", ""), &[2, 0]),
+        (filter("", "", "", "u2"), &[1]),
+        (filter("r1", "website", "a", "u1"), &[0]),
+        (filter("r1", "", "b", ""), &[2]),
+        (filter("", "telegram", "b", ""), &[]),
+        (filter("", "", "", "' OR 1=1 --"), &[]),
+    ];
+    for (filter, expected) in cases {
+        let expected: Vec<_> = expected.iter().map(|&index| ids[index]).collect();
+        let total = i64::try_from(expected.len()).unwrap();
+        assert_eq!(list(&store, &filter, &page(1, 10)).await, (expected, total), "{filter:?}");
+    }
+    let scoped = store
+        .conversation_list(
+            &Bots::Only(vec!["b".into(), "c".into()]),
+            &ConversationFilter::default(),
+            &page(1, 9),
+        )
+        .await
+        .unwrap();
+    assert_eq!((scoped.items[0].id.0, scoped.items.len(), scoped.total), (ids[2], 1, 1));
+}
+
+async fn messages_are_listed_per_conversation_and_in_all(engine: Engine) {
+    let store = open(engine).await;
+    let a = create(&store, "a", &["1", "2", "3"]).await;
+    let b = create(&store, "b", &["4"]).await;
+    let ascending = |number, limit| Listing { order: Order::Ascending, ..page(number, limit) };
+    let any = MessageFilter::default();
+    let ids = |list: wicara::model::List<wicara::store::MessageRef>| {
+        (list.items.iter().map(|item| item.id).collect::<Vec<_>>(), list.total)
+    };
+    let all = store.message_list(&Bots::All, &any, None, &ascending(1, 10)).await.unwrap();
+    let expected: Vec<_> = a.messages.iter().chain(&b.messages).map(|message| message.id).collect();
+    assert_eq!(ids(all), (expected.clone(), 4));
+
+    let of_a = MessageFilter { conversation_id: Some(a.conversation.id) };
+    let second = store.message_list(&Bots::All, &of_a, Some(3), &ascending(2, 2)).await.unwrap();
+    assert_eq!(ids(second), (vec![a.messages[2].id], 3));
+    let scoped =
+        store.message_list(&Bots::Only(vec!["b".into()]), &any, None, &ascending(1, 10)).await.unwrap();
+    assert_eq!(ids(scoped), (vec![b.messages[0].id], 1));
+
+    let wanted = [expected[3], MessageId(999), expected[0]];
+    let found = store.message_get_many(&wanted).await.unwrap();
+    assert_eq!(found, [b.messages[0].clone(), a.messages[0].clone()]);
+}
+
+async fn a_long_conversation_is_read_in_bounded_chunks(engine: Engine) {
+    let store = open(engine).await;
+    let id = create(&store, "guide", &[]).await.conversation.id;
+    let long = "x".repeat(64 * 1024);
+    let mut texts = vec!["short"; 300];
+    texts.extend(vec![long.as_str(); 9]);
+    stored(store.append(append(Target::Existing(id), &texts)).await.unwrap());
+    let (mut after, mut sizes, mut found) = (MessageId(0), Vec::new(), Vec::new());
+    loop {
+        let (chunk, more) = store.message_chunk(id, after).await.unwrap();
+        sizes.push(chunk.len());
+        after = chunk.last().map_or(after, |message| message.id);
+        found.extend(chunk.into_iter().map(|message| message.text));
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(found, texts);
+    assert_eq!(sizes, [256, 47, 4, 2], "256 rows, then 256 KiB each");
+}
+
+async fn embedded_messages_are_the_newest_and_bounded(engine: Engine) {
+    let store = open(engine).await;
+    let many: Vec<_> = (0..60).map(|number| number.to_string()).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    let long = "x".repeat(100 * 1024);
+    let huge = Json::parse(format!(r#"{{"text":"{}"}}"#, "y".repeat(400 * 1024))).unwrap();
+    let a = create(&store, "guide", &many).await;
+    let b = create(&store, "guide", &[&long, &long, &long]).await;
+    let empty = create(&store, "guide", &[]).await;
+    let c = create(&store, "guide", &["question"]).await;
+    let answer = NewMessage::answer(Answer::object(huge).unwrap(), c.messages[0].id);
+    let target = Target::Existing(c.conversation.id);
+    stored(store.append(Append { messages: vec![answer], ..append(target, &[]) }).await.unwrap());
+
+    let ids =
+        [b.conversation.id, a.conversation.id, empty.conversation.id, c.conversation.id, ConversationId(99)];
+    let newest = store.message_newest(&ids).await.unwrap();
+    let counts: Vec<_> = newest.iter().map(Vec::len).collect();
+    assert_eq!(counts, [2, 50, 0, 1, 0]);
+    assert_eq!(newest[1], a.messages[10..]);
+    let last = store.message_last(&ids, true).await.unwrap();
+    let expected: Vec<_> = newest.iter().map(|messages| messages.last().cloned()).collect();
+    assert_eq!(last, expected);
+}
+
+async fn notes_are_left_out(engine: Engine) {
+    let store = open(engine).await;
+    let id = create(&store, "guide", &["question"]).await.conversation.id;
+    let mut note = NewMessage::question("among us".into());
+    note.role = role::NOTE.into();
+    let note = Append { messages: vec![note], ..append(Target::Existing(id), &[]) };
+    let note = stored(store.append(note).await.unwrap()).messages.remove(0);
+    let conversation = get(&store, id).await;
+    assert_eq!((conversation.message_count, conversation.note_count), (2, 1));
+    assert_eq!(messages(&store, id).await.len(), 1);
+    assert_eq!(store.message_newest(&[id]).await.unwrap()[0].len(), 1);
+    assert_eq!(store.message_thread(id, None, 50).await.unwrap().len(), 1);
+    assert_eq!(store.message_last(&[id], false).await.unwrap()[0].as_ref().unwrap().text, "question");
+    assert_eq!(store.message_last(&[id], true).await.unwrap()[0].as_ref().unwrap().id, note.id);
+    assert_eq!(store.message_get(note.id).await.unwrap(), Some(note.clone()));
+
+    let public = MessagePatch { role: Some(role::AGENT.into()), ..Default::default() };
+    store.message_update(id, note.id, public, manual(5)).await.unwrap().unwrap();
+    assert_eq!(get(&store, id).await.note_count, 0);
+    assert_eq!(messages(&store, id).await.len(), 2);
+}
+
+async fn a_new_text_goes_into_the_payload(engine: Engine) {
+    let store = open(engine).await;
+    let asked = create(&store, "guide", &["question"]).await;
+    let payload = Json::parse(r#"{"b":1.0,"text":"old","a":[ ]}"#.into()).unwrap();
+    let answer = NewMessage::answer(Answer::object(payload).unwrap(), asked.messages[0].id);
+    let target = Target::Existing(asked.conversation.id);
+    let answer =
+        stored(store.append(Append { messages: vec![answer], ..append(target, &[]) }).await.unwrap());
+    let patch = MessagePatch { text: Some("new \"text\"".into()), ..Default::default() };
+    let patched = store
+        .message_update(asked.conversation.id, answer.messages[0].id, patch, manual(5))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(patched.text, "new \"text\"");
+    assert_eq!(patched.payload.as_ref().unwrap().as_str(), r#"{"b":1.0,"text":"new \"text\"","a":[ ]}"#);
+    assert_eq!(store.message_get(patched.id).await.unwrap(), Some(patched));
+}

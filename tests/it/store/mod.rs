@@ -1,0 +1,104 @@
+mod append;
+mod idempotency;
+mod lists;
+mod people;
+mod schema;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use uuid::Uuid;
+use wicara::model::{
+    Bots, Conversation, ConversationId, Message, MessageId, NewConversation, NewMessage, Random, Timestamp,
+};
+use wicara::store::{Append, Appended, Ask, Outcome, Store, Target};
+
+use crate::support::{Database, Engine};
+
+/// A store with a database of its own.
+struct TestStore {
+    store: Store,
+    database: Database,
+}
+
+impl std::ops::Deref for TestStore {
+    type Target = Store;
+
+    fn deref(&self) -> &Store {
+        &self.store
+    }
+}
+
+async fn open(engine: Engine) -> TestStore {
+    let database = Database::new(engine).await;
+    let store = reopen(&database).await;
+    TestStore { store, database }
+}
+
+async fn reopen(database: &Database) -> Store {
+    Store::open(&database.url, Duration::ZERO, &Random::System).await.unwrap()
+}
+
+fn new_conversation(bot_id: &str) -> NewConversation {
+    NewConversation {
+        session_id: Uuid::new_v4(),
+        by_visitor: true,
+        room: None,
+        integration_type: "website".into(),
+        bot_id: bot_id.into(),
+        user_id: None,
+    }
+}
+
+fn append(target: Target, texts: &[&str]) -> Append {
+    let messages = texts.iter().map(|text| NewMessage::question((*text).into())).collect();
+    Append { at: Timestamp(1_000), target, messages, ask: Ask::No, claim: None }
+}
+
+fn stored(outcome: Outcome) -> Appended {
+    match outcome {
+        Outcome::Stored(appended) => appended,
+        other => panic!("not stored: {other:?}"),
+    }
+}
+
+/// A conversation with these messages.
+pub async fn create(store: &Store, bot_id: &str, texts: &[&str]) -> Appended {
+    stored(store.append(append(Target::New(new_conversation(bot_id)), texts)).await.unwrap())
+}
+
+/// All messages of a conversation that are no notes.
+async fn messages(store: &Store, id: ConversationId) -> Vec<Message> {
+    let mut all = Vec::new();
+    loop {
+        let after = all.last().map_or(MessageId(0), |message: &Message| message.id);
+        let (chunk, more) = store.message_chunk(id, after).await.unwrap();
+        all.extend(chunk);
+        if !more {
+            return all;
+        }
+    }
+}
+
+async fn total(store: &Store, bots: &Bots) -> (i64, i64) {
+    use wicara::model::{ConversationFilter, MessageFilter};
+    let listing = lists::page(1, 1);
+    let conversations =
+        store.conversation_list(bots, &ConversationFilter::default(), &listing).await.unwrap();
+    let messages = store.message_list(bots, &MessageFilter::default(), None, &listing).await.unwrap();
+    (conversations.total, messages.total)
+}
+
+async fn get(store: &Store, id: ConversationId) -> Conversation {
+    store.conversation_get(id).await.unwrap().unwrap()
+}
+
+fn manual(millis: i64) -> Timestamp {
+    Timestamp(millis)
+}
+
+/// Randomness that differs from store to store, so that each is a node of its own.
+fn node(number: u64) -> Random {
+    Random::Counter(Arc::new(AtomicU64::new(number)))
+}

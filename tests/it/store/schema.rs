@@ -1,0 +1,86 @@
+use std::time::Duration;
+
+use wicara::model::Random;
+use wicara::store::{Error, Store};
+
+use super::{create, get, open, reopen};
+use crate::support::{Database, Engine, on_both_engines};
+
+#[tokio::test]
+async fn a_sqlite_database_is_its_owners_and_one_servers() {
+    use std::os::unix::fs::PermissionsExt;
+    let store = open(Engine::Sqlite).await;
+    create(&store, "guide", &["halo"]).await;
+    let path = std::path::Path::new(store.database.url.strip_prefix("sqlite:").unwrap());
+    let files = std::fs::read_dir(path.parent().unwrap()).unwrap().map(|file| file.unwrap().path());
+    for path in files.chain([path.parent().unwrap().to_owned()]) {
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} is open to others: {mode:o}", path.display());
+    }
+    let lock = store.lock_server().unwrap();
+    let second = reopen(&store.database).await;
+    assert!(matches!(second.lock_server(), Err(Error::Setup(_))));
+    drop(lock);
+    second.lock_server().unwrap();
+}
+
+#[tokio::test]
+async fn a_postgres_elsewhere_needs_a_word_on_encryption() {
+    for url in ["postgres://user:secret@192.0.2.1/wicara", "postgresql://db.example.org/wicara"] {
+        let refused = Store::open(url, Duration::ZERO, &Random::System).await.err().unwrap();
+        let Error::Setup(message) = refused else { panic!("{refused:?}") };
+        assert!(message.contains("sslmode=require") && !message.contains("secret"), "{message}");
+    }
+}
+
+on_both_engines!(
+    stores_that_open_at_once_do_not_collide,
+    a_newer_schema_is_refused,
+    a_row_that_cannot_be_read_names_its_table_and_column,
+);
+
+/// Runs SQL behind the store's back.
+async fn execute(database: &Database, sql: &str) {
+    if let Some(path) = database.url.strip_prefix("sqlite:") {
+        rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();
+    } else {
+        let (client, driver) = tokio_postgres::connect(&database.url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(driver);
+        client.batch_execute(sql).await.unwrap();
+    }
+}
+
+async fn stores_that_open_at_once_do_not_collide(engine: Engine) {
+    let database = Database::new(engine).await;
+    let opens = (0..4).map(|_| {
+        let url = database.url.clone();
+        tokio::spawn(async move { Store::open(&url, Duration::ZERO, &Random::System).await })
+    });
+    for open in opens.collect::<Vec<_>>() {
+        create(&open.await.unwrap().unwrap(), "guide", &["halo"]).await;
+    }
+    assert_eq!(super::total(&reopen(&database).await, &wicara::model::Bots::All).await, (4, 4));
+}
+
+async fn a_newer_schema_is_refused(engine: Engine) {
+    let store = open(engine).await;
+    store.close().await;
+    execute(
+        &store.database,
+        "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) \
+         VALUES (999, 'later', '2030-01-01T00:00:00Z', '1')",
+    )
+    .await;
+    let refused = Store::open(&store.database.url, Duration::ZERO, &Random::System).await.err().unwrap();
+    let Error::Setup(message) = refused else { panic!("{refused:?}") };
+    assert!(message.contains("schema version 999") && message.contains("knows only up to 1"), "{message}");
+}
+
+async fn a_row_that_cannot_be_read_names_its_table_and_column(engine: Engine) {
+    let store = open(engine).await;
+    let id = create(&store, "guide", &["halo"]).await.conversation.id;
+    get(&store, id).await;
+    execute(&store.database, "UPDATE conversations SET handler = 'robot'").await;
+    let error = store.conversation_get(id).await.unwrap_err();
+    assert_eq!(error.to_string(), "conversations.handler holds the unknown word \"robot\"");
+}

@@ -1,0 +1,224 @@
+//! The production app on a free port, with clients for each kind of caller.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode, header};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use wicara::app::App;
+use wicara::config::Config;
+use wicara::model::{Api, Bots, Clock, Random, Role};
+use wicara::service::People;
+use wicara::store::Store;
+
+use super::{Bot, Database, Engine};
+
+pub const PASSWORD: &str = "a long password";
+
+pub struct TestApp {
+    pub base: String,
+    /// The default bot, `echo`, behind the kind `http`.
+    pub bot: Bot,
+    pub database_url: String,
+    people: People,
+    store: Store,
+    app: App,
+    _database: Database,
+    _folder: TempDir,
+}
+
+impl TestApp {
+    pub async fn start(engine: Engine) -> Self {
+        Self::with(engine, "").await
+    }
+
+    /// `more`: configuration beyond the database and the default bot, `{bot}` standing for the bot's address.
+    pub async fn with(engine: Engine, more: &str) -> Self {
+        Self::at(engine, more, Clock::System).await
+    }
+
+    pub async fn at(engine: Engine, more: &str, clock: Clock) -> Self {
+        Self::build(Database::new(engine).await, more, clock).await
+    }
+
+    pub async fn on(database: Database, more: &str) -> Self {
+        Self::build(database, more, Clock::System).await
+    }
+
+    async fn build(database: Database, more: &str, clock: Clock) -> Self {
+        let bot = Bot::start().await;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wicara.toml");
+        let bot_url = &bot.url;
+        let written = format!(
+            "server.listen = \"127.0.0.1:0\"\nstore.url = \"{}\"\nauth.admin_password = \"{PASSWORD}\"\n{}\n\
+             [[bot]]\nid = \"echo\"\nkind = \"http\"\nurl = \"{bot_url}\"\ndefault = true\ntimeout_seconds = 20\n",
+            database.url,
+            more.replace("{bot}", bot_url)
+        );
+        std::fs::write(&path, written).unwrap();
+        let config = Config::load(Some(&path)).unwrap_or_else(|error| panic!("{error}"));
+        let app = App::start(config, clock.clone(), Random::System).await.unwrap();
+        let store = Store::open(&database.url, Duration::ZERO, &Random::System).await.unwrap();
+        let people = People::new(store.clone(), clock, Random::System);
+        // Where it listens: its public URL may lead elsewhere.
+        let base = format!("http://{}", app.address);
+        Self {
+            base,
+            bot,
+            database_url: database.url.clone(),
+            people,
+            store,
+            app,
+            _database: database,
+            _folder: folder,
+        }
+    }
+
+    /// Behind the API: what tests arrange that no client can.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn people(&self) -> &People {
+        &self.people
+    }
+
+    pub async fn stop(self) {
+        self.app.stop().await.unwrap();
+    }
+
+    pub fn anonymous(&self) -> Client {
+        Client { base: self.base.clone(), http: http(), headers: Vec::new() }
+    }
+
+    /// The administrator, signed in.
+    pub async fn person(&self) -> Client {
+        self.sign_in("admin@localhost").await
+    }
+
+    /// A new person, signed in.
+    pub async fn person_with(&self, email: &str, role: Role, bots: Bots) -> Client {
+        self.people.user_create(email, PASSWORD.into(), role, bots).await.unwrap();
+        self.sign_in(email).await
+    }
+
+    pub async fn sign_in(&self, email: &str) -> Client {
+        let body = json!({"email": email, "password": PASSWORD});
+        let answer = self.anonymous().post("/api/auth/login", &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let cookie = answer.headers[header::SET_COOKIE].to_str().unwrap();
+        let (cookie, _) = cookie.split_once(';').unwrap();
+        self.anonymous().with("cookie", cookie)
+    }
+
+    /// An agent's key that speaks the Chatbot API.
+    pub async fn program(&self) -> Client {
+        self.program_with(Role::Agent, Bots::All, Api::Chatbot).await
+    }
+
+    pub async fn program_with(&self, role: Role, bots: Bots, api: Api) -> Client {
+        let key = self.key(role, bots, api).await;
+        self.anonymous().with("x-api-key", &key)
+    }
+
+    pub async fn key(&self, role: Role, bots: Bots, api: Api) -> String {
+        let name = uuid::Uuid::new_v4().to_string();
+        self.people.key_create(&name, role, bots, api).await.unwrap().1
+    }
+}
+
+fn http() -> reqwest::Client {
+    wicara::tls::install();
+    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+}
+
+/// A client that sends the same headers with each request.
+#[derive(Clone)]
+pub struct Client {
+    base: String,
+    http: reqwest::Client,
+    headers: Vec<(String, String)>,
+}
+
+impl Client {
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let mut client = self.clone();
+        client.headers.push((name.into(), value.into()));
+        client
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, None).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send_json(Method::POST, path, body.to_string()).await
+    }
+
+    pub async fn patch(&self, path: &str, body: &Value) -> Answer {
+        self.send_json(Method::PATCH, path, body.to_string()).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(Method::DELETE, path, None).await
+    }
+
+    /// A JSON body, byte for byte.
+    pub async fn send_json(&self, method: Method, path: &str, body: impl Into<Vec<u8>>) -> Answer {
+        self.with("content-type", "application/json").send(method, path, Some(body.into())).await
+    }
+
+    pub async fn send(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Answer {
+        self.try_send(method, path, body).await.unwrap_or_else(|error| panic!("{path}: no answer: {error:?}"))
+    }
+
+    pub async fn try_send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<Answer, reqwest::Error> {
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let response = request.send().await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        Ok(Answer { status, headers, text: response.text().await? })
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: header::HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {:?}", self.text))
+    }
+
+    /// The JSON of a success.
+    #[track_caller]
+    pub fn ok(&self) -> Value {
+        assert_eq!(self.status, 200, "{}", self.text);
+        self.json()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+/// Keeps a clock that stands still.
+pub fn manual_clock(millis: i64) -> (Clock, Arc<std::sync::atomic::AtomicI64>) {
+    let time = Arc::new(std::sync::atomic::AtomicI64::new(millis));
+    (Clock::Manual(Arc::clone(&time)), time)
+}

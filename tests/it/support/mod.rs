@@ -1,0 +1,28 @@
+//! What tests stand on: databases of their own on both engines.
+
+pub mod app;
+pub mod bot;
+pub mod database;
+
+pub use app::{Answer, Client, TestApp, manual_clock};
+pub use bot::Bot;
+pub use database::{Database, Engine};
+
+/// Makes a test for each engine from functions that take the engine.
+macro_rules! on_both_engines {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name($crate::support::Engine::Sqlite).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name($crate::support::Engine::Postgres).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_both_engines;
