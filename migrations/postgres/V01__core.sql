@@ -57,6 +57,11 @@ CREATE TABLE counts (
     PRIMARY KEY (bot_id, integration_type)
 );
 
+-- The last batch of each writer, and those whose commit was in doubt. SQLite is never in doubt.
+CREATE TABLE batches (
+    id uuid PRIMARY KEY
+);
+
 CREATE TABLE idempotency (
     scope           text   NOT NULL,
     key             text   NOT NULL,

@@ -63,7 +63,10 @@ impl Store {
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let server = postgres::Server::new(url)?;
             migrate_patiently(&server, wait).await?;
-            (Reads::Postgres(postgres::Reads::new(&server)), writer::Target::Postgres { server, node })
+            (
+                Reads::Postgres(postgres::Reads::new(&server)),
+                writer::Target::Postgres { server, node, random: random.clone() },
+            )
         } else {
             return Err(Error::Setup("store.url is neither sqlite:PATH nor postgres://…".into()));
         };

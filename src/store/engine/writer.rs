@@ -2,7 +2,7 @@
 //!
 //! One thread, one connection, one transaction at a time. A batch that fails for a passing reason is tried
 //! again; one that fails for another is halved until the command that cannot be stored fails alone. A commit
-//! whose answer got lost is looked up by its transaction id, never guessed.
+//! whose answer got lost is looked up by the row that its batch left, never guessed.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -10,9 +10,11 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
 use super::postgres::{Connection, NODE_LOCK_CLASS, Server};
 use super::{Error, Result, Transaction, sqlite};
+use crate::model::Random;
 
 /// Commands that may wait; beyond it, they are refused. Each holds at most a request's body or a bot's answer.
 const QUEUE: usize = 1024;
@@ -51,6 +53,8 @@ pub enum Target {
         server: Server,
         /// Known to be alive by a lock on the writer's connection.
         node: i32,
+        /// Names the batches.
+        random: Random,
     },
     Sqlite(PathBuf),
 }
@@ -59,7 +63,9 @@ impl<C: Command> Writer<C> {
     pub fn start(target: Target) -> Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let backend = match target {
-            Target::Postgres { server, node } => Backend::Postgres { server, node, connection: None },
+            Target::Postgres { server, node, random } => {
+                Backend::Postgres(Postgres { server, node, random, connection: None, last: None })
+            }
             Target::Sqlite(path) => Backend::Sqlite(sqlite::open(&path)?),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -137,9 +143,9 @@ async fn store<C: Command>(backend: &mut Backend, batch: Vec<C>) {
                 batches.push(rest);
                 batches.push(batch);
             }
-            Committed::InDoubt { server, transaction } => {
+            Committed::InDoubt { server, batch: name } => {
                 tokio::spawn(async move {
-                    let committed = look_up(&server, transaction).await;
+                    let committed = look_up(&server, name).await;
                     answer(batch, &committed);
                 });
             }
@@ -159,13 +165,22 @@ enum Committed {
     /// The connection was lost after COMMIT was sent.
     InDoubt {
         server: Server,
-        transaction: String,
+        batch: Uuid,
     },
 }
 
 enum Backend {
-    Postgres { server: Server, node: i32, connection: Option<Connection> },
+    Postgres(Postgres),
     Sqlite(rusqlite::Connection),
+}
+
+struct Postgres {
+    server: Server,
+    node: i32,
+    random: Random,
+    connection: Option<Connection>,
+    /// The last batch, if it is known to be committed.
+    last: Option<Uuid>,
 }
 
 impl Backend {
@@ -175,10 +190,10 @@ impl Backend {
                 Ok(()) => Committed::Yes,
                 Err(error) => Committed::No(error),
             },
-            Backend::Postgres { server, node, connection } => {
+            Backend::Postgres(postgres) => {
                 let mut attempt = 1;
                 loop {
-                    match commit_postgres(server, *node, connection, batch).await {
+                    match commit_postgres(postgres, batch).await {
                         Committed::No(Error::Unavailable(reason)) if attempt < ATTEMPTS => {
                             tracing::debug!(reason, attempt, "writing again");
                             attempt += 1;
@@ -205,50 +220,47 @@ async fn commit_sqlite<C: Command>(connection: &rusqlite::Connection, batch: &mu
     written
 }
 
-async fn commit_postgres<C: Command>(
-    server: &Server,
-    node: i32,
-    slot: &mut Option<Connection>,
-    batch: &mut [C],
-) -> Committed {
-    let connection = match slot.take().filter(|connection| !connection.is_closed()) {
+async fn commit_postgres<C: Command>(postgres: &mut Postgres, batch: &mut [C]) -> Committed {
+    let connection = match postgres.connection.take().filter(|connection| !connection.is_closed()) {
         Some(connection) => connection,
-        None => match connect(server, node).await {
+        None => match connect(&postgres.server, postgres.node).await {
             Ok(connection) => connection,
             Err(error) => return Committed::No(Error::Unavailable(error.to_string())),
         },
     };
+    let name = postgres.random.uuid();
     let written = async {
         connection.execute("BEGIN").await?;
-        let transaction = connection.query(OWN_TRANSACTION, vec![]).await?;
-        C::write(batch, &Transaction::Postgres(&connection)).await?;
-        transaction
-            .into_iter()
-            .next()
-            .ok_or_else(|| Error::Database("no transaction id".into()))?
-            .columns("pg_current_xact_id")
-            .text("id")
+        connection.query(NAME_BATCH, vec![name.into(), postgres.last.into()]).await?;
+        C::write(batch, &Transaction::Postgres(&connection)).await
     };
-    let transaction = match written.await {
-        Ok(transaction) => transaction,
-        Err(error) => {
-            if connection.execute("ROLLBACK").await.is_ok() {
-                *slot = Some(connection);
-            }
-            return Committed::No(error);
+    if let Err(error) = written.await {
+        if connection.execute("ROLLBACK").await.is_ok() {
+            postgres.connection = Some(connection);
         }
-    };
+        return Committed::No(error);
+    }
     match connection.execute("COMMIT").await {
         Ok(()) => {
-            *slot = Some(connection);
+            postgres.connection = Some(connection);
+            postgres.last = Some(name);
             Committed::Yes
         }
-        Err(Error::Unavailable(_)) => Committed::InDoubt { server: server.clone(), transaction },
+        Err(Error::Unavailable(_)) => {
+            postgres.last = None;
+            Committed::InDoubt { server: postgres.server.clone(), batch: name }
+        }
         Err(error) => Committed::No(error),
     }
 }
 
-const OWN_TRANSACTION: &str = "SELECT CAST(pg_current_xact_id() AS text)";
+/// Leaves a row by which the batch is found again, in place of the one before. (A transaction id would not do: after
+/// a crash of the server, another transaction may get the same one.)
+const NAME_BATCH: &str =
+    "WITH before AS (DELETE FROM batches WHERE id = $2) INSERT INTO batches (id) VALUES ($1)";
+
+/// Waits for the batch's transaction if it still runs, and then finds its row or does not.
+const FIND_BATCH: &str = "INSERT INTO batches (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id";
 
 async fn connect(server: &Server, node: i32) -> Result<Connection> {
     let connection = server.connect().await?;
@@ -256,26 +268,21 @@ async fn connect(server: &Server, node: i32) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Whether a transaction was committed, once its database can be asked again.
-async fn look_up(server: &Server, transaction: String) -> Result<()> {
+/// Whether a batch was committed, once its database can be asked again.
+async fn look_up(server: &Server, batch: Uuid) -> Result<()> {
     let deadline = tokio::time::Instant::now() + IN_DOUBT;
     loop {
-        let asked = async {
+        let found = async {
             let connection = server.connect().await?;
-            let sql = "SELECT pg_xact_status(CAST(CAST($1 AS text) AS xid8))";
-            let rows = connection.query(sql, vec![transaction.as_str().into()]).await?;
-            rows.into_iter()
-                .next()
-                .ok_or_else(|| Error::Database("no transaction status".into()))?
-                .columns("pg_xact_status")
-                .opt_text("status")
+            connection.execute("BEGIN").await?;
+            let inserted = connection.query(FIND_BATCH, vec![batch.into()]).await?;
+            connection.execute("ROLLBACK").await?;
+            Ok(inserted.is_empty())
         };
-        match asked.await {
-            Ok(Some(status)) if status == "committed" => return Ok(()),
-            Ok(Some(status)) if status == "aborted" => {
-                return Err(Error::Unavailable("the connection was lost".into()));
-            }
-            Ok(_) | Err(Error::Unavailable(_)) => {}
+        match found.await {
+            Ok(true) => return Ok(()),
+            Ok(false) => return Err(Error::Unavailable("the connection was lost".into())),
+            Err(Error::Unavailable(_)) => {}
             Err(error) => return Err(error),
         }
         if tokio::time::Instant::now() >= deadline {

@@ -100,5 +100,6 @@ fn manual(millis: i64) -> Timestamp {
 
 /// Randomness that differs from store to store, so that each is a node of its own.
 fn node(number: u64) -> Random {
-    Random::Counter(Arc::new(AtomicU64::new(number)))
+    // Far apart, so that none repeats what another drew.
+    Random::Counter(Arc::new(AtomicU64::new(number * 1_000_000)))
 }
