@@ -72,7 +72,8 @@ impl Service {
         let lease = asked.then(|| at.plus(deadline + LEASE_BEYOND_DEADLINE));
         let claim = match once {
             Some(once) => {
-                Some(once_scope(asker, new.session_id, &once)?).map(|scope| once.claim(scope, lease))
+                let scope = once_scope(asker, new.session_id, &once)?;
+                Some(once.claim(scope, lease))
             }
             None => None,
         };
