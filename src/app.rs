@@ -52,6 +52,11 @@ impl App {
         let settings = service::Settings {
             chatbot_api_open: config.auth.anonymous == Anonymous::ChatbotApi,
             session: config.auth.session,
+            limits: service::Limits {
+                questions: config.limits.questions_per_minute,
+                questions_per_address: config.limits.questions_per_minute_per_address,
+                logins_per_address: config.limits.logins_per_minute_per_address,
+            },
         };
         if settings.chatbot_api_open {
             tracing::warn!(
@@ -67,6 +72,7 @@ impl App {
             http::Settings {
                 public_url: config.server.public_url,
                 allowed_origins: config.server.allowed_origins,
+                trusted_proxies: config.server.trusted_proxies,
                 cookie_same_site: match config.auth.cookie_same_site {
                     SameSite::Lax => http::CookieSameSite::Lax,
                     SameSite::None => http::CookieSameSite::None,

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::bot;
+use crate::model::Network;
 
 use layers::{Environment, Layers};
 
@@ -47,6 +48,8 @@ pub struct Server {
     /// Origins as browsers send them.
     #[serde(deserialize_with = "parse::origins")]
     pub allowed_origins: Vec<String>,
+    #[serde(deserialize_with = "parse::networks")]
+    pub trusted_proxies: Vec<Network>,
     #[serde(rename = "drain_seconds", deserialize_with = "parse::seconds")]
     pub drain: Duration,
 }
@@ -94,6 +97,13 @@ pub enum SameSite {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
+    /// In one conversation. 0 is no limit, here and below.
+    #[serde(deserialize_with = "parse::per_minute")]
+    pub questions_per_minute: u32,
+    #[serde(deserialize_with = "parse::per_minute")]
+    pub questions_per_minute_per_address: u32,
+    #[serde(deserialize_with = "parse::per_minute")]
+    pub logins_per_minute_per_address: u32,
     #[serde(deserialize_with = "parse::body_bytes")]
     pub body_bytes: usize,
 }

@@ -9,11 +9,12 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use super::show::mask_url;
-use crate::model::Rule;
 use crate::model::account::{self, MAX_EMAIL_CHARS, PASSWORD_CHARS};
+use crate::model::{Network, Rule};
 
 const SECONDS: RangeInclusive<u64> = 0..=3600;
 const SESSION_HOURS: RangeInclusive<u64> = 1..=8760;
+const PER_MINUTE: RangeInclusive<u64> = 0..=1_000_000;
 /// 1 KiB to 64 MiB.
 const BODY_BYTES: RangeInclusive<usize> = 1024..=67_108_864;
 
@@ -52,6 +53,17 @@ fn origin(text: &str) -> Result<String, String> {
         })
 }
 
+pub(super) fn networks<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Network>, D::Error> {
+    let network = |text: &String| {
+        text.parse().map_err(|_| {
+            D::Error::custom(format!(
+                "found {text:?}, expected an IP address such as \"127.0.0.1\" or a network such as \"10.0.0.0/8\""
+            ))
+        })
+    };
+    Vec::<String>::deserialize(input)?.iter().map(network).collect()
+}
+
 /// The text may hold a password, so no part of it is shown.
 pub(super) fn store_url<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
     let text = String::deserialize(input)?;
@@ -76,6 +88,10 @@ pub(super) fn seconds<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D
 
 pub(super) fn session_hours<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
     within(input, SESSION_HOURS).map(|hours| Duration::from_secs(hours * 3600))
+}
+
+pub(super) fn per_minute<'de, D: Deserializer<'de>>(input: D) -> Result<u32, D::Error> {
+    within(input, PER_MINUTE).map(|number| u32::try_from(number).expect("the most is less"))
 }
 
 /// 0 is no limit.

@@ -11,6 +11,7 @@ fn without_a_file_the_defaults_stand() {
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:3333");
     assert_eq!(config.server.public_url, None);
     assert!(config.server.allowed_origins.is_empty());
+    assert!(config.server.trusted_proxies.is_empty());
     assert_eq!(config.server.drain.as_secs(), 30);
     assert_eq!(config.store.url, "sqlite:wicara-data/wicara.db");
     assert_eq!(config.store.wait.as_secs(), 0);
@@ -21,7 +22,9 @@ fn without_a_file_the_defaults_stand() {
         (config.auth.admin_email.as_str(), config.auth.admin_password.as_str()),
         ("admin@localhost", "")
     );
-    assert_eq!(config.limits.body_bytes, 1_048_576);
+    let limits = &config.limits;
+    assert_eq!((limits.questions_per_minute, limits.questions_per_minute_per_address), (30, 300));
+    assert_eq!((limits.logins_per_minute_per_address, limits.body_bytes), (10, 1_048_576));
     let bots: Vec<_> = config.bots.iter().map(|bot| (bot.id.as_str(), bot.default)).collect();
     assert_eq!(bots, [("guide", true)]);
 }
@@ -49,6 +52,11 @@ fn a_file_stands_over_the_defaults_and_the_environment_over_both() {
     let empty = [("WICARA_SERVER__ALLOWED_ORIGINS", "")];
     let file = "[server]\nallowed_origins = ['https://a.example']";
     assert!(load(file, &empty).unwrap().server.allowed_origins.is_empty());
+    let proxies = [("WICARA_SERVER__TRUSTED_PROXIES", "127.0.0.1, 2001:db8::/32")];
+    assert_eq!(
+        load("", &proxies).unwrap().server.trusted_proxies,
+        ["127.0.0.1", "2001:db8::/32"].map(|network| network.parse().unwrap())
+    );
     let unlimited = load("[limits]\nbody_bytes = 0", &[]).unwrap();
     assert_eq!(unlimited.limits.body_bytes, usize::MAX);
 }
@@ -164,7 +172,15 @@ fn an_error_in_the_file_names_the_file_the_key_what_was_found_and_what_is_allowe
             "[limits]\nbody_bytes = 1023",
             "limits.body_bytes: found 1023, allowed are whole numbers from 1024 to",
         ),
-        ("[limits]\nquestions_per_minute = 1", "limits.questions_per_minute: there is no such setting"),
+        (
+            "[limits]\nquestions_per_minute = -1",
+            "limits.questions_per_minute: found -1, allowed are whole numbers from 0 to 1000000",
+        ),
+        ("[limits]\nquestions_per_hour = 1", "limits.questions_per_hour: there is no such setting"),
+        (
+            "[server]\ntrusted_proxies = ['10.0.0.0/8', 'proxy.example']",
+            "server.trusted_proxies: found \"proxy.example\", expected an IP address such as",
+        ),
         (
             "[[bot]]\nid = 'a'\nkind = 'documents'\ndefault = true\n[[bot]]\nid = 'b'\nkind = 'http'",
             "[[bot]] number 2 (\"b\"): url is missing",
@@ -276,6 +292,7 @@ allowed_origins = []
 drain_seconds = 30
 listen = "127.0.0.1:3333"
 public_url = ""
+trusted_proxies = []
 
 [store]
 url = "postgres://u:***@h/db?password=***&sslmode=require"
@@ -291,6 +308,9 @@ session_hours = 168
 
 [limits]
 body_bytes = 1048576
+logins_per_minute_per_address = 10
+questions_per_minute = 30
+questions_per_minute_per_address = 300
 
 [[bot]]
 id = "a"

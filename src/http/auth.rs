@@ -12,10 +12,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::contract::beyond::{Credentials, Done, LoggedIn, Me};
-use super::contract::errors::ValidationFailure;
+use super::contract::errors::{Refused, ValidationFailure};
 use super::credentials::{SESSION_COOKIE, credentials};
 use super::error::Failure::{self, ChatbotApi};
-use super::extract::Body;
+use super::extract::{Body, LoginAddress};
 use super::input::Input;
 use super::{CookieSameSite, Http, Settings, origin, reply};
 use crate::service::{Error, Reader, Service};
@@ -35,20 +35,23 @@ pub fn routes() -> OpenApiRouter<Http> {
     request_body = Credentials,
     responses(
         (status = 200, description = "Who it is", body = LoggedIn, headers(("Set-Cookie" = String))),
-        (status = 400, description = "Bad input", body = ValidationFailure)
+        (status = 400, description = "Bad input", body = ValidationFailure),
+        (status = 429, description = "Too many logins from this address, or too many that failed for this account",
+            body = Refused, headers(("Retry-After" = u64)))
     ),
     security(())
 )]
 async fn login(
     State(service): State<Arc<Service>>,
     State(settings): State<Arc<Settings>>,
+    LoginAddress(address): LoginAddress,
     body: Body,
 ) -> Result<Response, Failure> {
     let mut input = Input::read(&body.bytes).map_err(ChatbotApi)?;
     let Credentials { email, password } = Credentials::read(&mut input);
     input.finish().map_err(ChatbotApi)?;
 
-    let login = service.login(&email, password).await.map_err(ChatbotApi)?;
+    let login = service.login(&email, password, address).await.map_err(ChatbotApi)?;
     let mut response = reply::ok(&LoggedIn::new(&login.person));
     response.headers_mut().insert(SET_COOKIE, cookie(&login.token, login.lifetime, &settings));
     Ok(response)
@@ -128,6 +131,7 @@ mod tests {
         let mut settings = Settings {
             public_url: None,
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             cookie_same_site: CookieSameSite::Lax,
             body_bytes: 1024,
         };

@@ -85,6 +85,10 @@ fn answer(words: Words, error: Error) -> Response {
             response
         }
         Error::Forbidden => refused(403, wording::FORBIDDEN, wording::FORBIDDEN_ERROR),
+        Error::TooMany { retry_after } => later(
+            retry_after,
+            refused(429, "too many requests", "More than the limits of this server allow. Try again later."),
+        ),
         Error::BotFailed { session_id, reason } => bot_unavailable(session_id, reason),
         Error::AnswerDelayed { session_id } => {
             let error = "The question is stored. Its answer will be, once the database is back.";

@@ -2,6 +2,7 @@
 //! errors, so that a body is read only after its sender was let in.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -13,6 +14,7 @@ use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
+use super::address::ClientAddress;
 use super::credentials::{credentials, key_only};
 use super::error::Failure::{self, ChatbotApi};
 use super::input::Input;
@@ -68,6 +70,35 @@ impl FromRequestParts<Http> for Asker {
     async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Failure> {
         let caller = caller(http, &key_only(&parts.headers)).await?;
         Ok(http.service.asker(caller))
+    }
+}
+
+/// Who asks a question now: without a key, it counts against the address.
+pub struct Questioner(pub Asker);
+
+impl FromRequestParts<Http> for Questioner {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Failure> {
+        let asker = Asker::from_request_parts(parts, http).await?;
+        if matches!(asker.caller(), Caller::Visitor) {
+            let address = ClientAddress::of(parts, http).network();
+            http.service.question_admit_from(address).map_err(ChatbotApi)?;
+        }
+        Ok(Self(asker))
+    }
+}
+
+/// Where a login comes from: it counts against that address.
+pub struct LoginAddress(pub IpAddr);
+
+impl FromRequestParts<Http> for LoginAddress {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Failure> {
+        let address = ClientAddress::of(parts, http).network();
+        http.service.login_admit_from(address).map_err(ChatbotApi)?;
+        Ok(Self(address))
     }
 }
 

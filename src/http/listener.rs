@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::address::Peer;
 use super::socket::{Answer, Patience, Socket, Watch};
 
 /// Connections open at once. Further ones wait in the system's queue.
@@ -55,13 +57,13 @@ async fn serve_patiently(
     let end = End { finish: CancellationToken::new(), cut: CancellationToken::new() };
     let mut shutdown = pin!(shutdown);
     loop {
-        let (stream, slot) = tokio::select! {
+        let (stream, peer, slot) = tokio::select! {
             () = &mut shutdown => break,
             accepted = accept(&listener, &slots) => accepted,
         };
         let (router, end) = (router.clone(), end.clone());
         connections.spawn(async move {
-            connection(stream, router, patience, end).await;
+            connection(stream, Peer(peer.ip()), router, patience, end).await;
             drop(slot);
         });
     }
@@ -79,11 +81,14 @@ async fn serve_patiently(
 }
 
 /// The next connection, with its place among those that may be open.
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
     let slot = Arc::clone(slots).acquire_owned().await.expect("nobody closes the semaphore");
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, slot),
+            Ok((stream, peer)) => return (stream, peer, slot),
             Err(error) if of_the_client(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "cannot accept connections");
@@ -108,7 +113,7 @@ struct End {
     cut: CancellationToken,
 }
 
-async fn connection(stream: TcpStream, router: Router, patience: Patience, end: End) {
+async fn connection(stream: TcpStream, peer: Peer, router: Router, patience: Patience, end: End) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection stays with its delay");
     }
@@ -117,7 +122,9 @@ async fn connection(stream: TcpStream, router: Router, patience: Patience, end: 
         let watch = Arc::clone(&watch);
         move |request: hyper::Request<Incoming>| {
             let answering = watch.answering();
-            let answer = router.clone().oneshot(request.map(Body::new));
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(peer);
+            let answer = router.clone().oneshot(request);
             async move {
                 let response = answer.await?;
                 Ok::<_, Infallible>(response.map(|body| Answer::new(body, answering)))

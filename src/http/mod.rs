@@ -1,6 +1,7 @@
 //! HTTP: requests in, answers out. It knows the three documents, credentials and headers; what they mean is the
 //! service's.
 
+mod address;
 mod auth;
 mod contract;
 mod conversations;
@@ -31,6 +32,7 @@ use tower_http::cors::CorsLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::model::Network;
 use crate::service::Service;
 use error::Failure;
 
@@ -41,6 +43,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// Origins whose pages may call with credentials.
     pub allowed_origins: Vec<String>,
+    /// Proxies whose word is taken for where a request comes from.
+    pub trusted_proxies: Vec<Network>,
     pub cookie_same_site: CookieSameSite,
     /// The longest body that is taken.
     pub body_bytes: usize,

@@ -154,6 +154,7 @@ mod tests {
         let settings = Settings {
             public_url: None,
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             cookie_same_site: CookieSameSite::Lax,
             body_bytes: 1024,
         };

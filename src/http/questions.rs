@@ -14,7 +14,7 @@ use super::contract::beyond::{ThreadDetail, ThreadMessage, ThreadQuery};
 use super::contract::chatbot_api::{Question, QuestionAnswered};
 use super::contract::errors::{BotUnavailable, Refused, ValidationFailure};
 use super::error::Failure::{self, ChatbotApi};
-use super::extract::{Body, PathId};
+use super::extract::{Body, PathId, Questioner};
 use super::input::{self, Input};
 use super::query::Query;
 use super::reply;
@@ -51,6 +51,7 @@ enum BusyError {
         (status = 409, description = "The first request with this key is still being answered", body = Refused,
             headers(("Retry-After" = u64))),
         (status = 422, description = "The key was used with another body", body = Refused),
+        (status = 429, description = "Too many questions", body = Refused, headers(("Retry-After" = u64))),
         (status = 502, description = "The bot failed; the question is stored", body = BotUnavailable),
         (status = 503, description = "The bot is busy and the question is stored, or the server cannot answer",
             body = BusyError,
@@ -61,7 +62,7 @@ enum BusyError {
 )]
 async fn question_ask(
     State(service): State<Arc<Service>>,
-    asker: Asker,
+    Questioner(asker): Questioner,
     body: Body,
 ) -> Result<Response, Failure> {
     let mut input = Input::read(&body.bytes).map_err(ChatbotApi)?;

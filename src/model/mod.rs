@@ -10,6 +10,7 @@ mod id;
 mod invalid;
 mod json;
 mod message;
+mod network;
 mod page;
 mod random;
 
@@ -21,5 +22,6 @@ pub use id::{ConversationId, KeyId, MessageId, UserId};
 pub use invalid::{Rule, Violation};
 pub use json::{Json, Object};
 pub use message::{Failure, FailureReason, Message, MessageFilter, MessagePatch, NewMessage, role};
+pub use network::Network;
 pub use page::{Cursor, List, Listing, Order};
 pub use random::Random;

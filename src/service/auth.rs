@@ -1,5 +1,6 @@
 //! Who a request is from.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -59,11 +60,24 @@ impl Service {
         Asker::new(caller)
     }
 
-    /// `Unauthenticated` for an unknown e-mail as for a wrong password, after the same work.
-    pub async fn login(&self, email: &str, password: String) -> Result<Login> {
-        let user = self.store.user_get_by_email(&email.trim().to_lowercase()).await?;
+    /// `Unauthenticated` for an unknown e-mail as for a wrong password, after the same work. After some of these from
+    /// the same address `TooMany`, for a right password too.
+    pub async fn login(&self, email: &str, password: String, address: IpAddr) -> Result<Login> {
+        let email = email.trim().to_lowercase();
+        self.login_failure_add(&email, address)?;
+        let login = self.session_open(&email, password).await;
+        match &login {
+            Ok(_) => self.login_failure_forget(&email, address),
+            Err(Error::Unauthenticated) => {}
+            Err(_) => self.login_failure_take_back(&email, address),
+        }
+        login
+    }
+
+    async fn session_open(&self, email: &str, password: String) -> Result<Login> {
+        let user = self.store.user_get_by_email(email).await?;
         let stored = user.as_ref().map(|user| user.password_hash.as_str());
-        let right = self.passwords.verify(password, stored, &self.random).await?;
+        let right = self.passwords.verify(password, stored).await?;
         let Some(user) = user.filter(|_| right) else { return Err(Error::Unauthenticated) };
         let token = self.random.token();
         let now = self.clock.now();

@@ -38,6 +38,9 @@ pub enum Error {
     Unauthenticated,
     #[error("forbidden")]
     Forbidden,
+    /// More than the limits allow: nothing was done.
+    #[error("too many")]
+    TooMany { retry_after: Duration },
     /// The question is stored with its failure.
     #[error("the bot gave no answer: {reason}")]
     BotFailed { session_id: Uuid, reason: FailureReason },

@@ -4,6 +4,7 @@ pub mod access;
 mod auth;
 mod conversations;
 pub mod error;
+mod limits;
 mod messages;
 mod once;
 mod password;
@@ -17,6 +18,7 @@ use tokio_util::task::TaskTracker;
 pub use access::{Asker, Door, Reader, Writer};
 pub use auth::{Credentials, Login};
 pub use error::{Error, Missing, Result};
+pub use limits::Limits;
 pub use messages::{Chunk, groups};
 pub use once::Once;
 pub use people::People;
@@ -39,6 +41,7 @@ pub struct Settings {
     pub chatbot_api_open: bool,
     /// How long a cookie session lasts.
     pub session: Duration,
+    pub limits: Limits,
 }
 
 pub struct Service {
@@ -48,6 +51,7 @@ pub struct Service {
     random: Random,
     settings: Settings,
     passwords: password::Passwords,
+    limiters: limits::Limiters,
     /// Questions being answered: they are finished even if whoever asked has left.
     asking: TaskTracker,
 }
@@ -56,7 +60,8 @@ impl Service {
     #[must_use]
     pub fn new(store: Store, bots: bot::Registry, clock: Clock, random: Random, settings: Settings) -> Self {
         let passwords = password::Passwords::new();
-        Self { store, bots, clock, random, settings, passwords, asking: TaskTracker::new() }
+        let limiters = limits::Limiters::new(settings.limits);
+        Self { store, bots, clock, random, settings, passwords, limiters, asking: TaskTracker::new() }
     }
 
     /// Whether the database answers.

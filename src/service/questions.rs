@@ -66,6 +66,7 @@ impl Service {
             None => None,
         };
         let bot_id = self.question_bot(asker, conversation.as_ref(), new.bot_id)?;
+        self.question_admit_in(conversation.as_ref())?;
         let asked = conversation.as_ref().is_none_or(|conversation| conversation.handler == Handler::Bot);
         let at = self.clock.now();
         let deadline = self.bots.get(&bot_id).map(bot::Entry::timeout).unwrap_or_default();

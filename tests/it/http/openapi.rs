@@ -12,10 +12,10 @@ use crate::support::{Answer, Client, Engine, TestApp};
 const OPERATIONS: [(&str, &str, &[u16]); 18] = [
     ("get", "/healthz", &[]),
     ("get", "/readyz", &[503]),
-    ("post", "/api/auth/login", &[400]),
+    ("post", "/api/auth/login", &[400, 429]),
     ("post", "/api/auth/logout", &[]),
     ("get", "/api/auth/me", &[]),
-    ("post", "/api/questions", &[400, 404, 409, 422, 502, 504]),
+    ("post", "/api/questions", &[400, 404, 409, 422, 429, 502, 504]),
     ("get", "/api/questions/{session_id}", &[400, 404]),
     ("post", "/api/conversation", &[400, 409, 422]),
     ("get", "/api/conversation", &[400]),
@@ -74,7 +74,7 @@ async fn every_operation_is_described_with_its_answers() {
             let schema = &answer["content"]["application/json"]["schema"];
             assert!(schema.is_object(), "{what} {status}");
             let waits = answer["headers"]["Retry-After"].is_object();
-            assert_eq!(waits, matches!(status.as_str(), "409" | "503"), "{what} {status}");
+            assert_eq!(waits, matches!(status.as_str(), "409" | "429" | "503"), "{what} {status}");
         }
         let has_body = matches!(method, "post" | "patch") && path != "/api/auth/logout";
         assert_eq!(operation["requestBody"].is_object(), has_body, "{what}");

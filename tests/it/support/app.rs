@@ -16,6 +16,12 @@ use super::{Bot, Database, Engine};
 
 pub const PASSWORD: &str = "a long password";
 
+const LIMITS: [&str; 3] = [
+    "limits.questions_per_minute ",
+    "limits.questions_per_minute_per_address ",
+    "limits.logins_per_minute_per_address ",
+];
+
 pub struct TestApp {
     pub base: String,
     /// The default bot, `echo`, behind the kind `http`.
@@ -51,8 +57,14 @@ impl TestApp {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wicara.toml");
         let bot_url = &bot.url;
+        // What is off unless a test is about it: tests ask more than people do.
+        let unlimited: String = LIMITS
+            .iter()
+            .filter(|limit| !more.contains(**limit))
+            .map(|limit| format!("{limit} = 0\n"))
+            .collect();
         let written = format!(
-            "server.listen = \"127.0.0.1:0\"\nstore.url = \"{}\"\nauth.admin_password = \"{PASSWORD}\"\n{}\n\
+            "server.listen = \"127.0.0.1:0\"\nstore.url = \"{}\"\nauth.admin_password = \"{PASSWORD}\"\n{unlimited}{}\n\
              [[bot]]\nid = \"echo\"\nkind = \"http\"\nurl = \"{bot_url}\"\ndefault = true\ntimeout_seconds = 20\n",
             database.url,
             more.replace("{bot}", bot_url)
