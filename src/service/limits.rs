@@ -126,7 +126,7 @@ impl Limiter {
 
     /// Counts a use, or says how long to wait for it: one that has to wait is not counted.
     fn take(&self, key: impl Hash, now: Timestamp) -> Result<()> {
-        let now = now.0.saturating_mul(1000);
+        let now = now.0 * 1000;
         self.look_at(key, |slot, key| {
             // A clock that was set back must not keep anybody waiting until its old time.
             let used = if slot.key == key { slot.fresh_at.clamp(now, now + self.window) } else { now };

@@ -7,6 +7,7 @@ mod conversation_api;
 mod guide;
 mod idempotency;
 mod inputs;
+mod limits;
 mod message_api;
 mod openapi;
 mod origins;
