@@ -91,7 +91,7 @@ impl Service {
 ///
 /// Keys live in a table of fixed size: each has one set of slots where it may stand, chosen by a hash that nobody
 /// outside can foresee. Where all are taken, a key gives way that is fresh again, or else the one that is so first.
-/// So a flood drives out those that were hardly used, and never one that has to wait.
+/// So a flood of new keys drives out those that were hardly used, not those that have to wait.
 struct Limiter {
     /// Microseconds for one use; with 0 every use is allowed.
     step: i64,
