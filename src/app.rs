@@ -37,7 +37,7 @@ impl App {
         let address = listener.local_addr().context("the listener has no address")?;
         let base = config.server.public_url.clone().unwrap_or_else(|| format!("http://{}", local(address)));
         let source = config.source();
-        let bots = bot::Registry::new(config.bots, &format!("{base}/guide"))
+        let bots = bot::Registry::new(config.bots, &format!("{base}/guide"), &random)
             .map_err(|error| anyhow::Error::msg(format!("{source}: {error}")))?;
         let store = open_store(&config.store, &source, &random).await?;
         let lock = store.lock_server().with_context(|| store_setting(&source))?;

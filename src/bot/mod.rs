@@ -1,14 +1,20 @@
 //! Bots: what answers the public's questions.
 //!
 //! A kind of bot is a file here and a line in [`Kind`]. It gets a question as values and gives a stream of
-//! answers; it never sees the store, the service or another bot.
+//! parts; it never sees the store, the service or another bot.
 
+mod breaker;
+mod client;
+mod entry;
 mod http;
 mod registry;
 mod settings;
 
 pub mod documents;
+pub mod sse;
+pub mod tokens;
 
+use std::fmt;
 use std::time::Duration;
 
 use futures_util::stream::BoxStream;
@@ -16,9 +22,24 @@ use uuid::Uuid;
 
 use crate::model::{Answer, FailureReason, MessageId};
 
+pub use entry::Entry;
 pub use http::Settings as HttpSettings;
-pub use registry::{Entry, Registry, check};
+pub use registry::{Registry, check};
 pub use settings::{Kind, ReadError, Settings, read};
+
+/// Who said something in a conversation, as bots know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaker {
+    User,
+    Assistant,
+}
+
+/// An earlier message of the conversation.
+#[derive(Debug, Clone)]
+pub struct Turn {
+    pub speaker: Speaker,
+    pub text: String,
+}
 
 /// What a bot is asked.
 #[derive(Debug, Clone)]
@@ -28,33 +49,67 @@ pub struct Question {
     /// The bot's own key to the conversation so far.
     pub session_id: Uuid,
     pub text: String,
+    /// The messages before this one that the bot asked for by [`Bot::history`], oldest first.
+    pub history: Vec<Turn>,
 }
 
-/// Answers in their order, each as soon as it is complete. The first error ends the stream.
-pub type Answers = BoxStream<'static, Result<Answer, Error>>;
+/// What comes from a bot.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Part {
+    /// A piece of the next answer's text, as soon as the bot has written it: for whoever looks on.
+    Token(String),
+    /// A whole answer: what is stored. Its text is what counts, whatever the tokens said.
+    Answer(Answer),
+}
+
+/// Answers in their order, each as soon as it is complete, and before each as many tokens as the bot likes. The first
+/// error ends the stream.
+pub type Parts = BoxStream<'static, Result<Part, Error>>;
 
 pub trait Bot: Send + Sync {
-    fn ask(&self, question: Question) -> Answers;
+    fn ask(&self, question: Question) -> Parts;
+
+    /// How many earlier messages the bot wants with a question.
+    fn history(&self) -> usize {
+        0
+    }
 }
 
-/// Why a bot gave no answer. The text is for the log: it may name addresses, never secrets.
-#[derive(Debug, thiserror::Error)]
+/// Why a bot gave no answer. The text is for the log: it may name addresses, never secrets or what was said.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    #[error("the bot did not answer within its {} s", .0.as_secs())]
+    #[error("the bot did not answer within {} s", .0.as_secs())]
     Timeout(Duration),
     #[error("the bot cannot be reached: {0}")]
     Unreachable(String),
     #[error("the bot answered with status {status}")]
-    Rejected { status: u16 },
+    Rejected {
+        status: u16,
+        /// When the bot itself wants to be asked again.
+        retry_after: Option<Duration>,
+        said: Said,
+    },
+    /// An error in the place of an answer.
+    #[error("the bot said that it failed")]
+    Failed(Said),
     #[error("the bot's answer cannot be used: {0}")]
     Unreadable(String),
     #[error("too many questions wait for the bot")]
     Busy,
+    /// The conversation's bot is not in the configuration any more.
+    #[error("the bot is not in the configuration")]
+    Unconfigured,
+    /// The server stops.
+    #[error("the server stopped before the bot had answered")]
+    Interrupted,
+    /// Its breaker is open.
+    #[error("the bot failed too often and is not asked for now")]
+    Suspended { retry_after: Duration },
 }
 
 impl Error {
     fn too_large(max_answer_bytes: usize) -> Self {
-        Error::Unreadable(format!("it is larger than {max_answer_bytes} bytes"))
+        Error::Unreadable(format!("it is larger than {max_answer_bytes} bytes (max_answer_bytes)"))
     }
 
     #[must_use]
@@ -62,9 +117,66 @@ impl Error {
         match self {
             Error::Timeout(_) => FailureReason::Timeout,
             Error::Unreachable(_) => FailureReason::Unreachable,
-            Error::Rejected { .. } => FailureReason::Rejected,
+            Error::Rejected { .. } | Error::Failed(_) => FailureReason::Rejected,
             Error::Unreadable(_) => FailureReason::Unreadable,
             Error::Busy => FailureReason::Busy,
+            Error::Unconfigured => FailureReason::Unconfigured,
+            Error::Interrupted => FailureReason::Interrupted,
+            Error::Suspended { .. } => FailureReason::Suspended,
         }
+    }
+
+    /// When it is worth asking again, where that is known.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Error::Rejected { retry_after, .. } => *retry_after,
+            Error::Suspended { retry_after } => Some(*retry_after),
+            _ => None,
+        }
+    }
+
+    /// Whether the same question may well be answered in a moment.
+    fn is_passing(&self) -> bool {
+        match self {
+            Error::Timeout(_) | Error::Unreachable(_) => true,
+            Error::Rejected { status, .. } => matches!(status, 408 | 425 | 429 | 502 | 503 | 504),
+            _ => false,
+        }
+    }
+
+    /// Whether it says something about the bot rather than about one question.
+    fn is_the_bots(&self) -> bool {
+        match self {
+            Error::Rejected { status, .. } => *status >= 500 || matches!(status, 401 | 403 | 404 | 408 | 429),
+            Error::Timeout(_) | Error::Unreachable(_) | Error::Failed(_) | Error::Unreadable(_) => true,
+            Error::Busy | Error::Unconfigured | Error::Interrupted | Error::Suspended { .. } => false,
+        }
+    }
+}
+
+/// What a bot said in the place of an answer: for an operator who tries it out, never for logs or visitors, since it
+/// may repeat the question or a key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Said(String);
+
+impl Said {
+    const CHARS: usize = 500;
+
+    /// Keeps the beginning.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.trim().chars().take(Self::CHARS).collect())
+    }
+
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} characters", self.0.chars().count())
     }
 }

@@ -14,6 +14,9 @@ use super::{documents, http};
 pub const ID_CHARS: RangeInclusive<usize> = 1..=64;
 pub const TIMEOUT_SECONDS: RangeInclusive<i64> = 1..=3600;
 pub const CONCURRENCY: RangeInclusive<i64> = 1..=10_000;
+pub const RETRIES: RangeInclusive<i64> = 0..=10;
+pub const BREAKER_FAILURES: RangeInclusive<i64> = 0..=1000;
+pub const BREAKER_SECONDS: RangeInclusive<i64> = 1..=3600;
 /// 1 KiB to 64 MiB.
 pub const MAX_ANSWER_BYTES: RangeInclusive<i64> = 1024..=67_108_864;
 
@@ -41,6 +44,27 @@ pub enum Kind {
     Http(http::Settings),
 }
 
+impl Kind {
+    /// As the configuration has it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Kind::Documents(_) => "documents",
+            Kind::Http(_) => "http",
+        }
+    }
+
+    /// Where the answers come from, without what may be secret in an address.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self {
+            Kind::Documents(own) if own.folder.is_empty() => "the built-in guide".to_owned(),
+            Kind::Documents(own) => own.folder.clone(),
+            Kind::Http(own) => own.place(),
+        }
+    }
+}
+
 /// One bot's settings, checked. Their `Debug` shows no secret.
 #[derive(Debug)]
 pub struct Settings {
@@ -49,8 +73,16 @@ pub struct Settings {
     pub public: bool,
     /// The bot of whoever names none; visitors always reach it.
     pub default: bool,
-    /// For the whole answer, once the bot is asked.
+    /// For the whole answer, retries included, once the bot is asked.
     pub timeout: Duration,
+    /// For the first piece of the answer, after which a retry may follow.
+    pub first_token: Duration,
+    /// How often a question is asked again when the bot failed before it said anything.
+    pub retries: u32,
+    /// Failures in a row after which the bot is left alone; 0: never.
+    pub breaker_failures: u32,
+    /// For how long it is left alone.
+    pub breaker: Duration,
     /// Of all answers to one question together.
     pub max_answer_bytes: usize,
     /// Calls at once.
@@ -69,17 +101,47 @@ struct Common {
     default: bool,
     #[serde(default = "timeout_seconds")]
     timeout_seconds: i64,
+    first_token_seconds: Option<i64>,
+    #[serde(default = "retries")]
+    retries: i64,
+    #[serde(default = "breaker_failures")]
+    breaker_failures: i64,
+    #[serde(default = "breaker_seconds")]
+    breaker_seconds: i64,
     #[serde(default = "max_answer_bytes")]
     max_answer_bytes: i64,
     #[serde(default = "concurrency")]
     concurrency: i64,
 }
 
-const COMMON_KEYS: [&str; 7] =
-    ["id", "kind", "public", "default", "timeout_seconds", "max_answer_bytes", "concurrency"];
+const COMMON_KEYS: [&str; 11] = [
+    "id",
+    "kind",
+    "public",
+    "default",
+    "timeout_seconds",
+    "first_token_seconds",
+    "retries",
+    "max_answer_bytes",
+    "concurrency",
+    "breaker_failures",
+    "breaker_seconds",
+];
 
 fn timeout_seconds() -> i64 {
     30
+}
+
+fn retries() -> i64 {
+    1
+}
+
+fn breaker_failures() -> i64 {
+    5
+}
+
+fn breaker_seconds() -> i64 {
+    15
 }
 
 fn max_answer_bytes() -> i64 {
@@ -116,8 +178,17 @@ impl Settings {
                 ID_CHARS.end()
             ));
         }
+        let timeout = within("timeout_seconds", common.timeout_seconds, TIMEOUT_SECONDS)?;
+        let first_token = match common.first_token_seconds {
+            Some(seconds) => within("first_token_seconds", seconds, 1..=common.timeout_seconds)?,
+            None => timeout,
+        };
         Ok(Self {
-            timeout: Duration::from_secs(within("timeout_seconds", common.timeout_seconds, TIMEOUT_SECONDS)?),
+            timeout: Duration::from_secs(timeout),
+            first_token: Duration::from_secs(first_token),
+            retries: within("retries", common.retries, RETRIES)?,
+            breaker_failures: within("breaker_failures", common.breaker_failures, BREAKER_FAILURES)?,
+            breaker: Duration::from_secs(within("breaker_seconds", common.breaker_seconds, BREAKER_SECONDS)?),
             max_answer_bytes: within("max_answer_bytes", common.max_answer_bytes, MAX_ANSWER_BYTES)?,
             concurrency: within("concurrency", common.concurrency, CONCURRENCY)?,
             id: common.id,
@@ -129,14 +200,18 @@ impl Settings {
 
     /// The keys that every bot has besides its id and kind, as TOML has them.
     #[must_use]
-    pub fn common(&self) -> [(&'static str, Value); 5] {
+    pub fn common(&self) -> [(&'static str, Value); 9] {
         let number = |number: u64| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
         [
             ("default", Value::Boolean(self.default)),
             ("public", Value::Boolean(self.public)),
             ("timeout_seconds", number(self.timeout.as_secs())),
+            ("first_token_seconds", number(self.first_token.as_secs())),
+            ("retries", number(self.retries.into())),
             ("max_answer_bytes", number(self.max_answer_bytes as u64)),
             ("concurrency", number(self.concurrency as u64)),
+            ("breaker_failures", number(self.breaker_failures.into())),
+            ("breaker_seconds", number(self.breaker.as_secs())),
         ]
     }
 }
@@ -287,11 +362,16 @@ mod tests {
                 http.to_owned() + "max_answer_bytes = 67108865",
                 "max_answer_bytes: found 67108865, allowed are whole numbers from 1024 to 67108864",
             ),
+            (
+                http.to_owned() + "first_token_seconds = 31",
+                "first_token_seconds: found 31, allowed are whole numbers from 1 to 30",
+            ),
             (http.to_owned() + "public = 1", "public: found a whole number, expected true or false"),
             (
-                http.to_owned() + "retries = 1",
-                "retries: there is no such setting; known are url, headers, body, answer, or one for every bot: \
-                 id, kind, public, default, timeout_seconds, max_answer_bytes, concurrency",
+                http.to_owned() + "retry = 1",
+                "retry: there is no such setting; known are url, headers, body, answer, or one for every bot: \
+                 id, kind, public, default, timeout_seconds, first_token_seconds, retries, max_answer_bytes, \
+                 concurrency, breaker_failures, breaker_seconds",
             ),
             (
                 "id = 'a'\nkind = 'documents'\nlink_base = 'https://h'".to_owned(),

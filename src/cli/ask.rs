@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use reqwest::Url;
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::{Response, Url};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::bot::sse::Parser;
 use crate::config::Config;
 use crate::tls;
 
@@ -24,6 +25,8 @@ Examples:
 
 /// How long the connection may take; the answer takes as long as the server lets it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The last event holds the whole answer, which the server's operator bounds.
+const MAX_EVENT_BYTES: usize = 256 * 1024 * 1024;
 
 #[derive(Debug, PartialEq, clap::Args)]
 pub(super) struct Args {
@@ -56,7 +59,16 @@ pub(super) async fn run(args: Args, config: impl FnOnce() -> Result<Config, Fail
         Some(server) => server.clone(),
         None => default_server(&config()?)?,
     };
-    let (status, body) = call(&server, &args).await?;
+    let response = call(&server, &args).await?;
+    let status = response.status().as_u16();
+    let streamed = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|content_type| content_type.as_bytes().starts_with(b"text/event-stream"));
+    if streamed {
+        return follow(response, &server, &args).await;
+    }
+    let body = response.text().await.map_err(|error| unreachable(&server, error))?;
     if args.json {
         print(&format!("{}\n", body.trim_end()))?;
     }
@@ -64,14 +76,57 @@ pub(super) async fn run(args: Args, config: impl FnOnce() -> Result<Config, Fail
     if (200..300).contains(&status) {
         match reply {
             Ok(_) if args.json => Ok(()),
-            Ok(reply) => show(&reply, &server, args.server.is_some()),
-            Err(_) => {
-                Err(Failure::failed(format!("what answers at {server} is no Wicara server: check --server")))
-            }
+            Ok(reply) => show(&reply, "", &server, &args),
+            Err(_) => Err(no_wicara(&server)),
         }
     } else {
         Err(refusal(status, &reply.unwrap_or_default(), &args, &server))
     }
+}
+
+/// Shows the answer as it comes.
+async fn follow(mut response: Response, server: &Url, args: &Args) -> Result<(), Failure> {
+    let mut parser = Parser::new(MAX_EVENT_BYTES);
+    let mut shown = String::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(server, error))? {
+        let mut frames = Vec::new();
+        parser.push(&chunk, &mut frames).map_err(|_| no_wicara(server))?;
+        for frame in frames {
+            match frame.event.as_str() {
+                "token" => {
+                    let token: Token = serde_json::from_str(&frame.data).map_err(|_| no_wicara(server))?;
+                    print(&harmless(&token.text))?;
+                    shown.push_str(&token.text);
+                }
+                "message" => {
+                    let reply = serde_json::from_str(&frame.data).map_err(|_| no_wicara(server))?;
+                    return show(&reply, &shown, server, args);
+                }
+                "error" => {
+                    if !shown.is_empty() {
+                        print("\n")?;
+                    }
+                    let reply: Reply = serde_json::from_str(&frame.data).map_err(|_| no_wicara(server))?;
+                    return Err(refusal(reply.status, &reply, args, server));
+                }
+                _ => {}
+            }
+        }
+    }
+    Err(Failure::failed(format!(
+        "the server at {server} broke off before the answer was complete: ask again"
+    )))
+}
+
+fn unreachable(server: &Url, error: reqwest::Error) -> Failure {
+    let cause = tls::cause(error);
+    Failure::failed(format!(
+        "no server answers at {server} ({cause}): start one with `wicara serve`, or name another with --server"
+    ))
+}
+
+fn no_wicara(server: &Url) -> Failure {
+    Failure::failed(format!("what answers at {server} is no Wicara server: check --server"))
 }
 
 /// Where this machine reaches the server that the configuration describes.
@@ -95,13 +150,7 @@ fn default_server(config: &Config) -> Result<Url, Failure> {
     Url::parse(&text).map_err(Failure::failed)
 }
 
-async fn call(server: &Url, args: &Args) -> Result<(u16, String), Failure> {
-    let unreachable = |error: reqwest::Error| {
-        let cause = tls::cause(error);
-        Failure::failed(format!(
-            "no server answers at {server} ({cause}): start one with `wicara serve`, or name another with --server"
-        ))
-    };
+async fn call(server: &Url, args: &Args) -> Result<Response, Failure> {
     let client = tls::client_for(server).connect_timeout(CONNECT_TIMEOUT).build();
     let client = client
         .map_err(|error| Failure::failed(format!("no HTTP client can be made: {}", tls::cause(error))))?;
@@ -113,22 +162,28 @@ async fn call(server: &Url, args: &Args) -> Result<(u16, String), Failure> {
         question["botId"] = json!(bot);
     }
     let address = format!("{}/api/questions", server.as_str().trim_end_matches('/'));
-    let response = client
+    // What is printed as it came is the whole.
+    let accept = if args.json { "application/json" } else { "text/event-stream" };
+    client
         .post(address)
+        .header(ACCEPT, accept)
         .header(CONTENT_TYPE, "application/json")
         .body(question.to_string())
         .send()
         .await
-        .map_err(unreachable)?;
-    let status = response.status().as_u16();
-    let body = response.text().await.map_err(unreachable)?;
-    Ok((status, body))
+        .map_err(|error| unreachable(server, error))
+}
+
+#[derive(Deserialize)]
+struct Token {
+    text: String,
 }
 
 /// What is read of the server's answer, good or bad.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Reply {
+    status: u16,
     session_id: Option<String>,
     data: Vec<Answer>,
     message: Option<String>,
@@ -151,32 +206,39 @@ struct Violation {
     message: String,
 }
 
-fn show(reply: &Reply, server: &Url, named: bool) -> Result<(), Failure> {
-    print(&in_words(&reply.data, server))?;
+/// Shows the whole answer; what its tokens said already is not said again.
+fn show(reply: &Reply, shown: &str, server: &Url, args: &Args) -> Result<(), Failure> {
+    print(&rest(&reply.data, shown, server))?;
     if reply.data.is_empty() {
         eprintln!("A person has taken this conversation over and will answer there.");
     }
     if let Some(session) = &reply.session_id {
-        let server = if named { format!(" --server {server}") } else { String::new() };
+        let server = if args.server.is_some() { format!(" --server {server}") } else { String::new() };
         eprintln!("To go on: wicara ask \"…\" --session {}{server}", harmless(session));
     }
     Ok(())
 }
 
-fn in_words(answers: &[Answer], server: &Url) -> String {
-    let answers: Vec<String> = answers
-        .iter()
-        .map(|answer| {
-            let links = answer.suggest_links.as_array().into_iter().flatten().filter_map(|link| {
-                let url = link["url"].as_str()?;
-                // The guide's links may be relative to the server.
-                let url = server.join(url).map_or_else(|_| url.to_owned(), String::from);
-                Some(format!("  {}: {url}\n", link["title"].as_str().unwrap_or("Link")))
-            });
-            harmless(&format!("{}\n{}", answer.text.trim_end(), links.collect::<String>()))
-        })
-        .collect();
-    answers.join("\n")
+/// The answers' texts and links, as far as they are not shown.
+fn rest(answers: &[Answer], shown: &str, server: &Url) -> String {
+    let texts: Vec<_> = answers.iter().map(|answer| answer.text.trim_end()).collect();
+    let mut rest = match shown.trim_end() {
+        "" => texts.join("\n\n"),
+        shown if shown == texts.join("\n\n") => String::new(),
+        // The bot thought better of it.
+        _ => format!("\n\n{}", texts.join("\n\n")),
+    };
+    if !answers.is_empty() {
+        rest.push('\n');
+    }
+    for link in answers.iter().filter_map(|answer| answer.suggest_links.as_array()).flatten() {
+        if let Some(url) = link["url"].as_str() {
+            // The guide's links may be relative to the server.
+            let url = server.join(url).map_or_else(|_| url.to_owned(), String::from);
+            rest.push_str(&format!("  {}: {url}\n", link["title"].as_str().unwrap_or("Link")));
+        }
+    }
+    harmless(&rest)
 }
 
 /// The server's refusal in a sentence that says what to do.
@@ -203,7 +265,8 @@ fn refusal(status: u16, reply: &Reply, args: &Args, server: &Url) -> Failure {
         (502..=504, _) if reply.session_id.is_some() => format!(
             "the bot gave no answer ({told}); the question is stored in the session {session}: ask again later"
         ),
-        (429 | 503, _) => {
+        (429, _) => format!("the server was asked too often ({told}): wait a little and ask again"),
+        (503, _) => {
             format!("the server is busy or its database is away ({told}): ask again in a moment")
         }
         _ => format!(
@@ -225,10 +288,16 @@ mod tests {
         ]}))
         .unwrap();
         let server = Url::parse("http://127.0.0.1:3333").unwrap();
+        let links = "\n  Page: http://127.0.0.1:3333/guide/a#b\n  Far: https://far.example/\n";
+        let texts = "One\u{fffd}[0m\n\nTwo\n\nThree";
+        assert_eq!(rest(&reply.data, "", &server), format!("{texts}{links}"));
         assert_eq!(
-            in_words(&reply.data, &server),
-            "One\u{fffd}[0m\n  Page: http://127.0.0.1:3333/guide/a#b\n\nTwo\n  Far: https://far.example/\n\nThree\n"
+            rest(&reply.data, "One\u{1b}[0m\n\nTwo\n\nThree", &server),
+            links,
+            "all of it was streamed"
         );
+        assert_eq!(rest(&reply.data, "On", &server), format!("\n\n{texts}{links}"));
+        assert_eq!(rest(&[], "", &server), "");
     }
 
     #[test]

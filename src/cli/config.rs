@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 use crate::bot::Registry;
 use crate::config::Config;
+use crate::model::Random;
 
 use super::Failure;
 use super::output::{print, print_json};
@@ -36,7 +37,7 @@ pub(super) fn run(command: Command, config: Config) -> Result<(), Failure> {
         Command::Check => {
             let source = config.source();
             // Where the guide's links lead does not matter here.
-            Registry::new(config.bots, "/guide")
+            Registry::new(config.bots, "/guide", &Random::System)
                 .map_err(|error| Failure::failed(format!("{source}: {error}")))?;
             print(&format!("The configuration is valid ({source} and the environment).\n"))
         }

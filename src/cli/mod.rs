@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
 mod ask;
+mod bot;
 mod config;
 mod failure;
 mod key;
@@ -43,6 +44,7 @@ Examples:
   wicara ask \"How do I add a bot?\"             ask the running server
   wicara user add ada@example.org --role agent
   wicara key add website --role agent
+  wicara bot try guide \"How do I add a bot?\"    ask a bot of the configuration, without a server
   wicara --config /etc/wicara.toml config check
 
 Without a command the server starts. WICARA_LOG sets the log's level: error, warn, info, debug, trace.
@@ -62,6 +64,9 @@ enum Command {
     /// Manage the keys of programs
     #[command(subcommand, after_help = key::EXAMPLES)]
     Key(key::Command),
+    /// List the bots, or try one out
+    #[command(subcommand, after_help = bot::EXAMPLES)]
+    Bot(bot::Command),
     /// Check or show the configuration
     #[command(subcommand, after_help = config::EXAMPLES)]
     Config(config::Command),
@@ -89,6 +94,7 @@ async fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Ask(args) => ask::run(args, config).await,
         Command::User(command) => user::run(command, &config()?).await,
         Command::Key(command) => key::run(command, &config()?).await,
+        Command::Bot(command) => bot::run(command, config()?).await,
         Command::Config(command) => config::run(command, config()?),
     }
 }

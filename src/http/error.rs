@@ -89,7 +89,9 @@ fn answer(words: Words, error: Error) -> Response {
             retry_after,
             refused(429, "too many requests", "More than the limits of this server allow. Try again later."),
         ),
-        Error::BotFailed { session_id, reason } => bot_unavailable(session_id, reason),
+        Error::BotFailed { session_id, reason, retry_after } => {
+            bot_unavailable(session_id, reason, retry_after)
+        }
         Error::AnswerDelayed { session_id } => {
             let error = "The question is stored. Its answer will be, once the database is back.";
             let message = "answer delayed";
@@ -134,19 +136,20 @@ fn id_invalid(error: &'static str) -> Response {
 }
 
 /// What a visitor may know of a bot's failure: never its address, its own words or a secret.
-fn bot_unavailable(session_id: Uuid, reason: FailureReason) -> Response {
+fn bot_unavailable(session_id: Uuid, reason: FailureReason, retry_after: Option<Duration>) -> Response {
     let (status, error) = match reason {
         FailureReason::Timeout => (504, "The bot did not answer in time."),
         FailureReason::Unreachable => (502, "The bot could not be reached."),
         FailureReason::Rejected => (502, "The bot answered with an error."),
         FailureReason::Unreadable => (502, "The bot's answer could not be understood."),
         FailureReason::Busy => (503, "Too many questions wait for the bot."),
+        FailureReason::Suspended => (503, "The bot has failed too often and is left alone for a while."),
         FailureReason::Unconfigured => (502, "The bot of this conversation is not set up on this server."),
         FailureReason::Interrupted => (502, "The server stopped before the bot answered."),
     };
     let body = BotUnavailable { status, message: wording::BOT_UNAVAILABLE, error, session_id };
     let response = reply::json(status, &body);
-    if status == 503 { later(TRY_AGAIN, response) } else { response }
+    if status == 503 { later(retry_after.unwrap_or(TRY_AGAIN), response) } else { response }
 }
 
 fn refused(status: u16, message: &'static str, error: &'static str) -> Response {
@@ -234,13 +237,14 @@ mod tests {
     #[tokio::test]
     async fn a_bot_that_fails_is_told_apart_by_status() {
         let session_id: Uuid = "1309c142-3535-45b2-acdf-8bfbe59c3b9a".parse().unwrap();
-        for (reason, status, wait) in [
-            (FailureReason::Rejected, 502, None),
-            (FailureReason::Timeout, 504, None),
-            (FailureReason::Busy, 503, Some("2")),
+        for (reason, retry_after, status, wait) in [
+            (FailureReason::Rejected, None, 502, None),
+            (FailureReason::Timeout, None, 504, None),
+            (FailureReason::Busy, None, 503, Some("2")),
+            (FailureReason::Suspended, Some(Duration::from_millis(14_500)), 503, Some("15")),
         ] {
             let (shown_status, retry_after, body) =
-                shown(Failure::ChatbotApi(Error::BotFailed { session_id, reason })).await;
+                shown(Failure::ChatbotApi(Error::BotFailed { session_id, reason, retry_after })).await;
             assert_eq!((shown_status, retry_after.as_deref()), (status, wait));
             assert!(
                 body.starts_with(&format!(r#"{{"status":{status},"message":"bot unavailable","error":"#)),

@@ -9,6 +9,7 @@ mod cors;
 mod credentials;
 mod drain;
 mod error;
+mod events;
 mod extract;
 mod guide;
 mod health;

@@ -3,21 +3,20 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::Response;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Http;
-use super::contract::answer_object::answer_object;
 use super::contract::beyond::{ThreadDetail, ThreadMessage, ThreadQuery};
-use super::contract::chatbot_api::{Question, QuestionAnswered};
+use super::contract::chatbot_api::{AnswerEvent, Question, QuestionAnswered};
 use super::contract::errors::{BotUnavailable, Refused, ValidationFailure};
 use super::error::Failure::{self, ChatbotApi};
 use super::extract::{Body, PathId, Questioner};
 use super::input::{self, Input};
 use super::query::Query;
-use super::reply;
+use super::{Http, events, reply};
 use crate::model::{Rule, Violation};
 use crate::service::{Asker, Error, NewQuestion, Service, groups};
 
@@ -35,7 +34,9 @@ enum BusyError {
 
 /// Ask a question
 ///
-/// Opens a conversation or goes on with one, and answers when the bot has answered.
+/// Opens a conversation or goes on with one, and answers when the bot has answered. With `Accept: text/event-stream`
+/// the answer is streamed: the event `session` once the question is stored, a `token` for each piece of text, then one
+/// `message` (the JSON that is answered otherwise) or `error` (the JSON of the error).
 #[utoipa::path(
     post,
     path = "/api/questions",
@@ -45,7 +46,9 @@ enum BusyError {
         description = "Makes a retry safe; for a visitor's first question at least 16 characters")),
     request_body = Question,
     responses(
-        (status = 200, description = "The bot's answers", body = QuestionAnswered),
+        (status = 200, description = "The bot's answers", content(
+            (QuestionAnswered = "application/json"),
+            (AnswerEvent = "text/event-stream"))),
         (status = 400, description = "Bad input", body = ValidationFailure),
         (status = 404, description = "The session is unknown", body = Refused),
         (status = 409, description = "The first request with this key is still being answered", body = Refused,
@@ -63,6 +66,7 @@ enum BusyError {
 async fn question_ask(
     State(service): State<Arc<Service>>,
     Questioner(asker): Questioner,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
     let mut input = Input::read(&body.bytes).map_err(ChatbotApi)?;
@@ -72,14 +76,12 @@ async fn question_ask(
 
     let Question { message: text, session_id, bot_id } = question;
     let question = NewQuestion { text, session_id, bot_id };
-    let answered = service.question_ask(&asker, question, once).await.map_err(ChatbotApi)?;
-    reply::list(&QuestionAnswered::new(answered.session_id), |mut items| async move {
-        for answer in &answered.answers {
-            items.push(&answer_object(answer, &answered.bot_id)).await;
-        }
-        Ok(items)
-    })
-    .await
+    let asking = service.question_ask(&asker, question, once).await.map_err(ChatbotApi)?;
+    if events::wanted(&headers) {
+        return Ok(events::answer(asking));
+    }
+    let answered = asking.answered().await.map_err(ChatbotApi)?;
+    Ok(reply::ok(&QuestionAnswered::new(&answered)))
 }
 
 /// Show a conversation to its visitor

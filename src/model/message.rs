@@ -34,6 +34,8 @@ pub enum FailureReason {
     Unreadable,
     /// Too many questions waited for the bot.
     Busy,
+    /// The bot had failed too often and was not asked.
+    Suspended,
     /// The conversation's bot is not in the configuration.
     Unconfigured,
     /// The server stopped before the answer came.
@@ -46,6 +48,7 @@ words!(FailureReason {
     Rejected = "rejected",
     Unreadable = "unreadable",
     Busy = "busy",
+    Suspended = "suspended",
     Unconfigured = "unconfigured",
     Interrupted = "interrupted"
 });

@@ -43,7 +43,12 @@ pub enum Error {
     TooMany { retry_after: Duration },
     /// The question is stored with its failure.
     #[error("the bot gave no answer: {reason}")]
-    BotFailed { session_id: Uuid, reason: FailureReason },
+    BotFailed {
+        session_id: Uuid,
+        reason: FailureReason,
+        /// When it is worth asking again, where that is known.
+        retry_after: Option<Duration>,
+    },
     /// The question is stored, and its answer will be once the database is back.
     #[error("the answer is delayed")]
     AnswerDelayed { session_id: Uuid },

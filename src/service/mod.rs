@@ -13,6 +13,7 @@ mod questions;
 
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use access::{Asker, Door, Reader, Writer};
@@ -22,7 +23,7 @@ pub use limits::Limits;
 pub use messages::{Chunk, groups};
 pub use once::Once;
 pub use people::People;
-pub use questions::{Answered, NewQuestion, Thread};
+pub use questions::{Answered, Asking, NewQuestion, Thread};
 
 use crate::bot;
 use crate::model::{Clock, Random};
@@ -33,6 +34,9 @@ pub const EMBED_GROUP: usize = 10;
 
 /// How often what has expired is deleted.
 const EXPIRE_EVERY: Duration = Duration::from_secs(15 * 60);
+
+/// How long a stop waits for the questions that it interrupts to be marked.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// What the service goes by.
 #[derive(Debug, Clone)]
@@ -54,6 +58,8 @@ pub struct Service {
     limiters: limits::Limiters,
     /// Questions being answered: they are finished even if whoever asked has left.
     asking: TaskTracker,
+    /// Bots are waited for no longer.
+    interrupt: CancellationToken,
 }
 
 impl Service {
@@ -61,7 +67,8 @@ impl Service {
     pub fn new(store: Store, bots: bot::Registry, clock: Clock, random: Random, settings: Settings) -> Self {
         let passwords = password::Passwords::new();
         let limiters = limits::Limiters::new(settings.limits);
-        Self { store, bots, clock, random, settings, passwords, limiters, asking: TaskTracker::new() }
+        let (asking, interrupt) = (TaskTracker::new(), CancellationToken::new());
+        Self { store, bots, clock, random, settings, passwords, limiters, asking, interrupt }
     }
 
     /// Whether the database answers.
@@ -93,11 +100,13 @@ impl Service {
 
     /// Waits for the questions that are being answered, then writes what waits and closes the store.
     ///
-    /// What is not answered within `drain` is marked as interrupted by the next start.
+    /// What is not answered within `drain` is marked as interrupted, by the next start if the database is away.
     pub async fn close(&self, drain: Duration) {
         self.asking.close();
         if tokio::time::timeout(drain, self.asking.wait()).await.is_err() {
-            tracing::warn!(questions = self.asking.len(), "stopped before every question was answered");
+            tracing::warn!(questions = self.asking.len(), "stopping before every question is answered");
+            self.interrupt.cancel();
+            let _ = tokio::time::timeout(SETTLE, self.asking.wait()).await;
         }
         self.store.close().await;
     }

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use tokio::sync::oneshot;
+use tokio::task::{JoinError, JoinHandle};
+
 use super::once::Earlier;
 use super::{Asker, Error, Missing, Once, Result, Service};
-use crate::bot::{self, Question};
+use crate::bot::tokens;
+use crate::bot::{self, Question, Speaker, Turn};
 use crate::model::{
-    Answer, Conversation, FailureReason, Handler, Message, MessageId, NewConversation, NewMessage, Rule,
-    Violation,
+    Answer, Conversation, Handler, Message, MessageId, NewConversation, NewMessage, Rule, Violation, role,
 };
 use crate::store::{self, Append, Appended, Ask, IdempotencyKey, MessageRef, Outcome, Target};
 
@@ -34,6 +37,21 @@ pub struct NewQuestion {
     pub bot_id: Option<String>,
 }
 
+/// A question that is stored and being answered, whether anybody waits for it or not.
+pub struct Asking {
+    pub session_id: Uuid,
+    /// The answer's text as it comes; nothing where it is there already or a human handles the conversation.
+    pub tokens: tokens::Receiver,
+    answered: JoinHandle<Result<Answered>>,
+}
+
+impl Asking {
+    /// Waits until the answers are stored, or it is clear that there will be none.
+    pub async fn answered(self) -> Result<Answered> {
+        self.answered.await.map_err(not_carried_out)?
+    }
+}
+
 /// A question's answers, stored.
 #[derive(Debug, Clone)]
 pub struct Answered {
@@ -54,13 +72,14 @@ pub struct Thread {
 }
 
 impl Service {
-    /// Asks the conversation's bot. Goes on to the end even if the caller is gone.
+    /// Stores the question and asks the conversation's bot. Returns when the question is stored; the rest goes on to
+    /// its end even if the caller is gone.
     pub async fn question_ask(
         self: &Arc<Self>,
         asker: &Asker,
         new: NewQuestion,
         once: Option<Once>,
-    ) -> Result<Answered> {
+    ) -> Result<Asking> {
         let conversation = match new.session_id {
             Some(session_id) => Some(self.question_conversation(asker, session_id).await?),
             None => None,
@@ -92,9 +111,18 @@ impl Service {
         let messages = vec![NewMessage::question(new.text)];
         let ask = if asked { Ask::Opens } else { Ask::No };
         let question = Append { at, target, messages, ask, claim };
+        let (stored, session_id) = oneshot::channel();
+        let (sender, tokens) = tokens::channel();
         let service = Arc::clone(self);
-        let answered = self.asking.spawn(service.question_carry_out(question));
-        answered.await.map_err(|error| Error::Internal(format!("a question was not carried out: {error}")))?
+        let answered = self.asking.spawn(service.question_carry_out(question, stored, sender));
+        match session_id.await {
+            Ok(session_id) => Ok(Asking { session_id, tokens, answered }),
+            // It ended before the question was stored.
+            Err(_) => Err(match answered.await.map_err(not_carried_out)? {
+                Err(error) => error,
+                Ok(_) => Error::Internal("a question was answered but not stored".to_owned()),
+            }),
+        }
     }
 
     /// The newest 50 messages before the id `before`.
@@ -142,32 +170,50 @@ impl Service {
         }
     }
 
-    async fn question_carry_out(self: Arc<Self>, question: Append) -> Result<Answered> {
+    /// `stored` is told the session once the question is committed.
+    async fn question_carry_out(
+        self: Arc<Self>,
+        question: Append,
+        stored: oneshot::Sender<Uuid>,
+        tokens: tokens::Sender,
+    ) -> Result<Answered> {
         let key = question.claim.as_ref().map(|claim| claim.key.clone());
         let opened = matches!(question.ask, Ask::Opens);
+        let tell = |conversation: &Conversation| {
+            // Nobody hears it if the caller has left.
+            let _ = stored.send(conversation.session_id);
+        };
         let (conversation, question) = match self.store.append(question).await? {
             Outcome::Gone | Outcome::Answered => return Err(Error::NotFound(Missing::Session)),
-            Outcome::Stored(appended) if !opened => return Ok(answered(appended)),
+            Outcome::Stored(appended) if !opened => {
+                tell(&appended.conversation);
+                return Ok(answered(appended));
+            }
             Outcome::Stored(Appended { conversation, mut messages }) => {
                 (conversation, messages.pop().expect("a question is one message"))
             }
             Outcome::Claimed(claimed) => match self.claimed(claimed)? {
-                Earlier::Done(appended) => return Ok(answered(appended)),
+                Earlier::Done(appended) => {
+                    tell(&appended.conversation);
+                    return Ok(answered(appended));
+                }
                 Earlier::Resumed { conversation, question } => (conversation, question),
             },
         };
+        tell(&conversation);
         let session_id = conversation.session_id;
         let heard = match conversation.handler {
-            Handler::Bot => self.question_pass_on(&conversation, &question).await,
+            Handler::Bot => self.question_pass_on(&conversation, &question, &tokens).await,
             // Handed over since the question was first asked: it gets no answer, and no failure.
             Handler::Human => Ok(Vec::new()),
         };
+        drop(tokens);
         // Goes on until it is stored, also where whoever asked is told to come back.
         let service = Arc::clone(&self);
         let settled = self.asking.spawn(async move {
             match heard {
                 Ok(answers) => service.question_answer(conversation, &question, answers, key).await,
-                Err(reason) => service.question_fail(&conversation, &question, reason, key).await,
+                Err(error) => service.question_fail(&conversation, &question, &error, key).await,
             }
         });
         match tokio::time::timeout(STORE_PATIENCE, settled).await {
@@ -182,17 +228,40 @@ impl Service {
         &self,
         conversation: &Conversation,
         question: &Message,
-    ) -> std::result::Result<Vec<Answer>, FailureReason> {
+        tokens: &tokens::Sender,
+    ) -> std::result::Result<Vec<Answer>, bot::Error> {
         let Some(bot) = self.bots.get(&conversation.bot_id) else {
-            tracing::warn!(bot = conversation.bot_id, "a conversation's bot is not in the configuration");
-            return Err(FailureReason::Unconfigured);
+            return Err(bot::Error::Unconfigured);
         };
-        let asked =
-            Question { id: question.id, session_id: conversation.session_id, text: question.text.clone() };
-        bot.ask(asked).await.map_err(|error| {
-            tracing::warn!(bot = conversation.bot_id, %error, "a bot gave no answer");
-            error.reason()
-        })
+        let asked = Question {
+            id: question.id,
+            session_id: conversation.session_id,
+            text: question.text.clone(),
+            history: self.question_history(bot, question).await,
+        };
+        tokio::select! {
+            heard = bot.ask(asked, tokens) => heard,
+            () = self.interrupt.cancelled() => Err(bot::Error::Interrupted),
+        }
+    }
+
+    /// What was said before a question, as far as its bot wants to know. A bot that cannot be told is asked all the
+    /// same.
+    async fn question_history(&self, bot: &bot::Entry, question: &Message) -> Vec<Turn> {
+        if bot.history() == 0 || question.seq == 1 {
+            return Vec::new();
+        }
+        let limit = i64::try_from(bot.history()).unwrap_or(i64::MAX);
+        let said = self.store.message_history(question.conversation_id, question.id, limit).await;
+        let said = said.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a bot is asked without what was said before");
+            Vec::new()
+        });
+        let turn = |(role, text): (String, String)| {
+            let speaker = if role == role::CLIENT { Speaker::User } else { Speaker::Assistant };
+            Turn { speaker, text }
+        };
+        said.into_iter().map(turn).collect()
     }
 
     async fn question_answer(
@@ -227,16 +296,22 @@ impl Service {
         &self,
         conversation: &Conversation,
         question: &Message,
-        reason: FailureReason,
+        error: &bot::Error,
         key: Option<IdempotencyKey>,
     ) -> Result<Answered> {
-        let at = self.clock.now();
+        tracing::warn!(bot = conversation.bot_id, %error, "a bot gave no answer");
+        let (at, reason) = (self.clock.now(), error.reason());
         let failed = patiently(|| self.store.question_fail(question.id, reason, at, key.clone())).await?;
         if !failed && self.store.conversation_get(conversation.id).await?.is_none() {
             return Err(Error::NotFound(Missing::Session));
         }
-        Err(Error::BotFailed { session_id: conversation.session_id, reason })
+        let retry_after = error.retry_after();
+        Err(Error::BotFailed { session_id: conversation.session_id, reason, retry_after })
     }
+}
+
+fn not_carried_out(error: JoinError) -> Error {
+    Error::Internal(format!("a question was not carried out: {error}"))
 }
 
 fn answered(appended: Appended) -> Answered {

@@ -43,6 +43,9 @@ pub(super) fn message_read(columns: &mut Columns) -> Result<Message> {
     Ok(message)
 }
 
+/// What a bot is told of a conversation at most, in bytes of text.
+const HISTORY_BYTES: usize = 256 * 1024;
+
 /// A message that a list will show, before it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageRef {
@@ -117,6 +120,31 @@ impl Store {
             format!("SELECT CAST(coalesce(sum(messages), 0) AS bigint) FROM counts{}", conditions.text());
         let rows = self.inner.reads.query(Lane::Quick, sql, conditions.params()).await?;
         rows.into_iter().next().map_or(Ok(0), |row| row.int("counts", "messages"))
+    }
+
+    /// What the public and those who answer it said before a message: role and text of the newest `limit`, at most
+    /// 256 KiB of them, oldest first.
+    pub async fn message_history(
+        &self,
+        id: ConversationId,
+        before: MessageId,
+        limit: i64,
+    ) -> Result<Vec<(String, String)>> {
+        let sql = format!(
+            "SELECT role, text FROM (SELECT id, role, text, \
+                 CAST(sum(bytes) OVER (ORDER BY id DESC) AS bigint) AS upto \
+                 FROM (SELECT id, role, text, bytes FROM messages WHERE conversation_id = $1 AND id < $2 \
+                     AND role IN ('client', 'bot', 'agent') ORDER BY id DESC LIMIT $3) AS newest) AS sized \
+             WHERE upto <= {HISTORY_BYTES} ORDER BY id"
+        );
+        let params = vec![id.into(), before.into(), limit.into()];
+        let rows = self.inner.reads.query(Lane::Quick, sql, params).await?;
+        rows.into_iter()
+            .map(|row| {
+                let mut columns = row.columns("messages");
+                Ok((columns.text("role")?, columns.text("text")?))
+            })
+            .collect()
     }
 
     /// A conversation's messages after an id, without notes, by id: at most 256 rows or 256 KiB, and whether

@@ -22,7 +22,7 @@ use self::folder::{File, Format};
 use self::language::Language;
 use self::passages::Page;
 use self::search::{Found, Search};
-use super::{Answers, Bot, Error, Question};
+use super::{Bot, Error, Part, Parts, Question};
 use crate::model::{Answer, flow_id};
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -81,11 +81,11 @@ impl Documents {
 }
 
 impl Bot for Documents {
-    fn ask(&self, question: Question) -> Answers {
+    fn ask(&self, question: Question) -> Parts {
         let library = Arc::clone(&self.0);
         stream::once(async move {
             let answer = tokio::task::spawn_blocking(move || library.answer(&question));
-            answer.await.map_err(|error| Error::Unreadable(error.to_string()))?
+            answer.await.map_err(|error| Error::Unreadable(error.to_string()))?.map(Part::Answer)
         })
         .boxed()
     }

@@ -18,12 +18,11 @@ fn guide_bot() -> Documents {
 
 /// The bot's only answer as JSON.
 async fn ask(bot: &Documents, text: &str) -> Value {
-    let question =
-        Question { id: crate::model::MessageId(1), session_id: Uuid::nil(), text: text.to_owned() };
-    let answers: Vec<_> = bot.ask(question).collect().await;
-    assert_eq!(answers.len(), 1);
-    let answer = answers.into_iter().next().unwrap().unwrap();
-    let object: Value = serde_json::from_str(answer.payload.unwrap().as_str()).unwrap();
+    let id = crate::model::MessageId(1);
+    let question = Question { id, session_id: Uuid::nil(), text: text.to_owned(), history: Vec::new() };
+    let parts: Vec<_> = bot.ask(question).collect().await;
+    let [Ok(Part::Answer(answer))] = parts.as_slice() else { panic!("{parts:?}") };
+    let object: Value = serde_json::from_str(answer.payload.as_ref().unwrap().as_str()).unwrap();
     assert_eq!(object["text"], answer.text);
     object
 }

@@ -12,25 +12,22 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use futures_util::stream::{self, StreamExt};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Response, Url};
+use reqwest::Url;
+use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use toml::Table;
 
 use crate::model::{Answer, Json};
-use crate::tls;
 
+use super::client::{Client, parse_url, place};
 use super::settings::{ReadError, read};
-use super::{Answers, Bot, Error, Question};
+use super::{Bot, Error, Part, Parts, Question};
 
 use pointer::Pointer;
 use template::Template;
-
-/// How long a connection may take to stand; the whole answer has the bot's own deadline.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const DEFAULT_BODY: &str = r#"{"question": {{question}}, "session_id": {{session_id}}}"#;
 const DEFAULT_ANSWER: &str = "/data/message";
@@ -66,6 +63,10 @@ impl Settings {
                 .map_err(|error| ReadError::new("answer", error))?,
         })
     }
+
+    pub fn place(&self) -> String {
+        place(&self.url)
+    }
 }
 
 /// Only what can hold no secret: neither header values nor the address's user, password and query.
@@ -76,16 +77,6 @@ impl fmt::Debug for Settings {
             .field("headers", &self.headers.keys().map(HeaderName::as_str).collect::<Vec<_>>())
             .field("answer", &self.answer)
             .finish_non_exhaustive()
-    }
-}
-
-/// The address itself is left out of the error: it may hold a password.
-fn parse_url(text: &str) -> Result<Url, String> {
-    let allowed = "expected an address such as https://example.org/chat";
-    let url = Url::parse(text).map_err(|error| format!("no address ({error}); {allowed}"))?;
-    match url.scheme() {
-        "http" | "https" => Ok(url),
-        scheme => Err(format!("found an address that begins with {scheme}:, {allowed}")),
     }
 }
 
@@ -118,26 +109,17 @@ struct Endpoint {
 
 impl Http {
     pub fn new(settings: &Settings, max_answer_bytes: usize) -> Result<Self, String> {
-        let client = tls::client_for(&settings.url)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .user_agent(concat!("wicara/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| format!("no HTTP client can be made: {}", tls::cause(error)))?;
+        let client = Client::new(&settings.url)?;
         Ok(Self(Arc::new(Endpoint { client, settings: settings.clone(), max_answer_bytes })))
     }
 }
 
 impl Bot for Http {
-    fn ask(&self, question: Question) -> Answers {
+    fn ask(&self, question: Question) -> Parts {
         let endpoint = Arc::clone(&self.0);
         stream::once(async move { endpoint.call(&question).await })
-            .flat_map(|result| {
-                let answers: Vec<_> = match result {
-                    Ok(answers) => answers.into_iter().map(Ok).collect(),
-                    Err(error) => vec![Err(error)],
-                };
-                stream::iter(answers)
-            })
+            .map_ok(|answers| stream::iter(answers).map(|answer| Ok(Part::Answer(answer))))
+            .try_flatten()
             .boxed()
     }
 }
@@ -146,23 +128,12 @@ impl Endpoint {
     async fn call(&self, question: &Question) -> Result<Vec<Answer>, Error> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.extend(self.settings.headers.clone());
-        let response = self
-            .client
-            .post(self.settings.url.clone())
-            .headers(headers)
-            .body(self.settings.body.fill(question))
-            .send()
-            .await
-            .map_err(|error| Error::Unreachable(tls::cause(error)))?;
-        // A redirect is no answer either: it is never followed, since it could lead a secret header elsewhere.
-        if !response.status().is_success() {
-            return Err(Error::Rejected { status: response.status().as_u16() });
-        }
-        let body = self.body(response).await?;
+        let body = self.settings.body.fill(question);
+        let reply = self.client.post(self.settings.url.clone(), headers, body).await?;
+        let text = reply.text(self.max_answer_bytes).await?;
         let document =
-            Json::parse(body).map_err(|error| Error::Unreadable(format!("it is not JSON ({error})")))?;
+            Json::parse(text).map_err(|error| Error::Unreadable(format!("it is not JSON ({error})")))?;
         let pointer = &self.settings.answer;
         let found = pointer
             .resolve(document)
@@ -173,19 +144,6 @@ impl Endpoint {
                 pointer.to_string()
             ))
         })
-    }
-
-    async fn body(&self, response: Response) -> Result<String, Error> {
-        let mut body = Vec::new();
-        let mut chunks = response.bytes_stream();
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|error| Error::Unreachable(tls::cause(error)))?;
-            if body.len() + chunk.len() > self.max_answer_bytes {
-                return Err(Error::too_large(self.max_answer_bytes));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        String::from_utf8(body).map_err(|_| Error::Unreadable("it is not UTF-8".to_owned()))
     }
 }
 

@@ -45,6 +45,7 @@ impl Template {
             id: crate::model::MessageId(1),
             session_id: uuid::Uuid::nil(),
             text: "a question".to_owned(),
+            history: Vec::new(),
         });
         match serde_json::from_str::<IgnoredAny>(&sample) {
             Ok(_) => Ok(template),
@@ -80,7 +81,12 @@ mod tests {
     use super::*;
 
     fn question(text: &str) -> Question {
-        Question { id: crate::model::MessageId(1), session_id: uuid::Uuid::nil(), text: text.to_owned() }
+        Question {
+            id: crate::model::MessageId(1),
+            session_id: uuid::Uuid::nil(),
+            text: text.to_owned(),
+            history: Vec::new(),
+        }
     }
 
     #[test]

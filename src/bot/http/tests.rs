@@ -7,20 +7,23 @@ use uuid::Uuid;
 use wiremock::matchers::{body_json, header, method, path};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
-use crate::bot::{Error, Question, Registry, Settings};
-use crate::model::{Answer, FailureReason};
+use crate::bot::{Error, Question, Registry, Settings, tokens};
+use crate::model::{Answer, FailureReason, MessageId, Random};
 
 const SESSION: Uuid = Uuid::from_u128(7);
 
 fn registry(url: &str, more: &str) -> Registry {
     let text = format!("id = 'a'\nkind = 'http'\ndefault = true\nurl = '{url}'\n{more}");
-    Registry::new(vec![Settings::from_table(text.parse().unwrap()).unwrap()], "/guide").unwrap()
+    let settings = Settings::from_table(text.parse().unwrap()).unwrap();
+    Registry::new(vec![settings], "/guide", &Random::System).unwrap()
 }
 
 async fn ask(url: &str, more: &str) -> Result<Vec<Answer>, Error> {
-    let question =
-        Question { id: crate::model::MessageId(1), session_id: SESSION, text: "Berapa?".to_owned() };
-    registry(url, more).get("a").unwrap().ask(question).await
+    registry(url, more).get("a").unwrap().ask(question("Berapa?"), &tokens::channel().0).await
+}
+
+fn question(text: &str) -> Question {
+    Question { id: MessageId(1), session_id: SESSION, text: text.to_owned(), history: Vec::new() }
 }
 
 /// Asks a bot that answers with this body.
@@ -75,9 +78,9 @@ async fn an_answer_may_be_a_string_an_object_or_a_list_of_either() {
 #[tokio::test]
 async fn an_answer_that_cannot_be_used_says_why() {
     for (pointer, body, why) in [
-        ("/data/message", r#"{"data":{"message":[]}}"#, "it is an empty list"),
+        ("/data/message", r#"{"data":{"message":[]}}"#, "it is empty"),
         // Rasa answers so when it failed.
-        ("", "[]", "it is an empty list"),
+        ("", "[]", "it is empty"),
         ("/data/message", r#"{"data":{}}"#, "there is nothing at \"/data/message\""),
         ("/text", r#"{"text":5}"#, "neither a text"),
         ("/text", r#"{"text":null}"#, "neither a text"),
@@ -146,9 +149,8 @@ async fn any_text_reaches_the_bot_as_it_is() {
     for text in
         ["\"quoted\" \\ back", "two\nlines\t", "👨‍👩‍👧 e\u{301} \u{202e}rtl", "{{session_id}}", "{\"a\":1}"]
     {
-        let question =
-            Question { id: crate::model::MessageId(1), session_id: SESSION, text: text.to_owned() };
-        let answers = registry.get("a").unwrap().ask(question).await.unwrap();
+        let bot = registry.get("a").unwrap();
+        let answers = bot.ask(question(text), &tokens::channel().0).await.unwrap();
         assert_eq!(answers, [Answer::text(text)]);
     }
 }
@@ -170,8 +172,11 @@ async fn what_is_not_2xx_is_rejected_and_no_redirect_is_followed() {
             .up_to_n_times(1)
             .mount(&server)
             .await;
-        let error = ask(&server.uri(), "").await.unwrap_err();
-        assert!(matches!(error, Error::Rejected { status: found } if found == status), "{status}: {error}");
+        let error = ask(&server.uri(), "retries = 0").await.unwrap_err();
+        assert!(
+            matches!(error, Error::Rejected { status: found, .. } if found == status),
+            "{status}: {error}"
+        );
     }
 }
 
@@ -181,7 +186,7 @@ async fn an_answer_over_the_limit_is_refused_and_one_at_the_limit_is_taken() {
     let more = "answer = ''\nmax_answer_bytes = 1024";
     assert_eq!(answered(more, body).await.unwrap()[0].text.len(), 1022);
     let body = format!("\"{}\"", "x".repeat(1023));
-    assert_eq!(unreadable(answered(more, body).await), "it is larger than 1024 bytes");
+    assert_eq!(unreadable(answered(more, body).await), "it is larger than 1024 bytes (max_answer_bytes)");
 }
 
 #[tokio::test]
@@ -194,7 +199,10 @@ async fn an_answer_without_end_is_cut_off_at_the_limit() {
         let _ = socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n\"").await;
         while socket.write_all(&[b'x'; 512]).await.is_ok() {}
     });
-    assert_eq!(unreadable(ask(&url, "max_answer_bytes = 1024").await), "it is larger than 1024 bytes");
+    assert_eq!(
+        unreadable(ask(&url, "max_answer_bytes = 1024").await),
+        "it is larger than 1024 bytes (max_answer_bytes)"
+    );
 }
 
 #[tokio::test]

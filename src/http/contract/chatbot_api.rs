@@ -6,8 +6,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::answer_object::AnswerObject;
+use super::answer_object::{AnswerObject, answer_object};
 use super::conversation_api::pages;
+use super::errors::{BotUnavailable, Refused};
 use super::{shown, wording};
 use crate::http::input::{BOT_ID, Input, MESSAGE};
 use crate::http::query::percent_encoded;
@@ -15,6 +16,7 @@ use crate::model::{
     self, ConversationFilter, ConversationId, Cursor, Handler, Json, List, Listing, MessageId, Object, Order,
     Timestamp, role,
 };
+use crate::service::Answered;
 
 /// `POST /api/questions`: the request.
 #[derive(Debug, ToSchema)]
@@ -56,9 +58,35 @@ pub struct QuestionAnswered {
 
 impl QuestionAnswered {
     #[must_use]
-    pub fn new(session_id: Uuid) -> Self {
-        Self { status: 200, message: wording::SUCCESS, session_id, data: Vec::new() }
+    pub fn new(answered: &Answered) -> Self {
+        let data = answered.answers.iter().map(|answer| answer_object(answer, &answered.bot_id)).collect();
+        Self { status: 200, message: wording::SUCCESS, session_id: answered.session_id, data }
     }
+}
+
+/// The event `session`: the first of a streamed answer, once the question is stored.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StreamSession {
+    #[schema(value_type = String, format = "uuid")]
+    pub session_id: Uuid,
+}
+
+/// The event `token`: a piece of the answer's text, as the bot writes it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AnswerToken {
+    pub text: String,
+}
+
+/// What comes as events `session`, `token` (any number), then `message` or `error`, each with one of these as its data.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "its shape is for the OpenAPI document")]
+pub enum AnswerEvent {
+    Session(StreamSession),
+    Token(AnswerToken),
+    Message(QuestionAnswered),
+    BotUnavailable(BotUnavailable),
+    Refused(Refused),
 }
 
 /// What a message says: the answer object where the bot sent one, else the text.

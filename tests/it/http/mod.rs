@@ -4,6 +4,7 @@ mod bodies;
 mod chatbot_api;
 mod chats;
 mod conversation_api;
+mod events;
 mod guide;
 mod idempotency;
 mod inputs;

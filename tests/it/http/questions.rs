@@ -14,6 +14,7 @@ on_both_engines!(
     an_operator_answers_instead_of_the_bot,
     a_bot_that_fails_leaves_the_question_with_its_failure,
     a_busy_bot_is_asked_no_more,
+    a_bot_that_keeps_failing_is_left_alone,
     a_visitor_reads_its_own_conversation,
     other_conversations_are_unknown_to_visitors,
 );
@@ -244,6 +245,35 @@ async fn a_busy_bot_is_asked_no_more(engine: Engine) {
     let stored = program.get(&format!("/api/message?conversationId={}", chat["id"])).await.ok();
     assert_eq!(stored["data"][0]["failure"]["reason"], "busy");
     assert_eq!(stored["pagination"]["totalItems"], 1);
+    app.stop().await;
+}
+
+async fn a_bot_that_keeps_failing_is_left_alone(engine: Engine) {
+    let bots =
+        "[[bot]]\nid = \"weak\"\nkind = \"http\"\nurl = \"{bot}\"\npublic = true\nbreaker_failures = 2\n";
+    let app = TestApp::with(engine, bots).await;
+    let (visitor, program) = (app.anonymous(), app.program().await);
+    let ask_weak =
+        async |text: &str| visitor.post("/api/questions", &json!({"message": text, "botId": "weak"})).await;
+    for _ in 0..2 {
+        assert_eq!(ask_weak("status 500").await.status, 502);
+    }
+    let refused = ask_weak("halo").await;
+    let session = refused.json()["session_id"].clone();
+    let error = "The bot has failed too often and is left alone for a while.";
+    let expected =
+        format!(r#"{{"status":503,"message":"bot unavailable","error":"{error}","session_id":{session}}}"#);
+    assert_body(&refused, 503, &expected);
+    let wait: u32 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=15).contains(&wait), "{wait}");
+    assert_eq!(app.bot.asked(), 2);
+    let newest = program.get("/api/message?order=desc&limit=1").await.ok();
+    assert_eq!(newest["data"][0]["failure"]["reason"], "suspended");
+    assert_eq!(
+        column(&ask(&visitor, "halo").await.ok(), "text"),
+        ["echo: halo"],
+        "another bot at the same address"
+    );
     app.stop().await;
 }
 

@@ -12,7 +12,7 @@ use wicara::model::{Api, Bots, Clock, Random, Role};
 use wicara::service::People;
 use wicara::store::Store;
 
-use super::{Bot, Database, Engine};
+use super::{Bot, Database, Engine, Events};
 
 pub const PASSWORD: &str = "a long password";
 
@@ -65,7 +65,8 @@ impl TestApp {
             .collect();
         let written = format!(
             "server.listen = \"127.0.0.1:0\"\nstore.url = \"{}\"\nauth.admin_password = \"{PASSWORD}\"\n{unlimited}{}\n\
-             [[bot]]\nid = \"echo\"\nkind = \"http\"\nurl = \"{bot_url}\"\ndefault = true\ntimeout_seconds = 20\n",
+             [[bot]]\nid = \"echo\"\nkind = \"http\"\nurl = \"{bot_url}\"\ndefault = true\ntimeout_seconds = 20\n\
+             breaker_failures = 0\n",
             database.url,
             more.replace("{bot}", bot_url)
         );
@@ -186,20 +187,33 @@ impl Client {
         self.try_send(method, path, body).await.unwrap_or_else(|error| panic!("{path}: no answer: {error:?}"))
     }
 
+    /// Asks for events, and gets them.
+    pub async fn post_for_events(&self, path: &str, body: &Value) -> Events {
+        let client = self.with("content-type", "application/json");
+        let response =
+            client.request(Method::POST, path, Some(body.to_string().into())).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        Events::new(response)
+    }
+
+    fn request(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> reqwest::RequestBuilder {
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        match body {
+            Some(body) => request.body(body),
+            None => request,
+        }
+    }
+
     pub async fn try_send(
         &self,
         method: Method,
         path: &str,
         body: Option<Vec<u8>>,
     ) -> Result<Answer, reqwest::Error> {
-        let mut request = self.http.request(method, format!("{}{path}", self.base));
-        for (name, value) in &self.headers {
-            request = request.header(name, value);
-        }
-        if let Some(body) = body {
-            request = request.body(body);
-        }
-        let response = request.send().await?;
+        let response = self.request(method, path, body).send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
         Ok(Answer { status, headers, text: response.text().await? })
     }

@@ -3,10 +3,12 @@
 pub mod app;
 pub mod bot;
 pub mod database;
+pub mod events;
 
 pub use app::{Answer, Client, TestApp, manual_clock};
 pub use bot::Bot;
 pub use database::{Database, Engine};
+pub use events::Events;
 
 /// Makes a test for each engine from functions that take the engine.
 macro_rules! on_both_engines {

@@ -1,143 +1,26 @@
 //! The program itself, as an operator runs it.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+mod bots;
+mod configuration;
+mod place;
+
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::support::{Database, Engine, TestApp, on_both_engines};
+use crate::support::{Engine, TestApp, on_both_engines};
+use place::{Place, Server, finished};
 
 on_both_engines!(
     people_come_and_go_while_the_server_runs,
     a_key_works_at_once_until_it_is_removed,
-    a_question_on_the_command_line,
     the_second_start_shows_no_password,
     a_database_that_cannot_be_opened_is_named_by_its_setting,
 );
 
 const PASSWORD: &str = "a long password";
-
-/// A folder in which the program is run, with its configuration.
-struct Place {
-    folder: TempDir,
-    _database: Option<Database>,
-}
-
-/// What a finished run left.
-#[derive(Debug)]
-struct Run {
-    status: ExitStatus,
-    out: String,
-    err: String,
-}
-
-impl Run {
-    /// What it printed, where it did what it should.
-    #[track_caller]
-    fn done(self) -> String {
-        assert_eq!(self.status.code(), Some(0), "{self:?}");
-        self.out
-    }
-
-    /// What it complained of.
-    #[track_caller]
-    fn failed(self, code: i32) -> String {
-        assert_eq!((self.status.code(), self.out.as_str()), (Some(code), ""), "{self:?}");
-        assert!(!self.err.contains("panicked"), "{}", self.err);
-        self.err
-    }
-}
-
-impl Place {
-    /// With the built-in bot alone.
-    async fn new(engine: Engine, more: &str) -> Self {
-        let database = Database::new(engine).await;
-        let config = format!("server.listen = \"127.0.0.1:0\"\nstore.url = \"{}\"\n{more}", database.url);
-        Self { _database: Some(database), ..Self::with_config(&config) }
-    }
-
-    fn with_config(config: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("wicara.toml"), config).unwrap();
-        Self { folder, _database: None }
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wicara"));
-        command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
-        for variable in ["WICARA_CONFIG", "WICARA_PASSWORD", "WICARA_LOG"] {
-            command.env_remove(variable);
-        }
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Run {
-        finished(&mut self.command(arguments))
-    }
-
-    fn with_password(&self, arguments: &[&str], password: &str) -> Run {
-        finished(self.command(arguments).env("WICARA_PASSWORD", password))
-    }
-
-    fn serve(&self) -> Server {
-        let mut process = self.command(&[]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut out = BufReader::new(process.stdout.take().unwrap());
-        let mut ready = String::new();
-        out.read_line(&mut ready).unwrap();
-        let base =
-            ready.trim_end().strip_prefix("Wicara is ready at ").expect("the server starts").to_owned();
-        Server { process, base, ready, out }
-    }
-}
-
-fn finished(command: &mut Command) -> Run {
-    let output = command.output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Run { status: output.status, out: text(output.stdout), err: text(output.stderr) }
-}
-
-struct Server {
-    process: Child,
-    base: String,
-    ready: String,
-    out: BufReader<std::process::ChildStdout>,
-}
-
-impl Server {
-    /// SIGTERM; all that it printed on stdout.
-    fn terminate(mut self) -> String {
-        let id = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        let mut printed = std::mem::take(&mut self.ready);
-        self.out.read_to_string(&mut printed).unwrap();
-        assert_eq!(self.process.wait().unwrap().code(), Some(0), "a stop that was asked for is no failure");
-        printed
-    }
-
-    /// The welcome up to its last line.
-    fn welcome(&mut self) -> String {
-        let mut text = self.ready.clone();
-        while !text.contains("/docs") {
-            assert_ne!(self.out.read_line(&mut text).unwrap(), 0, "{text}");
-        }
-        text
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 async fn call(server: &Server, path: &str, header: (&str, &str), body: Option<Value>) -> (StatusCode, Value) {
     wicara::tls::install();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -255,67 +138,6 @@ async fn a_key_works_at_once_until_it_is_removed(engine: Engine) {
     assert!(unknown.contains("wicara key list"), "{unknown}");
     assert!(place.run(&["key", "add", "  "]).failed(2).contains("name"));
     server.terminate();
-}
-
-async fn a_question_on_the_command_line(engine: Engine) {
-    let bots = "[[bot]]\nid = \"guide\"\nkind = \"documents\"\ndefault = true\n\
-                [[bot]]\nid = \"pages\"\nkind = \"documents\"\nfolder = \"pages\"\npublic = true\n\
-                [[bot]]\nid = \"hidden\"\nkind = \"documents\"\n";
-    let place = Place::new(engine, bots).await;
-    std::fs::create_dir(place.path().join("pages")).unwrap();
-    let page = "# Zebras\n\nZebras are striped horses of the savanna.\n";
-    std::fs::write(place.path().join("pages/zebras.md"), page).unwrap();
-    let server = place.serve();
-    let ask = |arguments: &[&str]| place.run(&[&["ask", "--server", &server.base], arguments].concat());
-
-    let asked = ask(&["What is Wicara?"]);
-    let session =
-        asked.err.split("--session ").nth(1).expect("how to go on").split_whitespace().next().unwrap();
-    let (session, out) = (session.to_owned(), asked.done());
-    assert!(out.contains("Wicara"), "{out}");
-    // A link of the answer opens.
-    let link = out
-        .split_whitespace()
-        .find(|word| word.starts_with("http"))
-        .unwrap_or_else(|| panic!("no link: {out}"));
-    let path = link.strip_prefix(&server.base).unwrap().split('#').next().unwrap();
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    assert_eq!(client.get(format!("{}{path}", server.base)).send().await.unwrap().status(), 200);
-
-    ask(&["How do I add a bot?", "--session", &session]).done();
-    let thread = call(&server, &format!("/api/questions/{session}"), ("accept", "*/*"), None).await.1;
-    let texts: Vec<_> =
-        thread["data"]["messages"].as_array().unwrap().iter().filter(|m| m["role"] == "client").collect();
-    assert_eq!(
-        (texts[0]["text"].clone(), texts[1]["text"].clone()),
-        (json!("What is Wicara?"), json!("How do I add a bot?"))
-    );
-
-    let printed = ask(&["What is Wicara?", "--json"]);
-    assert_eq!(printed.err, "");
-    let answer: Value = serde_json::from_str(&printed.done()).unwrap();
-    assert_eq!(answer["status"], 200);
-    assert!(answer["data"][0]["suggest_links"][0]["url"].is_string(), "{answer}");
-    let zebras = ask(&["What are zebras?", "--bot", "pages"]).done();
-    assert!(zebras.contains("striped horses"), "{zebras}");
-
-    for (arguments, expected) in [
-        (&["x", "--bot", "hidden"][..], "no bot \"hidden\""),
-        (&["x", "--bot", "nobody"], "no bot \"nobody\""),
-        (&["x", "--session", &session, "--bot", "pages"], "no bot \"pages\""),
-        (&["x", "--session", "00000000-0000-4000-8000-000000000000"], "knows no conversation"),
-        (&[" "], "message: required validation failed"),
-    ] {
-        let refused = ask(arguments).failed(1);
-        assert!(refused.contains(expected), "{refused}");
-    }
-    // The configuration leaves the port open, so that the address has to be named.
-    let nowhere = place.run(&["ask", "x"]).failed(2);
-    assert!(nowhere.contains("--server"), "{nowhere}");
-    let base = server.base.clone();
-    server.terminate();
-    let gone = place.run(&["ask", "x", "--server", &base]).failed(1);
-    assert!(gone.contains("no server answers") && gone.contains("wicara serve"), "{gone}");
 }
 
 async fn the_second_start_shows_no_password(engine: Engine) {
@@ -443,96 +265,6 @@ fn wrong_usage_has_its_own_exit_code() {
         assert!(told.lines().count() > 0, "{arguments:?}");
     }
     assert!(!place.path().join("wicara-data").exists());
-}
-
-#[test]
-fn a_configuration_that_is_wrong_is_refused_everywhere_and_says_where() {
-    for (config, expected) in [
-        ("[server]\nport = 5", &["server.port", "listen"][..]),
-        ("[server]\nlisten = 'localhost'", &["server.listen", "127.0.0.1:3333"]),
-        ("[server]\nlisten = 5", &["server.listen", "string"]),
-        ("[sever]\nlisten = '127.0.0.1:1'", &["sever", "server"]),
-        ("[limits]\nbody_bytes = -1", &["limits.body_bytes", "67108864"]),
-        ("[auth]\nadmin_password = 'pass-12'", &["auth.admin_password", "8 to 1024"]),
-        ("[auth]\nadmin_email = 'admin'", &["auth.admin_email", "admin@example.org"]),
-        ("[auth]\nanonymous = 'all'", &["auth.anonymous", "chatbot-api"]),
-        ("[auth]\ncookie_same_site = 'none'", &["auth.cookie_same_site", "public_url"]),
-        (
-            "[server]\nlisten = '0.0.0.0:0'\n[auth]\nanonymous = 'chatbot-api'",
-            &["auth.anonymous", "auth.anonymous_anywhere", "0.0.0.0"],
-        ),
-        ("[store]\nurl = 'mysql://u:secret-word@h/d'", &["store.url", "sqlite:", "postgres://"]),
-        ("[store]\nurl = '${NOWHERE_SET}'", &["store.url", "NOWHERE_SET"]),
-        (
-            "[[bot]]\nid = 'a'\nkind = 'parrot'\ndefault = true",
-            &["[[bot]] number 1", "\"a\"", "documents", "http"],
-        ),
-        ("[[bot]]\nid = 'a'\nkind = 'documents'", &["default"]),
-        (
-            "server.listen = '127.0.0.1:0'\n[[bot]]\nid = 'a'\nkind = 'documents'\ndefault = true\nfolder = 'nowhere'",
-            &["\"a\"", "nowhere does not exist"],
-        ),
-        ("listen", &["line 1"]),
-    ] {
-        let place = Place::with_config(config);
-        let file = place.path().join("wicara.toml");
-        for command in [&["config", "check"][..], &["serve"], &["user", "list"]] {
-            // Only what starts the bots reads their folders.
-            if config.contains("nowhere'") && command == ["user", "list"] {
-                continue;
-            }
-            let told = place.run(command).failed(1);
-            assert!(told.contains("wicara.toml"), "{config}: {told}");
-            for text in expected {
-                assert!(told.contains(text), "{config}: {text} is not in {told}");
-            }
-            assert!(!told.contains("secret-word") && !told.contains("pass-12"), "{told}");
-            // The same for a file that is named.
-            let named = Place::with_config("");
-            let told = named.run(&[&["--config", file.to_str().unwrap()], command].concat()).failed(1);
-            assert!(told.contains(file.to_str().unwrap()), "{told}");
-        }
-        assert!(!place.path().join("wicara-data").exists(), "{config}");
-    }
-    let place = Place::with_config("");
-    let told = place.run(&["--config", "missing.toml", "config", "check"]).failed(1);
-    assert!(told.contains("missing.toml"), "{told}");
-    let told = finished(place.command(&["config", "check"]).env("WICARA_SERVER__PORT", "5")).failed(1);
-    assert!(told.contains("WICARA_SERVER__PORT") && told.contains("WICARA_SERVER__LISTEN"), "{told}");
-}
-
-#[test]
-fn the_configuration_is_shown_without_secrets() {
-    let place = Place::with_config(
-        "[server]\nallowed_origins = ['https://console.example']\n\
-         [store]\nurl = 'postgres://wicara:secret-one@db.example/wicara'\n\
-         [auth]\nadmin_password = 'secret-two'\n\
-         [[bot]]\nid = 'a'\nkind = 'http'\ndefault = true\nurl = 'https://u:secret-three@bot.example/ask?api_key=secret-four&x=1'\n\
-         headers = { Authorization = 'Bearer secret-five', X-Token = '${BOT_TOKEN}' }\n",
-    );
-    let run = |arguments: &[&str]| finished(place.command(arguments).env("BOT_TOKEN", "secret-six"));
-    assert!(run(&["config", "check"]).done().contains("valid"));
-    let shown = run(&["config", "show"]).done();
-    let in_json = run(&["config", "show", "--json"]).done();
-    for text in [&shown, &in_json] {
-        assert!(!text.contains("secret-"), "{text}");
-        for part in ["console.example", "db.example", "bot.example", "X-Token", "***", "drain_seconds"] {
-            assert!(text.contains(part), "{part} is not in {text}");
-        }
-    }
-    let json: Value = serde_json::from_str(&in_json).unwrap();
-    assert_eq!(json["server"]["listen"], "127.0.0.1:3333");
-    // Over the file stands the environment, and what is shown can be read again.
-    let overridden = finished(
-        place
-            .command(&["config", "show", "--json"])
-            .env("BOT_TOKEN", "x")
-            .env("WICARA_SERVER__LISTEN", "[::1]:4444"),
-    );
-    assert_eq!(serde_json::from_str::<Value>(&overridden.done()).unwrap()["server"]["listen"], "[::1]:4444");
-    let filled_in = shown.replace("admin_password = \"***\"", "admin_password = \"secret-two\"");
-    std::fs::write(place.path().join("shown.toml"), &filled_in).unwrap();
-    assert_eq!(run(&["--config", "shown.toml", "config", "show"]).done(), shown);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,182 @@
+//! The breaker: a bot that keeps failing is left alone for a while, so that nobody waits for it in vain and it can
+//! recover. Then one question tries it out.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Error;
+
+/// How long a question is told to wait while another one tries the bot out.
+const TRIAL: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub struct Breaker {
+    /// Failures in a row that open it; 0: it never opens.
+    failures: u32,
+    /// How long it stays open.
+    pause: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// With the failures since the last success.
+    Closed(u32),
+    Open(Instant),
+    /// One question is on its way to find out.
+    Trying,
+}
+
+impl State {
+    fn check(self) -> Result<(), Error> {
+        let retry_after = match self {
+            State::Closed(_) => return Ok(()),
+            State::Open(until) => until.saturating_duration_since(Instant::now()),
+            State::Trying => TRIAL,
+        };
+        if retry_after.is_zero() { Ok(()) } else { Err(Error::Suspended { retry_after }) }
+    }
+}
+
+impl Breaker {
+    pub fn new(failures: u32, pause: Duration) -> Self {
+        Self { failures, pause, state: Mutex::new(State::Closed(0)) }
+    }
+
+    /// Whether the bot may be asked now; changes nothing.
+    pub fn check(&self) -> Result<(), Error> {
+        self.state().check()
+    }
+
+    /// Lets a question pass; how it went is to be told to what this returns.
+    pub fn pass(&self) -> Result<Pass<'_>, Error> {
+        let mut state = self.state();
+        state.check()?;
+        let on_trial = matches!(*state, State::Open(_));
+        if on_trial {
+            *state = State::Trying;
+        }
+        Ok(Pass { breaker: self, on_trial })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half-way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A question that was let pass.
+#[derive(Debug)]
+pub struct Pass<'a> {
+    breaker: &'a Breaker,
+    on_trial: bool,
+}
+
+impl Pass<'_> {
+    pub fn succeeded(mut self) {
+        self.on_trial = false;
+        *self.breaker.state() = State::Closed(0);
+    }
+
+    pub fn failed(mut self) {
+        let open = State::Open(Instant::now() + self.breaker.pause);
+        let mut state = self.breaker.state();
+        match *state {
+            State::Closed(failures) => {
+                let failures = failures.saturating_add(1);
+                let enough = self.breaker.failures != 0 && failures >= self.breaker.failures;
+                *state = if enough { open } else { State::Closed(failures) };
+            }
+            State::Trying if self.on_trial => *state = open,
+            // It was let pass before the breaker opened, and tells nothing new.
+            State::Open(_) | State::Trying => {}
+        }
+        self.on_trial = false;
+    }
+}
+
+/// Nothing was learned: the next question tries it out.
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        if self.on_trial {
+            *self.breaker.state() = State::Open(Instant::now());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const PAUSE: Duration = Duration::from_secs(15);
+
+    fn fail(breaker: &Breaker, times: usize) {
+        for _ in 0..times {
+            breaker.pass().unwrap().failed();
+        }
+    }
+
+    fn is_open(breaker: &Breaker) -> Option<Duration> {
+        match breaker.pass() {
+            Ok(_) => None,
+            Err(Error::Suspended { retry_after }) => Some(retry_after),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_opens_after_failures_in_a_row() {
+        let breaker = Breaker::new(3, PAUSE);
+        fail(&breaker, 2);
+        breaker.pass().unwrap().succeeded();
+        fail(&breaker, 2);
+        assert_eq!(is_open(&breaker), None);
+        fail(&breaker, 1);
+        advance(Duration::from_secs(5)).await;
+        assert_eq!(is_open(&breaker), Some(Duration::from_secs(10)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_question_tries_it_out() {
+        let breaker = Breaker::new(1, PAUSE);
+        fail(&breaker, 1);
+        advance(PAUSE).await;
+        let trial = breaker.pass().unwrap();
+        assert_eq!(is_open(&breaker), Some(TRIAL));
+        trial.failed();
+        assert_eq!(is_open(&breaker), Some(PAUSE));
+        advance(PAUSE).await;
+        breaker.pass().unwrap().succeeded();
+        assert_eq!(is_open(&breaker), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trial_that_was_given_up_leaves_room_for_the_next() {
+        let breaker = Breaker::new(1, PAUSE);
+        fail(&breaker, 1);
+        advance(PAUSE).await;
+        drop(breaker.pass().unwrap());
+        assert_eq!(is_open(&breaker), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_from_before_it_opened_do_not_hold_it_open() {
+        let breaker = Breaker::new(1, PAUSE);
+        let (early, late) = (breaker.pass().unwrap(), breaker.pass().unwrap());
+        early.failed();
+        advance(Duration::from_secs(10)).await;
+        late.failed();
+        assert_eq!(is_open(&breaker), Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn it_can_be_switched_off() {
+        let breaker = Breaker::new(0, PAUSE);
+        fail(&breaker, 1000);
+        assert_eq!(is_open(&breaker), None);
+    }
+}

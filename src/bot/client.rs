@@ -1,0 +1,125 @@
+//! HTTP towards a bot: what the kinds behind an address share.
+//!
+//! Nothing a bot sends is trusted: no redirect is followed, nothing is unpacked, and nothing is read beyond its limit.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{Stream, StreamExt};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Response, Url};
+
+use super::{Error, Said};
+use crate::tls;
+
+/// How long a connection may take to stand; the whole answer has the bot's own deadline.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// What is read of an error: enough to see what it is about.
+const ERROR_BYTES: usize = 4 * 1024;
+/// How long the text of an error may take.
+const ERROR_TIME: Duration = Duration::from_secs(2);
+
+/// Connections to one bot, kept for the next question.
+pub struct Client(reqwest::Client);
+
+impl Client {
+    /// A client for one address. The error is for the operator.
+    pub fn new(url: &Url) -> Result<Self, String> {
+        let client = tls::client_for(url)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent(concat!("wicara/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| format!("no HTTP client can be made: {}", tls::cause(error)))?;
+        Ok(Self(client))
+    }
+
+    /// Sends JSON. Anything but a success is an error, a redirect too: followed, it could lead a secret elsewhere.
+    pub async fn post(&self, url: Url, more: HeaderMap, body: String) -> Result<Reply, Error> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.extend(more);
+        let response = self
+            .0
+            .post(url)
+            .headers(headers)
+            .body(body)
+            .send()
+            .await
+            .map_err(|error| Error::Unreachable(tls::cause(error)))?;
+        if !response.status().is_success() {
+            return Err(rejected(response).await);
+        }
+        match response.headers().get(CONTENT_ENCODING) {
+            Some(encoding) if encoding != "identity" => {
+                Err(Error::Unreadable("it is compressed, which it was asked not to be".to_owned()))
+            }
+            _ => Ok(Reply(response)),
+        }
+    }
+}
+
+/// A success whose body was not read yet.
+pub struct Reply(Response);
+
+impl Reply {
+    /// The whole body, of at most `max_bytes`.
+    pub async fn text(self, max_bytes: usize) -> Result<String, Error> {
+        let mut body = Vec::new();
+        let mut chunks = self.chunks(max_bytes);
+        while let Some(chunk) = chunks.next().await {
+            body.extend_from_slice(&chunk?);
+        }
+        String::from_utf8(body).map_err(|_| Error::Unreadable("it is not UTF-8".to_owned()))
+    }
+
+    /// The body as it comes; more than `max_bytes` in all is an error.
+    pub fn chunks(
+        self,
+        max_bytes: usize,
+    ) -> impl Stream<Item = Result<Bytes, Error>> + Unpin + Send + 'static {
+        let mut left = max_bytes;
+        self.0.bytes_stream().map(move |chunk| {
+            let chunk = chunk.map_err(|error| Error::Unreachable(tls::cause(error)))?;
+            left = left.checked_sub(chunk.len()).ok_or_else(|| Error::too_large(max_bytes))?;
+            Ok(chunk)
+        })
+    }
+}
+
+async fn rejected(response: Response) -> Error {
+    let status = response.status().as_u16();
+    // The other form, a date, is rare, and asking a little too early does no harm.
+    let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let mut body = Vec::new();
+    let mut chunks = response.bytes_stream();
+    let read = async {
+        while let Some(Ok(chunk)) = chunks.next().await
+            && body.len() < ERROR_BYTES
+        {
+            body.extend_from_slice(&chunk);
+        }
+    };
+    // What has come by then is all the same the beginning of the truth.
+    let _ = tokio::time::timeout(ERROR_TIME, read).await;
+    body.truncate(ERROR_BYTES);
+    let said = Said::new(&String::from_utf8_lossy(&body));
+    Error::Rejected { status, retry_after: seconds.map(Duration::from_secs), said }
+}
+
+/// The address itself is left out of the error: it may hold a password.
+pub fn parse_url(text: &str) -> Result<Url, String> {
+    let allowed = "expected an address such as https://example.org/chat";
+    let url = Url::parse(text).map_err(|error| format!("no address ({error}); {allowed}"))?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        scheme => Err(format!("found an address that begins with {scheme}:, {allowed}")),
+    }
+}
+
+/// An address as it may be shown: host and port, without what may be secret.
+#[must_use]
+pub fn place(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}

@@ -1,0 +1,195 @@
+//! `wicara bot`: helps to set bots up.
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::bot::{Error, Question, Registry, Settings, tokens};
+use crate::config::Config;
+use crate::model::{Answer, Json, MessageId, Random};
+
+use super::Failure;
+use super::output::{harmless, print, print_json, table};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  wicara bot list
+  wicara bot try majadigi \"Halo\"
+  wicara --config /etc/wicara.toml bot try flow \"What can you do?\" --json";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List the bots of the configuration
+    #[command(after_help = "Examples:\n  wicara bot list\n  wicara bot list --json")]
+    List {
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask a bot of the configuration directly: no server has to run, and nothing is stored
+    #[command(after_help = "Example:\n  wicara bot try majadigi \"Halo\"")]
+    Try {
+        /// The bot's id
+        #[arg(value_name = "ID")]
+        id: String,
+        /// What to ask
+        #[arg(value_name = "QUESTION")]
+        question: String,
+        /// Print the whole answers as JSON, when they are there
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(super) async fn run(command: Command, config: Config) -> Result<(), Failure> {
+    match command {
+        Command::List { json } => list(&config.bots, json),
+        Command::Try { id, question, json } => ask(config, &id, question, json).await,
+    }
+}
+
+fn list(bots: &[Settings], as_json: bool) -> Result<(), Failure> {
+    if as_json {
+        let bots: Vec<Value> = bots
+            .iter()
+            .map(|bot| {
+                json!({"id": bot.id, "kind": bot.kind.name(), "default": bot.default, "public": bot.public,
+                       "place": bot.kind.place()})
+            })
+            .collect();
+        return print_json(&bots);
+    }
+    let rows: Vec<[String; 4]> = bots
+        .iter()
+        .map(|bot| {
+            let visitors = match (bot.default, bot.public) {
+                (true, _) => "by default",
+                (false, true) => "by its id",
+                (false, false) => "never",
+            };
+            [bot.id.clone(), bot.kind.name().to_owned(), visitors.to_owned(), bot.kind.place()]
+        })
+        .collect();
+    print(&harmless(&table(["ID", "KIND", "VISITORS REACH IT", "ANSWERS FROM"], &rows)))
+}
+
+async fn ask(config: Config, id: &str, question: String, as_json: bool) -> Result<(), Failure> {
+    let source = config.source();
+    let known: Vec<_> = config.bots.iter().map(|bot| bot.id.clone()).collect();
+    let bots = Registry::new(config.bots, "/guide", &Random::System)
+        .map_err(|error| Failure::failed(format!("{source}: {error}")))?;
+    let bot = bots
+        .get(id)
+        .ok_or_else(|| Failure::usage(format!("{source} has no bot {id:?}, only {}", known.join(", "))))?;
+
+    let session_id = Random::System.uuid();
+    let question = Question { id: MessageId(1), session_id, text: question, history: Vec::new() };
+    let start = Instant::now();
+    let mut first = None;
+    let (sender, mut tokens) = tokens::channel();
+    let asking = async {
+        let answers = bot.ask(question, &sender).await;
+        drop(sender);
+        answers
+    };
+    let showing = async {
+        while let Some(text) = tokens.next().await {
+            first.get_or_insert_with(|| start.elapsed());
+            if !as_json {
+                print(&harmless(&text))?;
+            }
+        }
+        Ok(())
+    };
+    let (answers, shown) = tokio::join!(asking, showing);
+    shown?;
+    if first.is_some() && !as_json {
+        print("\n")?;
+    }
+    let answers = answers.map_err(|error| refusal(id, &error))?;
+    if as_json {
+        print_json(&answers.iter().map(whole).collect::<Vec<_>>())?;
+    }
+    let seconds = |time: Duration| format!("{:.3} s", time.as_secs_f64());
+    eprintln!(
+        "{} after {}, all of it after {}. Session {session_id}.",
+        if answers.len() == 1 {
+            "The first piece".to_owned()
+        } else {
+            format!("{} answers, the first", answers.len())
+        },
+        seconds(first.unwrap_or_default()),
+        seconds(start.elapsed()),
+    );
+    Ok(())
+}
+
+fn whole(answer: &Answer) -> Json {
+    answer.payload.clone().unwrap_or_else(|| Json::of(&json!({"text": answer.text})))
+}
+
+/// Why there is no answer, and what to change.
+fn refusal(id: &str, error: &Error) -> Failure {
+    let (advice, said) = match error {
+        Error::Timeout(_) => ("see whether it works on its own, or raise timeout_seconds", None),
+        Error::Unreachable(_) => ("see whether it runs, and whether url is right", None),
+        Error::Rejected { status, said, .. } => {
+            let advice = match status {
+                300..=399 => "it leads elsewhere, which is not followed: set url to where it leads",
+                401 | 403 => "it does not accept the key: check api_key or headers",
+                404 | 405 => "there is nothing at this address: check url, and the flow or model",
+                400 | 413 | 415 | 422 => {
+                    "it does not understand what is sent: check body, and the flow or model"
+                }
+                429 => "it is asked too often: wait, or lower concurrency",
+                _ => "its own log says more",
+            };
+            (advice, Some(said))
+        }
+        Error::Failed(said) => ("its own log says more", Some(said)),
+        Error::Unreadable(_) => {
+            ("compare with what it really sends, and check the settings of its kind", None)
+        }
+        Error::Busy | Error::Unconfigured | Error::Interrupted | Error::Suspended { .. } => {
+            ("try again", None)
+        }
+    };
+    let said = said.map(|said| said.reveal()).filter(|said| !said.is_empty());
+    let said = said.map(|said| format!(". It said: {said}")).unwrap_or_default();
+    Failure::failed(harmless(&format!("{id}: {error}: {advice}{said}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bot::Said;
+
+    #[test]
+    fn a_refusal_says_what_to_change() {
+        let rejected = |status, said| Error::Rejected { status, retry_after: None, said: Said::new(said) };
+        for (error, expected) in [
+            (
+                rejected(401, "no\u{1b}[2J key"),
+                "a: the bot answered with status 401: it does not accept the key: check api_key or headers. It \
+                 said: no\u{fffd}[2J key",
+            ),
+            (
+                rejected(302, ""),
+                "a: the bot answered with status 302: it leads elsewhere, which is not followed: set url to where \
+                 it leads",
+            ),
+            (
+                Error::Failed(Said::new("out of memory")),
+                "a: the bot said that it failed: its own log says more. It said: out of memory",
+            ),
+            (
+                Error::Timeout(Duration::from_secs(30)),
+                "a: the bot did not answer within 30 s: see whether it works on its own, or raise timeout_seconds",
+            ),
+        ] {
+            assert_eq!(refusal("a", &error).to_string(), expected);
+        }
+    }
+}
