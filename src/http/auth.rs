@@ -80,10 +80,11 @@ async fn logout(
         service.caller_get(&credentials).await.map_err(ChatbotApi)?;
         return Ok(reply::ok(&Done::new()));
     }
+    // Also without a cookie: from another site a browser may keep it back and still obey an answer that clears it.
+    if !origin::may_write(&headers, &settings) {
+        return Err(ChatbotApi(Error::Forbidden));
+    }
     if let Some(session) = &credentials.session {
-        if !origin::may_write(&headers, &settings) {
-            return Err(ChatbotApi(Error::Forbidden));
-        }
         service.logout(session).await.map_err(ChatbotApi)?;
     }
     let mut response = reply::ok(&Done::new());

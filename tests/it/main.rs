@@ -10,5 +10,6 @@ mod support;
 
 mod cli;
 mod flow;
+mod guard;
 mod http;
 mod store;

@@ -1,4 +1,3 @@
-mod access;
 mod answers;
 mod bodies;
 mod chatbot_api;
@@ -15,7 +14,7 @@ mod origins;
 mod paging;
 mod parameters;
 mod questions;
-mod raw;
+pub mod raw;
 mod scopes;
 mod sessions;
 mod sockets;
@@ -27,13 +26,13 @@ use serde_json::{Value, json};
 use crate::support::{Answer, TestApp};
 
 /// The unknown id of these tests: no database gets that far.
-const UNKNOWN: i64 = 999_999_999;
+pub const UNKNOWN: i64 = 999_999_999;
 
 /// A conversation with one question of a visitor, arranged behind the API.
-struct Chat {
-    id: i64,
-    message: i64,
-    session: String,
+pub struct Chat {
+    pub id: i64,
+    pub message: i64,
+    pub session: String,
 }
 
 impl Chat {
@@ -49,24 +48,24 @@ impl Chat {
 
 /// An answer is this status and exactly this body.
 #[track_caller]
-fn assert_refused(answer: &Answer, status: u16, body: &Value, case: &str) {
+pub fn assert_refused(answer: &Answer, status: u16, body: &Value, case: &str) {
     assert_eq!((answer.status.as_u16(), answer.json()), (status, body.clone()), "{case}");
     assert_eq!(answer.header("content-type"), Some("application/json; charset=utf-8"), "{case}");
 }
 
-fn unauthenticated() -> Value {
+pub fn unauthenticated() -> Value {
     json!({"status": 401, "message": "unauthenticated", "error": "Unathorized"})
 }
 
-fn forbidden() -> Value {
+pub fn forbidden() -> Value {
     json!({"status": 403, "message": "forbidden", "error": "Forbidden"})
 }
 
-fn conversation_id_invalid() -> Value {
+pub fn conversation_id_invalid() -> Value {
     json!({"status": 400, "error": "ConversationId is Invalid"})
 }
 
-fn message_id_invalid() -> Value {
+pub fn message_id_invalid() -> Value {
     json!({"status": 400, "error": "MessageId is Invalid"})
 }
 
@@ -76,17 +75,17 @@ fn invalid_id() -> Value {
 }
 
 /// The Chatbot API's answer to an id that it does not know.
-fn not_found() -> Value {
+pub fn not_found() -> Value {
     json!({"status": 404, "message": "not found", "error": "data not found"})
 }
 
-fn session_not_found() -> Value {
+pub fn session_not_found() -> Value {
     json!({"status": 404, "message": "Not found", "error": "Conversation with your session_id is not found"})
 }
 
 /// In whose shape broken rules are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
+pub enum Shape {
     /// The Conversation API's and the Message API's.
     Rooms,
     /// The Chatbot API's, and that of what stands beyond the documents.
@@ -95,7 +94,7 @@ enum Shape {
 
 impl Shape {
     /// The body that names these broken rules, each with its field.
-    fn broken(self, rules: &[(&str, &str)]) -> Value {
+    pub fn broken(self, rules: &[(&str, &str)]) -> Value {
         let errors: Vec<Value> = rules
             .iter()
             .map(|(rule, field)| {

@@ -2,93 +2,14 @@
 
 use reqwest::Method;
 use serde_json::json;
-use wicara::model::{Api, Bots, Role};
 
 use super::{Chat, assert_refused, forbidden};
 use crate::support::{Answer, Client, Engine, TestApp, on_both_engines};
 
-on_both_engines!(
-    a_cookie_writes_from_ones_own_pages_only,
-    a_public_url_is_the_own_origin,
-    any_page_may_ask,
-    allowed_pages_call_with_credentials,
-    other_pages_read_nothing,
-);
+on_both_engines!(a_public_url_is_the_own_origin, any_page_may_ask, allowed_pages_call_with_credentials,);
 
 const CONSOLE: &str = "https://console.example";
 const ALLOWED: &str = "server.allowed_origins = [\"https://console.example\"]\n";
-
-fn with(client: &Client, headers: &[(&str, Option<&str>)]) -> Client {
-    headers.iter().fold(client.clone(), |client, (name, value)| match value {
-        Some(value) => client.with(name, value),
-        None => client,
-    })
-}
-
-async fn a_cookie_writes_from_ones_own_pages_only(engine: Engine) {
-    let app = TestApp::with(engine, ALLOWED).await;
-    let (person, program) = (app.person().await, app.program().await);
-    let mut chat = Chat::on(&app, "echo").await;
-    let own = app.base.clone();
-    let https = own.replace("http://", "https://");
-    let other_port = format!("{}1", app.base);
-    let origins = [
-        (None, None),
-        (Some(own.as_str()), Some(true)),
-        (Some(&https), Some(true)),
-        (Some(CONSOLE), Some(true)),
-        (Some("http://console.example"), Some(false)),
-        (Some("https://console.example:8443"), Some(false)),
-        (Some("https://console.example.evil.example"), Some(false)),
-        (Some("https://elsewhere.example"), Some(false)),
-        (Some(&other_port), Some(false)),
-        (Some("null"), Some(false)),
-        (Some(""), Some(false)),
-    ];
-    let sites = [
-        (None, true),
-        (Some("same-origin"), true),
-        (Some("none"), true),
-        (Some("same-site"), false),
-        (Some("cross-site"), false),
-        (Some("nonsense"), false),
-    ];
-    for (origin, by_origin) in origins {
-        for (site, by_site) in sites {
-            let headers = [("origin", origin), ("sec-fetch-site", site)];
-            let (person, program) = (with(&person, &headers), with(&program, &headers));
-            let may = by_origin.unwrap_or(by_site);
-            let new = json!({"room": "a", "integrationType": "website"});
-            let message = json!({"message": "a", "type": "text", "role": "bot", "conversationId": chat.id});
-            let writes = [
-                (Method::POST, "/api/conversation".to_owned(), Some(new)),
-                (Method::PATCH, format!("/api/conversation/{}", chat.id), Some(json!({"room": "a"}))),
-                (Method::POST, "/api/message".into(), Some(message)),
-                (Method::PATCH, format!("/api/message/{}", chat.message), Some(json!({"type": "a"}))),
-                (Method::DELETE, format!("/api/message/{}", chat.message), None),
-                (Method::DELETE, format!("/api/conversation/{}", chat.id), None),
-            ];
-            for (method, path, body) in writes {
-                let case = format!("{method} {path} from {origin:?}, {site:?}");
-                let body = body.map(|body| body.to_string().into_bytes());
-                let person = person.with("content-type", "application/json");
-                let answer = person.send(method, &path, body).await;
-                if may {
-                    assert_eq!(answer.status, 200, "{case}: {}", answer.text);
-                } else {
-                    assert_refused(&answer, 403, &forbidden(), &case);
-                }
-            }
-            if may {
-                chat = Chat::on(&app, "echo").await;
-            }
-            // A read changes nothing, and no browser sends a key by itself.
-            person.get(&format!("/api/conversation/{}", chat.id)).await.ok();
-            program.patch(&format!("/api/conversation/{}", chat.id), &json!({"room": "b"})).await.ok();
-        }
-    }
-    app.stop().await;
-}
 
 async fn a_public_url_is_the_own_origin(engine: Engine) {
     let app = TestApp::with(engine, "server.public_url = \"https://chat.example.org/\"").await;
@@ -202,29 +123,6 @@ async fn allowed_pages_call_with_credentials(engine: Engine) {
         assert_lists(&answer, "access-control-expose-headers", &["x-request-id", "retry-after"]);
         // A cache between must not hand one page's answer to another.
         assert_lists(&answer, "vary", &["origin"]);
-    }
-    app.stop().await;
-}
-
-async fn other_pages_read_nothing(engine: Engine) {
-    let app = TestApp::with(engine, ALLOWED).await;
-    let person = app.person().await;
-    let program = app.program_with(Role::Admin, Bots::All, Api::Chatbot).await;
-    for origin in [
-        "https://elsewhere.example",
-        "http://console.example",
-        "https://console.example.evil.example",
-        "null",
-    ] {
-        for path in ["/api/conversation", "/api/message", "/api/auth/me"] {
-            let mut answers = vec![preflight(&app.anonymous(), origin, "GET", path).await];
-            for client in [&person, &program] {
-                answers.push(client.with("origin", origin).get(path).await);
-            }
-            for answer in answers {
-                assert_eq!(answer.header("access-control-allow-origin"), None, "{path} from {origin}");
-            }
-        }
     }
     app.stop().await;
 }

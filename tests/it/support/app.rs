@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use wicara::app::App;
 use wicara::config::Config;
-use wicara::model::{Api, Bots, Clock, Random, Role};
+use wicara::model::{Api, Bots, Clock, Random, Role, Timestamp};
 use wicara::service::People;
 use wicara::store::Store;
 
@@ -126,6 +127,16 @@ impl TestApp {
         self.anonymous().with("cookie", cookie)
     }
 
+    /// A session of the administrator, made behind the API, where hashing a password for each would take long: the
+    /// cookie's value.
+    pub async fn session(&self) -> String {
+        let admin = self.people.user_get("admin@localhost").await.unwrap().person.id;
+        let token = uuid::Uuid::new_v4().to_string();
+        let (start, end) = (Timestamp(0), Timestamp(i64::MAX));
+        self.store.session_create(admin, Sha256::digest(&token).into(), start, end).await.unwrap();
+        token
+    }
+
     /// An agent's key that speaks the Chatbot API.
     pub async fn program(&self) -> Client {
         self.program_with(Role::Agent, Bots::All, Api::Chatbot).await
@@ -240,6 +251,18 @@ impl Answer {
 
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// All of it but what differs from request to request.
+    pub fn without_its_own(&self) -> (u16, Vec<(String, String)>, &str) {
+        let mut headers: Vec<_> = self
+            .headers
+            .iter()
+            .filter(|(name, _)| !["date", "x-request-id"].contains(&name.as_str()))
+            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+            .collect();
+        headers.sort();
+        (self.status.as_u16(), headers, &self.text)
     }
 }
 

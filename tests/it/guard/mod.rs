@@ -1,0 +1,313 @@
+//! Who may do what. The OpenAPI document that the server serves names the operations; [`ROWS`] says of each who may
+//! call it and what they are answered.
+
+mod callers;
+mod cross_site;
+mod matrix;
+mod paths;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use uuid::Uuid;
+use wicara::model::{Api, ConversationId, NewConversation, NewMessage, Role, Timestamp};
+use wicara::store::{Append, Ask, Outcome, Target};
+
+use self::Document::{Chatbot, Either, Plain, Rooms};
+use self::Names::{Conversation, DefaultBot, Filter, Message, Nothing, Session};
+use self::Who::{Everybody, Public, Readers, Unasked, Writers};
+use self::callers::{Is, Rights};
+use crate::http::{
+    Chat, Shape, UNKNOWN, conversation_id_invalid, forbidden, message_id_invalid, not_found,
+    session_not_found, unauthenticated,
+};
+use crate::support::{Answer, Client, TestApp};
+
+/// Every operation of the OpenAPI document by its `operationId`, perhaps with a query; one that has several rows is
+/// tried by each. A body is one that the operation takes; `{conversation}`, `{message}` and `{session}` stand for
+/// what it names.
+const ROWS: &[Row] = &[
+    row("healthz", Everybody, Nothing, Plain, ""),
+    row("readyz", Everybody, Nothing, Plain, ""),
+    row("login", Unasked, Nothing, Plain, "{}"),
+    row("logout", Public, Nothing, Plain, ""),
+    row("me", Readers, Nothing, Plain, ""),
+    row("question_ask", Public, DefaultBot, Chatbot, r#"{"message":"halo"}"#),
+    row("question_ask", Public, Session, Chatbot, r#"{"message":"halo","session_id":"{session}"}"#),
+    row("question_list", Public, Session, Chatbot, ""),
+    row("conversation_list", Readers, Nothing, Either, ""),
+    row("conversation_get", Readers, Conversation, Either, ""),
+    row("conversation_delete", Writers, Conversation, Either, ""),
+    row("conversation_create", Writers, DefaultBot, Rooms, r#"{"room":"new","integrationType":"website"}"#),
+    row("conversation_update", Writers, Conversation, Rooms, r#"{"room":"changed"}"#),
+    row("conversation_message_delete", Writers, Message, Chatbot, ""),
+    row("message_list", Readers, Nothing, Rooms, ""),
+    row("message_list?conversationId={conversation}", Readers, Filter, Rooms, ""),
+    row("message_get", Readers, Message, Rooms, ""),
+    row("message_delete", Writers, Message, Rooms, ""),
+    row(
+        "message_create",
+        Writers,
+        Conversation,
+        Rooms,
+        r#"{"message":"new","type":"text","role":"bot","conversationId":"{conversation}"}"#,
+    ),
+    row("message_update", Writers, Message, Rooms, r#"{"message":"changed"}"#),
+];
+
+struct Row {
+    operation: &'static str,
+    who: Who,
+    names: Names,
+    document: Document,
+    body: &'static str,
+}
+
+const fn row(operation: &'static str, who: Who, names: Names, document: Document, body: &'static str) -> Row {
+    Row { operation, who, names, document, body }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    /// Whoever calls: what they bring to say who they are is not looked at.
+    Everybody,
+    /// The same, told what their body lacks: passwords are slow on purpose and tried elsewhere.
+    Unasked,
+    /// Everybody but a wrong key. Cookies give no rights.
+    Public,
+    /// From role viewer up.
+    Readers,
+    /// From role agent up.
+    Writers,
+}
+
+/// What a request names that may be there and may be visible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Names {
+    Nothing,
+    /// Opens a conversation on the default bot.
+    DefaultBot,
+    Conversation,
+    /// A conversation that a list is searched by.
+    Filter,
+    Message,
+    Session,
+}
+
+/// Whose words the answer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Document {
+    /// No document's: what stands beyond them.
+    Plain,
+    /// The Conversation API's or the Message API's.
+    Rooms,
+    Chatbot,
+    /// The Conversation API's or the Chatbot API's: the caller decides.
+    Either,
+}
+
+/// What a request has to be answered.
+#[derive(Debug, Clone, PartialEq)]
+enum Expected {
+    /// Done, in the words of this document.
+    Done(Api),
+    /// Refused or not there: this status and exactly this body.
+    Not(u16, Value),
+}
+
+impl Row {
+    fn operation_id(&self) -> &'static str {
+        self.operation.split('?').next().unwrap()
+    }
+
+    /// `open`: whether callers without credentials may use the Chatbot API.
+    fn expected(&self, is: &Is, object: &Object, open: bool) -> Expected {
+        let of_the_chatbot_api = matches!(self.document, Chatbot | Either);
+        let rights = match (self.who, is) {
+            (Everybody, _) => return Expected::Done(Api::Chatbot),
+            (Unasked, _) => {
+                let lacks = Shape::Chatbot.broken(&[("required", "email"), ("required", "password")]);
+                return Expected::Not(400, lacks);
+            }
+            (_, Is::WrongKey) => return Expected::Not(401, unauthenticated()),
+            (Public, Is::Known(rights)) if !rights.cookie => rights,
+            (Public, _) => &Rights::of_nobody(Role::Viewer),
+            (_, Is::Known(rights)) => rights,
+            (_, Is::Nobody) if open && of_the_chatbot_api => &Rights::of_nobody(Role::Agent),
+            (_, Is::Nobody) => return Expected::Not(401, unauthenticated()),
+        };
+        let api = match self.document {
+            Rooms => Api::Conversation,
+            Plain | Chatbot => Api::Chatbot,
+            Either => rights.api,
+        };
+        if self.who == Writers && rights.role < Role::Agent {
+            Expected::Not(403, forbidden())
+        } else if self.shows(rights, object) {
+            Expected::Done(api)
+        } else {
+            self.unseen(api)
+        }
+    }
+
+    fn shows(&self, rights: &Rights, object: &Object) -> bool {
+        let of_ones_bots = object.bot.is_some_and(|bot| rights.bots.contain(bot));
+        match self.names {
+            Nothing => true,
+            DefaultBot => rights.bots.contain("echo"),
+            Conversation | Filter | Message => of_ones_bots,
+            Session => of_ones_bots && (object.by_visitor || rights.role >= Role::Agent),
+        }
+    }
+
+    /// What is answered about what is missing, and about what is foreign.
+    fn unseen(&self, api: Api) -> Expected {
+        let (status, body) = match (self.names, api) {
+            (Nothing, _) => unreachable!("nothing is always there"),
+            (DefaultBot, _) => (403, forbidden()),
+            (Filter, _) => {
+                let pagination = json!({"page": 1, "pageSize": 10, "totalPages": 0, "totalItems": 0});
+                (200, json!({"status": 200, "data": [], "pagination": pagination}))
+            }
+            (Session, _) => (404, session_not_found()),
+            (Conversation | Message, Api::Chatbot) => (404, not_found()),
+            (Conversation, Api::Conversation) => (400, conversation_id_invalid()),
+            (Message, Api::Conversation) => (400, message_id_invalid()),
+        };
+        Expected::Not(status, body)
+    }
+}
+
+/// What a request names: a conversation with a message.
+struct Object {
+    name: &'static str,
+    /// `None`: there is none.
+    bot: Option<&'static str>,
+    by_visitor: bool,
+    chat: Chat,
+}
+
+impl Object {
+    async fn new(app: &TestApp, name: &'static str, bot: &'static str, by_visitor: bool) -> Self {
+        let conversation = NewConversation {
+            session_id: Uuid::new_v4(),
+            by_visitor,
+            room: None,
+            integration_type: "website".into(),
+            bot_id: bot.into(),
+            user_id: None,
+        };
+        let messages = vec![NewMessage::question(format!("said {name}"))];
+        let (at, target) = (Timestamp(1_000), Target::New(conversation));
+        let append = Append { at, target, messages, ask: Ask::No, claim: None };
+        let Ok(Outcome::Stored(appended)) = app.store().append(append).await else {
+            panic!("{name}: not stored")
+        };
+        let chat = Chat {
+            id: appended.conversation.id.0,
+            message: appended.messages[0].id.0,
+            session: appended.conversation.session_id.to_string(),
+        };
+        Self { name, bot: Some(bot), by_visitor, chat }
+    }
+
+    /// Another one like it, for a request that may change it.
+    async fn copy(&self, app: &TestApp) -> Self {
+        Self::new(app, self.name, self.bot.unwrap(), self.by_visitor).await
+    }
+
+    fn missing() -> Self {
+        let session = "00000000-0000-4000-8000-000000000000".into();
+        let chat = Chat { id: UNKNOWN, message: UNKNOWN, session };
+        Self { name: "missing", bot: None, by_visitor: false, chat }
+    }
+}
+
+/// A request of a row, as it is sent.
+struct Request {
+    method: Method,
+    path: String,
+    body: Option<String>,
+}
+
+impl Request {
+    async fn send(&self, client: &Client) -> Answer {
+        match &self.body {
+            Some(body) => client.send_json(self.method.clone(), &self.path, body.clone()).await,
+            None => client.send(self.method.clone(), &self.path, None).await,
+        }
+    }
+}
+
+/// The operations that the server's own document names, by their `operationId`.
+struct Operations(BTreeMap<String, (Method, String)>);
+
+impl Operations {
+    /// Fails on an operation without a row, and on a row without an operation.
+    async fn of(app: &TestApp) -> Self {
+        let document = app.anonymous().get("/api/openapi.json").await.ok();
+        let mut operations = BTreeMap::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+                let id = operation["operationId"].as_str().unwrap().to_owned();
+                assert!(
+                    operations.insert(id.clone(), (method, path.clone())).is_none(),
+                    "{id} is there twice"
+                );
+            }
+        }
+        let described: BTreeSet<&str> = operations.keys().map(String::as_str).collect();
+        let ruled: BTreeSet<&str> = ROWS.iter().map(Row::operation_id).collect();
+        assert_eq!(described, ruled, "each operation has a row in ROWS, and each row an operation");
+        Self(operations)
+    }
+
+    fn method(&self, row: &Row) -> &Method {
+        &self.0[row.operation_id()].0
+    }
+
+    fn request(&self, row: &Row, object: &Object) -> Request {
+        let (method, template) = &self.0[row.operation_id()];
+        let Chat { id, message, session } = &object.chat;
+        let filled = |text: &str| {
+            text.replace("{conversation}", &id.to_string())
+                .replace("{message}", &message.to_string())
+                .replace("{session}", session)
+        };
+        let id = if row.names == Message { message } else { id };
+        let path = template.replace("{id}", &id.to_string()).replace("{session_id}", session);
+        assert!(!path.contains('{'), "{path}: a parameter that no row fills");
+        let query = &row.operation[row.operation_id().len()..];
+        let body = (!row.body.is_empty()).then(|| filled(row.body));
+        Request { method: method.clone(), path: path + &filled(query), body }
+    }
+}
+
+/// All that is stored, as the administrator sees it, and how often the bot was asked.
+#[derive(Debug, PartialEq)]
+struct Everything {
+    conversations: Value,
+    messages: Value,
+    asked: usize,
+}
+
+impl Everything {
+    async fn of(app: &TestApp, admin: &Client) -> Self {
+        let conversations = admin.get("/api/conversation?limit=100").await.ok();
+        let messages = admin.get("/api/message?limit=100").await.ok();
+        Self { conversations, messages, asked: app.bot.asked() }
+    }
+
+    /// Takes away every conversation that was not there then.
+    async fn restore(&self, app: &TestApp, now: &Self) {
+        let ids = |everything: &Self| -> BTreeSet<i64> {
+            let conversations = everything.conversations["data"].as_array().unwrap();
+            conversations.iter().map(|one| one["id"].as_str().unwrap().parse().unwrap()).collect()
+        };
+        for id in &ids(now) - &ids(self) {
+            app.store().conversation_delete(ConversationId(id)).await.unwrap();
+        }
+    }
+}
