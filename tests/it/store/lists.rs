@@ -15,6 +15,7 @@ on_both_engines!(
     a_long_conversation_is_read_in_bounded_chunks,
     embedded_messages_are_the_newest_and_bounded,
     notes_are_left_out,
+    a_bot_is_told_the_newest_of_what_was_said,
     a_new_text_goes_into_the_payload,
 );
 
@@ -232,4 +233,39 @@ async fn a_new_text_goes_into_the_payload(engine: Engine) {
     assert_eq!(patched.text, "new \"text\"");
     assert_eq!(patched.payload.as_ref().unwrap().as_str(), r#"{"b":1.0,"text":"new \"text\"","a":[ ]}"#);
     assert_eq!(store.message_get(patched.id).await.unwrap(), Some(patched));
+}
+
+async fn a_bot_is_told_the_newest_of_what_was_said(engine: Engine) {
+    let store = open(engine).await;
+    let id = create(&store, "guide", &["one"]).await.conversation.id;
+    let say = async |role: &str, text: &str| {
+        let message = NewMessage { role: role.into(), ..NewMessage::question(text.into()) };
+        let said = Append { messages: vec![message], ..append(Target::Existing(id), &[]) };
+        stored(store.append(said).await.unwrap()).messages[0].id
+    };
+    for (role, text) in [
+        (role::BOT, "two"),
+        (role::NOTE, "rude"),
+        ("system", "odd"),
+        (role::AGENT, "three"),
+        (role::CLIENT, "four"),
+    ] {
+        say(role, text).await;
+    }
+    let question = say(role::CLIENT, "five").await;
+    say(role::BOT, "later").await;
+    let history = async |before, limit| -> Vec<String> {
+        let said = store.message_history(id, before, limit).await.unwrap();
+        said.into_iter().map(|(role, text)| format!("{role}: {text}")).collect()
+    };
+    let whole = ["client: one", "bot: two", "agent: three", "client: four"];
+    assert_eq!(history(question, 20).await, whole);
+    assert_eq!(history(question, 3).await, whole[1..]);
+
+    let long = "x".repeat(100 * 1024);
+    for _ in 0..3 {
+        say(role::BOT, &long).await;
+    }
+    let last = say(role::CLIENT, "six").await;
+    assert_eq!(history(last, 20).await, [format!("bot: {long}"), format!("bot: {long}")]);
 }
