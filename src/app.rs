@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use crate::bot;
 use crate::config::{self, Anonymous, Config, SameSite};
 use crate::http;
+use crate::metrics::Metrics;
 use crate::model::{Clock, Random};
 use crate::service::{self, People, Service};
 use crate::store::Store;
@@ -37,9 +38,10 @@ impl App {
         let address = listener.local_addr().context("the listener has no address")?;
         let base = config.server.public_url.clone().unwrap_or_else(|| format!("http://{}", local(address)));
         let source = config.source();
-        let bots = bot::Registry::new(config.bots, &format!("{base}/guide"), &random)
+        let metrics = Metrics::default();
+        let bots = bot::Registry::new(config.bots, &format!("{base}/guide"), &random, &metrics)
             .map_err(|error| anyhow::Error::msg(format!("{source}: {error}")))?;
-        let store = open_store(&config.store, &source, &random).await?;
+        let store = open_store(&config.store, &source, &random, &metrics).await?;
         let lock = store.lock_server().with_context(|| store_setting(&source))?;
 
         let people = People::new(store.clone(), clock.clone(), random.clone());
@@ -64,11 +66,12 @@ impl App {
                  (auth.anonymous = \"chatbot-api\")"
             );
         }
-        let service = Arc::new(Service::new(store, bots, clock, random, settings));
+        let service = Arc::new(Service::new(store, bots, clock, random, metrics.clone(), settings));
         service.recover().await.context("cannot take up what the last run left")?;
 
         let router = http::router(
             Arc::clone(&service),
+            Arc::clone(&metrics.http),
             http::Settings {
                 public_url: config.server.public_url,
                 allowed_origins: config.server.allowed_origins,
@@ -90,7 +93,7 @@ impl App {
             let stopped = async {
                 let _ = stopped.await;
             };
-            let deadline = http::listener::serve(listener, router, stopped, drain).await;
+            let deadline = http::listener::serve(listener, router, metrics.http, stopped, drain).await;
             expire.abort();
             service.close(deadline.saturating_duration_since(tokio::time::Instant::now())).await;
             drop(lock);
@@ -125,8 +128,13 @@ impl App {
 }
 
 /// Opens the store. `source` is [`Config::source`]: an error says where the store is configured.
-pub async fn open_store(settings: &config::Store, source: &str, random: &Random) -> Result<Store> {
-    let opened = Store::open(&settings.url, settings.wait, random).await;
+pub async fn open_store(
+    settings: &config::Store,
+    source: &str,
+    random: &Random,
+    metrics: &Metrics,
+) -> Result<Store> {
+    let opened = Store::open(&settings.url, settings.wait, random, metrics).await;
     opened.with_context(|| store_setting(source))
 }
 

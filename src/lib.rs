@@ -14,4 +14,6 @@ pub mod bot;
 pub mod store;
 pub mod tls;
 
+pub mod metrics;
+
 pub mod model;

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::breaker::Breaker;
 use super::{Bot, Error, Kind, Part, Question, Settings, documents, http, tokens};
+use crate::metrics::{BotMetrics, Metrics};
 use crate::model::{Answer, Random};
 
 /// How long a question waits for a place among a bot's calls before it is refused.
@@ -34,19 +35,25 @@ pub struct Entry {
     places: Semaphore,
     /// One permit a question that waits for a place.
     queue: Semaphore,
+    metrics: BotMetrics,
 }
 
 impl Entry {
     /// Makes the bot ready to be asked. The error is for the operator.
-    pub fn new(settings: &Settings, guide_base: &str, random: &Random) -> Result<Self, String> {
+    pub fn new(
+        settings: &Settings,
+        guide_base: &str,
+        random: &Random,
+        metrics: &Metrics,
+    ) -> Result<Self, String> {
         let bot: Box<dyn Bot> = match &settings.kind {
             Kind::Documents(own) => Box::new(documents::Documents::new(&settings.id, own, guide_base)?),
             Kind::Http(own) => Box::new(http::Http::new(own, settings.max_answer_bytes)?),
         };
-        Ok(Self::with_bot(settings, bot, random.clone()))
+        Ok(Self::with_bot(settings, bot, random.clone(), metrics.bot(&settings.id)))
     }
 
-    fn with_bot(settings: &Settings, bot: Box<dyn Bot>, random: Random) -> Self {
+    fn with_bot(settings: &Settings, bot: Box<dyn Bot>, random: Random, metrics: BotMetrics) -> Self {
         Self {
             bot,
             open_to_visitors: settings.public || settings.default,
@@ -58,6 +65,7 @@ impl Entry {
             random,
             places: Semaphore::new(settings.concurrency),
             queue: Semaphore::new(settings.concurrency),
+            metrics,
         }
     }
 
@@ -83,6 +91,7 @@ impl Entry {
     pub async fn ask(&self, question: Question, tokens: &tokens::Sender) -> Result<Vec<Answer>, Error> {
         self.breaker.check()?;
         let _place = self.place().await?;
+        let _call = self.metrics.calling();
         let deadline = Instant::now() + self.timeout;
         let mut pass = self.breaker.pass()?;
         let mut attempt = 0;
@@ -91,12 +100,14 @@ impl Entry {
             let error = match self.hear(question.clone(), &mut hearing, deadline).await {
                 Ok(()) => {
                     pass.succeeded();
+                    self.metrics.set_breaker(false);
                     return Ok(hearing.answers);
                 }
                 Err(error) => error,
             };
             if error.is_the_bots() {
                 pass.failed();
+                self.metrics.set_breaker(self.breaker.check().is_err());
             }
             let pause = self.backoff(attempt).max(error.retry_after().unwrap_or_default());
             let may_retry = attempt < self.retries && !hearing.begun && error.is_passing();
@@ -104,6 +115,7 @@ impl Entry {
                 return Err(error);
             }
             tracing::debug!(%error, "asking a bot again");
+            self.metrics.retried();
             sleep(pause).await;
             pass = match self.breaker.pass() {
                 Ok(pass) => pass,
@@ -118,6 +130,7 @@ impl Entry {
             return Ok(place);
         }
         let _waiting = self.queue.try_acquire().map_err(|_| Error::Busy)?;
+        let _counted = self.metrics.waiting();
         match timeout(QUEUE_WAIT, self.places.acquire()).await {
             Ok(Ok(place)) => Ok(place),
             _ => Err(Error::Busy),
@@ -139,16 +152,26 @@ impl Entry {
         deadline: Instant,
     ) -> Result<(), Error> {
         let mut parts = self.bot.ask(question);
-        let first = deadline.min(Instant::now() + self.first_token);
+        let start = Instant::now();
+        let first = deadline.min(start + self.first_token);
         loop {
             let until = if hearing.begun { deadline } else { first };
             let limit = if hearing.begun { self.timeout } else { self.first_token };
             match timeout_at(until, parts.next()).await.map_err(|_| Error::Timeout(limit))? {
-                Some(part) => hearing.take(part?)?,
+                Some(part) => {
+                    let part = part?;
+                    if !hearing.begun {
+                        self.metrics.first_token(start.elapsed());
+                    }
+                    hearing.take(part)?;
+                }
                 None if hearing.answers.is_empty() => {
                     return Err(Error::Unreadable("it is empty".to_owned()));
                 }
-                None => return Ok(()),
+                None => {
+                    self.metrics.answered(start.elapsed());
+                    return Ok(());
+                }
             }
         }
     }
@@ -238,12 +261,16 @@ mod tests {
         }
     }
 
+    fn with_bot(settings: &Settings, bot: Box<dyn Bot>) -> Entry {
+        Entry::with_bot(settings, bot, Random::System, Metrics::default().bot(&settings.id))
+    }
+
     fn entry(attempts: Vec<Attempt>, more: &str) -> (Entry, Arc<AtomicUsize>) {
         let asked = Arc::new(AtomicUsize::new(0));
         let bot = Scripted(Mutex::new(attempts), Arc::clone(&asked));
         let text = format!("id = 'a'\nkind = 'http'\nurl = 'http://localhost'\n{more}");
         let settings = Settings::from_table(text.parse().unwrap()).unwrap();
-        (Entry::with_bot(&settings, Box::new(bot), Random::System), asked)
+        (with_bot(&settings, Box::new(bot)), asked)
     }
 
     fn token(text: &str) -> Result<Part, Error> {
@@ -390,7 +417,7 @@ mod tests {
         let text = "id = 'a'\nkind = 'http'\nurl = 'http://localhost'\ntimeout_seconds = 10";
         let settings = Settings::from_table(text.parse().unwrap()).unwrap();
         let start = Instant::now();
-        let (late, heard) = ask(&Entry::with_bot(&settings, Box::new(Slow), Random::System)).await;
+        let (late, heard) = ask(&with_bot(&settings, Box::new(Slow))).await;
         assert!(matches!(late, Err(Error::Timeout(_))), "{late:?}");
         assert_eq!((start.elapsed().as_secs(), heard.len()), (10, 6));
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Entry, Settings};
+use crate::metrics::Metrics;
 use crate::model::Random;
 
 /// The bots by id.
@@ -15,11 +16,16 @@ impl Registry {
     /// Makes every bot ready to be asked. The error is for the operator: it names the bot and what is wrong with it.
     ///
     /// `guide_base` is where the pages of the built-in guide are shown: links of its answers begin with it.
-    pub fn new(settings: Vec<Settings>, guide_base: &str, random: &Random) -> Result<Self, String> {
+    pub fn new(
+        settings: Vec<Settings>,
+        guide_base: &str,
+        random: &Random,
+        metrics: &Metrics,
+    ) -> Result<Self, String> {
         let default_id = check(&settings)?.to_owned();
         let mut entries = BTreeMap::new();
         for settings in settings {
-            let entry = Entry::new(&settings, guide_base, random)
+            let entry = Entry::new(&settings, guide_base, random, metrics)
                 .map_err(|error| format!("the bot {:?}: {error}", settings.id))?;
             entries.insert(settings.id, entry);
         }
@@ -74,6 +80,7 @@ mod tests {
             vec![settings("a", "public = true"), settings("b", "default = true"), settings("c", "")],
             "",
             &Random::System,
+            &Metrics::default(),
         )
         .unwrap();
         assert_eq!(registry.default_id(), "b");
@@ -90,7 +97,7 @@ mod tests {
             ),
             (vec![settings("a", "default = true"), settings("a", "")], "two bots have the id \"a\""),
         ] {
-            let error = Registry::new(bots, "", &Random::System).err().unwrap();
+            let error = Registry::new(bots, "", &Random::System, &Metrics::default()).err().unwrap();
             assert!(error.starts_with(expected), "{error}");
         }
     }

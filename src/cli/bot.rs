@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::bot::{Error, Question, Registry, Settings, tokens};
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::model::{Answer, Json, MessageId, Random};
 
 use super::Failure;
@@ -78,7 +79,7 @@ fn list(bots: &[Settings], as_json: bool) -> Result<(), Failure> {
 async fn ask(config: Config, id: &str, question: String, as_json: bool) -> Result<(), Failure> {
     let source = config.source();
     let known: Vec<_> = config.bots.iter().map(|bot| bot.id.clone()).collect();
-    let bots = Registry::new(config.bots, "/guide", &Random::System)
+    let bots = Registry::new(config.bots, "/guide", &Random::System, &Metrics::default())
         .map_err(|error| Failure::failed(format!("{source}: {error}")))?;
     let bot = bots
         .get(id)

@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 use crate::bot::Registry;
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::model::Random;
 
 use super::Failure;
@@ -37,7 +38,7 @@ pub(super) fn run(command: Command, config: Config) -> Result<(), Failure> {
         Command::Check => {
             let source = config.source();
             // Where the guide's links lead does not matter here.
-            Registry::new(config.bots, "/guide", &Random::System)
+            Registry::new(config.bots, "/guide", &Random::System, &Metrics::default())
                 .map_err(|error| Failure::failed(format!("{source}: {error}")))?;
             print(&format!("The configuration is valid ({source} and the environment).\n"))
         }

@@ -6,6 +6,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::app;
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::model::account::{MAX_EMAIL_CHARS, MAX_KEY_NAME_CHARS, PASSWORD_CHARS};
 use crate::model::{Api, Bots, Clock, Random, Role, Rule, Violation};
 use crate::service::{Error, Missing, People};
@@ -68,7 +69,9 @@ pub(super) async fn open(config: &Config) -> Result<(People, Store), Failure> {
         )));
     }
     let source = config.source();
-    let store = app::open_store(&config.store, &source, &Random::System).await.map_err(Failure::Failed)?;
+    let store = app::open_store(&config.store, &source, &Random::System, &Metrics::default())
+        .await
+        .map_err(Failure::Failed)?;
     Ok((People::new(store.clone(), Clock::System, Random::System), store))
 }
 

@@ -66,7 +66,6 @@ impl ClientAddress {
 
     /// Whether a program on this machine called, and through no proxy that says so.
     #[must_use]
-    #[allow(dead_code, reason = "for what only this machine may see")]
     pub fn is_local(&self) -> bool {
         self.local
     }

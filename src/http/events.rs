@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::contract::chatbot_api::{AnswerToken, QuestionAnswered, StreamSession};
 use super::error::Failure::ChatbotApi;
+use crate::metrics::{Held, HttpMetrics};
 use crate::service::Asking;
 
 /// After so long without an event a comment is sent, so that nobody in between takes the connection for dead.
@@ -41,8 +42,8 @@ pub fn wanted(headers: &HeaderMap) -> bool {
 }
 
 /// Answers with the events of a question that is being answered.
-pub fn answer(asking: Asking) -> Response {
-    let stream = Sse::new(events(asking)).keep_alive(KeepAlive::new().interval(HEARTBEAT));
+pub fn answer(asking: Asking, metrics: &HttpMetrics) -> Response {
+    let stream = Sse::new(events(asking, metrics.stream())).keep_alive(KeepAlive::new().interval(HEARTBEAT));
     let mut response = stream.into_response();
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.headers_mut().insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
@@ -55,8 +56,9 @@ enum Next {
     End,
 }
 
-fn events(asking: Asking) -> impl Stream<Item = Result<Event, Infallible>> {
-    stream::unfold(Next::Session(asking), |next| async {
+/// The stream is counted as open for as long as it is held.
+fn events(asking: Asking, open: Held) -> impl Stream<Item = Result<Event, Infallible>> {
+    stream::unfold((Next::Session(asking), open), |(next, open)| async {
         let (event, next) = match next {
             Next::Session(asking) => {
                 let session = StreamSession { session_id: asking.session_id };
@@ -68,7 +70,7 @@ fn events(asking: Asking) -> impl Stream<Item = Result<Event, Infallible>> {
             },
             Next::End => return None,
         };
-        Some((Ok(event), next))
+        Some((Ok(event), (next, open)))
     })
 }
 

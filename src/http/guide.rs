@@ -5,21 +5,27 @@ use std::fmt::Write;
 use axum::Router;
 use axum::extract::Path;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::middleware::map_response;
 use axum::response::{Html, Redirect};
 use axum::routing::get;
 use pulldown_cmark::Event;
 
+use super::security;
 use crate::bot::documents::guide::{self, Page};
 use crate::bot::documents::language::Language;
 use crate::bot::documents::markdown;
 
-/// `/guide` and `/guide/{page}`, and `/`, which leads there. Links between pages are relative, so that a path before `/guide` does no harm.
+/// `/guide` and `/guide/{page}`, and `/`, which leads there. Links between pages are relative, so that a path before
+/// `/guide` does no harm.
 pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route("/", get(|| async { Redirect::to("guide") }))
         .route("/guide/", get(|| async { Redirect::to("../guide") }))
         .route("/guide", get(guide_index))
+        .route("/guide/style.css", get(|| async { ([(CONTENT_TYPE, "text/css; charset=utf-8")], STYLE) }))
         .route("/guide/{page}", get(guide_page))
+        .layer(map_response(security::guide))
 }
 
 async fn guide_index() -> Html<String> {
@@ -32,7 +38,7 @@ async fn guide_index() -> Html<String> {
         }
         body.push_str("</ul>\n</section>\n");
     }
-    html(Language::English, "Wicara", &body)
+    html(Language::English, "Wicara", "guide/style.css", &body)
 }
 
 async fn guide_page(Path(slug): Path<String>) -> (StatusCode, Html<String>) {
@@ -43,7 +49,7 @@ async fn guide_page(Path(slug): Path<String>) -> (StatusCode, Html<String>) {
                         <a href=\"../guide\">All pages</a></p>\n\
                         <p lang=\"id\">Panduan ini tidak punya halaman dengan nama itu. \
                         <a href=\"../guide#id\">Semua halaman</a></p>\n";
-            (StatusCode::NOT_FOUND, html(Language::English, "No such page", body))
+            (StatusCode::NOT_FOUND, html(Language::English, "No such page", "style.css", body))
         }
     }
 }
@@ -65,15 +71,16 @@ fn show(page: &Page) -> Html<String> {
     let shown = events.filter(|event| !matches!(event, Event::Html(_) | Event::InlineHtml(_)));
     pulldown_cmark::html::push_html(&mut body, shown);
     body.push_str("</main>\n");
-    html(page.language, &page.title, &body)
+    html(page.language, &page.title, "style.css", &body)
 }
 
-fn html(language: Language, title: &str, body: &str) -> Html<String> {
+/// `style`: where [`STYLE`] stands, seen from the page. Inside of it, the page's policy would have to allow it.
+fn html(language: Language, title: &str, style: &str, body: &str) -> Html<String> {
     let (code, title) = (language.code(), escape(title));
     Html(format!(
         "<!DOCTYPE html>\n<html lang=\"{code}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
+         <title>{title}</title>\n<link rel=\"stylesheet\" href=\"{style}\">\n</head>\n<body>\n{body}</body>\n</html>\n"
     ))
 }
 

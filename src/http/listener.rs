@@ -23,6 +23,7 @@ use tower::ServiceExt;
 
 use super::address::Peer;
 use super::socket::{Answer, Patience, Socket, Watch};
+use crate::metrics::HttpMetrics;
 
 /// Connections open at once. Further ones wait in the system's queue.
 const MAX_CONNECTIONS: usize = 4096;
@@ -39,15 +40,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    metrics: Arc<HttpMetrics>,
     shutdown: impl Future<Output = ()>,
     drain: Duration,
 ) -> Instant {
-    serve_patiently(listener, router, shutdown, drain, Patience::DEFAULT).await
+    serve_patiently(listener, router, metrics, shutdown, drain, Patience::DEFAULT).await
 }
 
 async fn serve_patiently(
     listener: TcpListener,
     router: Router,
+    metrics: Arc<HttpMetrics>,
     shutdown: impl Future<Output = ()>,
     drain: Duration,
     patience: Patience,
@@ -62,9 +65,10 @@ async fn serve_patiently(
             accepted = accept(&listener, &slots) => accepted,
         };
         let (router, end) = (router.clone(), end.clone());
+        let open = metrics.connection();
         connections.spawn(async move {
             connection(stream, Peer(peer.ip()), router, patience, end).await;
-            drop(slot);
+            drop((slot, open));
         });
     }
 
@@ -80,7 +84,7 @@ async fn serve_patiently(
     deadline
 }
 
-/// The next connection, with its place among those that may be open.
+/// The next connection, with whom it is to and its place among those that may be open.
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
@@ -169,6 +173,7 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
+    use crate::metrics::Metrics;
 
     const LONG: Duration = Duration::from_secs(600);
     const SHORT: Duration = Duration::from_millis(50);
@@ -201,9 +206,10 @@ mod tests {
             .route("/", get(|| async { "quick" }))
             .route("/slow", get(slow))
             .route("/large", get(|| async { vec![b'x'; 64 * 1024 * 1024] }));
+        let metrics = Metrics::default().http;
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move { drop(stopped.await) };
-        let running = tokio::spawn(serve_patiently(listener, router, shutdown, drain, patience));
+        let running = tokio::spawn(serve_patiently(listener, router, metrics, shutdown, drain, patience));
         Server { address, go, waiting, stop, running }
     }
 

@@ -1,24 +1,26 @@
 //! What happens around every request. The order stands in [`super::router`].
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request};
-use axum::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use tracing::Instrument;
 
 use super::error::Failure;
+use crate::metrics::HttpMetrics;
 use crate::model::Random;
 use crate::service::Error;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Gives each request an id, which every line that is logged meanwhile carries, and logs the request itself: by the
-/// route's template, since a path may hold a visitor's session.
-pub async fn observe(request: Request, next: Next) -> Response {
+/// Gives each request an id, which every line that is logged meanwhile carries, and logs and counts the request itself:
+/// by the route's template, since a path may hold a visitor's session.
+pub async fn observe(State(metrics): State<Arc<HttpMetrics>>, request: Request, next: Next) -> Response {
     // It names lines of a log, which no test has to repeat.
     let id = Random::System.uuid().to_string();
     let method = request.method().clone();
@@ -28,17 +30,20 @@ pub async fn observe(request: Request, next: Next) -> Response {
     // At the level of errors, so that they name their request whatever else is logged.
     let span = tracing::error_span!("request", request_id = id);
     async move {
+        let _in_flight = metrics.request();
         let mut response = next.run(request).await;
+        let route = route.as_ref().map(MatchedPath::as_str);
+        let (status, took) = (response.status().as_u16(), start.elapsed());
+        metrics.answered(route, method.as_str(), status, took);
         tracing::info!(
             %method,
-            route = route.as_ref().map_or("-", MatchedPath::as_str),
-            status = response.status().as_u16(),
-            milliseconds = start.elapsed().as_millis() as u64,
+            route = route.unwrap_or("-"),
+            status,
+            milliseconds = took.as_millis() as u64,
             "answered"
         );
         let id = HeaderValue::try_from(id).expect("a UUID is visible ASCII");
         response.headers_mut().insert(REQUEST_ID, id);
-        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         response
     }
     .instrument(span)
@@ -73,18 +78,19 @@ mod tests {
     use axum::Router;
     use axum::body::Body;
     use axum::http::StatusCode;
-    use axum::middleware::from_fn;
+    use axum::middleware::{from_fn, from_fn_with_state};
     use axum::routing::get;
     use tower::ServiceExt;
 
     use super::*;
+    use crate::metrics::Metrics;
 
     #[tokio::test]
     async fn a_panic_is_answered() {
         let app: Router = Router::new()
             .route("/", get(|| async { panic!("secret") as () }))
             .layer(from_fn(catch_panic))
-            .layer(from_fn(observe));
+            .layer(from_fn_with_state(Metrics::default().http, observe));
         let response = app.oneshot(Request::new(Body::empty())).await.unwrap();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(response.headers().contains_key(REQUEST_ID));

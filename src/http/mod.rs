@@ -16,23 +16,26 @@ mod health;
 mod input;
 pub mod listener;
 mod messages;
+mod metrics;
 mod middleware;
 mod openapi;
 mod origin;
 mod query;
 mod questions;
 mod reply;
+mod security;
 mod socket;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use tower_http::cors::CorsLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::metrics::HttpMetrics;
 use crate::model::Network;
 use crate::service::Service;
 use error::Failure;
@@ -62,12 +65,19 @@ pub enum CookieSameSite {
 #[derive(Clone)]
 struct Http {
     service: Arc<Service>,
+    metrics: Arc<HttpMetrics>,
     settings: Arc<Settings>,
 }
 
 impl FromRef<Http> for Arc<Service> {
     fn from_ref(http: &Http) -> Self {
         Arc::clone(&http.service)
+    }
+}
+
+impl FromRef<Http> for Arc<HttpMetrics> {
+    fn from_ref(http: &Http) -> Self {
+        Arc::clone(&http.metrics)
     }
 }
 
@@ -78,8 +88,9 @@ impl FromRef<Http> for Arc<Settings> {
 }
 
 /// Every path of the server.
-pub fn router(service: Arc<Service>, settings: Settings) -> Router {
+pub fn router(service: Arc<Service>, metrics: Arc<HttpMetrics>, settings: Settings) -> Router {
     let (router, document) = api(&settings);
+    let http = Http { service, metrics, settings: Arc::new(settings) };
 
     // The last layer is the first that a request meets.
     router
@@ -90,8 +101,9 @@ pub fn router(service: Arc<Service>, settings: Settings) -> Router {
         .layer(from_fn(middleware::catch_panic))
         .layer(from_fn(middleware::no_store))
         .layer(from_fn(drain::drain_body))
-        .layer(from_fn(middleware::observe))
-        .with_state(Http { service, settings: Arc::new(settings) })
+        .layer(map_response(security::harden))
+        .layer(from_fn_with_state(http.clone(), middleware::observe))
+        .with_state(http)
 }
 
 /// The paths that the OpenAPI document describes, and the document.
@@ -101,7 +113,7 @@ fn api(settings: &Settings) -> (Router<Http>, OpenApi) {
     let (of_allowed_pages, operations) =
         conversations::routes().merge(messages::routes()).merge(auth::routes()).split_for_parts();
     document.merge(operations);
-    let (of_no_page, operations) = health::routes().split_for_parts();
+    let (of_no_page, operations) = health::routes().merge(metrics::routes()).split_for_parts();
     document.merge(operations);
 
     let router = behind(cors::any_origin(), of_any_page)

@@ -20,6 +20,7 @@ use super::contract::chatbot_api::MessageContent;
 use super::contract::errors::Refused;
 use super::credentials::SESSION_COOKIE;
 use super::error::Failure;
+use super::security;
 
 const DOCUMENT_PATH: &str = "/api/openapi.json";
 
@@ -65,9 +66,11 @@ pub fn pages(mut document: OpenApi) -> Router<Http> {
     let json = document.to_json().expect("plain data serialises");
     let json = Bytes::from(json);
     let config = Config::new([DOCUMENT_PATH]).validator_url("none");
-    Router::new()
-        .route(DOCUMENT_PATH, get(async move || ([(CONTENT_TYPE, "application/json")], json)))
-        .merge(Router::from(SwaggerUi::new("/docs").config(config)).layer(map_response(as_json)))
+    Router::new().route(DOCUMENT_PATH, get(async move || ([(CONTENT_TYPE, "application/json")], json))).merge(
+        Router::from(SwaggerUi::new("/docs").config(config))
+            .layer(map_response(as_json))
+            .layer(map_response(security::docs)),
+    )
 }
 
 /// The pages' own word for what is not there is no JSON.
@@ -197,6 +200,7 @@ mod tests {
                 "message_get get /api/message/{id}",
                 "message_list get /api/message",
                 "message_update patch /api/message/{id}",
+                "metrics get /metrics",
                 "question_ask post /api/questions",
                 "question_list get /api/questions/{session_id}",
                 "readyz get /readyz",
@@ -230,8 +234,13 @@ mod tests {
         let document = finished();
         for (path, method, operation) in operations(&document) {
             for (status, answer) in operation["responses"].as_object().unwrap() {
-                let schema = &answer["content"]["application/json"]["schema"];
-                assert!(schema.is_object(), "{method} {path} {status}");
+                let kinds = answer["content"].as_object().unwrap();
+                assert!(
+                    kinds.contains_key("application/json") || path == "/metrics",
+                    "{method} {path} {status}"
+                );
+                let described = kinds.values().all(|kind| kind["schema"].is_object());
+                assert!(described && kinds.len() == 1, "{method} {path} {status}");
             }
             if let Some(body) = operation.get("requestBody") {
                 let schema = &body["content"]["application/json"]["schema"];

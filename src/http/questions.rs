@@ -17,6 +17,7 @@ use super::extract::{Body, PathId, Questioner};
 use super::input::{self, Input};
 use super::query::Query;
 use super::{Http, events, reply};
+use crate::metrics::HttpMetrics;
 use crate::model::{Rule, Violation};
 use crate::service::{Asker, Error, NewQuestion, Service, groups};
 
@@ -65,6 +66,7 @@ enum BusyError {
 )]
 async fn question_ask(
     State(service): State<Arc<Service>>,
+    State(metrics): State<Arc<HttpMetrics>>,
     Questioner(asker): Questioner,
     headers: HeaderMap,
     body: Body,
@@ -78,7 +80,7 @@ async fn question_ask(
     let question = NewQuestion { text, session_id, bot_id };
     let asking = service.question_ask(&asker, question, once).await.map_err(ChatbotApi)?;
     if events::wanted(&headers) {
-        return Ok(events::answer(asking));
+        return Ok(events::answer(asking, &metrics));
     }
     let answered = asking.answered().await.map_err(ChatbotApi)?;
     Ok(reply::ok(&QuestionAnswered::new(&answered)))

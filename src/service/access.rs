@@ -1,7 +1,7 @@
 //! Who may do what: the only place that knows roles and bot scopes.
 //!
-//! A service method that needs a right takes its proof as first argument: a [`Reader`], a [`Writer`] or an
-//! [`Asker`]. Only this module makes them, so that a method cannot be reached without the check.
+//! A service method that needs a right takes its proof as first argument: a [`Reader`], a [`Writer`], an
+//! [`Asker`] or a [`Monitor`]. Only this module makes them, so that a method cannot be reached without the check.
 
 use std::ops::Deref;
 
@@ -32,6 +32,10 @@ pub struct Writer(Reader);
 pub struct Asker {
     caller: Caller,
 }
+
+/// May see what the server counts, which is of all bots.
+#[derive(Debug)]
+pub struct Monitor(());
 
 impl Reader {
     /// Everybody with an account or a key reads; callers without only where the Chatbot API stands open.
@@ -75,6 +79,23 @@ impl Writer {
             Caller::Visitor => Role::Agent,
         };
         if role >= Role::Agent { Ok(Self(reader)) } else { Err(Error::Forbidden) }
+    }
+}
+
+impl Monitor {
+    /// Programs of administrators, whatever their bots: what is counted says nothing of conversations. People see it
+    /// through the program that collects it.
+    pub(super) fn new(caller: &Caller) -> Result<Self> {
+        match caller {
+            Caller::Visitor => Err(Error::Unauthenticated),
+            Caller::Program(program) if program.role >= Role::Admin => Ok(Self(())),
+            Caller::Program(_) | Caller::Person(_) => Err(Error::Forbidden),
+        }
+    }
+
+    /// Whoever runs programs on the server's machine.
+    pub(super) fn local() -> Self {
+        Self(())
     }
 }
 

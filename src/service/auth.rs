@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::{Asker, Door, Error, Reader, Result, Service, Writer};
+use super::{Asker, Door, Error, Monitor, Reader, Result, Service, Writer};
 use crate::model::{Caller, Person};
 
 /// What a request brought to say who it is from.
@@ -58,6 +58,16 @@ impl Service {
     #[must_use]
     pub fn asker(&self, caller: Caller) -> Asker {
         Asker::new(caller)
+    }
+
+    pub fn monitor(&self, caller: &Caller) -> Result<Monitor> {
+        Monitor::new(caller)
+    }
+
+    /// For a request that comes from this machine itself, whoever sends it.
+    #[must_use]
+    pub fn local_monitor(&self) -> Monitor {
+        Monitor::local()
     }
 
     /// `Unauthenticated` for an unknown e-mail as for a wrong password, after the same work. After some of these from

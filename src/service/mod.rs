@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use access::{Asker, Door, Reader, Writer};
+pub use access::{Asker, Door, Monitor, Reader, Writer};
 pub use auth::{Credentials, Login};
 pub use error::{Error, Missing, Result};
 pub use limits::Limits;
@@ -26,6 +26,7 @@ pub use people::People;
 pub use questions::{Answered, Asking, NewQuestion, Thread};
 
 use crate::bot;
+use crate::metrics::Metrics;
 use crate::model::{Clock, Random};
 use crate::store::Store;
 
@@ -53,6 +54,7 @@ pub struct Service {
     bots: bot::Registry,
     clock: Clock,
     random: Random,
+    metrics: Metrics,
     settings: Settings,
     passwords: password::Passwords,
     limiters: limits::Limiters,
@@ -64,16 +66,29 @@ pub struct Service {
 
 impl Service {
     #[must_use]
-    pub fn new(store: Store, bots: bot::Registry, clock: Clock, random: Random, settings: Settings) -> Self {
+    pub fn new(
+        store: Store,
+        bots: bot::Registry,
+        clock: Clock,
+        random: Random,
+        metrics: Metrics,
+        settings: Settings,
+    ) -> Self {
         let passwords = password::Passwords::new();
         let limiters = limits::Limiters::new(settings.limits);
         let (asking, interrupt) = (TaskTracker::new(), CancellationToken::new());
-        Self { store, bots, clock, random, settings, passwords, limiters, asking, interrupt }
+        Self { store, bots, clock, random, metrics, settings, passwords, limiters, asking, interrupt }
     }
 
     /// Whether the database answers.
     pub async fn ready(&self) -> Result<()> {
         Ok(self.store.ping().await?)
+    }
+
+    /// What the server counts and measures, as text: see [`crate::metrics::CONTENT_TYPE`].
+    #[must_use]
+    pub fn metrics(&self, _: &Monitor) -> String {
+        self.metrics.text()
     }
 
     /// Gives the questions that an earlier process left behind their failure.

@@ -13,6 +13,7 @@ use super::once::Earlier;
 use super::{Asker, Error, Missing, Once, Result, Service};
 use crate::bot::tokens;
 use crate::bot::{self, Question, Speaker, Turn};
+use crate::metrics;
 use crate::model::{
     Answer, Conversation, Handler, Message, MessageId, NewConversation, NewMessage, Rule, Violation, role,
 };
@@ -187,6 +188,7 @@ impl Service {
             Outcome::Gone | Outcome::Answered => return Err(Error::NotFound(Missing::Session)),
             Outcome::Stored(appended) if !opened => {
                 tell(&appended.conversation);
+                self.question_count(&appended.conversation, &Ok(Vec::new()));
                 return Ok(answered(appended));
             }
             Outcome::Stored(Appended { conversation, mut messages }) => {
@@ -208,6 +210,7 @@ impl Service {
             Handler::Human => Ok(Vec::new()),
         };
         drop(tokens);
+        self.question_count(&conversation, &heard);
         // Goes on until it is stored, also where whoever asked is told to come back.
         let service = Arc::clone(&self);
         let settled = self.asking.spawn(async move {
@@ -262,6 +265,20 @@ impl Service {
             Turn { speaker, text }
         };
         said.into_iter().map(turn).collect()
+    }
+
+    /// Counts how a question ended; a human has the one with neither answers nor a failure.
+    fn question_count(
+        &self,
+        conversation: &Conversation,
+        heard: &std::result::Result<Vec<Answer>, bot::Error>,
+    ) {
+        let outcome = match heard {
+            Ok(answers) if answers.is_empty() => metrics::HUMAN,
+            Ok(_) => metrics::ANSWERED,
+            Err(error) => error.reason().as_str(),
+        };
+        self.metrics.question_count(&conversation.bot_id, outcome);
     }
 
     async fn question_answer(

@@ -24,6 +24,7 @@ use change::Write;
 use engine::writer::{self, Writer};
 use engine::{Lane, Reads, postgres, sqlite};
 
+use crate::metrics::Metrics;
 use crate::model::Random;
 
 /// How long to wait between two attempts to reach the database at start.
@@ -53,24 +54,24 @@ impl Store {
     /// Opens the database at `sqlite:PATH` or `postgres://…` and brings its schema up to date.
     ///
     /// A PostgreSQL that is away is tried again for as long as `wait`.
-    pub async fn open(url: &str, wait: Duration, random: &Random) -> Result<Self> {
+    pub async fn open(url: &str, wait: Duration, random: &Random, metrics: &Metrics) -> Result<Self> {
         let [a, b, c, d, ..] = random.bytes();
         let node = i32::from_be_bytes([a, b, c, d]);
         let path = sqlite::path(url);
         let (reads, target) = if let Some(path) = path.clone() {
             sqlite::migrate(&path)?;
-            (Reads::Sqlite(sqlite::Reads::open(&path)?), writer::Target::Sqlite(path))
+            (Reads::sqlite(&path, Arc::clone(&metrics.store))?, writer::Target::Sqlite(path))
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let server = postgres::Server::new(url)?;
             migrate_patiently(&server, wait).await?;
             (
-                Reads::Postgres(postgres::Reads::new(&server)),
+                Reads::postgres(&server, Arc::clone(&metrics.store)),
                 writer::Target::Postgres { server, node, random: random.clone() },
             )
         } else {
             return Err(Error::Setup("store.url is neither sqlite:PATH nor postgres://…".into()));
         };
-        let writer = Writer::start(target)?;
+        let writer = Writer::start(target, Arc::clone(&metrics.store))?;
         Ok(Self { inner: Arc::new(Inner { path, reads, writer, node }) })
     }
 

@@ -8,6 +8,7 @@ use wiremock::matchers::{body_json, header, method, path};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use crate::bot::{Error, Question, Registry, Settings, tokens};
+use crate::metrics::Metrics;
 use crate::model::{Answer, FailureReason, MessageId, Random};
 
 const SESSION: Uuid = Uuid::from_u128(7);
@@ -15,7 +16,7 @@ const SESSION: Uuid = Uuid::from_u128(7);
 fn registry(url: &str, more: &str) -> Registry {
     let text = format!("id = 'a'\nkind = 'http'\ndefault = true\nurl = '{url}'\n{more}");
     let settings = Settings::from_table(text.parse().unwrap()).unwrap();
-    Registry::new(vec![settings], "/guide", &Random::System).unwrap()
+    Registry::new(vec![settings], "/guide", &Random::System, &Metrics::default()).unwrap()
 }
 
 async fn ask(url: &str, more: &str) -> Result<Vec<Answer>, Error> {

@@ -6,8 +6,12 @@ pub mod value;
 pub mod writer;
 
 use std::borrow::Cow;
+use std::path::Path;
+use std::sync::Arc;
 
 pub use value::{Columns, Row, Value};
+
+use crate::metrics::{Held, StoreMetrics};
 
 /// Why a statement, or everything written with it, did not happen.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -76,17 +80,38 @@ pub enum Lane {
 }
 
 /// The reading side of a database.
-pub enum Reads {
+pub struct Reads {
+    backend: Backend,
+    metrics: Arc<StoreMetrics>,
+}
+
+enum Backend {
     Postgres(postgres::Reads),
     Sqlite(sqlite::Reads),
 }
 
 impl Reads {
+    pub fn postgres(server: &postgres::Server, metrics: Arc<StoreMetrics>) -> Self {
+        Self { backend: Backend::Postgres(postgres::Reads::new(server)), metrics }
+    }
+
+    pub fn sqlite(path: &Path, metrics: Arc<StoreMetrics>) -> Result<Self> {
+        Ok(Self { backend: Backend::Sqlite(sqlite::Reads::open(path)?), metrics })
+    }
+
+    fn pending(&self, lane: Lane) -> Held {
+        match lane {
+            Lane::Quick => self.metrics.quick_read(),
+            Lane::Slow => self.metrics.slow_read(),
+        }
+    }
+
     pub async fn query(&self, lane: Lane, sql: impl Into<Sql>, params: Vec<Value>) -> Result<Vec<Row>> {
         let sql = sql.into();
-        match self {
-            Reads::Postgres(reads) => reads.query(lane, &sql.postgres, params).await,
-            Reads::Sqlite(reads) => reads.query(lane, sql.sqlite, vec![params]).await,
+        let _pending = self.pending(lane);
+        match &self.backend {
+            Backend::Postgres(reads) => reads.query(lane, &sql.postgres, params).await,
+            Backend::Sqlite(reads) => reads.query(lane, sql.sqlite, vec![params]).await,
         }
     }
 
@@ -95,9 +120,10 @@ impl Reads {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        match self {
-            Reads::Postgres(reads) => reads.query(lane, &sql.postgres, value::columns(rows)).await,
-            Reads::Sqlite(reads) => reads.query(lane, sql.sqlite, rows).await,
+        let _pending = self.pending(lane);
+        match &self.backend {
+            Backend::Postgres(reads) => reads.query(lane, &sql.postgres, value::columns(rows)).await,
+            Backend::Sqlite(reads) => reads.query(lane, sql.sqlite, rows).await,
         }
     }
 }

@@ -7,13 +7,16 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::postgres::{Connection, NODE_LOCK_CLASS, Server};
 use super::{Error, Result, Transaction, sqlite};
+use crate::metrics::StoreMetrics;
 use crate::model::Random;
 
 /// Commands that may wait; beyond it, they are refused. Each holds at most a request's body or a bot's answer.
@@ -45,6 +48,7 @@ enum Job<C> {
 /// The way to the writer.
 pub struct Writer<C> {
     queue: mpsc::Sender<Job<C>>,
+    metrics: Arc<StoreMetrics>,
 }
 
 /// What the writer writes to.
@@ -60,7 +64,7 @@ pub enum Target {
 }
 
 impl<C: Command> Writer<C> {
-    pub fn start(target: Target) -> Result<Self> {
+    pub fn start(target: Target, metrics: Arc<StoreMetrics>) -> Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let backend = match target {
             Target::Postgres { server, node, random } => {
@@ -72,20 +76,23 @@ impl<C: Command> Writer<C> {
             .enable_all()
             .build()
             .map_err(|error| Error::Setup(format!("cannot start the writer: {error}")))?;
+        let counting = Arc::clone(&metrics);
         std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || runtime.block_on(run(backend, jobs)))
+            .spawn(move || runtime.block_on(run(backend, jobs, counting)))
             .map_err(|error| Error::Setup(format!("cannot start the writer: {error}")))?;
-        Ok(Self { queue })
+        Ok(Self { queue, metrics })
     }
 
     /// Hands a command over; it is answered by [`Command::answer`].
     pub fn send(&self, command: C) {
+        self.metrics.queued();
         let (command, reason) = match self.queue.try_send(Job::Write(command)) {
             Ok(()) => return,
             Err(mpsc::error::TrySendError::Full(job)) => (job, "too many writes wait"),
             Err(mpsc::error::TrySendError::Closed(job)) => (job, "the store is closed"),
         };
+        self.metrics.dequeued(1);
         if let Job::Write(command) = command {
             command.answer(Err(Error::Unavailable(reason.into())));
         }
@@ -105,7 +112,7 @@ impl<C: Command> Writer<C> {
     }
 }
 
-async fn run<C: Command>(mut backend: Backend, mut jobs: mpsc::Receiver<Job<C>>) {
+async fn run<C: Command>(mut backend: Backend, mut jobs: mpsc::Receiver<Job<C>>, metrics: Arc<StoreMetrics>) {
     let mut waiting = Vec::with_capacity(BATCH);
     while jobs.recv_many(&mut waiting, BATCH).await > 0 {
         let mut batch = Vec::with_capacity(waiting.len());
@@ -116,7 +123,8 @@ async fn run<C: Command>(mut backend: Backend, mut jobs: mpsc::Receiver<Job<C>>)
                 Job::Close(done) => closing = Some(done),
             }
         }
-        store(&mut backend, batch).await;
+        metrics.dequeued(batch.len());
+        store(&mut backend, batch, &metrics).await;
         if let Some(done) = closing {
             drop((jobs, backend));
             let _ = done.send(());
@@ -125,13 +133,21 @@ async fn run<C: Command>(mut backend: Backend, mut jobs: mpsc::Receiver<Job<C>>)
     }
 }
 
-async fn store<C: Command>(backend: &mut Backend, batch: Vec<C>) {
+async fn store<C: Command>(backend: &mut Backend, batch: Vec<C>, metrics: &Arc<StoreMetrics>) {
     let mut batches = vec![batch];
     while let Some(mut batch) = batches.pop() {
         if batch.is_empty() {
             continue;
         }
-        match backend.commit(&mut batch).await {
+        let begin = Instant::now();
+        let committed = backend.commit(&mut batch).await;
+        match committed {
+            Committed::Yes => metrics.committed(batch.len(), begin.elapsed()),
+            Committed::No(_) => metrics.commit_failed(),
+            // Known only once it is looked up.
+            Committed::InDoubt { .. } => {}
+        }
+        match committed {
             Committed::Yes => answer(batch, &Ok(())),
             Committed::No(error @ Error::Unavailable(_)) => {
                 tracing::warn!(%error, commands = batch.len(), "the store cannot write");
@@ -144,8 +160,13 @@ async fn store<C: Command>(backend: &mut Backend, batch: Vec<C>) {
                 batches.push(batch);
             }
             Committed::InDoubt { server, batch: name } => {
+                let metrics = Arc::clone(metrics);
                 tokio::spawn(async move {
                     let committed = look_up(&server, name).await;
+                    match committed {
+                        Ok(()) => metrics.committed(batch.len(), begin.elapsed()),
+                        Err(_) => metrics.commit_failed(),
+                    }
                     answer(batch, &committed);
                 });
             }
@@ -270,7 +291,7 @@ async fn connect(server: &Server, node: i32) -> Result<Connection> {
 
 /// Whether a batch was committed, once its database can be asked again.
 async fn look_up(server: &Server, batch: Uuid) -> Result<()> {
-    let deadline = tokio::time::Instant::now() + IN_DOUBT;
+    let deadline = Instant::now() + IN_DOUBT;
     loop {
         let found = async {
             let connection = server.connect().await?;
@@ -285,7 +306,7 @@ async fn look_up(server: &Server, batch: Uuid) -> Result<()> {
             Err(Error::Unavailable(_)) => {}
             Err(error) => return Err(error),
         }
-        if tokio::time::Instant::now() >= deadline {
+        if Instant::now() >= deadline {
             return Err(Error::Unavailable("a commit's outcome cannot be looked up".into()));
         }
         tokio::time::sleep(IN_DOUBT_PAUSE).await;

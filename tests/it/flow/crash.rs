@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use wicara::metrics::Metrics;
 use wicara::model::{Api, Bots, Clock, Random, Role};
 use wicara::service::People;
 use wicara::store::Store;
@@ -79,7 +80,8 @@ impl Setup {
             database.url, bot.url
         );
         std::fs::write(folder.path().join("wicara.toml"), config).unwrap();
-        let store = Store::open(&database.url, Duration::ZERO, &Random::System).await.unwrap();
+        let store =
+            Store::open(&database.url, Duration::ZERO, &Random::System, &Metrics::default()).await.unwrap();
         let people = People::new(store.clone(), Clock::System, Random::System);
         let (_, key) = people.key_create("writers", Role::Agent, Bots::All, Api::Chatbot).await.unwrap();
         Self { folder, store, key, bot, _database: database }

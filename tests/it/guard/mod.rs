@@ -16,7 +16,7 @@ use wicara::store::{Append, Ask, Outcome, Target};
 
 use self::Document::{Chatbot, Either, Plain, Rooms};
 use self::Names::{Conversation, DefaultBot, Filter, Message, Nothing, Session};
-use self::Who::{Everybody, Public, Readers, Unasked, Writers};
+use self::Who::{Everybody, Monitors, Public, Readers, Unasked, Writers};
 use self::callers::{Is, Rights};
 use crate::http::{
     Chat, Shape, UNKNOWN, conversation_id_invalid, forbidden, message_id_invalid, not_found,
@@ -30,6 +30,7 @@ use crate::support::{Answer, Client, TestApp};
 const ROWS: &[Row] = &[
     row("healthz", Everybody, Nothing, Plain, ""),
     row("readyz", Everybody, Nothing, Plain, ""),
+    row("metrics", Monitors, Nothing, Plain, ""),
     row("login", Unasked, Nothing, Plain, "{}"),
     row("logout", Public, Nothing, Plain, ""),
     row("me", Readers, Nothing, Plain, ""),
@@ -80,6 +81,8 @@ enum Who {
     Readers,
     /// From role agent up.
     Writers,
+    /// Keys of admins, from another machine.
+    Monitors,
 }
 
 /// What a request names that may be there and may be visible.
@@ -142,7 +145,12 @@ impl Row {
             Plain | Chatbot => Api::Chatbot,
             Either => rights.api,
         };
-        if self.who == Writers && rights.role < Role::Agent {
+        let may = match self.who {
+            Writers => rights.role >= Role::Agent,
+            Monitors => rights.role == Role::Admin && !rights.cookie,
+            _ => true,
+        };
+        if !may {
             Expected::Not(403, forbidden())
         } else if self.shows(rights, object) {
             Expected::Done(api)
@@ -229,10 +237,14 @@ struct Request {
     method: Method,
     path: String,
     body: Option<String>,
+    /// As if it came from another machine.
+    proxied: bool,
 }
 
 impl Request {
     async fn send(&self, client: &Client) -> Answer {
+        let proxied = client.with("via", "1.1 proxy");
+        let client = if self.proxied { &proxied } else { client };
         match &self.body {
             Some(body) => client.send_json(self.method.clone(), &self.path, body.clone()).await,
             None => client.send(self.method.clone(), &self.path, None).await,
@@ -281,7 +293,7 @@ impl Operations {
         assert!(!path.contains('{'), "{path}: a parameter that no row fills");
         let query = &row.operation[row.operation_id().len()..];
         let body = (!row.body.is_empty()).then(|| filled(row.body));
-        Request { method: method.clone(), path: path + &filled(query), body }
+        Request { method: method.clone(), path: path + &filled(query), body, proxied: row.who == Monitors }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use wicara::metrics::Metrics;
 use wicara::model::{FailureReason, MessageId, Random, Timestamp};
 use wicara::store::Store;
 
@@ -148,7 +149,8 @@ async fn a_server_that_stops_marks_what_it_cuts_off(engine: Engine) {
     assert_eq!(events.next().await.unwrap().0, "session");
     until(async || app.bot.asked() == 1).await;
     let id = messages(&program).await["data"][0]["id"].as_str().unwrap().parse().unwrap();
-    let store = Store::open(&app.database_url, Duration::ZERO, &Random::System).await.unwrap();
+    let store =
+        Store::open(&app.database_url, Duration::ZERO, &Random::System, &Metrics::default()).await.unwrap();
     app.stop().await;
     let question = store.message_get(MessageId(id)).await.unwrap().unwrap();
     assert_eq!(question.failure.unwrap().reason, FailureReason::Interrupted);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
+use wicara::metrics::Metrics;
 use wicara::model::{Random, Timestamp};
 use wicara::store::Store;
 use wiremock::matchers::method;
@@ -319,7 +320,8 @@ async fn a_failed_question_that_was_handed_over_is_done(engine: Engine) {
         assert_eq!(post(&visitor, KEY, "/api/questions", &body).await.ok()["data"], json!([]));
     }
     // Nothing is left that a later start would call interrupted.
-    let other = Store::open(&app.database_url, Duration::ZERO, &Random::System).await.unwrap();
+    let other =
+        Store::open(&app.database_url, Duration::ZERO, &Random::System, &Metrics::default()).await.unwrap();
     app.stop().await;
     assert_eq!(other.question_interrupt(Timestamp(1)).await.unwrap(), 0);
 }

@@ -9,9 +9,10 @@ use wicara::model::{Api, Bots, Role};
 use crate::support::{Answer, Client, Engine, TestApp};
 
 /// Every operation with the statuses that it may answer, besides those of any operation under `/api`.
-const OPERATIONS: [(&str, &str, &[u16]); 18] = [
+const OPERATIONS: [(&str, &str, &[u16]); 19] = [
     ("get", "/healthz", &[]),
     ("get", "/readyz", &[503]),
+    ("get", "/metrics", &[401, 403, 503]),
     ("post", "/api/auth/login", &[400, 429]),
     ("post", "/api/auth/logout", &[]),
     ("get", "/api/auth/me", &[]),
@@ -71,7 +72,12 @@ async fn every_operation_is_described_with_its_answers() {
         let statuses: BTreeSet<u16> = answers.keys().map(|status| status.parse().unwrap()).collect();
         assert_eq!(statuses, expected, "{what}");
         for (status, answer) in answers {
-            let schema = &answer["content"]["application/json"]["schema"];
+            let content = if (path, status.as_str()) == ("/metrics", "200") {
+                "application/openmetrics-text"
+            } else {
+                "application/json"
+            };
+            let schema = &answer["content"][content]["schema"];
             assert!(schema.is_object(), "{what} {status}");
             let waits = answer["headers"]["Retry-After"].is_object();
             assert_eq!(waits, matches!(status.as_str(), "409" | "429" | "503"), "{what} {status}");

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use wicara::metrics::Metrics;
 use wicara::model::{Answer, Bots, ConversationId, FailureReason, Json, NewMessage, NewUser, Role, role};
 use wicara::store::{Append, Ask, Error, Outcome, Store, Target};
 
@@ -213,7 +214,9 @@ async fn a_dead_nodes_questions_are_interrupted_and_a_living_ones_are_not(engine
 
     let open = |number| {
         let url = database.url.clone();
-        async move { Store::open(&url, std::time::Duration::ZERO, &node(number)).await.unwrap() }
+        async move {
+            Store::open(&url, std::time::Duration::ZERO, &node(number), &Metrics::default()).await.unwrap()
+        }
     };
     let second = open(2).await;
     let living = ask(&second, "being answered").await;

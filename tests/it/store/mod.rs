@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use uuid::Uuid;
+use wicara::metrics::Metrics;
 use wicara::model::{
     Bots, Conversation, ConversationId, Message, MessageId, NewConversation, NewMessage, Random, Timestamp,
 };
@@ -37,7 +38,7 @@ async fn open(engine: Engine) -> TestStore {
 }
 
 async fn reopen(database: &Database) -> Store {
-    Store::open(&database.url, Duration::ZERO, &Random::System).await.unwrap()
+    Store::open(&database.url, Duration::ZERO, &Random::System, &Metrics::default()).await.unwrap()
 }
 
 fn new_conversation(bot_id: &str) -> NewConversation {

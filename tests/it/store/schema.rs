@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use wicara::metrics::Metrics;
 use wicara::model::Random;
 use wicara::store::{Error, Store};
 
@@ -27,7 +28,8 @@ async fn a_sqlite_database_is_its_owners_and_one_servers() {
 #[tokio::test]
 async fn a_postgres_elsewhere_needs_a_word_on_encryption() {
     for url in ["postgres://user:secret@192.0.2.1/wicara", "postgresql://db.example.org/wicara"] {
-        let refused = Store::open(url, Duration::ZERO, &Random::System).await.err().unwrap();
+        let refused =
+            Store::open(url, Duration::ZERO, &Random::System, &Metrics::default()).await.err().unwrap();
         let Error::Setup(message) = refused else { panic!("{refused:?}") };
         assert!(message.contains("sslmode=require") && !message.contains("secret"), "{message}");
     }
@@ -54,7 +56,9 @@ async fn stores_that_open_at_once_do_not_collide(engine: Engine) {
     let database = Database::new(engine).await;
     let opens = (0..4).map(|_| {
         let url = database.url.clone();
-        tokio::spawn(async move { Store::open(&url, Duration::ZERO, &Random::System).await })
+        tokio::spawn(
+            async move { Store::open(&url, Duration::ZERO, &Random::System, &Metrics::default()).await },
+        )
     });
     for open in opens.collect::<Vec<_>>() {
         create(&open.await.unwrap().unwrap(), "guide", &["halo"]).await;
@@ -71,7 +75,10 @@ async fn a_newer_schema_is_refused(engine: Engine) {
          VALUES (999, 'later', '2030-01-01T00:00:00Z', '1')",
     )
     .await;
-    let refused = Store::open(&store.database.url, Duration::ZERO, &Random::System).await.err().unwrap();
+    let refused = Store::open(&store.database.url, Duration::ZERO, &Random::System, &Metrics::default())
+        .await
+        .err()
+        .unwrap();
     let Error::Setup(message) = refused else { panic!("{refused:?}") };
     assert!(message.contains("schema version 999") && message.contains("knows only up to 1"), "{message}");
 }

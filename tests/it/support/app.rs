@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use wicara::app::App;
 use wicara::config::Config;
+use wicara::metrics::Metrics;
 use wicara::model::{Api, Bots, Clock, Random, Role, Timestamp};
 use wicara::service::People;
 use wicara::store::Store;
@@ -74,7 +75,8 @@ impl TestApp {
         std::fs::write(&path, written).unwrap();
         let config = Config::load(Some(&path)).unwrap_or_else(|error| panic!("{error}"));
         let app = App::start(config, clock.clone(), Random::System).await.unwrap();
-        let store = Store::open(&database.url, Duration::ZERO, &Random::System).await.unwrap();
+        let store =
+            Store::open(&database.url, Duration::ZERO, &Random::System, &Metrics::default()).await.unwrap();
         let people = People::new(store.clone(), clock, Random::System);
         // Where it listens: its public URL may lead elsewhere.
         let base = format!("http://{}", app.address);

@@ -1,0 +1,168 @@
+//! What the server counts and measures, for Prometheus. The guide lists every name: `knowledge/en/14-metrics.md`.
+//!
+//! Labels are few and bounded: templates of routes, ids of configured bots, words of this program.
+
+mod bot;
+mod http;
+mod process;
+mod store;
+
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+pub use bot::{ANSWERED, BotMetrics, HUMAN};
+pub use http::HttpMetrics;
+pub use store::StoreMetrics;
+
+/// Of what [`Metrics::text`] gives.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// In place of what is no template, and of a bot that is not configured.
+const UNKNOWN: &str = "-";
+
+/// The measures of one server. Clones share them.
+#[derive(Clone)]
+pub struct Metrics {
+    pub http: Arc<HttpMetrics>,
+    pub store: Arc<StoreMetrics>,
+    bots: Arc<bot::Bots>,
+    registry: Arc<Registry>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::default();
+        let http = Arc::new(HttpMetrics::new(&mut registry));
+        let bots = Arc::new(bot::Bots::new(&mut registry));
+        let store = Arc::new(StoreMetrics::new(&mut registry));
+        registry.register_collector(Box::new(process::Process));
+        Self { http, store, bots, registry: Arc::new(registry) }
+    }
+}
+
+impl Metrics {
+    /// The measures of a configured bot.
+    #[must_use]
+    pub fn bot(&self, id: &str) -> BotMetrics {
+        self.bots.configured(id)
+    }
+
+    /// A question has come to its end: [`ANSWERED`], [`HUMAN`] or the word of a failure's reason.
+    pub fn question_count(&self, bot_id: &str, outcome: &'static str) {
+        self.bots.question_count(bot_id, outcome);
+    }
+
+    /// Everything in the OpenMetrics text format.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)
+            .expect("a string takes everything");
+        text
+    }
+}
+
+/// Counts one of something for as long as it is held.
+#[derive(Debug)]
+pub struct Held(Gauge);
+
+impl Held {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Values of a label, each allocated once, so that a set of labels costs no allocation.
+#[derive(Default)]
+struct Words(RwLock<HashSet<Arc<str>>>);
+
+impl Words {
+    fn get(&self, word: &str) -> Option<Arc<str>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(word).cloned()
+    }
+
+    fn get_or_add(&self, word: &str) -> Arc<str> {
+        if let Some(word) = self.get(word) {
+            return word;
+        }
+        let word: Arc<str> = word.into();
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(&word));
+        word
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn odd_ids_stay_in_their_quotes() {
+        let metrics = Metrics::default();
+        let id = "a\"b\n\\";
+        metrics.bot(id).set_breaker(true);
+        metrics.question_count(id, ANSWERED);
+        let text = metrics.text();
+        for line in [
+            r#"wicara_bot_breaker_open{bot="a\"b\n\\"} 1"#,
+            r#"wicara_questions_total{bot="a\"b\n\\",outcome="answered"} 1"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_clients_invent_makes_no_new_series() {
+        let metrics = Metrics::default();
+        for number in 0..100 {
+            metrics.question_count(&format!("gone-{number}"), HUMAN);
+            metrics.http.answered(None, &format!("M{number}"), 404, Duration::ZERO);
+        }
+        let text = metrics.text();
+        for line in [
+            r#"wicara_questions_total{bot="-",outcome="human"} 100"#,
+            r#"wicara_http_requests_total{route="-",method="other",status="404"} 100"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        assert_eq!(text.matches("wicara_questions_total{").count(), 1);
+        assert_eq!(text.matches("wicara_http_requests_total{").count(), 1);
+    }
+
+    #[test]
+    fn what_is_held_counts_until_it_is_let_go() {
+        let metrics = Metrics::default();
+        let open = |count: u8| {
+            let line = format!("wicara_streams_open {count}");
+            assert!(metrics.text().lines().any(|found| found == line), "{line}");
+        };
+        let streams = (metrics.http.stream(), metrics.clone().http.stream());
+        open(2);
+        drop(streams.0);
+        open(1);
+        drop(streams.1);
+        open(0);
+    }
+
+    #[test]
+    fn the_process_is_measured() {
+        let text = Metrics::default().text();
+        for name in ["resident_memory_bytes", "open_fds", "start_time_seconds"] {
+            let name = format!("process_{name} ");
+            let value: f64 = text.lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap();
+            assert!(value > 0.0, "{name} {value}");
+        }
+        assert!(text.contains("\nprocess_cpu_seconds_total "), "{text}");
+    }
+}

@@ -1,0 +1,245 @@
+//! `/metrics`: figures that move as people expect, and whom they are shown to.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use wicara::metrics::Metrics;
+use wicara::model::{Api, Bots, Clock, Random, Role};
+use wicara::service::People;
+use wicara::store::Store;
+
+use super::{Chat, assert_refused, forbidden, unauthenticated};
+use crate::support::app::PASSWORD;
+use crate::support::{Engine, TestApp, on_both_engines};
+
+on_both_engines!(questions_are_counted_by_bot_and_outcome, writes_are_counted);
+
+async fn scrape(app: &TestApp) -> String {
+    let answer = app.anonymous().get("/metrics").await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    answer.text
+}
+
+/// The value of a series; `None` where there is none.
+fn value(text: &str, series: &str) -> Option<f64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.map(|value| value.parse().unwrap())
+}
+
+async fn ask(app: &TestApp, body: &Value) -> u16 {
+    app.anonymous().post("/api/questions", body).await.status.as_u16()
+}
+
+async fn questions_are_counted_by_bot_and_outcome(engine: Engine) {
+    let app = TestApp::start(engine).await;
+    assert_eq!(ask(&app, &json!({"message": "halo"})).await, 200);
+    assert_eq!(ask(&app, &json!({"message": "status 500"})).await, 502);
+    assert_eq!(ask(&app, &json!({"message": "{"})).await, 502);
+    let gone = Chat::on(&app, "gone").await;
+    assert_eq!(ask(&app, &json!({"message": "halo", "session_id": gone.session})).await, 502);
+    let handed_over = Chat::on(&app, "echo").await;
+    let path = format!("/api/conversation/{}", handed_over.id);
+    app.person().await.patch(&path, &json!({"handler": "human"})).await.ok();
+    assert_eq!(ask(&app, &json!({"message": "halo", "session_id": handed_over.session})).await, 200);
+
+    let text = scrape(&app).await;
+    for (bot, outcome) in [
+        ("echo", "answered"),
+        ("echo", "rejected"),
+        ("echo", "unreadable"),
+        ("-", "unconfigured"),
+        ("echo", "human"),
+    ] {
+        let series = format!("wicara_questions_total{{bot=\"{bot}\",outcome=\"{outcome}\"}}");
+        assert_eq!(value(&text, &series), Some(1.0), "{series}");
+    }
+    assert!(!text.contains("gone"), "{text}");
+    // Failed calls have no time.
+    for series in ["wicara_bot_first_token_seconds_count", "wicara_bot_answer_seconds_count"] {
+        assert_eq!(value(&text, &format!("{series}{{bot=\"echo\"}}")), Some(1.0), "{series}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retry_with_the_same_key_is_the_same_question() {
+    let app = TestApp::start(Engine::Sqlite).await;
+    let client = app.anonymous().with("idempotency-key", "0123456789abcdef");
+    for _ in 0..3 {
+        client.post("/api/questions", &json!({"message": "halo"})).await.ok();
+    }
+    let text = scrape(&app).await;
+    let counted: Vec<_> = text.lines().filter(|line| line.starts_with("wicara_questions_total{")).collect();
+    assert_eq!(counted, [r#"wicara_questions_total{bot="echo",outcome="answered"} 1"#]);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_are_seen_while_they_wait_and_run() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let bot = format!(
+        "[[bot]]\nid = \"slow\"\nkind = \"http\"\nurl = \"http://{}\"\npublic = true\nconcurrency = 1\n",
+        silent.local_addr().unwrap()
+    );
+    let app = TestApp::with(Engine::Sqlite, &bot).await;
+    let question = json!({"message": "halo", "botId": "slow"});
+    let (first, second) = (app.anonymous(), app.anonymous());
+    let asking = tokio::spawn({
+        let question = question.clone();
+        async move {
+            tokio::join!(first.post("/api/questions", &question), second.post("/api/questions", &question))
+        }
+    });
+    let under_way = |text: &str| {
+        let series =
+            ["calls_in_flight", "calls_waiting"].map(|what| format!("wicara_bot_{what}{{bot=\"slow\"}}"));
+        series.map(|series| value(text, &series))
+    };
+    loop {
+        assert!(!asking.is_finished());
+        let text = scrape(&app).await;
+        if under_way(&text) == [Some(1.0), Some(1.0)] {
+            // Two questions, and the request that tells of them.
+            assert_eq!(value(&text, "wicara_http_requests_in_flight"), Some(3.0));
+            assert!(value(&text, "wicara_http_connections_open").unwrap() >= 3.0);
+            break;
+        }
+    }
+    drop(silent);
+    asking.await.unwrap();
+    let text = scrape(&app).await;
+    assert_eq!(under_way(&text), [Some(0.0), Some(0.0)]);
+    assert_eq!(value(&text, "wicara_http_requests_in_flight"), Some(1.0));
+    let failed = "wicara_questions_total{bot=\"slow\",outcome=\"unreachable\"}";
+    assert_eq!(value(&text, failed), Some(2.0));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_are_counted_by_template() {
+    let app = TestApp::start(Engine::Sqlite).await;
+    let client = app.anonymous();
+    let asked = client.post("/api/questions", &json!({"message": "halo"})).await.ok();
+    let session = asked["session_id"].as_str().unwrap();
+    for _ in 0..2 {
+        client.get(&format!("/api/questions/{session}")).await.ok();
+    }
+    client.get(&format!("/api/nothing/{session}")).await;
+    let odd = Method::from_bytes(b"PROPFIND").unwrap();
+    client.send(odd, &format!("/api/questions/{session}"), None).await;
+
+    let text = scrape(&app).await;
+    for (route, method, status, count) in [
+        ("/api/questions", "POST", 200, 1.0),
+        ("/api/questions/{session_id}", "GET", 200, 2.0),
+        ("/api/questions/{session_id}", "other", 405, 1.0),
+        ("-", "GET", 404, 1.0),
+    ] {
+        let series = format!(
+            "wicara_http_requests_total{{route=\"{route}\",method=\"{method}\",status=\"{status}\"}}"
+        );
+        assert_eq!(value(&text, &series), Some(count), "{series}");
+    }
+    let times = "wicara_http_request_duration_seconds_count{route=\"/api/questions/{session_id}\"}";
+    assert_eq!(value(&text, times), Some(3.0));
+    assert!(!text.contains(session) && !text.contains("PROPFIND"), "{text}");
+    app.stop().await;
+}
+
+async fn writes_are_counted(engine: Engine) {
+    let app = TestApp::start(engine).await;
+    let commits = async || value(&scrape(&app).await, "wicara_store_commits_total").unwrap();
+    let before = commits().await;
+    assert_eq!(ask(&app, &json!({"message": "halo"})).await, 200);
+    // The question and the answer.
+    assert_eq!(commits().await, before + 2.0);
+    let text = scrape(&app).await;
+    for series in ["wicara_store_batch_size_count", "wicara_store_commit_duration_seconds_count"] {
+        assert_eq!(value(&text, series), Some(before + 2.0), "{series}");
+    }
+    for series in ["wicara_store_queue_depth", "wicara_store_commit_failures_total"] {
+        assert_eq!(value(&text, series), Some(0.0), "{series}");
+    }
+
+    let metrics = Metrics::default();
+    let store = Store::open(&app.database_url, Duration::ZERO, &Random::System, &metrics).await.unwrap();
+    let people = People::new(store, Clock::System, Random::System);
+    let add = async || people.user_create("a@localhost", PASSWORD.into(), Role::Viewer, Bots::All).await;
+    add().await.unwrap();
+    add().await.unwrap_err();
+    for series in ["wicara_store_commits_total", "wicara_store_commit_failures_total"] {
+        assert_eq!(value(&metrics.text(), series), Some(1.0), "{series}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn figures_are_for_this_machine_and_for_keys_of_administrators() {
+    let app = TestApp::start(Engine::Sqlite).await;
+    let (local, person) = (app.anonymous(), app.person().await);
+    let answer = local.get("/metrics").await;
+    assert_eq!(answer.status, 200);
+    let kind = answer.header("content-type");
+    assert_eq!(kind, Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    assert!(answer.text.ends_with("\n# EOF\n"), "{}", answer.text);
+
+    let admin = app.key(Role::Admin, Bots::All, Api::Chatbot).await;
+    let limited = app.key(Role::Admin, Bots::Only(vec![]), Api::Conversation).await;
+    let agent = app.key(Role::Agent, Bots::All, Api::Chatbot).await;
+    for (header, proxy) in [
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-real-ip", "127.0.0.1"),
+        ("forwarded", "for=127.0.0.1"),
+        ("via", "1.1 proxy"),
+        ("x-forwarded-for", ""),
+    ] {
+        let far = local.with(header, proxy);
+        assert_refused(&far.get("/metrics").await, 401, &unauthenticated(), header);
+        for key in ["wrong", ""] {
+            let answer = far.with("x-api-key", key).get("/metrics").await;
+            assert_refused(&answer, 401, &unauthenticated(), header);
+        }
+        let answer = far.with("x-api-key", &agent).get("/metrics").await;
+        assert_refused(&answer, 403, &forbidden(), header);
+        let answer = person.with(header, proxy).get("/metrics").await;
+        assert_refused(&answer, 403, &forbidden(), header);
+        for (name, key) in [
+            ("x-api-key", admin.clone()),
+            ("api_key", limited.clone()),
+            ("authorization", format!("Bearer {admin}")),
+        ] {
+            assert_eq!(far.with(name, &key).get("/metrics").await.status, 200, "{header} {name}");
+        }
+    }
+    assert_eq!(local.post("/metrics", &json!({})).await.status, 405);
+    app.stop().await;
+}
+
+/// The names of metrics in a text, without what a histogram's series add.
+fn names(text: &str) -> BTreeSet<String> {
+    text.split(|c: char| !c.is_ascii_lowercase() && c != '_')
+        .filter(|word| word.starts_with("wicara_") || word.starts_with("process_"))
+        .map(|word| word.strip_suffix("_bucket").unwrap_or(word).to_owned())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_guide_lists_what_there_is() {
+    let app = TestApp::start(Engine::Sqlite).await;
+    assert_eq!(ask(&app, &json!({"message": "halo"})).await, 200);
+    let text = scrape(&app).await;
+    let shown: BTreeSet<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() })
+        .collect();
+    for page in ["metrics", "metrik"] {
+        let page = app.anonymous().get(&format!("/guide/{page}")).await;
+        assert_eq!(page.status, 200);
+        assert_eq!(names(&page.text), shown);
+    }
+    app.stop().await;
+}
