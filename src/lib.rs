@@ -17,3 +17,6 @@ pub mod tls;
 pub mod metrics;
 
 pub mod model;
+
+#[cfg(test)]
+mod fuzz;

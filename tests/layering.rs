@@ -11,13 +11,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("app", &["config", "telemetry", "http", "service", "store", "bot", "metrics", "model"]),
     ("config", &["bot", "model"]),
     ("telemetry", &["model"]),
-    ("http", &["service", "store", "bot", "metrics", "model"]),
+    ("http", &["service", "store", "bot", "metrics", "model", "fuzz"]),
     ("service", &["store", "bot", "metrics", "model"]),
     ("store", &["tls", "metrics", "model"]),
-    ("bot", &["tls", "metrics", "model"]),
+    ("bot", &["tls", "metrics", "model", "fuzz"]),
     ("tls", &[]),
     ("metrics", &[]),
-    ("model", &[]),
+    ("model", &["fuzz"]),
+    // Tests of those above use it.
+    ("fuzz", &[]),
 ];
 
 const RULE: &str = "main -> cli -> app -> http -> service -> { store, bot } -> model, each using only what stands to \

@@ -32,17 +32,26 @@ pub fn routes() -> OpenApiRouter<Http> {
         .routes(routes!(conversation_message_delete))
 }
 
+/// What is wrong with a new conversation: its fields, or that a retry asks for one that is gone.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "its shape is for the OpenAPI document")]
+enum CreateError {
+    Fields(ValidationError),
+    Gone(IdInvalid),
+}
+
 /// Add a conversation
 #[utoipa::path(
     post,
     path = "/api/conversation",
     operation_id = "conversation_create",
     tag = "Conversation API",
-    params(("Idempotency-Key" = Option<String>, Header, max_length = 255, description = "Makes a retry safe")),
+    params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", description = "Makes a retry safe")),
     request_body = NewConversation,
     responses(
         (status = 200, description = "The conversation", body = ConversationCreated),
-        (status = 400, description = "Bad input", body = ValidationError),
+        (status = 400, description = "Bad input, or what this key made was deleted since", body = CreateError),
         (status = 409, description = "The first request with this key is still being answered", body = Refused,
             headers(("Retry-After" = u64))),
         (status = 422, description = "The key was used with another body", body = Refused)
@@ -176,7 +185,7 @@ enum IdError {
     path = "/api/conversation/{id}",
     operation_id = "conversation_get",
     tags = ["Conversation API", "Chatbot API"],
-    params(("id" = i64, Path)),
+    params(("id" = i64, Path, minimum = 0)),
     responses(
         (status = 200, description = "The conversation", body = ConversationDetailAnswer),
         (status = 400, description = "The id is malformed; in the Conversation API also unknown", body = IdError),
@@ -229,7 +238,7 @@ async fn chat(service: Arc<Service>, conversation: model::Conversation) -> Resul
     path = "/api/conversation/{id}",
     operation_id = "conversation_update",
     tag = "Conversation API",
-    params(("id" = i64, Path)),
+    params(("id" = i64, Path, minimum = 0)),
     request_body = ConversationPatch,
     responses(
         (status = 200, description = "The conversation", body = ConversationUpdated),
@@ -277,7 +286,7 @@ enum ConversationDeleteAnswer<'a> {
     path = "/api/conversation/{id}",
     operation_id = "conversation_delete",
     tags = ["Conversation API", "Chatbot API"],
-    params(("id" = i64, Path)),
+    params(("id" = i64, Path, minimum = 0)),
     responses(
         (status = 200, description = "It is deleted", body = ConversationDeleteAnswer),
         (status = 400, description = "The id is malformed; in the Conversation API also unknown", body = IdError),
@@ -311,7 +320,7 @@ async fn conversation_delete(
     path = "/api/conversation/message/{id}",
     operation_id = "conversation_message_delete",
     tag = "Chatbot API",
-    params(("id" = i64, Path)),
+    params(("id" = i64, Path, minimum = 0)),
     responses(
         (status = 200, description = "It is deleted", body = ChatMessageDeleted),
         (status = 400, description = "The id is malformed", body = Refused),

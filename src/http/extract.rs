@@ -170,7 +170,8 @@ impl Body {
     }
 }
 
-fn key(keys: &[HeaderValue]) -> Option<Result<String, Rule>> {
+/// The idempotency key, if there is one, or the rule that it breaks.
+pub(super) fn key(keys: &[HeaderValue]) -> Option<Result<String, Rule>> {
     let (key, others) = keys.split_first()?;
     let key = key.as_bytes();
     Some(if !others.is_empty() || key.is_empty() || !key.iter().all(u8::is_ascii_graphic) {

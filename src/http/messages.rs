@@ -48,7 +48,7 @@ enum MessageError {
     path = "/api/message",
     operation_id = "message_create",
     tag = "Message API",
-    params(("Idempotency-Key" = Option<String>, Header, max_length = 255, description = "Makes a retry safe")),
+    params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", description = "Makes a retry safe")),
     request_body = NewMessage,
     responses(
         (status = 200, description = "The message", body = MessageCreated),
@@ -113,7 +113,7 @@ async fn message_list(
     path = "/api/message/{id}",
     operation_id = "message_get",
     tag = "Message API",
-    params(("id" = i64, Path)),
+    params(("id" = i64, Path, minimum = 0)),
     responses(
         (status = 200, description = "The message", body = MessageDetail),
         (status = 400, description = "The id is malformed or unknown", body = IdInvalid)
@@ -134,7 +134,7 @@ async fn message_get(
     path = "/api/message/{id}",
     operation_id = "message_update",
     tag = "Message API",
-    params(("id" = i64, Path)),
+    params(("id" = i64, Path, minimum = 0)),
     request_body = MessagePatch,
     responses(
         (status = 200, description = "The message", body = MessageUpdated),
@@ -162,7 +162,7 @@ async fn message_update(
     path = "/api/message/{id}",
     operation_id = "message_delete",
     tag = "Message API",
-    params(("id" = i64, Path)),
+    params(("id" = i64, Path, minimum = 0)),
     responses(
         (status = 200, description = "It is deleted", body = MessageDeleted),
         (status = 400, description = "The id is malformed or unknown", body = IdInvalid)

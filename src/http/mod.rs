@@ -11,6 +11,8 @@ mod drain;
 mod error;
 mod events;
 mod extract;
+#[cfg(test)]
+mod fuzz;
 mod guide;
 mod health;
 mod input;

@@ -8,8 +8,8 @@ use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use utoipa::OpenApi as _;
-use utoipa::openapi::path::{HttpMethod, Operation};
-use utoipa::openapi::schema::AnyOfBuilder;
+use utoipa::openapi::path::{HttpMethod, Operation, Parameter};
+use utoipa::openapi::schema::{AnyOfBuilder, Object, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -83,7 +83,55 @@ async fn as_json(response: Response) -> Response {
 
 fn finish(document: &mut OpenApi) {
     add_common_errors(document);
+    say_what_texts_hold(document);
     let_alternatives_overlap(document);
+}
+
+/// What `http::input` takes as a text: no NUL, and where one has to be there or is changed, not only white space.
+fn say_what_texts_hold(document: &mut OpenApi) {
+    const NO_NUL: &str = r"^[^\x00]*$";
+    const NOT_BLANK: &str = r"^[^\x00]*[^\s\x00][^\x00]*$";
+
+    let mut bodies = Vec::new();
+    for (_, method, operation) in operations(document) {
+        for parameter in operation.parameters.iter_mut().flatten() {
+            if let RefOr::T(Parameter { schema: Some(RefOr::T(Schema::Object(text))), .. }) = parameter
+                && is_free_text(text)
+            {
+                text.pattern = Some(NO_NUL.to_owned());
+            }
+        }
+        if let Some(RefOr::T(body)) = &operation.request_body
+            && let Some(RefOr::T(content)) = body.content.get("application/json")
+            && let Some(RefOr::Ref(schema)) = &content.schema
+        {
+            let name = schema.ref_location.rsplit('/').next().unwrap_or_default().to_owned();
+            bodies.push((name, method == HttpMethod::Patch));
+        }
+    }
+    let schemas = &mut document.components.get_or_insert_default().schemas;
+    for (name, is_patch) in bodies {
+        let Some(RefOr::T(Schema::Object(body))) = schemas.get_mut(&name) else { continue };
+        for (field, schema) in &mut body.properties {
+            if let RefOr::T(Schema::Object(text)) = schema
+                && is_free_text(text)
+            {
+                let not_blank = is_patch || body.required.contains(field);
+                text.pattern = Some(if not_blank { NOT_BLANK } else { NO_NUL }.to_owned());
+            }
+        }
+    }
+}
+
+/// A text about which its field says no more than its length.
+fn is_free_text(schema: &Object) -> bool {
+    let text = match &schema.schema_type {
+        SchemaType::Type(schema_type) => *schema_type == Type::String,
+        SchemaType::Array(types) => types.contains(&Type::String),
+        SchemaType::AnyValue => false,
+    };
+    let free = !matches!(&schema.format, Some(SchemaFormat::Custom(_)));
+    text && free && schema.pattern.is_none()
 }
 
 /// An answer may have the fields of two alternatives, one of which has more: `oneOf` would forbid that.
@@ -103,31 +151,36 @@ fn let_alternatives_overlap(document: &mut OpenApi) {
 
 /// What any operation under `/api` may answer, so that handlers name only what is their own.
 fn add_common_errors(document: &mut OpenApi) {
-    for (path, item) in &mut document.paths.paths {
+    for (path, method, operation) in operations(document) {
         if !path.starts_with("/api/") {
             continue;
         }
+        add_error(operation, "401", "No credentials, or wrong ones", false);
+        if method != HttpMethod::Get {
+            add_error(operation, "403", "Not allowed to this caller, or from this page", false);
+        }
+        if operation.request_body.is_some() {
+            add_error(operation, "408", "The body did not arrive in time", false);
+            add_error(operation, "413", "The body is too large", false);
+            add_error(operation, "415", "The body is not JSON", false);
+        }
+        add_error(operation, "500", "Something went wrong in the server", false);
+        add_error(operation, "503", "The server cannot answer just now; nothing was stored", true);
+    }
+}
+
+/// The operations with their paths and methods.
+fn operations(document: &mut OpenApi) -> impl Iterator<Item = (&str, HttpMethod, &mut Operation)> {
+    document.paths.paths.iter_mut().flat_map(|(path, item)| {
         let operations = [
             (HttpMethod::Get, &mut item.get),
             (HttpMethod::Post, &mut item.post),
             (HttpMethod::Patch, &mut item.patch),
             (HttpMethod::Delete, &mut item.delete),
         ];
-        for (method, operation) in operations {
-            let Some(operation) = operation else { continue };
-            add_error(operation, "401", "No credentials, or wrong ones", false);
-            if method != HttpMethod::Get {
-                add_error(operation, "403", "Not allowed to this caller, or from this page", false);
-            }
-            if operation.request_body.is_some() {
-                add_error(operation, "408", "The body did not arrive in time", false);
-                add_error(operation, "413", "The body is too large", false);
-                add_error(operation, "415", "The body is not JSON", false);
-            }
-            add_error(operation, "500", "Something went wrong in the server", false);
-            add_error(operation, "503", "The server cannot answer just now; nothing was stored", true);
-        }
-    }
+        let operations = operations.into_iter();
+        operations.filter_map(|(method, operation)| Some((path.as_str(), method, operation.as_mut()?)))
+    })
 }
 
 fn add_error(operation: &mut Operation, status: &str, description: &str, later: bool) {
@@ -240,11 +293,44 @@ mod tests {
                     "{method} {path} {status}"
                 );
                 let described = kinds.values().all(|kind| kind["schema"].is_object());
-                assert!(described && kinds.len() == 1, "{method} {path} {status}");
+                let streams = kinds.contains_key("text/event-stream");
+                assert!(described && kinds.len() == 1 + usize::from(streams), "{method} {path} {status}");
             }
             if let Some(body) = operation.get("requestBody") {
                 let schema = &body["content"]["application/json"]["schema"];
                 assert!(schema.is_object() && body["required"] == true, "{method} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn texts_say_whether_they_may_be_blank() {
+        let document = finished();
+        let matches = |pattern: &Value| match pattern.as_str().unwrap() {
+            r"^[^\x00]*$" => "no NUL",
+            r"^[^\x00]*[^\s\x00][^\x00]*$" => "not blank",
+            other => panic!("{other}"),
+        };
+        for (body, field, expected) in [
+            ("NewConversation", "room", "not blank"),
+            ("NewConversation", "botId", "no NUL"),
+            ("ConversationPatch", "botId", "not blank"),
+            ("NewMessage", "message", "not blank"),
+            ("MessagePatch", "message", "not blank"),
+            ("Question", "message", "not blank"),
+            ("Question", "botId", "no NUL"),
+        ] {
+            let schema = &document["components"]["schemas"][body]["properties"][field];
+            assert_eq!(matches(&schema["pattern"]), expected, "{body} {field}");
+        }
+        let session = &document["components"]["schemas"]["Question"]["properties"]["session_id"];
+        assert!(session["pattern"].is_null(), "its format says it");
+        for parameter in document["paths"]["/api/conversation"]["get"]["parameters"].as_array().unwrap() {
+            let pattern = &parameter["schema"]["pattern"];
+            match parameter["name"].as_str().unwrap() {
+                "userId" | "botId" | "integrationType" | "room" => assert_eq!(matches(pattern), "no NUL"),
+                "order" => assert_eq!(pattern, "^(asc|desc)?$"),
+                _ => assert!(pattern.is_null()),
             }
         }
     }

@@ -31,7 +31,7 @@ impl<S: Sync> FromRequestParts<S> for Query {
 }
 
 impl Query {
-    fn of(uri: &Uri) -> Self {
+    pub(super) fn of(uri: &Uri) -> Self {
         let pairs: Vec<(String, String)> =
             axum::extract::Query::try_from_uri(uri).map(|query| query.0).unwrap_or_default();
         let values: HashMap<_, _> = pairs.into_iter().collect();

@@ -43,7 +43,7 @@ enum BusyError {
     path = "/api/questions",
     operation_id = "question_ask",
     tag = "Chatbot API",
-    params(("Idempotency-Key" = Option<String>, Header, max_length = 255,
+    params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$",
         description = "Makes a retry safe; for a visitor's first question at least 16 characters")),
     request_body = Question,
     responses(

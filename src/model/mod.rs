@@ -6,6 +6,8 @@ mod answer;
 mod caller;
 mod clock;
 mod conversation;
+#[cfg(test)]
+mod fuzz;
 mod id;
 mod invalid;
 mod json;

@@ -2,6 +2,9 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool prints")]
 
+mod fuzz;
+mod schema;
+mod setup;
 mod test;
 
 use std::env;
@@ -15,12 +18,15 @@ Usage: cargo xtask <TASK>
 Tasks:
   test [-- ARGUMENTS]   set up what the tests need and run all of them, on SQLite and on PostgreSQL;
                         the arguments go to `cargo test`
+  schema                hold the running server against its OpenAPI document, on both databases
+  fuzz [--seconds N]    feed generated input to everything that reads input, for 60 seconds unless told otherwise
 
 Examples:
   cargo xtask test
   cargo xtask test -- conversation                  tests with this in their names
   cargo xtask test -- --test layering               one test program
   cargo xtask test -- idempotency -- --nocapture    with what they print
+  cargo xtask fuzz --seconds 600
 
 Exit codes: 0 done, 1 failed, 2 wrong usage; `test` exits as `cargo test` does.";
 
@@ -34,6 +40,9 @@ fn main() -> ExitCode {
         }
         ["test"] => test::run(&[]),
         ["test", "--", ..] => test::run(&arguments[2..]),
+        ["schema"] => schema::run(),
+        ["fuzz"] => fuzz::run("60"),
+        ["fuzz", "--seconds", seconds] if seconds.parse::<u32>().is_ok() => fuzz::run(seconds),
         wrong => {
             eprintln!("error: wrong usage: cargo xtask {}\n\n{HELP}", wrong.join(" "));
             return ExitCode::from(2);

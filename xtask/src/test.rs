@@ -1,31 +1,17 @@
 //! `cargo xtask test`: sets up what the tests need, runs all of them, and sums up.
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
-use std::{env, fs};
 
-use anyhow::{Context, Result, bail, ensure};
-use xtask::postgres::{self, Cluster, Programs};
+use anyhow::{Context, Result, ensure};
+use xtask::postgres::{self, Cluster};
 
-const INSTALL: &str = "\
-The tests need the PostgreSQL server programs (tested with 15). None were found; install them with
-
-  Debian, Ubuntu   sudo apt-get install postgresql
-  Fedora, RHEL     sudo dnf install postgresql-server
-  Arch             sudo pacman -S postgresql
-  Alpine           sudo apk add postgresql
-  macOS            brew install postgresql@17
-
-and run `cargo xtask test` again. No server needs to run: the tests start one of their own.";
+use crate::setup::{self, cargo, progress};
 
 /// Runs `cargo test` with these arguments. The exit code is that of the tests.
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
-    let programs = match Programs::find() {
-        Some(programs) => programs,
-        None => install()?,
-    };
+    let programs = setup::postgres()?;
     let version = programs.version()?;
     progress(&format!("starting PostgreSQL {version} from {}", programs.folder().display()));
     let folder = programs.folder().to_owned();
@@ -49,52 +35,6 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     println!("tests: {} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
     ensure!(code != 0 || count.passed > 0, "no test ran: is there one by that name?");
     Ok(ExitCode::from(code))
-}
-
-/// Cargo as from the shell. Some build scripts watch what `cargo run` tells us about this package, and everything
-/// that depends on them would be built anew.
-fn cargo() -> Command {
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    for (name, _) in env::vars_os() {
-        let about_us = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
-        if name.to_str().is_some_and(about_us) {
-            cargo.env_remove(name);
-        }
-    }
-    cargo
-}
-
-fn progress(what: &str) {
-    eprintln!("xtask: {what}");
-}
-
-/// Where we may: on Debian and its kin, as root.
-fn install() -> Result<Programs> {
-    let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
-    if !root || !Path::new("/usr/bin/apt-get").exists() {
-        bail!(INSTALL);
-    }
-    progress("no PostgreSQL found: installing it with apt-get");
-    apt_get(&["update"])?;
-    without_a_system_cluster(|| apt_get(&["install", "-y", "--no-install-recommends", "postgresql"]))?;
-    Programs::find().context("PostgreSQL was installed, yet its programs are not where they are expected")
-}
-
-fn apt_get(arguments: &[&str]) -> Result<()> {
-    let status = Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").status()?;
-    ensure!(status.success(), "apt-get {}: {status}", arguments.join(" "));
-    Ok(())
-}
-
-/// Debian's package creates a cluster and starts it, unless it is told not to.
-fn without_a_system_cluster(install: impl FnOnce() -> Result<()>) -> Result<()> {
-    let folder = Path::new("/etc/postgresql-common/createcluster.d");
-    let file = folder.join("wicara-test.conf");
-    fs::create_dir_all(folder)?;
-    fs::write(&file, "create_main_cluster = false\n")?;
-    let installed = install();
-    fs::remove_file(&file)?;
-    installed
 }
 
 #[derive(Default)]

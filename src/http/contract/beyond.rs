@@ -17,6 +17,7 @@ use crate::model::{
 #[allow(dead_code, reason = "its shape is for the OpenAPI document")]
 pub struct ThreadQuery {
     /// Only messages with ids below this one.
+    #[param(minimum = 0)]
     pub before: Option<i64>,
 }
 
@@ -42,7 +43,7 @@ struct Thread<'a> {
     #[schema(value_type = String, format = "uuid")]
     session_id: Uuid,
     /// `bot`, or `human` while an operator answers.
-    #[schema(value_type = String, example = "bot")]
+    #[schema(value_type = String, pattern = "^(bot|human)$", example = "bot")]
     handler: Handler,
     /// The newest 50, oldest first.
     messages: Vec<ThreadMessage<'a>>,
@@ -61,7 +62,7 @@ pub struct ThreadMessage<'a> {
     #[schema(required, value_type = Option<Object>)]
     payload: Option<&'a Json>,
     #[serde(serialize_with = "shown")]
-    #[schema(value_type = String, example = "2025-07-14T05:13:36.351+00:00")]
+    #[schema(value_type = String, format = DateTime, example = "2025-07-14T05:13:36.351+00:00")]
     created_at: Timestamp,
 }
 
@@ -123,12 +124,12 @@ impl<'a> LoggedIn<'a> {
 #[derive(Debug, Serialize, ToSchema)]
 struct Account<'a> {
     #[serde(serialize_with = "shown")]
-    #[schema(value_type = String, example = "1")]
+    #[schema(value_type = String, pattern = "^[0-9]+$", example = "1")]
     id: UserId,
     #[schema(example = "admin@localhost")]
     email: &'a str,
     /// `viewer`, `agent` or `admin`.
-    #[schema(value_type = String, example = "admin")]
+    #[schema(value_type = String, pattern = "^(viewer|agent|admin)$", example = "admin")]
     role: Role,
     /// The bots whose conversations it sees; null: all.
     #[schema(required)]
@@ -145,18 +146,18 @@ impl<'a> Account<'a> {
 #[derive(Debug, Serialize, ToSchema)]
 struct KeyHolder<'a> {
     #[serde(serialize_with = "shown")]
-    #[schema(value_type = String, example = "1")]
+    #[schema(value_type = String, pattern = "^[0-9]+$", example = "1")]
     id: KeyId,
     #[schema(example = "dashboard")]
     name: &'a str,
     /// `viewer`, `agent` or `admin`.
-    #[schema(value_type = String, example = "viewer")]
+    #[schema(value_type = String, pattern = "^(viewer|agent|admin)$", example = "viewer")]
     role: Role,
     /// The bots whose conversations it sees; null: all.
     #[schema(required)]
     bots: Option<&'a [String]>,
     /// Which document answers it on the shared paths: `chatbot` or `conversation`.
-    #[schema(value_type = String, example = "chatbot")]
+    #[schema(value_type = String, pattern = "^(chatbot|conversation)$", example = "chatbot")]
     api: Api,
 }
 

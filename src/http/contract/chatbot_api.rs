@@ -125,15 +125,15 @@ fn sender_type(message: &model::Message) -> &'static str {
 pub struct ChatMessage<'a> {
     #[schema(value_type = i64, example = 16)]
     id: MessageId,
-    #[schema(example = "answer")]
+    #[schema(pattern = "^(question|answer)$", example = "answer")]
     sender_type: &'static str,
     #[schema(value_type = MessageContent)]
     message: Content<'a>,
     #[serde(rename = "createdAt", serialize_with = "shown")]
-    #[schema(value_type = String, example = "2025-07-14T05:13:36.351+00:00")]
+    #[schema(value_type = String, format = DateTime, example = "2025-07-14T05:13:36.351+00:00")]
     created_at: Timestamp,
     #[serde(rename = "updatedAt", serialize_with = "shown")]
-    #[schema(value_type = String, example = "2025-07-14T05:13:36.352+00:00")]
+    #[schema(value_type = String, format = DateTime, example = "2025-07-14T05:13:36.352+00:00")]
     updated_at: Timestamp,
     #[serde(rename = "conversationId")]
     #[schema(value_type = i64, example = 5)]
@@ -168,13 +168,13 @@ struct About<'a> {
     #[schema(example = "guide")]
     bot_id: &'a str,
     /// `bot`, or `human` while an operator answers.
-    #[schema(value_type = String, example = "bot")]
+    #[schema(value_type = String, pattern = "^(bot|human)$", example = "bot")]
     handler: Handler,
     #[serde(serialize_with = "shown")]
-    #[schema(value_type = String, example = "2025-07-14T05:13:36.312+00:00")]
+    #[schema(value_type = String, format = DateTime, example = "2025-07-14T05:13:36.312+00:00")]
     created_at: Timestamp,
     #[serde(serialize_with = "shown")]
-    #[schema(value_type = String, example = "2025-07-14T05:13:36.333+00:00")]
+    #[schema(value_type = String, format = DateTime, example = "2025-07-14T05:13:36.333+00:00")]
     updated_at: Timestamp,
 }
 
@@ -391,15 +391,15 @@ pub struct ChatMessageDeleted<'a> {
 struct DeletedMessage<'a> {
     #[schema(value_type = i64, example = 16)]
     id: MessageId,
-    #[schema(example = "answer")]
+    #[schema(pattern = "^(question|answer)$", example = "answer")]
     sender_type: &'static str,
     #[schema(value_type = MessageContent)]
     message: Content<'a>,
     #[serde(serialize_with = "shown")]
-    #[schema(value_type = String, example = "2025-07-14T05:13:36.351+00:00")]
+    #[schema(value_type = String, format = DateTime, example = "2025-07-14T05:13:36.351+00:00")]
     created_at: Timestamp,
     #[serde(serialize_with = "shown")]
-    #[schema(value_type = String, example = "2025-07-14T05:13:36.352+00:00")]
+    #[schema(value_type = String, format = DateTime, example = "2025-07-14T05:13:36.352+00:00")]
     updated_at: Timestamp,
     #[schema(value_type = i64, example = 5)]
     conversation_id: ConversationId,

@@ -99,11 +99,13 @@ pub struct ConversationQuery {
     #[param(max_length = 255)]
     pub room: Option<String>,
     /// By id: `desc` has the newest first.
-    #[param(pattern = "^(asc|desc)$", default = "desc")]
+    #[param(pattern = "^(asc|desc)?$", default = "desc")]
     pub order: Option<String>,
     /// Only conversations with ids below this one: walking without pages.
+    #[param(minimum = 0)]
     pub before: Option<i64>,
     /// Only conversations with ids above this one.
+    #[param(minimum = 0)]
     pub after: Option<i64>,
 }
 
@@ -133,12 +135,12 @@ pub struct Conversation<'a> {
     #[schema(example = "bot-123")]
     bot_id: &'a str,
     #[serde(serialize_with = "shown")]
-    #[schema(value_type = String, example = "5")]
+    #[schema(value_type = String, pattern = "^[0-9]+$", example = "5")]
     id: ConversationId,
     #[schema(required, example = "aidj983j93jd0ojdnvjk8")]
     user_id: Option<&'a str>,
     /// `bot`, or `human` while an operator answers.
-    #[schema(value_type = String, example = "bot")]
+    #[schema(value_type = String, pattern = "^(bot|human)$", example = "bot")]
     handler: Handler,
     /// All messages, the operators' notes included.
     #[schema(example = 2)]
@@ -147,10 +149,10 @@ pub struct Conversation<'a> {
     #[schema(required)]
     last_message: Option<LastMessage<'a>>,
     #[serde(serialize_with = "shown")]
-    #[schema(value_type = String, example = "2025-07-14T05:13:36.351+00:00")]
+    #[schema(value_type = String, format = DateTime, example = "2025-07-14T05:13:36.351+00:00")]
     created_at: Timestamp,
     #[serde(serialize_with = "shown")]
-    #[schema(value_type = String, example = "2025-07-14T05:13:36.352+00:00")]
+    #[schema(value_type = String, format = DateTime, example = "2025-07-14T05:13:36.352+00:00")]
     updated_at: Timestamp,
 }
 
@@ -159,7 +161,7 @@ pub struct Conversation<'a> {
 #[serde(rename_all = "camelCase")]
 struct LastMessage<'a> {
     #[serde(serialize_with = "shown")]
-    #[schema(value_type = String, example = "16")]
+    #[schema(value_type = String, pattern = "^[0-9]+$", example = "16")]
     id: MessageId,
     #[schema(example = "hii!!")]
     message: &'a str,
@@ -169,7 +171,7 @@ struct LastMessage<'a> {
     #[schema(example = "client")]
     role: &'a str,
     #[serde(serialize_with = "shown")]
-    #[schema(value_type = String, example = "2025-07-14T05:13:36.351+00:00")]
+    #[schema(value_type = String, format = DateTime, example = "2025-07-14T05:13:36.351+00:00")]
     created_at: Timestamp,
 }
 

@@ -1,6 +1,7 @@
 //! The Message API: what is said in the rooms.
 
 use serde::Serialize;
+use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, Schema, Type};
 use utoipa::{IntoParams, ToSchema};
 
 use super::conversation_api::Pagination;
@@ -25,17 +26,15 @@ pub struct NewMessage {
     /// `client`, `bot`, `agent` (a human operator), `note` (among operators) or any other word.
     #[schema(max_length = 64)]
     pub role: String,
-    #[schema(value_type = AnyId)]
+    #[schema(schema_with = any_id)]
     pub conversation_id: Result<ConversationId, MalformedId>,
 }
 
-/// An id, taken as a string or as a number.
-#[derive(ToSchema)]
-#[serde(untagged)]
-#[allow(dead_code, reason = "its shape is for the OpenAPI document")]
-enum AnyId {
-    Text(String),
-    Number(i64),
+/// An id is taken as a string or as a number.
+fn any_id() -> Schema {
+    let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[0-9]{1,19}$"));
+    let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(i64::MAX));
+    AnyOfBuilder::new().item(text).item(number).build().into()
 }
 
 impl NewMessage {
@@ -84,13 +83,16 @@ pub struct MessageQuery {
     #[param(minimum = 1, maximum = 100, default = 10)]
     pub limit: Option<i64>,
     /// Left out: the messages of every conversation that the caller sees.
+    #[param(minimum = 0)]
     pub conversation_id: Option<i64>,
     /// By id: `asc` has the oldest first.
-    #[param(pattern = "^(asc|desc)$", default = "asc")]
+    #[param(pattern = "^(asc|desc)?$", default = "asc")]
     pub order: Option<String>,
     /// Only messages with ids below this one: walking without pages.
+    #[param(minimum = 0)]
     pub before: Option<i64>,
     /// Only messages with ids above this one.
+    #[param(minimum = 0)]
     pub after: Option<i64>,
 }
 
@@ -116,14 +118,14 @@ pub struct Message<'a> {
     #[schema(example = "bot")]
     role: &'a str,
     #[serde(serialize_with = "shown")]
-    #[schema(value_type = String, example = "5")]
+    #[schema(value_type = String, pattern = "^[0-9]+$", example = "5")]
     conversation_id: ConversationId,
     #[serde(serialize_with = "shown")]
-    #[schema(value_type = String, example = "16")]
+    #[schema(value_type = String, pattern = "^[0-9]+$", example = "16")]
     id: MessageId,
     /// On an answer: the question's id.
     #[serde(serialize_with = "shown_or_null")]
-    #[schema(required, value_type = Option<String>, example = "15")]
+    #[schema(required, value_type = Option<String>, pattern = "^[0-9]+$", example = "15")]
     reply_to: Option<MessageId>,
     /// A bot's whole answer object, exactly as it sent it.
     #[schema(required, value_type = Option<Object>)]
@@ -132,10 +134,10 @@ pub struct Message<'a> {
     #[schema(required)]
     failure: Option<Failure>,
     #[serde(serialize_with = "shown")]
-    #[schema(value_type = String, example = "2025-07-14T05:13:36.351+00:00")]
+    #[schema(value_type = String, format = DateTime, example = "2025-07-14T05:13:36.351+00:00")]
     created_at: Timestamp,
     #[serde(serialize_with = "shown")]
-    #[schema(value_type = String, example = "2025-07-14T05:13:36.352+00:00")]
+    #[schema(value_type = String, format = DateTime, example = "2025-07-14T05:13:36.352+00:00")]
     updated_at: Timestamp,
 }
 
@@ -146,7 +148,7 @@ struct Failure {
     #[schema(value_type = String, example = "timeout")]
     reason: FailureReason,
     #[serde(serialize_with = "shown")]
-    #[schema(value_type = String, example = "2025-07-14T05:13:36.352+00:00")]
+    #[schema(value_type = String, format = DateTime, example = "2025-07-14T05:13:36.352+00:00")]
     at: Timestamp,
 }
 

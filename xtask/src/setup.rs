@@ -1,0 +1,98 @@
+//! What the tasks need of the machine: found, or installed where we may.
+
+use std::path::Path;
+use std::process::Command;
+use std::{env, fs};
+
+use anyhow::{Context, Result, ensure};
+use xtask::postgres::Programs;
+
+const INSTALL_POSTGRES: &str = "\
+The tests need the PostgreSQL server programs (tested with 15). None were found; install them with
+
+  Debian, Ubuntu   sudo apt-get install postgresql
+  Fedora, RHEL     sudo dnf install postgresql-server
+  Arch             sudo pacman -S postgresql
+  Alpine           sudo apk add postgresql
+  macOS            brew install postgresql@17
+
+and run this again. No server needs to run: the tests start one of their own.";
+
+const INSTALL_PYTHON: &str = "\
+Schemathesis needs Python 3.11 or newer with its modules venv and ensurepip. `python3` is none; install it with
+
+  Debian, Ubuntu   sudo apt-get install python3-venv
+  Fedora, RHEL     sudo dnf install python3
+  Arch             sudo pacman -S python
+  Alpine           sudo apk add python3
+  macOS            brew install python3
+
+and run this again.";
+
+pub fn progress(what: &str) {
+    eprintln!("xtask: {what}");
+}
+
+/// Cargo as from the shell. Some build scripts watch what `cargo run` tells us about this package, and everything
+/// that depends on them would be built anew.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        let about_us = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        if name.to_str().is_some_and(about_us) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+}
+
+pub fn postgres() -> Result<Programs> {
+    if let Some(programs) = Programs::find() {
+        return Ok(programs);
+    }
+    ensure!(may_install(), INSTALL_POSTGRES);
+    progress("no PostgreSQL found: installing it with apt-get");
+    without_a_system_cluster(|| apt_get_install("postgresql"))?;
+    Programs::find().context("PostgreSQL was installed, yet its programs are not where they are expected")
+}
+
+/// A Python that can make the environment that Schemathesis is installed into.
+pub fn python() -> Result<&'static str> {
+    const PYTHON: &str = "python3";
+    const FITS: &str = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))";
+    let fits =
+        || Command::new(PYTHON).args(["-c", FITS]).output().is_ok_and(|output| output.status.success());
+    if !fits() {
+        ensure!(may_install(), INSTALL_PYTHON);
+        progress("no Python with venv found: installing it with apt-get");
+        apt_get_install("python3-venv")?;
+        ensure!(fits(), INSTALL_PYTHON);
+    }
+    Ok(PYTHON)
+}
+
+/// On Debian and its kin, as root.
+fn may_install() -> bool {
+    let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
+    root && Path::new("/usr/bin/apt-get").exists()
+}
+
+fn apt_get_install(package: &str) -> Result<()> {
+    for arguments in [&["update"][..], &["install", "-y", "--no-install-recommends", package]] {
+        let mut apt_get = Command::new("apt-get");
+        let status = apt_get.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").status()?;
+        ensure!(status.success(), "apt-get {}: {status}", arguments.join(" "));
+    }
+    Ok(())
+}
+
+/// Debian's package creates a cluster and starts it, unless it is told not to.
+fn without_a_system_cluster(install: impl FnOnce() -> Result<()>) -> Result<()> {
+    let folder = Path::new("/etc/postgresql-common/createcluster.d");
+    let file = folder.join("wicara-test.conf");
+    fs::create_dir_all(folder)?;
+    fs::write(&file, "create_main_cluster = false\n")?;
+    let installed = install();
+    fs::remove_file(&file)?;
+    installed
+}
