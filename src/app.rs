@@ -1,10 +1,13 @@
 //! The composition root: configuration in, running server out.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::net::TcpListener;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -15,6 +18,19 @@ use crate::metrics::Metrics;
 use crate::model::{Clock, Random};
 use crate::service::{self, People, Service};
 use crate::store::Store;
+
+/// Connections of clients open at once, if the system grants the descriptors.
+const MAX_CONNECTIONS: usize = 4096;
+/// Connections that wait in the system's queue, where it allows so many: a flood fills a short one, and whoever finds
+/// it full tries again only a second later.
+const BACKLOG: u32 = 4096;
+/// Descriptors kept for the database, the logs and whatever else, beside one for each call of a bot.
+const RESERVED_DESCRIPTORS: usize = 128;
+/// Connections that are tried however few descriptors the system grants.
+const MIN_CONNECTIONS: usize = 64;
+
+/// How long the body of a request may take to arrive.
+const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// A running server.
 pub struct App {
@@ -32,13 +48,14 @@ impl App {
     /// Opens the store, sets up the bots and listens. Returns when requests are being answered.
     pub async fn start(config: Config, clock: Clock, random: Random) -> Result<Self> {
         let listen = config.server.listen;
-        let listener = TcpListener::bind(listen).await.with_context(|| {
+        let listener = bind(listen).with_context(|| {
             format!("cannot listen on {listen} (server.listen): is another program there?")
         })?;
         let address = listener.local_addr().context("the listener has no address")?;
         let base = config.server.public_url.clone().unwrap_or_else(|| format!("http://{}", local(address)));
         let source = config.source();
         let metrics = Metrics::default();
+        let calls = config.bots.iter().map(|bot| bot.concurrency).sum();
         let bots = bot::Registry::new(config.bots, &format!("{base}/guide"), &random, &metrics)
             .map_err(|error| anyhow::Error::msg(format!("{source}: {error}")))?;
         let store = open_store(&config.store, &source, &random, &metrics).await?;
@@ -81,10 +98,12 @@ impl App {
                     SameSite::None => http::CookieSameSite::None,
                 },
                 body_bytes: config.limits.body_bytes,
+                body_time: BODY_TIME,
             },
         );
         let (stop, stopped) = oneshot::channel();
         let drain = config.server.drain;
+        let connections = connections(calls);
         let running = tokio::spawn(async move {
             let expire = tokio::spawn({
                 let service = Arc::clone(&service);
@@ -93,7 +112,8 @@ impl App {
             let stopped = async {
                 let _ = stopped.await;
             };
-            let deadline = http::listener::serve(listener, router, metrics.http, stopped, drain).await;
+            let serving = http::listener::serve(listener, router, metrics.http, stopped, drain, connections);
+            let deadline = serving.await;
             expire.abort();
             service.close(deadline.saturating_duration_since(tokio::time::Instant::now())).await;
             drop(lock);
@@ -140,6 +160,31 @@ pub async fn open_store(
 
 fn store_setting(source: &str) -> String {
     format!("store.url ({source} or WICARA_STORE__URL)")
+}
+
+fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(listen)?;
+    socket.listen(BACKLOG)
+}
+
+/// How many clients may be connected at once, beside so many calls of bots. Takes as many descriptors as the system
+/// grants: its default leaves room for about a thousand.
+fn connections(calls: usize) -> usize {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
+    let granted = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
+    let left = granted.unwrap_or(usize::MAX).saturating_sub(RESERVED_DESCRIPTORS.saturating_add(calls));
+    if left < MAX_CONNECTIONS {
+        tracing::warn!(
+            connections = left.max(MIN_CONNECTIONS),
+            "the limit of open files leaves room for few clients"
+        );
+    }
+    left.clamp(MIN_CONNECTIONS, MAX_CONNECTIONS)
 }
 
 /// The address that a program on this machine connects to.

@@ -2,6 +2,7 @@
 
 use std::env::{self, VarError};
 use std::io::{self, IsTerminal};
+use std::panic::PanicHookInfo;
 
 use tracing_subscriber::filter::EnvFilter;
 
@@ -32,7 +33,17 @@ pub fn start(level: &str) -> Result<(), String> {
     } else {
         logs.json().flatten_event(true).with_span_list(false).init();
     }
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, said = said(panic), "panicked");
+    }));
     Ok(())
+}
+
+/// A panic's text where it stands in the code as it is. One that was put together may hold what people wrote: of a
+/// text that was cut within a character, for one.
+fn said<'a>(panic: &'a PanicHookInfo<'_>) -> &'a str {
+    panic.payload().downcast_ref::<&str>().copied().unwrap_or("(left out)")
 }
 
 /// A word alone has to be a level: the filter would take any other for the name of a module, and log nothing else.
@@ -46,6 +57,25 @@ fn filter(written: &str) -> Option<EnvFilter> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_tells_nothing_that_it_was_given() {
+        let (sender, told) = std::sync::mpsc::channel();
+        let standing = std::panic::take_hook();
+        let here = std::thread::current().id();
+        std::panic::set_hook(Box::new(move |panic| {
+            if std::thread::current().id() == here {
+                sender.send(said(panic).to_owned()).unwrap();
+            } else {
+                standing(panic);
+            }
+        }));
+        let text = String::from("é");
+        let _ = std::panic::catch_unwind(|| panic!("a fault"));
+        let _ = std::panic::catch_unwind(|| text[1..].len());
+        let _ = std::panic::take_hook();
+        assert_eq!(told.iter().collect::<Vec<_>>(), ["a fault", "(left out)"]);
+    }
 
     #[test]
     fn a_level_or_a_list_is_taken_and_nothing_else() {

@@ -135,6 +135,7 @@ mod tests {
             trusted_proxies: Vec::new(),
             cookie_same_site: CookieSameSite::Lax,
             body_bytes: 1024,
+            body_time: std::time::Duration::MAX,
         };
         assert_eq!(
             cookie("t1", Duration::from_secs(3600), &settings),

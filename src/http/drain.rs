@@ -117,6 +117,7 @@ mod tests {
             Metrics::default().http,
             std::future::pending(),
             Duration::ZERO,
+            8,
         ));
 
         let mut stream = TcpStream::connect(address).await.unwrap();

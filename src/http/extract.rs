@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
@@ -21,9 +20,6 @@ use super::input::Input;
 use super::{Http, origin};
 use crate::model::{Caller, Rule};
 use crate::service::{Asker, Credentials, Door, Error, Once, Reader, Writer};
-
-/// How long a body may take to arrive.
-const BODY_TIME: Duration = Duration::from_secs(30);
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENCY_KEY_CHARACTERS: usize = 255;
@@ -108,6 +104,7 @@ async fn reader(parts: &Parts, http: &Http, door: Door) -> Result<Reader, Failur
 }
 
 async fn writer(parts: &Parts, http: &Http, door: Door) -> Result<Writer, Failure> {
+    http.service.room_to_write().map_err(ChatbotApi)?;
     let caller = caller(http, &credentials(&parts.headers)).await?;
     if matches!(caller, Caller::Person(_)) && !origin::may_write(&parts.headers, &http.settings) {
         return Err(ChatbotApi(Error::Forbidden));
@@ -148,7 +145,8 @@ impl FromRequest<Http> for Body {
         if declared_length(&parts.headers).is_some_and(|length| length > limit as u64) {
             return Err(Failure::TooLarge);
         }
-        let bytes = timeout(BODY_TIME, read(body, limit)).await.map_err(|_| Failure::TooSlow)??;
+        let bytes =
+            timeout(http.settings.body_time, read(body, limit)).await.map_err(|_| Failure::TooSlow)??;
         if !is_json(&parts.headers) {
             return Err(Failure::NotJson);
         }

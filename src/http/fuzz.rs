@@ -256,6 +256,7 @@ fn a_page_may_write_only_from_our_origin_or_an_allowed_one() {
         allowed_origins: vec!["https://console.example".into()],
         cookie_same_site: CookieSameSite::Lax,
         body_bytes: 1024,
+        body_time: std::time::Duration::MAX,
         trusted_proxies: Vec::new(),
     };
     let host = select(&["a", "a.example:3333", "console.example", ""]);

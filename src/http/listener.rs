@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,18 +14,15 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::address::Peer;
+use super::room::Room;
 use super::socket::{Answer, Patience, Socket, Watch};
 use crate::metrics::HttpMetrics;
-
-/// Connections open at once. Further ones wait in the system's queue.
-const MAX_CONNECTIONS: usize = 4096;
 
 /// How much of a request's head, or of a body at once, a connection may hold.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -36,6 +32,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves until `shutdown`, then finishes what runs for up to `drain`, then cuts off what is left.
 ///
+/// `connections` may be open at once. For a new one beyond them, one is closed whose client has been waited for longest;
+/// while all are being answered, the new one waits.
+///
 /// Returns when that time is over, for whoever has more to finish.
 pub async fn serve(
     listener: TcpListener,
@@ -43,8 +42,9 @@ pub async fn serve(
     metrics: Arc<HttpMetrics>,
     shutdown: impl Future<Output = ()>,
     drain: Duration,
+    connections: usize,
 ) -> Instant {
-    serve_patiently(listener, router, metrics, shutdown, drain, Patience::DEFAULT).await
+    serve_patiently(listener, router, metrics, shutdown, drain, connections, Patience::DEFAULT).await
 }
 
 async fn serve_patiently(
@@ -53,21 +53,28 @@ async fn serve_patiently(
     metrics: Arc<HttpMetrics>,
     shutdown: impl Future<Output = ()>,
     drain: Duration,
+    connections: usize,
     patience: Patience,
 ) -> Instant {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut room = Room::new(connections);
     let connections = TaskTracker::new();
     let end = End { finish: CancellationToken::new(), cut: CancellationToken::new() };
     let mut shutdown = pin!(shutdown);
     loop {
+        let accepted = async {
+            let (stream, peer) = accept(&listener).await;
+            (stream, peer, room.place().await)
+        };
         let (stream, peer, slot) = tokio::select! {
             () = &mut shutdown => break,
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = accepted => accepted,
         };
+        let watch = Watch::new(patience);
+        room.enter(&watch);
         let (router, end) = (router.clone(), end.clone());
         let open = metrics.connection();
         connections.spawn(async move {
-            connection(stream, Peer(peer.ip()), router, patience, end).await;
+            connection(stream, peer, router, watch, end).await;
             drop((slot, open));
         });
     }
@@ -84,15 +91,10 @@ async fn serve_patiently(
     deadline
 }
 
-/// The next connection, with whom it is to and its place among those that may be open.
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
-    let slot = Arc::clone(slots).acquire_owned().await.expect("nobody closes the semaphore");
+async fn accept(listener: &TcpListener) -> (TcpStream, Peer) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => return (stream, peer, slot),
+            Ok((stream, peer)) => return (stream, Peer(peer.ip())),
             Err(error) if of_the_client(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "cannot accept connections");
@@ -117,18 +119,17 @@ struct End {
     cut: CancellationToken,
 }
 
-async fn connection(stream: TcpStream, peer: Peer, router: Router, patience: Patience, end: End) {
+async fn connection(stream: TcpStream, peer: Peer, router: Router, watch: Arc<Watch>, end: End) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection stays with its delay");
     }
-    let watch = Watch::new(patience);
     let service = service_fn({
         let watch = Arc::clone(&watch);
         move |request: hyper::Request<Incoming>| {
-            let answering = watch.answering();
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(peer);
-            let answer = router.clone().oneshot(request);
+            let (mut head, body) = request.into_parts();
+            head.extensions.insert(peer);
+            let (body, answering) = watch.answering(body);
+            let answer = router.clone().oneshot(hyper::Request::from_parts(head, Body::new(body)));
             async move {
                 let response = answer.await?;
                 Ok::<_, Infallible>(response.map(|body| Answer::new(body, answering)))
@@ -167,7 +168,7 @@ async fn connection(stream: TcpStream, peer: Peer, router: Router, patience: Pat
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use axum::routing::get;
+    use axum::routing::{get, post};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::{Notify, oneshot};
     use tokio::task::JoinHandle;
@@ -178,6 +179,8 @@ mod tests {
     const LONG: Duration = Duration::from_secs(600);
     const SHORT: Duration = Duration::from_millis(50);
     const PATIENT: Patience = Patience { first_byte: LONG, head: LONG, idle: LONG, unread: LONG };
+
+    static LARGE: [u8; 64 * 1024 * 1024] = [0; _];
 
     struct Server {
         address: std::net::SocketAddr,
@@ -190,6 +193,10 @@ mod tests {
     }
 
     async fn start(patience: Patience, drain: Duration) -> Server {
+        start_with(patience, drain, 4096).await
+    }
+
+    async fn start_with(patience: Patience, drain: Duration, connections: usize) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (go, waiting) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
@@ -205,11 +212,13 @@ mod tests {
         let router = Router::new()
             .route("/", get(|| async { "quick" }))
             .route("/slow", get(slow))
-            .route("/large", get(|| async { vec![b'x'; 64 * 1024 * 1024] }));
-        let metrics = Metrics::default().http;
+            .route("/read", post(|body: axum::body::Bytes| async move { drop(body) }))
+            .route("/large", get(|| async { &LARGE[..] }));
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move { drop(stopped.await) };
-        let running = tokio::spawn(serve_patiently(listener, router, metrics, shutdown, drain, patience));
+        let metrics = Metrics::default().http;
+        let running =
+            tokio::spawn(serve_patiently(listener, router, metrics, shutdown, drain, connections, patience));
         Server { address, go, waiting, stop, running }
     }
 
@@ -288,7 +297,54 @@ mod tests {
         let Server { stop, running, .. } = server;
         stop.send(()).unwrap();
         running.await.unwrap();
-        assert!(rest(&mut stream).await.len() < 64 * 1024 * 1024);
+        assert!(rest(&mut stream).await.len() < LARGE.len());
+    }
+
+    /// Connections that begin like this and go no further keep nobody out.
+    async fn crowded_by(beginning: &[u8]) {
+        const ROOM: usize = 20;
+        let server = start_with(PATIENT, LONG, ROOM).await;
+        let mut asked = server.asked_slowly().await;
+        let mut crowd = Vec::new();
+        for _ in 0..2 * ROOM {
+            let mut stream = server.connect().await;
+            stream.write_all(beginning).await.unwrap();
+            crowd.push(stream);
+        }
+        for _ in 0..5 {
+            let newcomer = async { ask(&mut server.connect().await).await };
+            timeout_at(Instant::now() + LONG / 20, newcomer).await.expect("there is room");
+        }
+        server.go.notify_waiters();
+        let mut answer = [0; 12];
+        asked.read_exact(&mut answer).await.expect("who waits for an answer is not closed");
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        rest(&mut crowd[0]).await;
+    }
+
+    #[tokio::test]
+    async fn silent_connections_make_room() {
+        crowded_by(b"").await;
+    }
+
+    #[tokio::test]
+    async fn connections_with_half_a_head_make_room() {
+        crowded_by(b"GET / HTTP/1.1\r\nHost: ").await;
+    }
+
+    #[tokio::test]
+    async fn connections_with_half_a_body_make_room() {
+        crowded_by(b"POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf").await;
+    }
+
+    #[tokio::test]
+    async fn idle_connections_make_room() {
+        crowded_by(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    }
+
+    #[tokio::test]
+    async fn connections_that_read_no_answer_make_room() {
+        crowded_by(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
     }
 
     #[tokio::test]

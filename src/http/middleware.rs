@@ -53,14 +53,8 @@ pub async fn observe(State(metrics): State<Arc<HttpMetrics>>, request: Request, 
 /// A panic in a handler is that request's alone.
 pub async fn catch_panic(request: Request, next: Next) -> Response {
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    answer.unwrap_or_else(|panic| {
-        let cause = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("of unknown kind");
-        Failure::ChatbotApi(Error::Internal(format!("a panic: {cause}"))).into_response()
-    })
+    // What it says may hold what people wrote: that, and where it was, is told once, by `telemetry`.
+    answer.unwrap_or_else(|_| Failure::ChatbotApi(Error::Internal("a panic".to_owned())).into_response())
 }
 
 /// What people say is not for caches, wherever they stand.

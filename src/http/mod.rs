@@ -25,10 +25,12 @@ mod origin;
 mod query;
 mod questions;
 mod reply;
+mod room;
 mod security;
 mod socket;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::FromRef;
@@ -40,6 +42,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::metrics::HttpMetrics;
 use crate::model::Network;
 use crate::service::Service;
+pub use address::Peer;
 use error::Failure;
 
 /// What the HTTP layer is told when it starts.
@@ -54,6 +57,8 @@ pub struct Settings {
     pub cookie_same_site: CookieSameSite,
     /// The longest body that is taken.
     pub body_bytes: usize,
+    /// How long a body may take to arrive.
+    pub body_time: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

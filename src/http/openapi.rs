@@ -213,6 +213,7 @@ mod tests {
             trusted_proxies: Vec::new(),
             cookie_same_site: CookieSameSite::Lax,
             body_bytes: 1024,
+            body_time: std::time::Duration::MAX,
         };
         let (_, mut document) = api(&settings);
         finish(&mut document);

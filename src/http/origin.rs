@@ -51,6 +51,7 @@ mod tests {
             trusted_proxies: Vec::new(),
             cookie_same_site: CookieSameSite::Lax,
             body_bytes: 1024,
+            body_time: std::time::Duration::MAX,
         };
         let headers = headers
             .iter()

@@ -1,5 +1,5 @@
 //! A connection that is not waited for without end: for its first byte, for a whole head, for the next request,
-//! or for a client that does not read its answer.
+//! or for a client that does not read its answer. Whoever waits longest is closed when there is no room for others.
 
 use std::io;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use hyper::body::{Frame, SizeHint};
+use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -41,6 +41,8 @@ impl Patience {
 enum Phase {
     Silent,
     Head,
+    /// A request's body is being received; how long that may take is the request's to say.
+    Body,
     /// A request is being answered; how long that may take is not this file's to say.
     Busy,
     Idle,
@@ -49,8 +51,16 @@ enum Phase {
 #[derive(Debug, Clone, Copy)]
 struct Deadlines {
     phase: Phase,
+    /// When the phase began.
+    since: Instant,
     read: Option<Instant>,
     write: Option<Instant>,
+}
+
+impl Deadlines {
+    fn is_waiting(&self) -> bool {
+        self.phase != Phase::Busy || self.write.is_some()
+    }
 }
 
 /// What a connection is doing, and until when.
@@ -63,8 +73,9 @@ pub struct Watch {
 impl Watch {
     #[must_use]
     pub fn new(patience: Patience) -> Arc<Self> {
-        let read = Some(Instant::now() + patience.first_byte);
-        let (deadlines, _) = watch::channel(Deadlines { phase: Phase::Silent, read, write: None });
+        let since = Instant::now();
+        let read = Some(since + patience.first_byte);
+        let (deadlines, _) = watch::channel(Deadlines { phase: Phase::Silent, since, read, write: None });
         Arc::new(Self { patience, deadlines })
     }
 
@@ -87,17 +98,39 @@ impl Watch {
         }
     }
 
-    /// A request is being answered until what this returns is dropped.
-    pub fn answering(self: &Arc<Self>) -> Answering {
-        self.enter(Phase::Busy, None);
-        Answering(Arc::clone(self))
+    /// Since when the client has been waited for; `None` while it waits for its answer.
+    pub fn waiting_since(&self) -> Option<Instant> {
+        let deadlines = *self.deadlines.borrow();
+        // The deadline for a client that does not read was set when it began not to.
+        let unread = deadlines.write.map(|deadline| deadline - self.patience.unread);
+        deadlines.is_waiting().then(|| unread.unwrap_or(deadlines.since))
+    }
+
+    /// Ends the connection, unless the client has been heard meanwhile.
+    pub fn cut(&self) {
+        self.deadlines.send_if_modified(|deadlines| {
+            let waiting = deadlines.is_waiting();
+            if waiting {
+                deadlines.read = Some(Instant::now());
+            }
+            waiting
+        });
+    }
+
+    /// A request is being answered until the second of what this returns is dropped; the first is its body.
+    pub fn answering(self: &Arc<Self>, body: Incoming) -> (Received, Answering) {
+        self.enter(Phase::Body, None);
+        let received = Received { body, watch: Arc::clone(self) };
+        received.note_end();
+        (received, Answering(Arc::clone(self)))
     }
 
     fn enter(&self, phase: Phase, patience: Option<Duration>) {
-        let read = patience.map(|patience| Instant::now() + patience);
+        let since = Instant::now();
         self.deadlines.send_modify(|deadlines| {
             deadlines.phase = phase;
-            deadlines.read = read;
+            deadlines.since = since;
+            deadlines.read = patience.map(|patience| since + patience);
         });
     }
 
@@ -125,6 +158,42 @@ impl Watch {
             deadlines.write.get_or_insert(deadline);
             first
         });
+    }
+}
+
+/// A request's body, which tells the watch when it has come to its end.
+pub struct Received {
+    body: Incoming,
+    watch: Arc<Watch>,
+}
+
+impl Received {
+    fn note_end(&self) {
+        if self.body.is_end_stream() && self.watch.phase() == Phase::Body {
+            self.watch.enter(Phase::Busy, None);
+        }
+    }
+}
+
+impl HttpBody for Received {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        self.note_end();
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use super::append::{Append, Outcome, append_many};
+use super::append::{Append, Ask, Outcome, append_many};
 use super::engine::writer::{Command, LocalFuture};
 use super::engine::{Error, Result, Transaction};
 use super::{Inner, Store};
@@ -80,7 +80,13 @@ impl Store {
     pub async fn append(&self, append: Append) -> Result<Outcome> {
         let (reply, answer) = oneshot::channel();
         let Inner { writer, node, .. } = &*self.inner;
-        writer.send(Write::Append { append, node: *node, outcome: None, reply });
+        let closes = matches!(append.ask, Ask::Closes { .. });
+        let write = Write::Append { append, node: *node, outcome: None, reply };
+        if closes {
+            writer.send_in_turn(write).await
+        } else {
+            writer.send(write)
+        }
         answer.await.map_err(|_| closed())?
     }
 
@@ -92,6 +98,18 @@ impl Store {
     {
         let (reply, answer) = oneshot::channel();
         self.inner.writer.send(Write::Change(Box::new(Statements { run, found: None, reply })));
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// The same for the end of what was let in before: it waits where too many writes do.
+    pub(super) async fn change_in_turn<F, T>(&self, run: F) -> Result<T>
+    where
+        F: for<'a> Fn(&'a Transaction<'a>) -> LocalFuture<'a, Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let write = Write::Change(Box::new(Statements { run, found: None, reply }));
+        self.inner.writer.send_in_turn(write).await;
         answer.await.map_err(|_| closed())?
     }
 }

@@ -72,7 +72,7 @@ impl Store {
         );
         let rows = ids.iter().map(|&id| vec![id.into()]).collect();
         let mut found = BTreeMap::new();
-        for row in self.inner.reads.query_many(Lane::Quick, sql, rows).await? {
+        for row in self.inner.reads.query_many(Lane::Rest, sql, rows).await? {
             let message = message_read(&mut row.columns("messages"))?;
             found.insert(message.id, message);
         }
@@ -138,7 +138,7 @@ impl Store {
              WHERE upto <= {HISTORY_BYTES} ORDER BY id"
         );
         let params = vec![id.into(), before.into(), limit.into()];
-        let rows = self.inner.reads.query(Lane::Quick, sql, params).await?;
+        let rows = self.inner.reads.query(Lane::Rest, sql, params).await?;
         rows.into_iter()
             .map(|row| {
                 let mut columns = row.columns("messages");
@@ -157,7 +157,7 @@ impl Store {
                      AND role <> 'note' ORDER BY id LIMIT {CHUNK}) AS page) AS sized \
              WHERE upto <= {CHUNK_BYTES} OR upto = bytes ORDER BY id"
         );
-        let rows = self.inner.reads.query(Lane::Quick, sql, vec![id.into(), after.into()]).await?;
+        let rows = self.inner.reads.query(Lane::Rest, sql, vec![id.into(), after.into()]).await?;
         let mut found = 0;
         let mut messages = Vec::with_capacity(rows.len());
         for row in rows {
@@ -190,7 +190,7 @@ impl Store {
         );
         let rows = ids.iter().map(|&id| vec![id.into()]).collect();
         let mut found: BTreeMap<ConversationId, Vec<Message>> = BTreeMap::new();
-        for row in self.inner.reads.query_many(Lane::Quick, sql, rows).await? {
+        for row in self.inner.reads.query_many(Lane::Rest, sql, rows).await? {
             let message = message_read(&mut row.columns("messages"))?;
             found.entry(message.conversation_id).or_default().push(message);
         }
@@ -215,7 +215,7 @@ impl Store {
         );
         let rows = ids.iter().map(|&id| vec![id.into()]).collect();
         let mut found = BTreeMap::new();
-        for row in self.inner.reads.query_many(Lane::Quick, sql, rows).await? {
+        for row in self.inner.reads.query_many(Lane::Rest, sql, rows).await? {
             let message = message_read(&mut row.columns("messages"))?;
             found.insert(message.conversation_id, message);
         }
@@ -248,7 +248,7 @@ impl Store {
         let sql = format!(
             "SELECT {MESSAGE} FROM messages WHERE conversation_id = $1 AND id > $2 AND reply_to = $2 ORDER BY id"
         );
-        let rows = self.inner.reads.query(Lane::Quick, sql, vec![id.into(), question.into()]).await?;
+        let rows = self.inner.reads.query(Lane::Rest, sql, vec![id.into(), question.into()]).await?;
         rows.into_iter().map(|row| message_read(&mut row.columns("messages"))).collect()
     }
 

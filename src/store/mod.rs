@@ -22,7 +22,7 @@ pub use messages::MessageRef;
 
 use change::Write;
 use engine::writer::{self, Writer};
-use engine::{Lane, Reads, postgres, sqlite};
+use engine::{Lane, Reads, Source, postgres, sqlite};
 
 use crate::metrics::Metrics;
 use crate::model::Random;
@@ -58,19 +58,20 @@ impl Store {
         let [a, b, c, d, ..] = random.bytes();
         let node = i32::from_be_bytes([a, b, c, d]);
         let path = sqlite::path(url);
-        let (reads, target) = if let Some(path) = path.clone() {
+        let (source, target) = if let Some(path) = path.clone() {
             sqlite::migrate(&path)?;
-            (Reads::sqlite(&path, Arc::clone(&metrics.store))?, writer::Target::Sqlite(path))
+            (Source::Sqlite(sqlite::Reads::open(&path)?), writer::Target::Sqlite(path))
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let server = postgres::Server::new(url)?;
             migrate_patiently(&server, wait).await?;
             (
-                Reads::postgres(&server, Arc::clone(&metrics.store)),
+                Source::Postgres(postgres::Reads::new(&server)),
                 writer::Target::Postgres { server, node, random: random.clone() },
             )
         } else {
             return Err(Error::Setup("store.url is neither sqlite:PATH nor postgres://…".into()));
         };
+        let reads = Reads::new(source, Arc::clone(&metrics.store));
         let writer = Writer::start(target, Arc::clone(&metrics.store))?;
         Ok(Self { inner: Arc::new(Inner { path, reads, writer, node }) })
     }
@@ -90,6 +91,12 @@ impl Store {
             return Err(Error::Unavailable("the writer has ended".into()));
         }
         self.inner.reads.query(Lane::Quick, "SELECT CAST(1 AS bigint)", vec![]).await.map(|_| ())
+    }
+
+    /// Whether something new to write would be refused now.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.inner.writer.is_full()
     }
 
     /// Writes what waits; everything written afterwards is refused.

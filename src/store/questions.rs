@@ -86,7 +86,7 @@ impl Store {
         at: Timestamp,
         key: Option<IdempotencyKey>,
     ) -> Result<bool> {
-        self.change(move |transaction| {
+        self.change_in_turn(move |transaction| {
             let key = key.clone();
             Box::pin(async move {
                 let sql = "DELETE FROM asks WHERE message_id = $1 RETURNING message_id";

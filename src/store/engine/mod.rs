@@ -6,8 +6,9 @@ pub mod value;
 pub mod writer;
 
 use std::borrow::Cow;
-use std::path::Path;
 use std::sync::Arc;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use value::{Columns, Row, Value};
 
@@ -70,48 +71,47 @@ impl From<String> for Sql {
     }
 }
 
+/// Quick reads under way at once; beyond it, new ones are refused. A full lane is through in a few hundredths of a
+/// second.
+const QUICK_READS: usize = 1024;
+/// The same for slow ones, of which each takes a millisecond or two.
+const SLOW_READS: usize = 128;
+
 /// Which reads stand in line together: a slow one ahead of others would slow them all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
     /// Reads by key, of bounded cost.
     Quick,
+    /// Quick reads for an answer that has begun: never refused, they wait for their turn, ahead of new ones.
+    Rest,
     /// Lists, whose cost may grow with what is stored.
     Slow,
 }
 
 /// The reading side of a database.
 pub struct Reads {
-    backend: Backend,
+    from: Source,
+    quick: Semaphore,
+    slow: Semaphore,
     metrics: Arc<StoreMetrics>,
 }
 
-enum Backend {
+pub enum Source {
     Postgres(postgres::Reads),
     Sqlite(sqlite::Reads),
 }
 
 impl Reads {
-    pub fn postgres(server: &postgres::Server, metrics: Arc<StoreMetrics>) -> Self {
-        Self { backend: Backend::Postgres(postgres::Reads::new(server)), metrics }
-    }
-
-    pub fn sqlite(path: &Path, metrics: Arc<StoreMetrics>) -> Result<Self> {
-        Ok(Self { backend: Backend::Sqlite(sqlite::Reads::open(path)?), metrics })
-    }
-
-    fn pending(&self, lane: Lane) -> Held {
-        match lane {
-            Lane::Quick => self.metrics.quick_read(),
-            Lane::Slow => self.metrics.slow_read(),
-        }
+    pub fn new(from: Source, metrics: Arc<StoreMetrics>) -> Self {
+        Self { from, quick: Semaphore::new(QUICK_READS), slow: Semaphore::new(SLOW_READS), metrics }
     }
 
     pub async fn query(&self, lane: Lane, sql: impl Into<Sql>, params: Vec<Value>) -> Result<Vec<Row>> {
         let sql = sql.into();
-        let _pending = self.pending(lane);
-        match &self.backend {
-            Backend::Postgres(reads) => reads.query(lane, &sql.postgres, params).await,
-            Backend::Sqlite(reads) => reads.query(lane, sql.sqlite, vec![params]).await,
+        let _place = self.place(lane).await?;
+        match &self.from {
+            Source::Postgres(reads) => reads.query(lane, &sql.postgres, params).await,
+            Source::Sqlite(reads) => reads.query(lane, sql.sqlite, vec![params]).await,
         }
     }
 
@@ -120,11 +120,26 @@ impl Reads {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let _pending = self.pending(lane);
-        match &self.backend {
-            Backend::Postgres(reads) => reads.query(lane, &sql.postgres, value::columns(rows)).await,
-            Backend::Sqlite(reads) => reads.query(lane, sql.sqlite, rows).await,
+        let _place = self.place(lane).await?;
+        match &self.from {
+            Source::Postgres(reads) => reads.query(lane, &sql.postgres, value::columns(rows)).await,
+            Source::Sqlite(reads) => reads.query(lane, sql.sqlite, rows).await,
         }
+    }
+
+    /// A place among the reads under way, and its count.
+    async fn place(&self, lane: Lane) -> Result<(SemaphorePermit<'_>, Held)> {
+        let (pending, place) = match lane {
+            Lane::Quick => (self.metrics.quick_read(), self.quick.try_acquire()),
+            Lane::Rest => {
+                let pending = self.metrics.quick_read();
+                let place = self.quick.acquire().await.expect("nobody closes the semaphore");
+                return Ok((place, pending));
+            }
+            Lane::Slow => (self.metrics.slow_read(), self.slow.try_acquire()),
+        };
+        let place = place.map_err(|_| Error::Unavailable("too many reads wait".into()))?;
+        Ok((place, pending))
     }
 }
 
@@ -151,6 +166,43 @@ impl Transaction<'_> {
         match self {
             Transaction::Postgres(connection) => connection.query(&sql.postgres, value::columns(rows)).await,
             Transaction::Sqlite(connection) => sqlite::query(connection, &sql.sqlite, &rows),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Poll;
+
+    use futures_util::{FutureExt, poll};
+
+    use super::*;
+    use crate::metrics::Metrics;
+
+    #[tokio::test]
+    async fn a_full_lane_refuses_what_is_new_and_lets_wait_what_has_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let reads = Reads::new(
+            Source::Sqlite(sqlite::Reads::open(&folder.path().join("db")).unwrap()),
+            Metrics::default().store,
+        );
+        let read = |lane| reads.query(lane, "SELECT 1", vec![]);
+        for (lane, size, places) in
+            [(Lane::Quick, QUICK_READS, &reads.quick), (Lane::Slow, SLOW_READS, &reads.slow)]
+        {
+            let taken = places.acquire_many(u32::try_from(size).unwrap()).await.unwrap();
+            let refused = poll!(read(lane).boxed());
+            assert!(matches!(refused, Poll::Ready(Err(Error::Unavailable(_)))), "{lane:?}");
+            let mut rest = read(Lane::Rest).boxed();
+            if lane == Lane::Quick {
+                assert!(poll!(&mut rest).is_pending());
+                drop(taken);
+                assert!(matches!(poll!(read(lane).boxed()), Poll::Pending));
+            }
+            assert_eq!(rest.await.unwrap().len(), 1);
+        }
+        for lane in [Lane::Quick, Lane::Slow] {
+            assert_eq!(read(lane).await.unwrap().len(), 1, "{lane:?}");
         }
     }
 }

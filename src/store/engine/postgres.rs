@@ -274,7 +274,7 @@ impl Reads {
 
     pub async fn query(&self, lane: Lane, sql: &str, params: Vec<Value>) -> Result<Vec<Row>> {
         let lease = match lane {
-            Lane::Quick => {
+            Lane::Quick | Lane::Rest => {
                 let next = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 &self.quick[next % self.quick.len()]
             }

@@ -20,8 +20,8 @@ const CHECKPOINT_PAGES: u32 = 8000;
 const CACHED_STATEMENTS: usize = 256;
 const QUICK_READERS: usize = 2;
 const SLOW_READERS: usize = 1;
-/// Reads that may wait in one lane; beyond it, they are refused.
-const READ_QUEUE: usize = 4096;
+/// Reads in line for one lane's threads, with those whose callers have left.
+const READ_QUEUE: usize = 1024;
 
 mod embedded {
     refinery::embed_migrations!("migrations/sqlite");
@@ -190,11 +190,12 @@ impl Reads {
             }
         });
         let lane = match lane {
-            Lane::Quick => &self.quick,
+            Lane::Quick | Lane::Rest => &self.quick,
             Lane::Slow => &self.slow,
         };
-        lane.try_send(job).map_err(|_| Error::Unavailable("too many reads wait".into()))?;
-        answer.await.map_err(|_| Error::Unavailable("the store is closed".into()))?
+        let closed = || Error::Unavailable("the store is closed".into());
+        lane.send(job).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
     }
 }
 

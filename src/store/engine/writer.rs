@@ -19,8 +19,9 @@ use super::{Error, Result, Transaction, sqlite};
 use crate::metrics::StoreMetrics;
 use crate::model::Random;
 
-/// Commands that may wait; beyond it, they are refused. Each holds at most a request's body or a bot's answer.
-const QUEUE: usize = 1024;
+/// Commands that may wait; beyond it, new ones are refused. Each holds at most a request's body or a bot's answer. One
+/// more batch than is being written: two of them take a tenth of a second or two.
+const QUEUE: usize = 512;
 /// Commands in one transaction.
 const BATCH: usize = 512;
 /// How often a batch is tried when it failed for a passing reason.
@@ -84,7 +85,7 @@ impl<C: Command> Writer<C> {
         Ok(Self { queue, metrics })
     }
 
-    /// Hands a command over; it is answered by [`Command::answer`].
+    /// Hands over a command that begins something; it is answered by [`Command::answer`].
     pub fn send(&self, command: C) {
         self.metrics.queued();
         let (command, reason) = match self.queue.try_send(Job::Write(command)) {
@@ -96,6 +97,20 @@ impl<C: Command> Writer<C> {
         if let Job::Write(command) = command {
             command.answer(Err(Error::Unavailable(reason.into())));
         }
+    }
+
+    /// Hands over a command that ends what was let in before: it waits for a place, ahead of what begins.
+    pub async fn send_in_turn(&self, command: C) {
+        self.metrics.queued();
+        if let Err(mpsc::error::SendError(Job::Write(command))) = self.queue.send(Job::Write(command)).await {
+            self.metrics.dequeued(1);
+            command.answer(Err(Error::Unavailable("the store is closed".into())));
+        }
+    }
+
+    /// Whether what begins would be refused now.
+    pub fn is_full(&self) -> bool {
+        self.queue.capacity() == 0
     }
 
     /// Whether nothing can be written any more.
@@ -310,5 +325,66 @@ async fn look_up(server: &Server, batch: Uuid) -> Result<()> {
             return Err(Error::Unavailable("a commit's outcome cannot be looked up".into()));
         }
         tokio::time::sleep(IN_DOUBT_PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc as std_mpsc;
+
+    use futures_util::{FutureExt, poll};
+
+    use super::*;
+    use crate::metrics::Metrics;
+
+    /// Keeps the writer busy from when it says so until it is let go, where it has something to wait for.
+    struct Wait(Option<(std_mpsc::Sender<()>, std_mpsc::Receiver<()>)>, oneshot::Sender<Result<()>>);
+
+    impl Command for Wait {
+        fn write<'a>(batch: &'a mut [Self], _: &'a Transaction<'a>) -> LocalFuture<'a, Result<()>> {
+            Box::pin(async move {
+                for (begun, go) in batch.iter_mut().filter_map(|wait| wait.0.take()) {
+                    begun.send(()).unwrap();
+                    go.recv().unwrap();
+                }
+                Ok(())
+            })
+        }
+
+        fn answer(self, committed: Result<()>) {
+            self.1.send(committed).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_what_begins_and_lets_wait_what_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer =
+            Writer::start(Target::Sqlite(folder.path().join("db")), Metrics::default().store).unwrap();
+        let ((begun, has_begun), (go, may_go)) = (std_mpsc::channel(), std_mpsc::channel());
+        let (reply, first) = oneshot::channel();
+        writer.send(Wait(Some((begun, may_go)), reply));
+        has_begun.recv().unwrap();
+
+        let send = || {
+            let (reply, answer) = oneshot::channel();
+            writer.send(Wait(None, reply));
+            answer
+        };
+        let mut waiting: Vec<_> = (0..QUEUE).map(|_| send()).collect();
+        assert!(matches!(send().try_recv(), Ok(Err(Error::Unavailable(_)))));
+        assert!(writer.is_full());
+        let (reply, last) = oneshot::channel();
+        let mut in_turn = writer.send_in_turn(Wait(None, reply)).boxed_local();
+        assert!(poll!(&mut in_turn).is_pending());
+        assert!(waiting.iter_mut().all(|answer| answer.try_recv().is_err()), "nothing is answered yet");
+
+        go.send(()).unwrap();
+        in_turn.await;
+        waiting.extend([first, last]);
+        for answer in waiting {
+            answer.await.unwrap().unwrap();
+        }
+        writer.close().await;
     }
 }

@@ -1,5 +1,3 @@
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,6 +7,7 @@ use wicara::model::{Api, Bots, Clock, Random, Role};
 use wicara::service::People;
 use wicara::store::Store;
 
+use super::process::Server;
 use super::writers::{Writer, assert_nothing_lost_or_doubled};
 use crate::store::create;
 use crate::support::{Bot, Database, Engine, on_both_engines};
@@ -23,43 +22,6 @@ const WRITERS: usize = 32;
 const CONVERSATIONS: usize = 4;
 /// Acknowledged messages after which a round ends, at the least.
 const ROUND: usize = 64;
-
-/// The server as a process of its own.
-struct Server {
-    process: Child,
-    base: String,
-}
-
-impl Server {
-    fn start(config: &std::path::Path) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_wicara"))
-            .arg("--config")
-            .arg(config)
-            .env("WICARA_LOG", "error")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let ready = lines.next().expect("the server starts").unwrap();
-        let base = ready.rsplit_once(' ').unwrap().1.to_owned();
-        // The rest of what it prints has to go somewhere.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { process, base }
-    }
-
-    /// SIGKILL: no handler runs, nothing is flushed.
-    fn kill_9(mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 struct Setup {
     folder: tempfile::TempDir,

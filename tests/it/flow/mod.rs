@@ -1,5 +1,9 @@
 //! The server as a whole, through what happens to it.
 
 mod crash;
+mod disk;
+mod load;
+mod logs;
 mod outage;
+mod process;
 mod writers;

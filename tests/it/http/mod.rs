@@ -19,6 +19,7 @@ pub mod raw;
 mod scopes;
 mod security;
 mod sessions;
+mod slow;
 mod sockets;
 mod texts;
 mod wire;
