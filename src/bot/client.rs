@@ -9,7 +9,7 @@ use futures_util::stream::{Stream, StreamExt};
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, Url};
 
-use super::{Error, Said};
+use super::{Error, Said, addresses};
 use crate::tls;
 
 /// How long a connection may take to stand; the whole answer has the bot's own deadline.
@@ -23,13 +23,17 @@ const ERROR_TIME: Duration = Duration::from_secs(2);
 pub struct Client(reqwest::Client);
 
 impl Client {
-    /// A client for one address. The error is for the operator.
-    pub fn new(url: &Url) -> Result<Self, String> {
-        let client = tls::client_for(url)
+    /// A client for one address. Without `private_addresses`, its host must be checked already where it is no name.
+    /// The error is for the operator.
+    pub fn new(url: &Url, private_addresses: bool) -> Result<Self, String> {
+        let mut builder = tls::client_for(url)
             .connect_timeout(CONNECT_TIMEOUT)
-            .user_agent(concat!("wicara/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| format!("no HTTP client can be made: {}", tls::cause(error)))?;
+            .user_agent(concat!("wicara/", env!("CARGO_PKG_VERSION")));
+        if !private_addresses {
+            builder = builder.dns_resolver(addresses::PublicNames);
+        }
+        let client =
+            builder.build().map_err(|error| format!("no HTTP client can be made: {}", tls::cause(error)))?;
         Ok(Self(client))
     }
 
@@ -63,6 +67,13 @@ impl Client {
 pub struct Reply(Response);
 
 impl Reply {
+    /// Whether it is one JSON document rather than a stream.
+    pub fn is_json(&self) -> bool {
+        let declared = self.0.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let name = declared.and_then(|value| value.split(';').next()).unwrap_or_default();
+        name.trim().eq_ignore_ascii_case("application/json")
+    }
+
     /// The whole body, of at most `max_bytes`.
     pub async fn text(self, max_bytes: usize) -> Result<String, Error> {
         let mut body = Vec::new();
@@ -105,6 +116,25 @@ async fn rejected(response: Response) -> Error {
     body.truncate(ERROR_BYTES);
     let said = Said::new(&String::from_utf8_lossy(&body));
     Error::Rejected { status, retry_after: seconds.map(Duration::from_secs), said }
+}
+
+/// A secret as a header's value. The error does not show it.
+pub fn secret_header(text: &str) -> Result<HeaderValue, String> {
+    let mut value = HeaderValue::try_from(text).map_err(|_| {
+        "no HTTP header can have this value: it holds a line break or control character".to_owned()
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The address of something below another one; its query stays.
+pub fn below(url: &Url, path: &[&str]) -> Url {
+    let mut below = url.clone();
+    // Only addresses that cannot have a path, such as mailto:, have none.
+    if let Ok(mut segments) = below.path_segments_mut() {
+        segments.pop_if_empty().extend(path);
+    }
+    below
 }
 
 /// The address itself is left out of the error: it may hold a password.

@@ -8,7 +8,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::breaker::Breaker;
-use super::{Bot, Error, Kind, Part, Question, Settings, documents, http, tokens};
+use super::client::Client;
+use super::{Bot, Error, Kind, Part, Question, Settings, documents, http, langflow, openai, tokens};
 use crate::metrics::{BotMetrics, Metrics};
 use crate::model::{Answer, Random};
 
@@ -46,9 +47,15 @@ impl Entry {
         random: &Random,
         metrics: &Metrics,
     ) -> Result<Self, String> {
+        let client = |url| Client::new(url, settings.private_addresses);
+        let max_answer_bytes = settings.max_answer_bytes;
         let bot: Box<dyn Bot> = match &settings.kind {
             Kind::Documents(own) => Box::new(documents::Documents::new(&settings.id, own, guide_base)?),
-            Kind::Http(own) => Box::new(http::Http::new(own, settings.max_answer_bytes)?),
+            Kind::Http(own) => Box::new(http::Http::new(own, client(own.url())?, max_answer_bytes)),
+            Kind::Langflow(own) => {
+                Box::new(langflow::Langflow::new(own, client(own.url())?, max_answer_bytes))
+            }
+            Kind::Openai(own) => Box::new(openai::Openai::new(own, client(own.url())?, max_answer_bytes)),
         };
         Ok(Self::with_bot(settings, bot, random.clone(), metrics.bot(&settings.id)))
     }

@@ -3,12 +3,18 @@
 //! A kind of bot is a file here and a line in [`Kind`]. It gets a question as values and gives a stream of
 //! parts; it never sees the store, the service or another bot.
 
+mod addresses;
 mod breaker;
 mod client;
 mod entry;
 mod http;
+mod langflow;
+mod openai;
 mod registry;
 mod settings;
+
+#[cfg(test)]
+mod replay;
 
 pub mod documents;
 pub mod sse;
@@ -108,8 +114,8 @@ pub enum Error {
 }
 
 impl Error {
-    fn too_large(max_answer_bytes: usize) -> Self {
-        Error::Unreadable(format!("it is larger than {max_answer_bytes} bytes (max_answer_bytes)"))
+    fn too_large(max_bytes: usize) -> Self {
+        Error::Unreadable(format!("it is larger than {max_bytes} bytes, as much as max_answer_bytes allows"))
     }
 
     #[must_use]

@@ -4,11 +4,12 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use reqwest::Url;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::{documents, http};
+use super::{addresses, client, documents, http, langflow, openai};
 
 /// Characters of a bot's id.
 pub const ID_CHARS: RangeInclusive<usize> = 1..=64;
@@ -23,9 +24,11 @@ pub const MAX_ANSWER_BYTES: RangeInclusive<i64> = 1024..=67_108_864;
 /// Reads a kind's own settings: what the keys common to all bots leave over.
 type ReadOwn = fn(Table) -> Result<Kind, ReadError>;
 
-const KINDS: [(&str, ReadOwn); 2] = [
+const KINDS: [(&str, ReadOwn); 4] = [
     ("documents", |own| read(own).and_then(documents)),
     ("http", |own| http::Settings::from_table(own).map(Kind::Http)),
+    ("langflow", |own| langflow::Settings::from_table(own).map(Kind::Langflow)),
+    ("openai", |own| openai::Settings::from_table(own).map(Kind::Openai)),
 ];
 
 /// The guide's links lead to its own pages, so that an address would do nothing there.
@@ -42,6 +45,20 @@ fn documents(own: documents::Settings) -> Result<Kind, ReadError> {
 pub enum Kind {
     Documents(documents::Settings),
     Http(http::Settings),
+    Langflow(langflow::Settings),
+    Openai(openai::Settings),
+}
+
+impl Kind {
+    /// Where it is, unless in this program.
+    fn url(&self) -> Option<&Url> {
+        match self {
+            Kind::Documents(_) => None,
+            Kind::Http(own) => Some(own.url()),
+            Kind::Langflow(own) => Some(own.url()),
+            Kind::Openai(own) => Some(own.url()),
+        }
+    }
 }
 
 impl Kind {
@@ -51,6 +68,8 @@ impl Kind {
         match self {
             Kind::Documents(_) => "documents",
             Kind::Http(_) => "http",
+            Kind::Langflow(_) => "langflow",
+            Kind::Openai(_) => "openai",
         }
     }
 
@@ -60,7 +79,9 @@ impl Kind {
         match self {
             Kind::Documents(own) if own.folder.is_empty() => "the built-in guide".to_owned(),
             Kind::Documents(own) => own.folder.clone(),
-            Kind::Http(own) => own.place(),
+            Kind::Http(own) => client::place(own.url()),
+            Kind::Langflow(own) => client::place(own.url()),
+            Kind::Openai(own) => client::place(own.url()),
         }
     }
 }
@@ -87,6 +108,8 @@ pub struct Settings {
     pub max_answer_bytes: usize,
     /// Calls at once.
     pub concurrency: usize,
+    /// It may be on this machine or in its network.
+    pub private_addresses: bool,
     pub kind: Kind,
 }
 
@@ -112,9 +135,11 @@ struct Common {
     max_answer_bytes: i64,
     #[serde(default = "concurrency")]
     concurrency: i64,
+    #[serde(default = "private_addresses")]
+    private_addresses: bool,
 }
 
-const COMMON_KEYS: [&str; 11] = [
+const COMMON_KEYS: [&str; 12] = [
     "id",
     "kind",
     "public",
@@ -126,6 +151,7 @@ const COMMON_KEYS: [&str; 11] = [
     "concurrency",
     "breaker_failures",
     "breaker_seconds",
+    "private_addresses",
 ];
 
 fn timeout_seconds() -> i64 {
@@ -150,6 +176,10 @@ fn max_answer_bytes() -> i64 {
 
 fn concurrency() -> i64 {
     64
+}
+
+fn private_addresses() -> bool {
+    true
 }
 
 impl Settings {
@@ -183,6 +213,9 @@ impl Settings {
             Some(seconds) => within("first_token_seconds", seconds, 1..=common.timeout_seconds)?,
             None => timeout,
         };
+        if !common.private_addresses {
+            kind.url().map_or(Ok(()), addresses::check).map_err(|error| format!("url: {error}"))?;
+        }
         Ok(Self {
             timeout: Duration::from_secs(timeout),
             first_token: Duration::from_secs(first_token),
@@ -194,13 +227,14 @@ impl Settings {
             id: common.id,
             public: common.public,
             default: common.default,
+            private_addresses: common.private_addresses,
             kind,
         })
     }
 
     /// The keys that every bot has besides its id and kind, as TOML has them.
     #[must_use]
-    pub fn common(&self) -> [(&'static str, Value); 9] {
+    pub fn common(&self) -> [(&'static str, Value); 10] {
         let number = |number: u64| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
         [
             ("default", Value::Boolean(self.default)),
@@ -212,11 +246,13 @@ impl Settings {
             ("concurrency", number(self.concurrency as u64)),
             ("breaker_failures", number(self.breaker_failures.into())),
             ("breaker_seconds", number(self.breaker.as_secs())),
+            ("private_addresses", Value::Boolean(self.private_addresses)),
         ]
     }
 }
 
-fn within<T: TryFrom<i64>>(key: &str, value: i64, allowed: RangeInclusive<i64>) -> Result<T, String> {
+/// The error begins with the key.
+pub fn within<T: TryFrom<i64>>(key: &str, value: i64, allowed: RangeInclusive<i64>) -> Result<T, String> {
     T::try_from(value).ok().filter(|_| allowed.contains(&value)).ok_or_else(|| {
         format!(
             "{key}: found {value}, allowed are whole numbers from {} to {}",
@@ -338,7 +374,7 @@ mod tests {
             ("id = 'a'".to_owned(), "kind is missing"),
             (
                 "id = 'a'\nkind = 'telepathy'".to_owned(),
-                "kind: there is no kind \"telepathy\", only documents, http",
+                "kind: there is no kind \"telepathy\", only documents, http, langflow, openai",
             ),
             ("id = 'a'\nkind = 'http'".to_owned(), "url is missing"),
             ("id = 5\nkind = 'http'".to_owned(), "id: found a whole number, expected a string"),
@@ -371,7 +407,7 @@ mod tests {
                 http.to_owned() + "retry = 1",
                 "retry: there is no such setting; known are url, headers, body, answer, or one for every bot: \
                  id, kind, public, default, timeout_seconds, first_token_seconds, retries, max_answer_bytes, \
-                 concurrency, breaker_failures, breaker_seconds",
+                 concurrency, breaker_failures, breaker_seconds, private_addresses",
             ),
             (
                 "id = 'a'\nkind = 'documents'\nlink_base = 'https://h'".to_owned(),

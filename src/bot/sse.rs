@@ -151,6 +151,7 @@ mod tests {
         for (text, expected) in [
             ("data: a\n\n", vec!["a"]),
             ("data:a\r\n\r\ndata: b\r\rdata:  c\n\n", vec!["a", "b", " c"]),
+            ("data: a\r\ndata: b\rdata: c\r\n\r\n", vec!["a\nb\nc"]),
             ("\u{feff}data: a\n\n\u{feff}data: b\n\n", vec!["a"]),
             ("data: a\ndata: b\ndata\ndata:c\n\n", vec!["a\nb\n\nc"]),
             (": comment\nid: 7\nretry: 10\ndata: a\nother: x\nno colon\n\n", vec!["a"]),

@@ -22,6 +22,11 @@ pub(super) fn masked(mut table: Table, bots: &[bot::Settings]) -> Table {
         if let Some(Value::String(url)) = shown.get_mut("url") {
             *url = mask_url(url);
         }
+        if let Some(Value::String(key)) = shown.get_mut("api_key")
+            && !key.is_empty()
+        {
+            *key = MASK.to_owned();
+        }
         if let Some(Value::Table(headers)) = shown.get_mut("headers") {
             headers.iter_mut().for_each(|(_, value)| *value = Value::String(MASK.to_owned()));
         }

@@ -281,7 +281,9 @@ fn secrets_are_neither_shown_nor_printed_nor_told_in_errors() {
     let file = "[store]\nurl = 'postgres://u:hush@h/db?password=hush&sslmode=require'\n\
                 [auth]\nadmin_password = 'hush, hush'\nadmin_email = '${EMAIL}'\n\
                 [[bot]]\nid = 'a'\nkind = 'http'\nurl = 'https://u:hush@h/?api_key=hush'\ndefault = true\n\
-                headers = { X-Key = 'hush', Authorization = 'Bearer ${WORD}' }\nbody = '{\"k\":\"${WORD}\"}'";
+                headers = { X-Key = 'hush', Authorization = 'Bearer ${WORD}' }\nbody = '{\"k\":\"${WORD}\"}'\n\
+                [[bot]]\nid = 'b'\nkind = 'langflow'\nurl = 'http://h'\nflow = 'f'\napi_key = '${WORD}'\n\
+                [[bot]]\nid = 'c'\nkind = 'openai'\nurl = 'http://h'\nmodel = 'm'\napi_key = ''";
     let environment = [("WORD", "hush"), ("EMAIL", "a@hush")];
     let config = load(file, &environment).unwrap();
     assert!(!format!("{config:?}").contains("hush"), "{config:?}");
@@ -316,13 +318,52 @@ questions_per_minute_per_address = 300
 id = "a"
 kind = "http"
 body = "{\"k\":\"${WORD}\"}"
+breaker_failures = 5
+breaker_seconds = 15
 concurrency = 64
 default = true
+first_token_seconds = 30
 headers = { Authorization = "***", X-Key = "***" }
 max_answer_bytes = 1048576
+private_addresses = true
 public = false
+retries = 1
 timeout_seconds = 30
 url = "https://u:***@h/?api_key=***"
+
+[[bot]]
+id = "b"
+kind = "langflow"
+api_key = "***"
+breaker_failures = 5
+breaker_seconds = 15
+concurrency = 64
+default = false
+first_token_seconds = 30
+flow = "f"
+max_answer_bytes = 1048576
+private_addresses = true
+public = false
+retries = 1
+timeout_seconds = 30
+url = "http://h"
+
+[[bot]]
+id = "c"
+kind = "openai"
+api_key = ""
+breaker_failures = 5
+breaker_seconds = 15
+concurrency = 64
+default = false
+first_token_seconds = 30
+max_answer_bytes = 1048576
+model = "m"
+private_addresses = true
+public = false
+retries = 1
+timeout_seconds = 30
+url = "http://h"
 "#
     );
     for (file, expected) in [
@@ -353,19 +394,18 @@ fn what_is_shown_can_be_read_again() {
 }
 
 #[test]
-fn the_commented_bot_of_the_default_file_works() {
+fn the_commented_bots_of_the_default_file_work() {
     let defaults = include_str!("../../wicara.default.toml");
-    let example = defaults.split_once("# Any API that takes JSON by POST:\n#\n").unwrap().1;
-    let lines = example.lines().map(|line| line.strip_prefix("# ").unwrap());
-    let file: String = lines
-        .chain(["default = true"])
-        .map(|line| {
-            format!(
-                "{line}
-"
-            )
-        })
-        .collect();
-    let config = load(&file, &[("MAJADIGI_TOKEN", "x")]).unwrap();
-    assert_eq!((config.bots[0].id.as_str(), config.bots[0].public), ("majadigi", true));
+    let mut file = String::new();
+    for example in defaults.split("# [[bot]]\n").skip(1) {
+        file.push_str("[[bot]]\n");
+        for line in example.lines().map_while(|line| line.strip_prefix("# ")) {
+            file.push_str(line);
+            file.push('\n');
+        }
+    }
+    file.push_str("default = true");
+    let config = load(&file, &[("MAJADIGI_TOKEN", "x"), ("LANGFLOW_API_KEY", "x")]).unwrap();
+    let ids: Vec<_> = config.bots.iter().map(|bot| bot.id.as_str()).collect();
+    assert_eq!(ids, ["majadigi", "flow", "model"]);
 }

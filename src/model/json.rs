@@ -57,6 +57,10 @@ impl Object {
         self.places.get(name).map(|&place| &self.fields[place].1)
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Json)> {
+        self.fields.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
     /// Replaces the field in its place, or adds it at the end.
     pub fn set(&mut self, name: &str, value: Json) {
         match self.places.get(name) {

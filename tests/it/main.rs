@@ -8,6 +8,7 @@
 
 mod support;
 
+mod bot;
 mod cli;
 mod flow;
 mod guard;

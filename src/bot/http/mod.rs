@@ -22,7 +22,7 @@ use toml::Table;
 
 use crate::model::{Answer, Json};
 
-use super::client::{Client, parse_url, place};
+use super::client::{Client, parse_url, secret_header};
 use super::settings::{ReadError, read};
 use super::{Bot, Error, Part, Parts, Question};
 
@@ -64,8 +64,8 @@ impl Settings {
         })
     }
 
-    pub fn place(&self) -> String {
-        place(&self.url)
+    pub fn url(&self) -> &Url {
+        &self.url
     }
 }
 
@@ -86,13 +86,7 @@ fn parse_headers(written: &BTreeMap<String, String>) -> Result<HeaderMap, ReadEr
         let path = format!("headers.{name}");
         let name = HeaderName::try_from(name)
             .map_err(|_| ReadError::new(&path, "no HTTP header can have this name"))?;
-        let mut value = HeaderValue::try_from(value).map_err(|_| {
-            ReadError::new(
-                &path,
-                "no HTTP header can have this value: it holds a line break or control character",
-            )
-        })?;
-        value.set_sensitive(true);
+        let value = secret_header(value).map_err(|error| ReadError::new(&path, error))?;
         headers.insert(name, value);
     }
     Ok(headers)
@@ -108,9 +102,8 @@ struct Endpoint {
 }
 
 impl Http {
-    pub fn new(settings: &Settings, max_answer_bytes: usize) -> Result<Self, String> {
-        let client = Client::new(&settings.url)?;
-        Ok(Self(Arc::new(Endpoint { client, settings: settings.clone(), max_answer_bytes })))
+    pub fn new(settings: &Settings, client: Client, max_answer_bytes: usize) -> Self {
+        Self(Arc::new(Endpoint { client, settings: settings.clone(), max_answer_bytes }))
     }
 }
 

@@ -187,7 +187,10 @@ async fn an_answer_over_the_limit_is_refused_and_one_at_the_limit_is_taken() {
     let more = "answer = ''\nmax_answer_bytes = 1024";
     assert_eq!(answered(more, body).await.unwrap()[0].text.len(), 1022);
     let body = format!("\"{}\"", "x".repeat(1023));
-    assert_eq!(unreadable(answered(more, body).await), "it is larger than 1024 bytes (max_answer_bytes)");
+    assert_eq!(
+        unreadable(answered(more, body).await),
+        "it is larger than 1024 bytes, as much as max_answer_bytes allows"
+    );
 }
 
 #[tokio::test]
@@ -202,7 +205,7 @@ async fn an_answer_without_end_is_cut_off_at_the_limit() {
     });
     assert_eq!(
         unreadable(ask(&url, "max_answer_bytes = 1024").await),
-        "it is larger than 1024 bytes (max_answer_bytes)"
+        "it is larger than 1024 bytes, as much as max_answer_bytes allows"
     );
 }
 

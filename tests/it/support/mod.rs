@@ -4,12 +4,14 @@ pub mod app;
 pub mod bot;
 pub mod database;
 pub mod events;
+pub mod hostile;
 pub mod routed;
 
 pub use app::{Answer, Client, TestApp, manual_clock};
 pub use bot::Bot;
 pub use database::{Database, Engine};
 pub use events::Events;
+pub use hostile::Hostile;
 pub use routed::Routed;
 
 /// Makes a test for each engine from functions that take the engine.

@@ -1,0 +1,4 @@
+//! Bots as the server meets them.
+
+mod history;
+mod hostile;
