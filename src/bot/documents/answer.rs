@@ -7,6 +7,7 @@ use super::address::Addresses;
 use super::language::Language;
 use super::markdown::escape_into;
 use super::passages::{Link, Page, Passage};
+use super::subject::SmallTalk;
 use crate::model::{Answer, Json, flow_id};
 
 /// Links beside an answer.
@@ -48,6 +49,13 @@ struct SuggestLink {
     url: String,
 }
 
+/// Why topics are named.
+#[derive(Debug, Clone, Copy)]
+pub enum Topics {
+    NothingFound,
+    Said(SmallTalk),
+}
+
 /// An answer's text and the links beside it.
 pub struct Reply {
     text: String,
@@ -63,10 +71,7 @@ impl Reply {
         escape_into(&mut text, heading);
         text.push_str("**\n\n");
         text.push_str(&passage.markdown);
-        let title = match passage.headings.last() {
-            Some(heading) => format!("{} › {heading}", page.title),
-            None => page.title.clone(),
-        };
+        let title = full_title(page, passage);
         let mut links: Vec<Link> = Vec::new();
         let own = addresses.page(&page.path, passage.fragment.as_deref()).map(|url| Link { title, url });
         for link in own.into_iter().chain(passage.links.iter().cloned()) {
@@ -77,18 +82,56 @@ impl Reply {
         Self { text, links }
     }
 
-    /// What can be asked about, where nothing was found (`asked`) or nothing was asked.
+    /// Passages that may be meant, and honestly no more than that.
     #[must_use]
-    pub fn topics(pages: &[Page], language: Language, asked: bool, addresses: &Addresses) -> Self {
-        let mut text = match (language, asked) {
-            (Language::English, true) => {
+    pub fn offers(passages: &[(&Page, &Passage)], language: Language, addresses: &Addresses) -> Self {
+        let mut text = match language {
+            Language::English => "I am not sure that I have an answer to that. Perhaps one of these helps:",
+            Language::Indonesian => {
+                "Saya tidak yakin punya jawabannya. Mungkin salah satu dari ini membantu:"
+            }
+        }
+        .to_owned();
+        text.push('\n');
+        let mut links: Vec<Link> = Vec::new();
+        for (page, passage) in passages {
+            let title = full_title(page, passage);
+            let url = addresses.page(&page.path, passage.fragment.as_deref());
+            let item = list_item(&title, url.as_deref());
+            // A long section is several passages.
+            if !text.lines().any(|line| line == item) {
+                text.push('\n');
+                text.push_str(&item);
+                links.extend(url.map(|url| Link { title, url }));
+            }
+        }
+        Self { text, links }
+    }
+
+    /// What can be asked about.
+    #[must_use]
+    pub fn topics(pages: &[Page], language: Language, why: Topics, addresses: &Addresses) -> Self {
+        let mut text = match (language, why) {
+            (Language::English, Topics::NothingFound) => {
                 "I found nothing about that in my documents. I can answer questions about:"
             }
-            (Language::English, false) => "I answer from my documents. You can ask me about:",
-            (Language::Indonesian, true) => {
+            (Language::English, Topics::Said(SmallTalk::Greeting)) => {
+                "Hello! I answer from my documents. You can ask me about:"
+            }
+            (Language::English, Topics::Said(SmallTalk::Thanks)) => "You are welcome! You can also ask me about:",
+            (Language::English, Topics::Said(SmallTalk::Other)) => {
+                "I answer from my documents. You can ask me about:"
+            }
+            (Language::Indonesian, Topics::NothingFound) => {
                 "Maaf, saya tidak menemukan jawabannya di dokumen saya. Saya dapat menjawab pertanyaan tentang:"
             }
-            (Language::Indonesian, false) => {
+            (Language::Indonesian, Topics::Said(SmallTalk::Greeting)) => {
+                "Halo! Saya menjawab dari dokumen yang saya punya. Silakan bertanya tentang:"
+            }
+            (Language::Indonesian, Topics::Said(SmallTalk::Thanks)) => {
+                "Sama-sama! Silakan bertanya lagi, misalnya tentang:"
+            }
+            (Language::Indonesian, Topics::Said(SmallTalk::Other)) => {
                 "Saya menjawab dari dokumen yang saya punya. Silakan bertanya tentang:"
             }
         }
@@ -97,13 +140,9 @@ impl Reply {
         let own: Vec<_> = pages.iter().filter(|page| page.language == Some(language)).collect();
         let named = if own.is_empty() { pages.iter().collect() } else { own };
         for page in named.iter().take(MAX_TOPICS) {
-            let mut title = String::new();
-            escape_into(&mut title, &page.title);
-            let line = match addresses.page(&page.path, None) {
-                Some(url) => format!("- [{title}]({url})\n"),
-                None => format!("- {title}\n"),
-            };
-            text.push_str(&line);
+            let url = addresses.page(&page.path, None);
+            text.push_str(&list_item(&page.title, url.as_deref()));
+            text.push('\n');
         }
         let more = named.len().saturating_sub(MAX_TOPICS);
         if more > 0 {
@@ -135,5 +174,21 @@ impl Reply {
             suggest_links: links.collect(),
         };
         Answer::object(Json::of(&object)).expect("an answer object has a text")
+    }
+}
+
+fn full_title(page: &Page, passage: &Passage) -> String {
+    match passage.headings.last() {
+        Some(heading) => format!("{} › {heading}", page.title),
+        None => page.title.clone(),
+    }
+}
+
+fn list_item(title: &str, url: Option<&str>) -> String {
+    let mut shown = String::new();
+    escape_into(&mut shown, title);
+    match url {
+        Some(url) => format!("- [{shown}]({url})"),
+        None => format!("- {shown}"),
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// A larger file is refused.
 pub const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -37,39 +38,45 @@ pub struct File {
     pub text: String,
 }
 
+/// A document as it stands in its folder, unread.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Seen {
+    path: PathBuf,
+    bytes: u64,
+    /// Where the system does not know, a change is told by the size alone.
+    modified: Option<SystemTime>,
+}
+
 /// The documents in a folder and below it, ordered by path. Names that begin with a dot are passed over, and so are
 /// links to folders, which could lead round in a circle.
 ///
 /// The error says which folder or file it is and what is wrong with it.
-pub fn read(folder: &str) -> Result<Vec<File>, String> {
-    let root = Path::new(folder);
-    let broken = |path: &Path, error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => format!("{} does not exist", path.display()),
-        io::ErrorKind::NotADirectory => format!("{} is not a folder", path.display()),
-        io::ErrorKind::InvalidData => format!("{} is not UTF-8 text", path.display()),
-        _ => format!("{} cannot be read: {error}", path.display()),
-    };
-    let mut found = find(root).map_err(|(path, error)| broken(&path, error))?;
+pub fn look(folder: &str) -> Result<Vec<Seen>, String> {
+    let mut found = find(Path::new(folder)).map_err(|(path, error)| broken(&path, &error))?;
     if found.is_empty() {
         return Err(format!("{folder} has no documents (.md, .markdown, .html, .htm, .txt)"));
     }
     if found.len() > MAX_FILES {
         return Err(format!("{folder} has {} documents; at most {MAX_FILES} are allowed", found.len()));
     }
-    found.sort();
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(found)
+}
+
+/// The texts of the documents that [`look`] finds.
+pub fn read(folder: &str) -> Result<Vec<File>, String> {
     let mut total = 0;
-    let mut files = Vec::with_capacity(found.len());
-    for path in found {
-        let size = fs::metadata(&path).map_err(|error| broken(&path, error))?.len();
-        if size > MAX_FILE_BYTES {
-            return Err(format!("{} is {size} bytes; at most {MAX_FILE_BYTES} are allowed", path.display()));
+    let mut files = Vec::new();
+    for Seen { path, bytes, .. } in look(folder)? {
+        if bytes > MAX_FILE_BYTES {
+            return Err(format!("{} is {bytes} bytes; at most {MAX_FILE_BYTES} are allowed", path.display()));
         }
-        total += size;
+        total += bytes;
         if total > MAX_TOTAL_BYTES {
             return Err(format!("{folder} has more than {MAX_TOTAL_BYTES} bytes of documents"));
         }
-        let text = fs::read_to_string(&path).map_err(|error| broken(&path, error))?;
-        let relative = path.strip_prefix(root).expect("what was found in a folder stands below it");
+        let text = fs::read_to_string(&path).map_err(|error| broken(&path, &error))?;
+        let relative = path.strip_prefix(folder).expect("what was found in a folder stands below it");
         let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
         files.push(File {
             path: parts.join("/"),
@@ -80,7 +87,16 @@ pub fn read(folder: &str) -> Result<Vec<File>, String> {
     Ok(files)
 }
 
-fn find(root: &Path) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
+fn broken(path: &Path, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => format!("{} does not exist", path.display()),
+        io::ErrorKind::NotADirectory => format!("{} is not a folder", path.display()),
+        io::ErrorKind::InvalidData => format!("{} is not UTF-8 text", path.display()),
+        _ => format!("{} cannot be read: {error}", path.display()),
+    }
+}
+
+fn find(root: &Path) -> Result<Vec<Seen>, (PathBuf, io::Error)> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -93,8 +109,11 @@ fn find(root: &Path) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
             let path = entry.path();
             if entry.file_type().map_err(at)?.is_dir() {
                 folders.push(path);
-            } else if Format::of(&path).is_some() && path.is_file() {
-                found.push(path);
+            } else if Format::of(&path).is_some()
+                && let Ok(file) = fs::metadata(&path)
+                && file.is_file()
+            {
+                found.push(Seen { path, bytes: file.len(), modified: file.modified().ok() });
             }
         }
     }

@@ -1,9 +1,8 @@
-//! The two languages that are understood: their words, stems and stop words.
-
-use std::collections::HashSet;
-use std::sync::LazyLock;
+//! The two languages that are understood: how a text's is told, and the forms of its words.
 
 use frostem::{Algorithm, Stemmer};
+
+use super::lexicon::{ENGLISH, INDONESIAN};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Language {
@@ -20,6 +19,14 @@ impl Language {
         match self {
             Language::English => "en",
             Language::Indonesian => "id",
+        }
+    }
+
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Language::English => Language::Indonesian,
+            Language::Indonesian => Language::English,
         }
     }
 
@@ -53,47 +60,46 @@ pub fn words(text: &str) -> impl Iterator<Item = String> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
 }
 
-/// Whether a word says nothing about what a question is about.
+/// The forms under which a word is found: itself, its English stem, and what may be its Indonesian root.
 #[must_use]
-pub fn is_stop_word(word: &str) -> bool {
-    ENGLISH.contains(word) || INDONESIAN.contains(word)
+pub fn forms(word: &str) -> [Vec<String>; 3] {
+    let stem = |algorithm, word: &str| Stemmer::new(algorithm).stem(word).into_owned();
+    let mut roots = vec![stem(Algorithm::Indonesian, word)];
+    roots.extend(hidden_root(word).map(|root| stem(Algorithm::Indonesian, &root)));
+    [vec![word.to_owned()], vec![stem(Algorithm::English, word)], roots]
 }
 
-/// The forms under which a word is found: itself, its English and its Indonesian stem.
-#[must_use]
-pub fn forms(word: &str) -> [String; 3] {
-    [
-        word.to_owned(),
-        Stemmer::new(Algorithm::English).stem(word).into_owned(),
-        Stemmer::new(Algorithm::Indonesian).stem(word).into_owned(),
-    ]
+/// Active forms swallow a root's first consonant: mengirim (kirim), menambah (tambah), mematikan (mati). The stemmer
+/// sees only that of memakai (pakai) and menyimpan (simpan).
+fn hidden_root(word: &str) -> Option<String> {
+    let (rest, consonant) =
+        [("eng", "k"), ("en", "t"), ("em", "m")].into_iter().find_map(|(nasal, consonant)| {
+            Some((word.strip_prefix(['m', 'p'])?.strip_prefix(nasal)?, consonant))
+        })?;
+    rest.starts_with(['a', 'e', 'i', 'o', 'u']).then(|| format!("{consonant}{rest}"))
 }
 
-static ENGLISH: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
-    "a about again all also am an and any anybody anyone anything are as ask at available be been before being but by bye can \
-     cannot could d did didn do does doesn doing don done else ever explain for from get gets getting give go goes \
-     good got had happen happened happens has have having hello help here hey hi how i if in into is isn it its just \
-     kind know let like live ll located look m make many may me mean means might morning much must my name need needed needs no not now \
-     of ok okay on one or our ours out please possible re s say see shall should show so some somebody someone something \
-     still such sure t tell than thank thanks that the their them then there these they thing things this those to \
-     too up us use used using ve very want wants was way we were what when where whether which while who whom whose \
-     why will with without won would yes yet you your yours"
-        .split_whitespace()
-        .collect()
-});
-
-static INDONESIAN: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
-    "ada adakah adalah agar aja akan aku anda apa apabila apakah apanya arti artinya atas atau bagaimana bagaimanakah bagi bahwa \
-     baik banyak beberapa begitu belum berapa bila bisa bisakah boleh bolehkah buat bukan cara caranya coba dalam dan \
-     dapat dapatkah dari dengan di dia dong gimana hai halo hanya harus haruskah hingga ia ialah ingin ini itu jadi \
-     jangan jelaskan jika juga kah kak kalau kami kamu kan kapan karena ke kenapa kepada ketika kita kok lah lagi lain \
-     lalu lebih lewat lihat maka malam mana mau melalui melihat mengapa mereka min misalnya mohon nama namamu namun nanti nih nya oleh pada pagi paling \
-     para per perlu permisi pernah pun saat saja sama sambil sampai sangat saya sebagai sebelum sebuah sedang sehingga \
-     sekarang selamat semua seperti serta sesuatu sesudah setelah setiap siang siapa siapakah sih sore suatu sudah \
-     supaya tanpa tanya tapi tentang terhadap terima kasih tersebut tersedia tetapi tiap tidak tolong untuk ya yaitu yang"
-        .split_whitespace()
-        .collect()
-});
+/// What a word of chat language may be in writing: lognya (log), satu2 (satu), matiin (matikan), nyari (cari), nambah
+/// (menambah).
+#[must_use]
+pub fn written(word: &str) -> Vec<String> {
+    let mut written = Vec::new();
+    let twice = word.strip_suffix('2').filter(|base| base.chars().all(char::is_alphabetic));
+    if let Some(base) = word.strip_suffix("nya").or(twice) {
+        written.push(base.to_owned());
+    }
+    let base = word.strip_suffix("in");
+    if let Some(base) = base {
+        written.push(format!("{base}kan"));
+    }
+    if let Some(rest) = word.strip_prefix("ny") {
+        written.push(format!("c{rest}"));
+    }
+    if word.starts_with(['m', 'n']) {
+        written.push(format!("me{}", base.unwrap_or(word)));
+    }
+    written
+}
 
 #[cfg(test)]
 mod tests {
@@ -111,6 +117,27 @@ mod tests {
     fn the_forms_of_a_word_meet_in_its_stem() {
         assert_eq!(forms("menjalankan")[2], forms("dijalankan")[2]);
         assert_eq!(forms("conversations")[1], forms("conversation")[1]);
+        for (active, passive) in [("mengirim", "dikirim"), ("menambahkan", "ditambah"), ("mematikan", "mati")]
+        {
+            assert!(forms(active)[2].contains(&forms(passive)[2][0]), "{active}");
+        }
+    }
+
+    #[test]
+    fn chat_language_is_written_out() {
+        for (typed, meant) in [
+            ("lognya", "log"),
+            ("sedikit2", "sedikit"),
+            ("matiin", "matikan"),
+            ("nyoba", "coba"),
+            ("nambah", "menambah"),
+            ("ngirimin", "mengirim"),
+        ] {
+            assert!(written(typed).contains(&meant.to_owned()), "{typed}");
+        }
+        for other in ["server", "402"] {
+            assert_eq!(written(other), [""; 0]);
+        }
     }
 
     #[test]

@@ -1,210 +1,265 @@
 //! Finding the passage that a question is about.
 
-use std::collections::HashSet;
-
 use tantivy::collector::TopDocs;
-use tantivy::directory::RamDirectory;
-use tantivy::query::{BooleanQuery, BoostQuery, ConstScoreQuery, Occur, Query, TermQuery};
-use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
-use tantivy::{DocId, DocSet, Index, IndexReader, ReloadPolicy, TantivyDocument, Term};
+use tantivy::query::{
+    BooleanQuery, BoostQuery, ConstScoreQuery, DisjunctionMaxQuery, Occur, Query, TermQuery,
+};
+use tantivy::schema::IndexRecordOption;
+use tantivy::{DocId, DocSet, Term};
 
-use super::language::{Language, forms, is_stop_word, words};
+use super::index::{Index, Place, Way, rarity};
+use super::language::{Language, forms, written};
+use super::lexicon::synonyms;
 use super::passages::Page;
+use super::subject::Subject;
 
 /// The share of a question's words, weighed by how rare they are, that an answer has to speak of.
-const ENOUGH: f32 = 0.5;
+const ENOUGH: f32 = 0.4;
+/// The share that is enough even if the answer's heading speaks of nothing that is asked.
+const NEARLY_ALL: f32 = 0.75;
+/// The share that a passage has to speak of to be worth a look.
+const PERHAPS: f32 = 0.25;
+/// Passages that are offered where none is an answer.
+const MAX_OFFERS: usize = 3;
 /// Passages that are looked at closely, best first.
 const CANDIDATES: usize = 32;
-/// Different words of a question that are looked for.
-const QUESTION_WORDS: usize = 32;
-/// What a match counts for: a word as it stands, its English stem, its Indonesian stem.
-const FORM_BOOSTS: [f32; 3] = [1.0, 0.7, 0.7];
-const HEADING_BOOST: f32 = 2.0;
-const BODY_BOOST: f32 = 1.0;
-/// What stands before a page's first section has the page's title for its heading only if it is longer than this: a
-/// sentence or two would win with the title's words and say nothing.
-const INTRODUCTION_BYTES: usize = 300;
-
-/// Where a passage stands: its page, and its place there.
-pub type Place = (usize, usize);
+/// How sure it is that another word for the same is meant.
+const SYNONYM: f32 = 0.8;
+/// How sure it is that a misspelt word is meant, for each wrong letter.
+const SPELT: f32 = 0.8;
+/// What a word of an earlier question counts for.
+const EARLIER: f32 = 0.5;
+/// How much better a passage is whose heading, or page's title, says just what is asked.
+const FIT: f32 = 2.0;
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
     Passage(Place),
+    /// Passages that speak of a part of the question, best first.
+    Perhaps(Vec<Place>),
     /// No passage speaks of enough of the question.
     Nothing,
     /// The question has no words that could be about something: a greeting, say.
     NoSubject,
 }
 
-pub struct Search {
-    reader: IndexReader,
-    fields: Fields,
-    /// By tantivy's number, which is the order of addition.
-    places: Vec<Place>,
+pub struct Search(Index);
+
+/// A word that is looked for.
+struct Sought {
+    ways: Vec<Way>,
+    /// What it counts beside the other words.
+    weight: f32,
+    /// Whether the question itself has it, not an earlier one.
+    own: bool,
 }
 
-struct Fields {
-    heading: [Field; 3],
-    body: [Field; 3],
-    language: Field,
+/// A passage that speaks of something asked.
+struct Candidate {
+    number: DocId,
+    score: f32,
+    /// How much of the question it speaks of, from 0 to 1.
+    coverage: f32,
+    /// How many of the question's words it speaks of.
+    words: usize,
+    /// Whether its heading speaks of any.
+    named: bool,
+}
+
+impl Candidate {
+    /// Whether it is an answer, and not only worth a look.
+    fn is_sure(&self) -> bool {
+        self.coverage >= NEARLY_ALL || self.coverage >= ENOUGH && self.named
+    }
+
+    /// One word in common is chance.
+    fn is_worth_a_look(&self) -> bool {
+        self.is_sure() || self.coverage >= PERHAPS && self.words > 1
+    }
 }
 
 impl Search {
     pub fn new(pages: &[Page]) -> tantivy::Result<Self> {
-        let mut schema = Schema::builder();
-        // Words come split and stemmed, with a space between them.
-        let split = |record| {
-            let indexing = TextFieldIndexing::default().set_tokenizer("whitespace").set_index_option(record);
-            TextOptions::default().set_indexing_options(indexing)
-        };
-        let mut texts = |names: [&str; 3]| {
-            names.map(|name| schema.add_text_field(name, split(IndexRecordOption::WithFreqs)))
-        };
-        let heading = texts(["heading", "heading_en", "heading_id"]);
-        let body = texts(["body", "body_en", "body_id"]);
-        let language = schema.add_text_field("language", split(IndexRecordOption::Basic));
-        let fields = Fields { heading, body, language };
-
-        let mut writer = Index::builder()
-            .schema(schema.build())
-            .single_segment_index_writer(RamDirectory::create(), 64 << 20)?;
-        let mut places = Vec::new();
-        for (page_number, page) in pages.iter().enumerate() {
-            for (passage_number, passage) in page.passages.iter().enumerate() {
-                let mut document = TantivyDocument::default();
-                // The headings above its own say where a passage belongs, not what it is about.
-                let introduces = page.passages.len() > 1 && passage.text.len() < INTRODUCTION_BYTES;
-                let (heading, above) = match passage.headings.split_last() {
-                    Some((heading, above)) => {
-                        (heading.as_str(), format!("{} {}", page.title, above.join(" ")))
-                    }
-                    None if introduces => ("", page.title.clone()),
-                    None => (page.title.as_str(), String::new()),
-                };
-                let body = format!("{above} {}", passage.text);
-                for (text, fields) in [(heading, fields.heading), (&body, fields.body)] {
-                    for (field, words) in fields.into_iter().zip(analysed(text)) {
-                        document.add_text(field, words);
-                    }
-                }
-                if let Some(language) = page.language {
-                    document.add_text(fields.language, language.code());
-                }
-                writer.add_document(document)?;
-                places.push((page_number, passage_number));
-            }
-        }
-        let index = writer.finalize()?;
-        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-        Ok(Self { reader, fields, places })
+        Index::new(pages).map(Self)
     }
 
-    /// The best passage in this language, else in any.
-    pub fn find(&self, question: &str, language: Language) -> tantivy::Result<Found> {
-        let mut seen = HashSet::new();
-        let asked: Vec<_> = words(question)
-            .filter(|word| !is_stop_word(word) && seen.insert(word.clone()))
-            .take(QUESTION_WORDS)
-            .map(|word| self.terms(&word))
-            .collect();
+    /// The best passage in the question's language, else in any. Of a question that shows none, the language is that
+    /// whose passages speak of more of it.
+    pub fn find(&self, subject: &Subject, default: Language) -> tantivy::Result<Found> {
+        let mut asked = self.sought(&subject.words, true)?;
         if asked.is_empty() {
             return Ok(Found::NoSubject);
         }
-        if let Some(place) = self.best(&asked, Some(language))? {
-            return Ok(Found::Passage(place));
-        }
-        Ok(self.best(&asked, None)?.map_or(Found::Nothing, Found::Passage))
-    }
-
-    /// The terms under which a word is found, each with what finding it there counts for.
-    fn terms(&self, word: &str) -> Vec<(Term, f32)> {
-        let boosted = |fields: [Field; 3], boost: f32| {
-            let terms = fields.into_iter().zip(forms(word)).zip(FORM_BOOSTS);
-            terms.map(move |((field, form), factor)| (Term::from_field_text(field, &form), factor * boost))
+        asked.extend(self.sought(&subject.earlier, false)?);
+        let languages = match subject.language {
+            Some(language) => vec![Some(language), None],
+            None => vec![Some(default), Some(default.other()), None],
         };
-        boosted(self.fields.heading, HEADING_BOOST).chain(boosted(self.fields.body, BODY_BOOST)).collect()
+        let mut best: Vec<Candidate> = Vec::new();
+        for language in languages {
+            let found = self.candidates(&asked, language)?;
+            let rank =
+                |candidates: &[Candidate]| candidates.first().map(|best| (best.is_sure(), best.coverage));
+            if rank(&found) > rank(&best) {
+                best = found;
+            }
+            if subject.language.is_some() && best.first().is_some_and(Candidate::is_sure) {
+                break;
+            }
+        }
+        let place = |candidate: &Candidate| self.0.entries[candidate.number as usize].place;
+        Ok(match best.first() {
+            Some(best) if best.is_sure() => Found::Passage(place(best)),
+            Some(_) => Found::Perhaps(best.iter().take(MAX_OFFERS).map(place).collect()),
+            None => Found::Nothing,
+        })
     }
 
-    fn best(&self, asked: &[Vec<(Term, f32)>], language: Option<Language>) -> tantivy::Result<Option<Place>> {
-        let searcher = self.reader.searcher();
-        let any: Vec<(Occur, Box<dyn Query>)> = asked
-            .iter()
-            .flatten()
-            .map(|(term, boost)| {
-                let query = TermQuery::new(term.clone(), IndexRecordOption::WithFreqs);
-                (Occur::Should, Box::new(BoostQuery::new(Box::new(query), *boost)) as Box<dyn Query>)
-            })
-            .collect();
+    fn sought(&self, words: &[String], own: bool) -> tantivy::Result<Vec<Sought>> {
+        let mut sought = Vec::new();
+        for word in words {
+            let ways = self.meant(word)?;
+            let weight = rarity(self.0.entries.len(), &ways) * if own { 1.0 } else { EARLIER };
+            sought.push(Sought { ways, weight, own });
+        }
+        Ok(sought)
+    }
+
+    /// The ways to find a word and what it may mean; of a word that no passage has, only then what it may be misspelt
+    /// for.
+    fn meant(&self, word: &str) -> tantivy::Result<Vec<Way>> {
+        let mut ways = self.0.ways(word, 1.0)?;
+        ways.extend(self.same(word)?);
+        if ways.is_empty() {
+            for word in written(word) {
+                ways.extend(self.0.ways(&word, SYNONYM)?);
+                ways.extend(self.same(&word)?);
+            }
+        }
+        if ways.is_empty()
+            && let Some((distance, word)) = self.0.nearest(word)?
+        {
+            let certainty = (0..distance).map(|_| SPELT).product();
+            ways.extend(self.0.ways(&word, certainty)?);
+            ways.extend(self.same(&word)?);
+        }
+        Ok(ways)
+    }
+
+    /// The ways to find other words for the same.
+    fn same(&self, word: &str) -> tantivy::Result<Vec<Way>> {
+        let mut ways = Vec::new();
+        for form in forms(word).iter().flatten() {
+            for other in synonyms(form).filter(|other| *other != word) {
+                ways.extend(self.0.ways(other, SYNONYM)?);
+            }
+        }
+        Ok(ways)
+    }
+
+    /// The passages that speak of what is asked, best first.
+    fn candidates(&self, asked: &[Sought], language: Option<Language>) -> tantivy::Result<Vec<Candidate>> {
+        let Index { searcher, fields, .. } = &self.0;
+        let mut any: Vec<(Occur, Box<dyn Query>)> = Vec::new();
+        for word in asked {
+            let boost = if word.own { 1.0 } else { EARLIER };
+            // However many ways there are to find a word, it counts once in each text.
+            for (fields, _) in fields.texts() {
+                let ways = word.ways.iter().filter(|way| fields.contains(&way.term.field()));
+                let ways = ways.map(|way| -> Box<dyn Query> {
+                    let query = TermQuery::new(way.term.clone(), IndexRecordOption::WithFreqs);
+                    Box::new(BoostQuery::new(Box::new(query), way.boost * way.certainty * boost))
+                });
+                any.push((Occur::Should, Box::new(DisjunctionMaxQuery::new(ways.collect()))));
+            }
+        }
         let mut query: Box<dyn Query> = Box::new(BooleanQuery::new(any));
         if let Some(language) = language {
-            let term = Term::from_field_text(self.fields.language, language.code());
+            let term = Term::from_field_text(fields.language, language.code());
             let only = TermQuery::new(term, IndexRecordOption::Basic);
             let only = ConstScoreQuery::new(Box::new(only), 0.0);
             query = Box::new(BooleanQuery::new(vec![(Occur::Must, query), (Occur::Must, Box::new(only))]));
         }
         let top = searcher.search(&query, &TopDocs::with_limit(CANDIDATES).order_by_score())?;
-        let mut candidates: Vec<(DocId, f32)> =
+        let mut numbers: Vec<(DocId, f32)> =
             top.into_iter().map(|(score, address)| (address.doc_id, score)).collect();
-        candidates.sort_unstable_by_key(|(passage, _)| *passage);
-        let coverage = self.coverage(asked, &candidates)?;
-        let best = candidates
-            .iter()
-            .zip(coverage)
-            .filter(|(_, coverage)| *coverage >= ENOUGH)
-            // A passage that speaks of all of the question goes before one that speaks much of a part of it.
-            .map(|((passage, score), coverage)| (passage, score * coverage * coverage))
-            .max_by(|(_, one), (_, other)| one.total_cmp(other));
-        Ok(best.map(|(passage, _)| self.places[*passage as usize]))
+        numbers.sort_unstable_by_key(|(number, _)| *number);
+        let mut candidates = self.weigh(asked, &numbers)?;
+        candidates.retain(Candidate::is_worth_a_look);
+        candidates.sort_by(|one, other| {
+            other.is_sure().cmp(&one.is_sure()).then(other.score.total_cmp(&one.score))
+        });
+        Ok(candidates)
     }
 
-    /// How much of the question each candidate speaks of, from 0 to 1. `candidates` rise by number.
-    fn coverage(&self, asked: &[Vec<(Term, f32)>], candidates: &[(DocId, f32)]) -> tantivy::Result<Vec<f32>> {
-        let searcher = self.reader.searcher();
-        let mut covered = vec![0.0; candidates.len()];
-        let mut all = 0.0;
-        for terms in asked {
-            let mut speaks = vec![false; candidates.len()];
-            let mut frequency = 0;
+    /// How much of the question each passage speaks of, and what it scores with that. `found` are passages with what
+    /// their words alone score, rising by number.
+    fn weigh(&self, asked: &[Sought], found: &[(DocId, f32)]) -> tantivy::Result<Vec<Candidate>> {
+        let Index { searcher, fields, entries } = &self.0;
+        let mut spoken: Vec<Spoken> = found.iter().map(|_| Spoken::default()).collect();
+        for word in asked {
+            // How sure it is that each passage has the word: anywhere, in its heading, in its title.
+            let mut sure = vec![[0.0_f32; 3]; found.len()];
             for segment in searcher.segment_readers() {
-                for (term, _) in terms {
-                    let index = segment.inverted_index(term.field())?;
-                    let Some(mut postings) = index.read_postings(term, IndexRecordOption::Basic)? else {
+                for way in &word.ways {
+                    let field = way.term.field();
+                    let index = segment.inverted_index(field)?;
+                    let Some(mut postings) = index.read_postings(&way.term, IndexRecordOption::Basic)? else {
                         continue;
                     };
-                    frequency = frequency.max(postings.doc_freq());
-                    for (speaks, (passage, _)) in speaks.iter_mut().zip(candidates) {
-                        if postings.doc() < *passage {
-                            postings.seek(*passage);
+                    let texts = [true, fields.heading.contains(&field), fields.title.contains(&field)];
+                    for (sure, (number, _)) in sure.iter_mut().zip(found) {
+                        if postings.doc() < *number {
+                            postings.seek(*number);
                         }
-                        *speaks |= postings.doc() == *passage;
+                        if postings.doc() == *number {
+                            for (sure, _) in sure.iter_mut().zip(texts).filter(|(_, here)| *here) {
+                                *sure = sure.max(way.certainty);
+                            }
+                        }
                     }
                 }
             }
-            let rarity = rarity(self.places.len(), frequency);
-            all += rarity;
-            for (covered, speaks) in covered.iter_mut().zip(speaks) {
-                *covered += if speaks { rarity } else { 0.0 };
+            for (spoken, [any, heading, title]) in spoken.iter_mut().zip(sure) {
+                spoken.all += word.weight * any;
+                spoken.heading += word.weight * heading;
+                spoken.title += word.weight * title;
+                if word.own {
+                    spoken.own += word.weight * any;
+                    spoken.words += usize::from(any > 0.0);
+                }
             }
         }
-        Ok(covered.into_iter().map(|covered| covered / all).collect())
+        let all: f32 = asked.iter().map(|word| word.weight).sum();
+        let own: f32 = asked.iter().filter(|word| word.own).map(|word| word.weight).sum();
+        // How much of a heading is asked, times how much of what is asked the heading says.
+        let fit = |spoken: f32, heading: f32| {
+            if heading > 0.0 { (spoken / heading).min(1.0) * spoken / all } else { 0.0 }
+        };
+        let weighed = found.iter().zip(spoken).map(|((number, score), spoken)| {
+            let entry = &entries[*number as usize];
+            let fit = fit(spoken.heading, entry.heading).max(fit(spoken.title, entry.title));
+            Candidate {
+                number: *number,
+                // A passage that speaks of all of the question goes before one that speaks much of a part of it.
+                score: score * (spoken.all / all).powi(2) * (1.0 + FIT * fit),
+                coverage: spoken.own / own,
+                words: spoken.words,
+                named: spoken.heading > 0.0,
+            }
+        });
+        Ok(weighed.collect())
     }
 }
 
-/// The inverse document frequency as BM25 has it: always above zero.
-fn rarity(passages: usize, frequency: u32) -> f32 {
-    let (passages, frequency) = (passages as f32, frequency as f32);
-    (1.0 + (passages - frequency + 0.5) / (frequency + 0.5)).ln()
-}
-
-/// A text's words in each form, with a space between them.
-fn analysed(text: &str) -> [String; 3] {
-    let mut all = <[String; 3]>::default();
-    for word in words(text) {
-        for (all, form) in all.iter_mut().zip(forms(&word)) {
-            all.push_str(&form);
-            all.push(' ');
-        }
-    }
-    all
+/// How much of the question a passage speaks of: the sum of its words' weights.
+#[derive(Default)]
+struct Spoken {
+    all: f32,
+    heading: f32,
+    title: f32,
+    /// Without earlier questions.
+    own: f32,
+    /// How many words, without earlier questions.
+    words: usize,
 }

@@ -1,0 +1,96 @@
+//! The words that everybody types, whatever the documents are about.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
+
+pub type Words = LazyLock<HashSet<&'static str>>;
+
+macro_rules! words {
+    ($($line:literal)+) => {
+        LazyLock::new(|| [$($line),+].into_iter().flat_map(str::split_whitespace).collect())
+    };
+}
+
+/// English words that say nothing about what a question is about.
+pub static ENGLISH: Words = words! {
+    "a about again all also am an and any anybody anyone anything are arent as ask at available be been before"
+    "being between but by bye can cannot cant compared could couldnt d did didn didnt difference differences"
+    "different do does doesn doesnt doing don done dont else ever explain find finding for from get gets"
+    "getting give go goes going good got had happen happened happening happens has have havent having hello"
+    "help here hey hi how hows i if im in instead into is isn isnt it its ive just kind know let like live ll"
+    "located look m many may me mean means might morning much must my name need needed needs no not now of ok"
+    "okay on one ones only or other others our ours please pls plz possible re s say see shall should show so"
+    "some somebody someone something still such sure t tell than thank thanks that thats the their them then"
+    "there theres these they thing things this those thx time to too u up us use used using ve very want wanted"
+    "wants was way we were what whats when where wheres whether which while who whom whos whose why will with"
+    "without won wont would yes yet you your youre yours"
+};
+
+/// Indonesian ones, also as they are typed in a chat.
+pub static INDONESIAN: Words = words! {
+    "ada adakah adalah agar aja ajah akan aku anda antara apa apaan apabila apakah apanya apasih arti artinya"
+    "assalamualaikum atau ato ayo bagaimana bagaimanakah bagi bahwa baik bang banget banyak beberapa beda"
+    "bedanya begini begitu belum bener berapa bgmana bgmn bgt biar bila bisa bisakah blm boleh bolehkah brp buat"
+    "bukan cara caranya coba cuma dalam dan dapat dapatkah dapet dari deh dengan dgn di dia dimana ditaruh dmn"
+    "dong donk dr dulu emang engga enggak ga gaes gak gan gimana gimanakah gini gitu gk gmn gmna guys hai hallo"
+    "halo hanya hari harus haruskah hingga ia ialah ingin ini itu jadi jangan jd jelaskan jg jika juga kah kak"
+    "kakak kalau kalo kami kamu kan kapan karena karna kasih kayak ke kemana kena kenapa kepada ketika kira kita klo"
+    "kmn knp kok koq krn lagi lah lain lalu lebih lewat lg lho liat lihat loh maka makasih malam mana mas mau"
+    "mbak melalui melihat mengapa mereka min misalnya mksh mohon monggo mungkin nah nama namamu namun nanti"
+    "naruh ndak ngga nggak nih nya oke oleh om pada pagi pak pakai pake paling para pas per perbedaan perlu"
+    "permisi pernah pula pun punya saat saja salam sama sambil sampai sampe sangat satu saya sdh se sebagai"
+    "sebelum sebuah sedang sehingga sekarang selamat semua seperti serta sesuatu sesudah setelah setiap sgt"
+    "siang siapa siapakah sih skrg sore suatu sudah sudahkah supaya tadi tanpa tanya tapi taruh tau tdk tentang"
+    "terhadap terima terimakasih terjadi tersebut tersedia terus tetapi thd tiap tidak tlg tolong tp trims trus"
+    "tuh uda udah untuk utk wah wkwk ya yaa yah yaitu yang yg yuk"
+};
+
+/// Whether a word says nothing about what a question is about.
+#[must_use]
+pub fn is_stop_word(word: &str) -> bool {
+    ENGLISH.contains(word) || INDONESIAN.contains(word)
+}
+
+pub static GREETINGS: Words = words! {
+    "assalamualaikum hai halo hallo hello hey hi howdy malam morning pagi permisi salam siang sore"
+};
+
+pub static THANKS: Words = words! { "kasih makasih mksh terimakasih thank thanks thx trims" };
+
+/// A short question that begins like this goes on from the one before: "and on Windows?", "kalau di PostgreSQL?".
+pub static CONNECTING: Words = words! {
+    "also and but for from if in on or so then with without"
+    "atau dan dari dengan di kalau kalo klo lalu pada pake pakai tapi terus trus untuk"
+};
+
+/// So does one that begins with a question word and one of these: "what about Windows?", "gimana kalau di Windows?".
+pub static ABOUT: Words = words! { "about if dengan kalau kalo klo" };
+
+/// What stands for something said before.
+pub static POINTING: Words =
+    words! { "he it its one ones she that them these they this those" "itu tersebut tadi" };
+
+/// Words that mean the same to those who ask, across both languages: one finds the others too, in all their forms.
+const SAME: &[&str] = &[
+    "add tambah",
+    "backup bekap cadangan",
+    "basis database db",
+    "bikin buat create make",
+    "cek check periksa validate",
+    "change ganti ubah",
+    "connect hubung konek sambung",
+    "delete hapus remove",
+    "eror error galat",
+    "password sandi",
+    "person user pengguna",
+    "save store simpan",
+    "shutdown stop hentikan matikan mematikan menghentikan",
+];
+
+static SYNONYMS: LazyLock<HashMap<&'static str, &'static str>> =
+    LazyLock::new(|| SAME.iter().flat_map(|row| row.split(' ').map(move |word| (word, *row))).collect());
+
+/// The words for the same, with the word itself; none if it stands for itself alone.
+pub fn synonyms(word: &str) -> impl Iterator<Item = &'static str> + use<> {
+    SYNONYMS.get(word).copied().unwrap_or_default().split_whitespace()
+}
