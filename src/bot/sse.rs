@@ -130,7 +130,12 @@ impl Parser {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
+    use crate::fuzz::{fuzz, mutated};
 
     /// What comes of pieces: the frames, and whether all was well.
     fn parsed<'a>(max_bytes: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Frame>, bool) {
@@ -214,5 +219,24 @@ mod tests {
         }
         let exactly = format!("data: {}\n\n", "x".repeat(14)).repeat(100);
         assert_eq!(parsed(20, [exactly.as_bytes()]).0.len(), 100);
+    }
+
+    #[test]
+    fn fuzz_frames_are_the_same_however_they_come() {
+        let line = "(data|event|id|retry|)( ?:{0,2} ?)[a-z{}\u{e9}\u{1f600}]{0,4}|\\{\"[a-z]\":1\\}|";
+        let stream = vec((line, select(&["\n", "\r", "\r\n"])), 0..12)
+            .prop_map(|lines| lines.into_iter().map(|(line, end)| line + end).collect::<String>());
+        fuzz("frames", (mutated(stream), vec(1..9usize, 1..20)), |(bytes, sizes)| {
+            let mut pieces = Vec::new();
+            let (mut rest, mut sizes) = (bytes.as_slice(), sizes.into_iter().cycle());
+            while !rest.is_empty() {
+                let (piece, after) = rest.split_at(sizes.next().unwrap_or(1).min(rest.len()));
+                pieces.push(piece);
+                rest = after;
+            }
+            let whole = parsed(40, [bytes.as_slice()]);
+            assert_eq!(parsed(40, pieces), whole);
+            assert!(whole.0.iter().all(|frame| !frame.data.is_empty() && frame.data.len() <= 40));
+        });
     }
 }

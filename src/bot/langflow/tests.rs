@@ -1,8 +1,13 @@
+use futures_util::FutureExt;
+use proptest::collection::vec;
+use proptest::prelude::{Strategy, prop_oneof};
+use proptest::sample::select;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::bot::replay::{Recorded, SESSION, Server, ask, cassette, question, registry};
 use crate::bot::{Error, Registry};
+use crate::fuzz::{fuzz, json, json_leaf, mutated};
 
 const SAID: &str = "Opening hours: 08.00 to 16.00 café 😀";
 const ASKED: &str = "When do you open?";
@@ -312,4 +317,62 @@ async fn a_name_that_leads_to_this_machine_is_not_connected_to_unless_allowed() 
             assert!(error.to_string().contains("private_addresses = true"), "{error}");
         }
     }
+}
+
+const NAMES: &[&str] = &[
+    "outputs",
+    "results",
+    "message",
+    "messages",
+    "data",
+    "text",
+    "artifacts",
+    "status",
+    "output",
+    "content",
+    "errors",
+    "has_errors",
+    "category",
+    "properties",
+    "source",
+    "id",
+    "event",
+    "chunk",
+    "result",
+];
+
+#[test]
+fn fuzz_a_response_holds_different_texts_or_is_an_error() {
+    let text = json_leaf().prop_map(|text| format!(r#"{{"results":{{"message":{{"text":{text}}}}}}}"#));
+    let output = prop_oneof![text, json(NAMES)];
+    let run =
+        vec(output, 0..4).prop_map(|all| format!(r#"{{"outputs":[{{"outputs":[{}]}}]}}"#, all.join(",")));
+    let workflow = json(NAMES).prop_map(|output| format!(r#"{{"status":"completed","output":{output}}}"#));
+    fuzz("langflow response", mutated(prop_oneof![run, workflow, json(NAMES)]), |bytes| {
+        let Ok(document) = Json::parse(String::from_utf8_lossy(&bytes).into_owned()) else { return };
+        let Ok(answers) = answers::of_response(&document) else { return };
+        let texts: HashSet<_> = answers.iter().map(|answer| answer.text.as_str()).collect();
+        assert!(!answers.is_empty() && texts.len() == answers.len());
+        assert!(texts.iter().all(|text| !text.trim().is_empty()));
+        for payload in answers.iter().filter_map(|answer| answer.payload.as_ref()) {
+            let payload: Value = serde_json::from_str(payload.as_str()).unwrap();
+            assert!(payload["text"].is_string(), "{payload}");
+        }
+    });
+}
+
+#[test]
+fn fuzz_a_stream_ends_in_answers_or_an_error() {
+    let events = &["token", "output", "end", "error", "add_message", ""];
+    let event = (select(events), json(NAMES))
+        .prop_map(|(event, data)| format!(r#"{{"event":"{event}","data":{data}}}"#));
+    let frame = mutated(event).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    fuzz("langflow stream", vec(frame, 0..8), |frames| {
+        let frames = frames.into_iter().map(|data| Ok(Frame { event: String::new(), data }));
+        let hearing = Hearing::new(stream::iter(frames));
+        let parts = stream::try_unfold(hearing, Hearing::next).collect::<Vec<_>>();
+        let parts = parts.now_or_never().expect("nothing is waited for");
+        let errors = parts.iter().filter(|part| part.is_err()).count();
+        assert!(errors == 0 || (errors == 1 && parts.last().is_some_and(Result::is_err)));
+    });
 }

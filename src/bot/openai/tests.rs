@@ -1,8 +1,12 @@
+use futures_util::FutureExt;
+use proptest::collection::vec;
+use proptest::prelude::{Just, Strategy, prop_oneof};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::bot::replay::{Recorded, Server, ask, cassette, question, registry};
 use crate::bot::{Error, Registry, Turn};
+use crate::fuzz::{fuzz, json, json_leaf, mutated};
 
 const SAID: &str = "Opening hours: 08.00 to 16.00, café 😀";
 
@@ -192,4 +196,54 @@ fn settings_that_cannot_work_are_refused_and_tell_no_secret() {
     let text = "id = 'a'\nkind = 'openai'\nurl = 'http://u:hush@h/?k=hush'\nmodel = 'm'\napi_key = 'hush'";
     let shown = format!("{:?}", crate::bot::Settings::from_table(text.parse().unwrap()).unwrap());
     assert!(!shown.contains("hush"), "{shown}");
+}
+
+const NAMES: &[&str] = &["choices", "delta", "message", "content", "finish_reason", "error"];
+
+/// What a stream of these frames says: its tokens, and what it ends in.
+fn said(frames: Vec<Frame>) -> (String, Result<Answer, Error>) {
+    let frames = stream::iter(frames.into_iter().map(Ok));
+    let hearing = Hearing { frames, text: String::new(), finished: false };
+    let parts = stream::try_unfold(Some(hearing), Hearing::next).collect::<Vec<_>>();
+    let mut parts = parts.now_or_never().expect("nothing is waited for");
+    let last = parts.pop().expect("a stream ends in an answer or an error");
+    let tokens = parts.into_iter().map(|part| match part {
+        Ok(Part::Token(token)) => token,
+        other => panic!("before the end: {other:?}"),
+    });
+    let last = last.map(|part| match part {
+        Part::Answer(answer) => answer,
+        Part::Token(_) => panic!("a token at the end"),
+    });
+    (tokens.collect(), last)
+}
+
+#[test]
+fn fuzz_an_answer_is_what_its_tokens_said() {
+    let delta =
+        json_leaf().prop_map(|content| format!(r#"{{"choices":[{{"delta":{{"content":{content}}}}}]}}"#));
+    let end = Just(r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#.to_owned());
+    let piece = prop_oneof![6 => delta, 2 => json(NAMES), 1 => end, 1 => Just("[DONE]".to_owned())];
+    let frame = mutated(piece).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    fuzz("completions", vec(frame, 0..8), |frames| {
+        let frames = frames.into_iter().map(|data| Frame { event: String::new(), data });
+        let (tokens, end) = said(frames.collect());
+        if let Ok(answer) = end {
+            assert_eq!(answer.text.replace('\u{fffd}', "\0"), tokens.replace('\u{fffd}', "\0"));
+            assert!(!tokens.trim().is_empty());
+        }
+    });
+}
+
+#[test]
+fn fuzz_a_whole_completion_has_a_text_or_an_error() {
+    fuzz("completion", mutated(json(NAMES)), |bytes| {
+        let read = Completion::read(&String::from_utf8_lossy(&bytes));
+        let content = read.map(|completion| completion.choice().and_then(|choice| choice.message?.content));
+        if let Ok(content) = content
+            && let Ok(part) = answer(content.unwrap_or_default())
+        {
+            assert!(matches!(part, Part::Answer(answer) if !answer.text.trim().is_empty()));
+        }
+    });
 }
