@@ -343,7 +343,8 @@ const NAMES: &[&str] = &[
 
 #[test]
 fn fuzz_a_response_holds_different_texts_or_is_an_error() {
-    let text = json_leaf().prop_map(|text| format!(r#"{{"results":{{"message":{{"text":{text}}}}}}}"#));
+    let text = prop_oneof![select(&["\"a\"", "\"b\""]).prop_map(str::to_owned), json_leaf()]
+        .prop_map(|text| format!(r#"{{"results":{{"message":{{"text":{text}}}}}}}"#));
     let output = prop_oneof![text, json(NAMES)];
     let run =
         vec(output, 0..4).prop_map(|all| format!(r#"{{"outputs":[{{"outputs":[{}]}}]}}"#, all.join(",")));

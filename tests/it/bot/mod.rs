@@ -2,3 +2,4 @@
 
 mod history;
 mod hostile;
+mod streams;

@@ -14,7 +14,7 @@ mod openapi;
 mod origins;
 mod paging;
 mod parameters;
-mod questions;
+pub mod questions;
 pub mod raw;
 mod scopes;
 mod security;
@@ -22,7 +22,7 @@ mod sessions;
 mod slow;
 mod sockets;
 mod texts;
-mod wire;
+pub mod wire;
 
 use serde_json::{Value, json};
 

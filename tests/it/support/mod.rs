@@ -5,6 +5,7 @@ pub mod bot;
 pub mod database;
 pub mod events;
 pub mod hostile;
+pub mod model;
 pub mod routed;
 
 pub use app::{Answer, Client, TestApp, manual_clock};
@@ -12,6 +13,7 @@ pub use bot::Bot;
 pub use database::{Database, Engine};
 pub use events::Events;
 pub use hostile::Hostile;
+pub use model::Model;
 pub use routed::Routed;
 
 /// Makes a test for each engine from functions that take the engine.
