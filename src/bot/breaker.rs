@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Error;
+use crate::metrics::BreakerMetric;
 
 /// How long a question is told to wait while another one tries the bot out.
 const TRIAL: Duration = Duration::from_secs(1);
@@ -18,6 +19,7 @@ pub struct Breaker {
     /// How long it stays open.
     pause: Duration,
     state: Mutex<State>,
+    shown: BreakerMetric,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -41,8 +43,8 @@ impl State {
 }
 
 impl Breaker {
-    pub fn new(failures: u32, pause: Duration) -> Self {
-        Self { failures, pause, state: Mutex::new(State::Closed(0)) }
+    pub fn new(failures: u32, pause: Duration, shown: BreakerMetric) -> Self {
+        Self { failures, pause, state: Mutex::new(State::Closed(0)), shown }
     }
 
     /// Whether the bot may be asked now; changes nothing.
@@ -77,7 +79,9 @@ pub struct Pass<'a> {
 impl Pass<'_> {
     pub fn succeeded(mut self) {
         self.on_trial = false;
-        *self.breaker.state() = State::Closed(0);
+        let mut state = self.breaker.state();
+        *state = State::Closed(0);
+        self.breaker.shown.set(false);
     }
 
     pub fn failed(mut self) {
@@ -88,6 +92,7 @@ impl Pass<'_> {
                 let failures = failures.saturating_add(1);
                 let enough = self.breaker.failures != 0 && failures >= self.breaker.failures;
                 *state = if enough { open } else { State::Closed(failures) };
+                self.breaker.shown.set(enough);
             }
             State::Trying if self.on_trial => *state = open,
             // It was let pass before the breaker opened, and tells nothing new.
@@ -100,8 +105,9 @@ impl Pass<'_> {
 /// Nothing was learned: the next question tries it out.
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        if self.on_trial {
-            *self.breaker.state() = State::Open(Instant::now());
+        let mut state = self.breaker.state();
+        if self.on_trial && matches!(*state, State::Trying) {
+            *state = State::Open(Instant::now());
         }
     }
 }
@@ -111,8 +117,13 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
+    use crate::metrics::Metrics;
 
     const PAUSE: Duration = Duration::from_secs(15);
+
+    fn breaker(failures: u32) -> Breaker {
+        Breaker::new(failures, PAUSE, Metrics::default().bot("a").breaker())
+    }
 
     fn fail(breaker: &Breaker, times: usize) {
         for _ in 0..times {
@@ -130,7 +141,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_opens_after_failures_in_a_row() {
-        let breaker = Breaker::new(3, PAUSE);
+        let breaker = breaker(3);
         fail(&breaker, 2);
         breaker.pass().unwrap().succeeded();
         fail(&breaker, 2);
@@ -142,7 +153,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_question_tries_it_out() {
-        let breaker = Breaker::new(1, PAUSE);
+        let breaker = breaker(1);
         fail(&breaker, 1);
         advance(PAUSE).await;
         let trial = breaker.pass().unwrap();
@@ -156,7 +167,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_trial_that_was_given_up_leaves_room_for_the_next() {
-        let breaker = Breaker::new(1, PAUSE);
+        let breaker = breaker(1);
         fail(&breaker, 1);
         advance(PAUSE).await;
         drop(breaker.pass().unwrap());
@@ -164,8 +175,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_trial_that_tells_nothing_changes_nothing_that_is_known_by_then() {
+        let breaker = breaker(1);
+        let early = breaker.pass().unwrap();
+        fail(&breaker, 1);
+        advance(PAUSE).await;
+        let trial = breaker.pass().unwrap();
+        early.succeeded();
+        drop(trial);
+        let other = breaker.pass().unwrap();
+        assert!(breaker.pass().is_ok(), "it is closed, and no trial");
+        drop(other);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn failures_from_before_it_opened_do_not_hold_it_open() {
-        let breaker = Breaker::new(1, PAUSE);
+        let breaker = breaker(1);
         let (early, late) = (breaker.pass().unwrap(), breaker.pass().unwrap());
         early.failed();
         advance(Duration::from_secs(10)).await;
@@ -175,7 +200,7 @@ mod tests {
 
     #[test]
     fn it_can_be_switched_off() {
-        let breaker = Breaker::new(0, PAUSE);
+        let breaker = breaker(0);
         fail(&breaker, 1000);
         assert_eq!(is_open(&breaker), None);
     }

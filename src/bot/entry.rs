@@ -68,7 +68,7 @@ impl Entry {
             first_token: settings.first_token,
             retries: settings.retries,
             max_answer_bytes: settings.max_answer_bytes,
-            breaker: Breaker::new(settings.breaker_failures, settings.breaker),
+            breaker: Breaker::new(settings.breaker_failures, settings.breaker, metrics.breaker()),
             random,
             places: Semaphore::new(settings.concurrency),
             queue: Semaphore::new(settings.concurrency),
@@ -107,18 +107,16 @@ impl Entry {
             let error = match self.hear(question.clone(), &mut hearing, deadline).await {
                 Ok(()) => {
                     pass.succeeded();
-                    self.metrics.set_breaker(false);
                     return Ok(hearing.answers);
                 }
                 Err(error) => error,
             };
             if error.is_the_bots() {
                 pass.failed();
-                self.metrics.set_breaker(self.breaker.check().is_err());
             }
             let pause = self.backoff(attempt).max(error.retry_after().unwrap_or_default());
             let may_retry = attempt < self.retries && !hearing.begun && error.is_passing();
-            if !may_retry || Instant::now() + pause >= deadline {
+            if !may_retry || pause >= deadline.saturating_duration_since(Instant::now()) {
                 return Err(error);
             }
             tracing::debug!(%error, "asking a bot again");
@@ -163,7 +161,7 @@ impl Entry {
         let first = deadline.min(start + self.first_token);
         loop {
             let until = if hearing.begun { deadline } else { first };
-            let limit = if hearing.begun { self.timeout } else { self.first_token };
+            let limit = if until == deadline { self.timeout } else { self.first_token };
             match timeout_at(until, parts.next()).await.map_err(|_| Error::Timeout(limit))? {
                 Some(part) => {
                     let part = part?;
@@ -396,11 +394,13 @@ mod tests {
         assert!(matches!(ask(&entry_).await.0, Err(Error::Unreachable(_))));
         assert_eq!(count.load(Ordering::Relaxed), 4);
 
-        let later =
-            Error::Rejected { status: 503, retry_after: Some(Duration::from_secs(31)), said: Said::new("") };
-        let (entry_, count) = entry(vec![vec![Err(later)]], "retries = 3");
-        assert!(matches!(ask(&entry_).await.0, Err(Error::Rejected { .. })));
-        assert_eq!(count.load(Ordering::Relaxed), 1);
+        for seconds in [31, u64::MAX] {
+            let retry_after = Some(Duration::from_secs(seconds));
+            let later = Error::Rejected { status: 503, retry_after, said: Said::new("") };
+            let (entry_, count) = entry(vec![vec![Err(later)]], "retries = 3");
+            assert!(matches!(ask(&entry_).await.0, Err(Error::Rejected { .. })));
+            assert_eq!(count.load(Ordering::Relaxed), 1);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! Bots: what answers the public's questions.
 //!
-//! A kind of bot is a file here and a line in [`Kind`]. It gets a question as values and gives a stream of
+//! A kind of bot is a folder here and a variant of [`Kind`]. It gets a question as values and gives a stream of
 //! parts; it never sees the store, the service or another bot.
 
 mod addresses;
@@ -29,7 +29,6 @@ use uuid::Uuid;
 use crate::model::{Answer, FailureReason, MessageId};
 
 pub use entry::Entry;
-pub use http::Settings as HttpSettings;
 pub use registry::{Registry, check};
 pub use settings::{Kind, ReadError, Settings, read};
 
@@ -155,7 +154,9 @@ impl Error {
     fn is_the_bots(&self) -> bool {
         match self {
             Error::Rejected { status, .. } => *status >= 500 || matches!(status, 401 | 403 | 404 | 408 | 429),
-            Error::Timeout(_) | Error::Unreachable(_) | Error::Failed(_) | Error::Unreadable(_) => true,
+            Error::Timeout(_) | Error::Unreachable(_) => true,
+            // It did answer; with some questions that is all that anybody gets.
+            Error::Failed(_) | Error::Unreadable(_) => false,
             Error::Busy | Error::Unconfigured | Error::Interrupted | Error::Suspended { .. } => false,
         }
     }

@@ -59,9 +59,7 @@ impl Kind {
             Kind::Openai(own) => Some(own.url()),
         }
     }
-}
 
-impl Kind {
     /// As the configuration has it.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -76,12 +74,10 @@ impl Kind {
     /// Where the answers come from, without what may be secret in an address.
     #[must_use]
     pub fn place(&self) -> String {
-        match self {
-            Kind::Documents(own) if own.folder.is_empty() => "the built-in guide".to_owned(),
-            Kind::Documents(own) => own.folder.clone(),
-            Kind::Http(own) => client::place(own.url()),
-            Kind::Langflow(own) => client::place(own.url()),
-            Kind::Openai(own) => client::place(own.url()),
+        match (self, self.url()) {
+            (_, Some(url)) => client::place(url),
+            (Kind::Documents(own), None) if !own.folder.is_empty() => own.folder.clone(),
+            _ => "the built-in guide".to_owned(),
         }
     }
 }

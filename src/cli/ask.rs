@@ -88,7 +88,10 @@ pub(super) async fn run(args: Args, config: impl FnOnce() -> Result<Config, Fail
 async fn follow(mut response: Response, server: &Url, args: &Args) -> Result<(), Failure> {
     let mut parser = Parser::new(MAX_EVENT_BYTES);
     let mut shown = String::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(server, error))? {
+    let broken = || {
+        Failure::failed(format!("the server at {server} broke off before the answer was complete: ask again"))
+    };
+    while let Some(chunk) = response.chunk().await.map_err(|_| broken())? {
         let mut frames = Vec::new();
         parser.push(&chunk, &mut frames).map_err(|_| no_wicara(server))?;
         for frame in frames {
@@ -113,9 +116,7 @@ async fn follow(mut response: Response, server: &Url, args: &Args) -> Result<(),
             }
         }
     }
-    Err(Failure::failed(format!(
-        "the server at {server} broke off before the answer was complete: ask again"
-    )))
+    Err(broken())
 }
 
 fn unreachable(server: &Url, error: reqwest::Error) -> Failure {
@@ -221,12 +222,13 @@ fn show(reply: &Reply, shown: &str, server: &Url, args: &Args) -> Result<(), Fai
 
 /// The answers' texts and links, as far as they are not shown.
 fn rest(answers: &[Answer], shown: &str, server: &Url) -> String {
-    let texts: Vec<_> = answers.iter().map(|answer| answer.text.trim_end()).collect();
-    let mut rest = match shown.trim_end() {
-        "" => texts.join("\n\n"),
-        shown if shown == texts.join("\n\n") => String::new(),
+    let texts: Vec<_> = answers.iter().map(|answer| answer.text.as_str()).collect();
+    let texts = texts.join("\n\n");
+    let mut rest = match (shown.trim_end(), texts.trim_end()) {
+        ("", texts) => texts.to_owned(),
+        (shown, texts) if shown == texts => String::new(),
         // The bot thought better of it.
-        _ => format!("\n\n{}", texts.join("\n\n")),
+        (_, texts) => format!("\n\n{texts}"),
     };
     if !answers.is_empty() {
         rest.push('\n');
@@ -262,6 +264,9 @@ fn refusal(status: u16, reply: &Reply, args: &Args, server: &Url) -> Failure {
                 reply.errors.iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
             format!("the server refused the question ({}): mend it and ask again", errors.join("; "))
         }
+        (503, _) if reply.message.as_deref() == Some("answer delayed") => {
+            format!("{told} It will be in the session {session}")
+        }
         (502..=504, _) if reply.session_id.is_some() => format!(
             "the bot gave no answer ({told}); the question is stored in the session {session}: ask again later"
         ),
@@ -289,10 +294,10 @@ mod tests {
         .unwrap();
         let server = Url::parse("http://127.0.0.1:3333").unwrap();
         let links = "\n  Page: http://127.0.0.1:3333/guide/a#b\n  Far: https://far.example/\n";
-        let texts = "One\u{fffd}[0m\n\nTwo\n\nThree";
+        let texts = "One\u{fffd}[0m\n\n\nTwo\n\nThree";
         assert_eq!(rest(&reply.data, "", &server), format!("{texts}{links}"));
         assert_eq!(
-            rest(&reply.data, "One\u{1b}[0m\n\nTwo\n\nThree", &server),
+            rest(&reply.data, "One\u{1b}[0m\n\n\nTwo\n\nThree", &server),
             links,
             "all of it was streamed"
         );

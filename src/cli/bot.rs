@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::bot::{Error, Question, Registry, Settings, tokens};
+use crate::bot::{Entry, Error, Question, Settings, tokens};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::model::{Answer, Json, MessageId, Random};
@@ -47,7 +47,7 @@ pub(super) enum Command {
 pub(super) async fn run(command: Command, config: Config) -> Result<(), Failure> {
     match command {
         Command::List { json } => list(&config.bots, json),
-        Command::Try { id, question, json } => ask(config, &id, question, json).await,
+        Command::Try { id, question, json } => ask(&config, &id, question, json).await,
     }
 }
 
@@ -76,14 +76,14 @@ fn list(bots: &[Settings], as_json: bool) -> Result<(), Failure> {
     print(&harmless(&table(["ID", "KIND", "VISITORS REACH IT", "ANSWERS FROM"], &rows)))
 }
 
-async fn ask(config: Config, id: &str, question: String, as_json: bool) -> Result<(), Failure> {
+async fn ask(config: &Config, id: &str, question: String, as_json: bool) -> Result<(), Failure> {
     let source = config.source();
-    let known: Vec<_> = config.bots.iter().map(|bot| bot.id.clone()).collect();
-    let bots = Registry::new(config.bots, "/guide", &Random::System, &Metrics::default())
-        .map_err(|error| Failure::failed(format!("{source}: {error}")))?;
-    let bot = bots
-        .get(id)
-        .ok_or_else(|| Failure::usage(format!("{source} has no bot {id:?}, only {}", known.join(", "))))?;
+    let settings = config.bots.iter().find(|bot| bot.id == id).ok_or_else(|| {
+        let known: Vec<_> = config.bots.iter().map(|bot| bot.id.as_str()).collect();
+        Failure::usage(format!("{source} has no bot {id:?}, only {}", known.join(", ")))
+    })?;
+    let bot = Entry::new(settings, "/guide", &Random::System, &Metrics::default())
+        .map_err(|error| Failure::failed(format!("{source}: the bot {id:?}: {error}")))?;
 
     let session_id = Random::System.uuid();
     let question = Question { id: MessageId(1), session_id, text: question, history: Vec::new() };

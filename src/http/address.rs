@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Once;
 
+use axum::http::header::HOST;
 use axum::http::request::Parts;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName};
 
 use super::Http;
@@ -51,7 +53,8 @@ impl ClientAddress {
         {
             address = before;
         }
-        let local = peer.is_loopback() && !PROXIED.iter().any(|name| headers.contains_key(*name));
+        let proxied = PROXIED.iter().any(|name| headers.contains_key(*name));
+        let local = peer.is_loopback() && !proxied && names_this_machine(headers);
         Self { address, local }
     }
 
@@ -64,11 +67,21 @@ impl ClientAddress {
         }
     }
 
-    /// Whether a program on this machine called, and through no proxy that says so.
+    /// Whether a program on this machine called, by a name of this machine and through no proxy that says so.
     #[must_use]
     pub fn is_local(&self) -> bool {
         self.local
     }
+}
+
+/// Whether the request is for this machine by a name that leads nowhere else: the page of a stranger could make a
+/// browser on this machine call under a name of its own.
+fn names_this_machine(headers: &HeaderMap) -> bool {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let Ok(host) = host.parse::<Authority>() else { return false };
+    let name = host.host().trim_matches(['[', ']']);
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// An entry of X-Forwarded-For. Some proxies add the port.
@@ -100,6 +113,8 @@ fn warn_once(peer: IpAddr) {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     /// The address behind some lines of X-Forwarded-For, with these proxies trusted: 127.0.0.1, 10.0.0.0/8 and ::1.
@@ -162,10 +177,19 @@ mod tests {
 
     #[test]
     fn only_a_direct_call_from_this_machine_is_local() {
-        let is_local = |peer: &str, header: Option<&'static str>| {
-            let headers = header.map(|name| (HeaderName::from_static(name), "x".parse().unwrap()));
-            ClientAddress::new(peer.parse().unwrap(), &headers.into_iter().collect(), &[]).is_local()
+        let called = |peer: &str, host: &'static str, header: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_static(host));
+            headers.extend(header.map(|name| (HeaderName::from_static(name), HeaderValue::from_static("x"))));
+            ClientAddress::new(peer.parse().unwrap(), &headers, &[]).is_local()
         };
+        for host in ["localhost", "LOCALHOST:3333", "127.0.0.1:3333", "[::1]:3333", "127.1.2.3"] {
+            assert!(called("127.0.0.1", host, None), "{host}");
+        }
+        for host in ["", "evil.example:3333", "localhost.evil.example", "10.0.0.1", "[::2]"] {
+            assert!(!called("127.0.0.1", host, None), "{host}");
+        }
+        let is_local = |peer: &str, header| called(peer, "localhost", header);
         for peer in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
             assert!(is_local(peer, None), "{peer}");
             for header in PROXIED {

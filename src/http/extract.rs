@@ -76,6 +76,7 @@ impl FromRequestParts<Http> for Questioner {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Failure> {
+        http.service.room_to_write().map_err(ChatbotApi)?;
         let asker = Asker::from_request_parts(parts, http).await?;
         if matches!(asker.caller(), Caller::Visitor) {
             let address = ClientAddress::of(parts, http).network();

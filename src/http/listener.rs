@@ -168,7 +168,7 @@ async fn connection(stream: TcpStream, peer: Peer, router: Router, watch: Arc<Wa
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use axum::routing::{get, post};
+    use axum::routing::{any, get, post};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::{Notify, oneshot};
     use tokio::task::JoinHandle;
@@ -202,7 +202,8 @@ mod tests {
         let (go, waiting) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
         let slow = {
             let (go, waiting) = (Arc::clone(&go), Arc::clone(&waiting));
-            async move || {
+            async move |body: axum::body::Bytes| {
+                drop(body);
                 let go = go.notified();
                 waiting.fetch_add(1, Ordering::SeqCst);
                 go.await;
@@ -211,7 +212,7 @@ mod tests {
         };
         let router = Router::new()
             .route("/", get(|| async { "quick" }))
-            .route("/slow", get(slow))
+            .route("/slow", any(slow))
             .route("/read", post(|body: axum::body::Bytes| async move { drop(body) }))
             .route("/large", get(|| async { &LARGE[..] }));
         let (stop, stopped) = oneshot::channel();
@@ -228,9 +229,14 @@ mod tests {
         }
 
         async fn asked_slowly(&self) -> TcpStream {
+            self.asked_slowly_by(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await
+        }
+
+        async fn asked_slowly_by(&self, request: &[u8]) -> TcpStream {
+            let before = self.waiting.load(Ordering::SeqCst);
             let mut stream = self.connect().await;
-            stream.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-            while self.waiting.load(Ordering::SeqCst) == 0 {
+            stream.write_all(request).await.unwrap();
+            while self.waiting.load(Ordering::SeqCst) == before {
                 tokio::task::yield_now().await;
             }
             stream
@@ -304,7 +310,9 @@ mod tests {
     async fn crowded_by(beginning: &[u8]) {
         const ROOM: usize = 20;
         let server = start_with(PATIENT, LONG, ROOM).await;
-        let mut asked = server.asked_slowly().await;
+        let chunked =
+            b"POST /slow HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
+        let asked = [server.asked_slowly().await, server.asked_slowly_by(chunked).await];
         let mut crowd = Vec::new();
         for _ in 0..2 * ROOM {
             let mut stream = server.connect().await;
@@ -316,9 +324,11 @@ mod tests {
             timeout_at(Instant::now() + LONG / 20, newcomer).await.expect("there is room");
         }
         server.go.notify_waiters();
-        let mut answer = [0; 12];
-        asked.read_exact(&mut answer).await.expect("who waits for an answer is not closed");
-        assert_eq!(&answer, b"HTTP/1.1 200");
+        for mut asked in asked {
+            let mut answer = [0; 12];
+            asked.read_exact(&mut answer).await.expect("who waits for an answer is not closed");
+            assert_eq!(&answer, b"HTTP/1.1 200");
+        }
         rest(&mut crowd[0]).await;
     }
 

@@ -121,7 +121,7 @@ impl Watch {
     pub fn answering(self: &Arc<Self>, body: Incoming) -> (Received, Answering) {
         self.enter(Phase::Body, None);
         let received = Received { body, watch: Arc::clone(self) };
-        received.note_end();
+        received.note_end(false);
         (received, Answering(Arc::clone(self)))
     }
 
@@ -168,8 +168,8 @@ pub struct Received {
 }
 
 impl Received {
-    fn note_end(&self) {
-        if self.body.is_end_stream() && self.watch.phase() == Phase::Body {
+    fn note_end(&self, ended: bool) {
+        if (ended || self.body.is_end_stream()) && self.watch.phase() == Phase::Body {
             self.watch.enter(Phase::Busy, None);
         }
     }
@@ -184,7 +184,8 @@ impl HttpBody for Received {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(context);
-        self.note_end();
+        // A chunked body says only so that it has ended.
+        self.note_end(matches!(frame, Poll::Ready(None | Some(Err(_)))));
         frame
     }
 

@@ -103,6 +103,16 @@ impl Bots {
     }
 }
 
+/// Whether a bot's breaker is open.
+#[derive(Debug)]
+pub struct BreakerMetric(Gauge);
+
+impl BreakerMetric {
+    pub fn set(&self, open: bool) {
+        self.0.set(i64::from(open));
+    }
+}
+
 /// One bot's measures.
 pub struct BotMetrics {
     first_token: Histogram,
@@ -129,8 +139,9 @@ impl BotMetrics {
         self.retries.inc();
     }
 
-    pub fn set_breaker(&self, open: bool) {
-        self.breaker.set(i64::from(open));
+    #[must_use]
+    pub fn breaker(&self) -> BreakerMetric {
+        BreakerMetric(self.breaker.clone())
     }
 
     /// To be held while the bot is called.

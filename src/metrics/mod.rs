@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-pub use bot::{ANSWERED, BotMetrics, HUMAN};
+pub use bot::{ANSWERED, BotMetrics, BreakerMetric, HUMAN};
 pub use http::HttpMetrics;
 pub use store::StoreMetrics;
 
@@ -111,7 +111,7 @@ mod tests {
     fn odd_ids_stay_in_their_quotes() {
         let metrics = Metrics::default();
         let id = "a\"b\n\\";
-        metrics.bot(id).set_breaker(true);
+        metrics.bot(id).breaker().set(true);
         metrics.question_count(id, ANSWERED);
         let text = metrics.text();
         for line in [

@@ -6,7 +6,19 @@ use std::fmt;
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::error::Category;
 use serde_json::value::RawValue;
+
+/// What is wrong with a JSON text, for the log: serde's own words may quote what was found, and so what people said.
+#[must_use]
+pub fn fault(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        Category::Data => "another value than expected",
+        Category::Eof => "a text that breaks off",
+        Category::Syntax | Category::Io => "no JSON",
+    };
+    format!("{what}, at line {} column {}", error.line(), error.column())
+}
 
 /// A JSON value as its exact text.
 #[derive(Debug, Clone, Serialize, Deserialize)]

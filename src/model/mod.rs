@@ -10,7 +10,7 @@ mod conversation;
 mod fuzz;
 mod id;
 mod invalid;
-mod json;
+pub mod json;
 mod message;
 mod network;
 mod page;

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{Error, Result, Service};
-use crate::model::{Conversation, Timestamp};
+use crate::model::{Conversation, ConversationId, Timestamp};
 
 /// How often, a minute. 0 is no limit.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +62,11 @@ impl Service {
     pub(super) fn question_admit_in(&self, conversation: Option<&Conversation>) -> Result<()> {
         conversation
             .map_or(Ok(()), |conversation| self.limiters.questions.take(conversation.id, self.clock.now()))
+    }
+
+    /// The question was one that is known.
+    pub(super) fn question_take_back(&self, id: ConversationId) {
+        self.limiters.questions.give_back(id);
     }
 
     /// Counts a login, whatever comes of it.

@@ -1,13 +1,14 @@
 //! Questions: stored, passed to the bot, and answered. The question is committed before the bot is called,
 //! the answer before it is returned.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use uuid::Uuid;
-
+use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
+use uuid::Uuid;
 
 use super::once::Earlier;
 use super::{Asker, Error, Missing, Once, Result, Service};
@@ -15,9 +16,10 @@ use crate::bot::tokens;
 use crate::bot::{self, Question, Speaker, Turn};
 use crate::metrics;
 use crate::model::{
-    Answer, Conversation, Handler, Message, MessageId, NewConversation, NewMessage, Rule, Violation, role,
+    Answer, Conversation, ConversationId, Handler, Message, MessageId, NewConversation, NewMessage, Rule,
+    Violation, role,
 };
-use crate::store::{self, Append, Appended, Ask, IdempotencyKey, MessageRef, Outcome, Target};
+use crate::store::{self, Append, Appended, Ask, Claimed, IdempotencyKey, MessageRef, Outcome, Target};
 
 /// Where visitors' questions come from, as far as anybody knows.
 const INTEGRATION_TYPE: &str = "website";
@@ -180,6 +182,10 @@ impl Service {
     ) -> Result<Answered> {
         let key = question.claim.as_ref().map(|claim| claim.key.clone());
         let opened = matches!(question.ask, Ask::Opens);
+        let existing = match question.target {
+            Target::Existing(id) => Some(id),
+            Target::New(_) => None,
+        };
         let tell = |conversation: &Conversation| {
             // Nobody hears it if the caller has left.
             let _ = stored.send(conversation.session_id);
@@ -194,7 +200,7 @@ impl Service {
             Outcome::Stored(Appended { conversation, mut messages }) => {
                 (conversation, messages.pop().expect("a question is one message"))
             }
-            Outcome::Claimed(claimed) => match self.claimed(claimed)? {
+            Outcome::Claimed(claimed) => match self.question_repeated(existing, claimed)? {
                 Earlier::Done(appended) => {
                     tell(&appended.conversation);
                     return Ok(answered(appended));
@@ -221,9 +227,17 @@ impl Service {
         });
         match tokio::time::timeout(STORE_PATIENCE, settled).await {
             Ok(Ok(settled)) => settled,
-            Ok(Err(error)) => Err(Error::Internal(format!("a question was not settled: {error}"))),
+            Ok(Err(_)) => Err(Error::Internal("a question was not settled".to_owned())),
             Err(_) => Err(Error::AnswerDelayed { session_id }),
         }
+    }
+
+    /// What a retry gets. One for which no bot is asked does not count against the conversation's limit.
+    fn question_repeated(&self, existing: Option<ConversationId>, claimed: Claimed) -> Result<Earlier> {
+        if let (Some(id), false) = (existing, matches!(claimed, Claimed::Resumed { .. })) {
+            self.question_take_back(id);
+        }
+        self.claimed(claimed)
     }
 
     /// Asks the bot; no database connection is held meanwhile.
@@ -242,8 +256,10 @@ impl Service {
             text: question.text.clone(),
             history: self.question_history(bot, question).await,
         };
+        // A panic in a bot is that question's failure, and no more.
+        let heard = AssertUnwindSafe(bot.ask(asked, tokens)).catch_unwind();
         tokio::select! {
-            heard = bot.ask(asked, tokens) => heard,
+            heard = heard => heard.unwrap_or_else(|_| Err(bot::Error::Unreadable("asking for it failed".to_owned()))),
             () = self.interrupt.cancelled() => Err(bot::Error::Interrupted),
         }
     }
@@ -327,8 +343,9 @@ impl Service {
     }
 }
 
-fn not_carried_out(error: JoinError) -> Error {
-    Error::Internal(format!("a question was not carried out: {error}"))
+/// Why is in the log already, where the panic was: the error itself may quote what was asked.
+fn not_carried_out(_: JoinError) -> Error {
+    Error::Internal("a question was not carried out".to_owned())
 }
 
 fn answered(appended: Appended) -> Answered {

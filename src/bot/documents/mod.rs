@@ -61,7 +61,7 @@ impl Bot for Documents {
         let library = self.0.library();
         stream::once(async move {
             let answer = tokio::task::spawn_blocking(move || library.answer(&question));
-            answer.await.map_err(|error| Error::Unreadable(error.to_string()))?.map(Part::Answer)
+            answer.await.map_err(|_| Error::Unreadable("the search broke off".to_owned()))?.map(Part::Answer)
         })
         .boxed()
     }

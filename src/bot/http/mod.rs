@@ -20,7 +20,7 @@ use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use toml::Table;
 
-use crate::model::{Answer, Json};
+use crate::model::{Answer, Json, json};
 
 use super::client::{Client, parse_url, secret_header};
 use super::settings::{ReadError, read};
@@ -125,8 +125,8 @@ impl Endpoint {
         let body = self.settings.body.fill(question);
         let reply = self.client.post(self.settings.url.clone(), headers, body).await?;
         let text = reply.text(self.max_answer_bytes).await?;
-        let document =
-            Json::parse(text).map_err(|error| Error::Unreadable(format!("it is not JSON ({error})")))?;
+        let document = Json::parse(text)
+            .map_err(|error| Error::Unreadable(format!("it is not JSON ({})", json::fault(&error))))?;
         let pointer = &self.settings.answer;
         let found = pointer
             .resolve(document)

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use toml::Table;
 use uuid::Uuid;
 
-use crate::model::{Answer, Json};
+use crate::model::{Answer, Json, json};
 
 use super::client::{Client, Reply, below, parse_url, secret_header};
 use super::settings::{ReadError, read};
@@ -229,9 +229,9 @@ impl Flow {
 
     async fn whole(&self, reply: Reply) -> Result<Parts, Error> {
         let text = reply.text(self.max_bytes()).await?;
-        let document =
-            Json::parse(text).map_err(|error| Error::Unreadable(format!("it is not JSON ({error})")))?;
-        let answers = answers::of_response(&document)?;
+        let document = Json::parse(text)
+            .map_err(|error| Error::Unreadable(format!("it is not JSON ({})", json::fault(&error))))?;
+        let answers = answers::of_response(document.as_str())?;
         Ok(stream::iter(answers).map(|answer| Ok(Part::Answer(answer))).boxed())
     }
 }
@@ -274,21 +274,22 @@ impl<F: Stream<Item = Result<Frame, Error>> + Unpin> Hearing<F> {
     }
 
     fn take(&mut self, frame: &Frame) -> Result<Option<Part>, Error> {
-        let event: Event = serde_json::from_str(&frame.data)
-            .map_err(|error| Error::Unreadable(format!("an event of it is none ({error})")))?;
-        let data = event.data.unwrap_or_else(|| Json::of(&()));
+        let event: Event = serde_json::from_str(&frame.data).map_err(|error| {
+            Error::Unreadable(format!("an event of it is none ({})", json::fault(&error)))
+        })?;
+        let data = event.data.as_ref().map_or("null", Json::as_str);
         match event.event.as_str() {
-            "token" => Ok(self.token(&data).map(Part::Token)),
+            "token" => Ok(self.token(data).map(Part::Token)),
             // v2: a component at an end of the flow is done.
             "output" => {
-                let answer = answers::of_component(&data)?;
+                let answer = answers::of_component(data)?;
                 let answer = answer.filter(|answer| self.said.insert(answer.text.clone()));
                 Ok(answer.map(Part::Answer))
             }
-            "error" => Err(answers::failure(&data)),
+            "error" => Err(answers::failure(data)),
             "end" => {
-                let answers = match answers::at(&data, &["result"]) {
-                    Some(response) => answers::of_response(&response)?,
+                let answers = match answers::at(data, &["result"]) {
+                    Some(response) => answers::of_response(response)?,
                     None => Vec::new(),
                 };
                 self.last = Some(answers.into_iter());
@@ -298,9 +299,9 @@ impl<F: Stream<Item = Result<Frame, Error>> + Unpin> Hearing<F> {
         }
     }
 
-    fn token(&mut self, data: &Json) -> Option<String> {
-        let id = answers::at(data, &["id"]).and_then(|id| id.string()).unwrap_or_default();
-        let chunk = answers::at(data, &["chunk"])?.string()?;
+    fn token(&mut self, data: &str) -> Option<String> {
+        let id = answers::string_at(data, &["id"]).unwrap_or_default();
+        let chunk = answers::string_at(data, &["chunk"])?;
         (*self.streaming.get_or_insert_with(|| id.clone()) == id && !chunk.is_empty()).then_some(chunk)
     }
 }

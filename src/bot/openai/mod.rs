@@ -16,7 +16,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use crate::model::{Answer, Json};
+use crate::model::{Answer, Json, json};
 
 use super::client::{Client, below, parse_url, secret_header};
 use super::settings::{ReadError, read, within};
@@ -201,7 +201,7 @@ struct Content {
 impl Completion {
     fn read(text: &str) -> Result<Self, Error> {
         let completion: Self = serde_json::from_str(text)
-            .map_err(|error| Error::Unreadable(format!("it is no completion ({error})")))?;
+            .map_err(|error| Error::Unreadable(format!("it is no completion ({})", json::fault(&error))))?;
         match completion.error {
             Some(error) => Err(Error::Failed(Said::new(error.as_str()))),
             None => Ok(completion),

@@ -8,6 +8,7 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
 use super::{Error, Result};
+use crate::model::json;
 
 /// A parameter or a column's value.
 #[derive(Debug, Clone, PartialEq)]
@@ -213,7 +214,9 @@ impl Columns {
             None => Ok(None),
             Some(text) => match serde_json::from_str(&text) {
                 Ok(value) => Ok(Some(value)),
-                Err(error) => self.corrupt(column, format!("JSON that does not fit: {error}")),
+                Err(error) => {
+                    self.corrupt(column, format!("JSON that does not fit: {}", json::fault(&error)))
+                }
             },
         }
     }

@@ -244,6 +244,10 @@ impl Backend {
 
 async fn commit_sqlite<C: Command>(connection: &rusqlite::Connection, batch: &mut [C]) -> Result<()> {
     let execute = |sql| connection.execute_batch(sql).map_err(|error| sqlite::failure(&error));
+    // One that could not be rolled back either.
+    if !connection.is_autocommit() {
+        execute("ROLLBACK")?;
+    }
     execute("BEGIN IMMEDIATE")?;
     let mut written = C::write(batch, &Transaction::Sqlite(connection)).await;
     if written.is_ok() {

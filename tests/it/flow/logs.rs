@@ -4,9 +4,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::post;
+use axum::{Json, Router};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use wicara::metrics::Metrics;
 use wicara::model::{Api, Bots, Clock, Random, Role};
 use wicara::service::People;
@@ -42,6 +46,23 @@ id = "away"
 kind = "http"
 public = true
 url = "http://canary-user:canary-password@127.0.0.1:1/canary?token=canary"
+
+[[bot]]
+id = "model"
+kind = "openai"
+public = true
+url = "{odd}/v1"
+model = "canary"
+api_key = "canary-key"
+system = "canary"
+
+[[bot]]
+id = "flow"
+kind = "langflow"
+public = true
+url = "{odd}"
+flow = "canary"
+api_key = "canary-key"
 "#;
 
 struct Place {
@@ -67,7 +88,7 @@ impl Place {
         let config = format!(
             "server.listen = \"127.0.0.1:0\"\nstore.url = \"{url}\"\nauth.admin_email = \"canary@localhost\"\n\
              auth.admin_password = \"canary password\"\n{}",
-            BOTS.replace("{bot}", at)
+            BOTS.replace("{bot}", at).replace("{odd}", &odd().await)
         );
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("wicara.toml"), config).unwrap();
@@ -97,6 +118,18 @@ impl Place {
     }
 }
 
+/// A model and a flow that say what they have to say where nobody looks for it.
+async fn odd() -> String {
+    let model = async || Json(json!({"choices": "a canary"}));
+    let flow = async || ([(CONTENT_TYPE, "text/event-stream")], "data: \"a canary\"\n\n");
+    let router =
+        Router::new().route("/v1/chat/completions", post(model)).route("/api/v1/run/canary", post(flow));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    url
+}
+
 fn http() -> Client {
     wicara::tls::install();
     Client::builder().no_proxy().build().unwrap()
@@ -119,7 +152,7 @@ async fn ask(place: &Place) -> String {
         let body = json!({"message": message.trim(), "session_id": session});
         assert_eq!(place.post("/api/questions", &[], &body).await.0, expected, "{message}");
     }
-    for bot in ["elsewhere", "away"] {
+    for bot in ["elsewhere", "away", "model", "flow"] {
         let (status, _) =
             place.post("/api/questions", &[], &json!({"message": "canary", "botId": bot})).await;
         assert_eq!(status, 502, "{bot}");
