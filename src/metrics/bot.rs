@@ -79,7 +79,7 @@ impl Bots {
         registry.register("wicara_bot_retries", "Calls that were tried again", new.retries.clone());
         registry.register(
             "wicara_bot_breaker_open",
-            "Whether the bot is left alone for a while after failing too often",
+            "Whether the bot failed too often and has not answered since",
             new.breakers.clone(),
         );
         new
