@@ -1,3 +1,4 @@
-//! What the tests need around them; `cargo xtask` and the integration tests share it.
+//! What the tests need around them; `cargo xtask` and the tests share it.
 
 pub mod postgres;
+pub mod wicara;

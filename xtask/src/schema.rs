@@ -1,20 +1,20 @@
 //! `cargo xtask schema`: holds the running server against its OpenAPI document with Schemathesis, on both databases.
 
-use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use anyhow::{Context, Result, bail, ensure};
 use xtask::postgres::Cluster;
+use xtask::wicara::Wicara;
 
 use crate::setup::{self, cargo, progress};
 
 /// The configurations, who calls, and what has to be installed.
 const FOLDER: &str = "xtask/schema";
-const ENVIRONMENT: &str = "target/tools/schemathesis";
 /// What the last time left behind, to look into when it failed.
 const REMAINS: &str = "target/schema";
 
@@ -34,7 +34,8 @@ const RUN_TIME: Duration = Duration::from_secs(600);
 
 pub fn run() -> Result<ExitCode> {
     let postgres = setup::postgres()?;
-    let schemathesis = schemathesis()?;
+    let requirements = Path::new(FOLDER).join("requirements.txt");
+    let schemathesis = setup::python_programs("schemathesis", &requirements)?.join("schemathesis");
     progress("building the server");
     ensure!(cargo().args(["build", "--locked", "--bin", "wicara"]).status()?.success(), "it does not build");
     let cluster = Cluster::start_with(postgres).context("PostgreSQL cannot be started")?;
@@ -55,26 +56,6 @@ pub fn run() -> Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The program, installed if it is not there in the versions that are asked for.
-fn schemathesis() -> Result<PathBuf> {
-    let environment = env::current_dir()?.join(ENVIRONMENT);
-    let wanted = fs::read_to_string(Path::new(FOLDER).join("requirements.txt"))?;
-    // Written last, so that it tells of a whole installation.
-    let installed = environment.join("installed.txt");
-    if fs::read_to_string(&installed).ok().as_ref() != Some(&wanted) {
-        progress("installing Schemathesis");
-        let python = setup::python()?;
-        let made = Command::new(python).args(["-m", "venv", "--clear"]).arg(&environment).status()?;
-        ensure!(made.success(), "{python} -m venv: {made}");
-        let mut pip = Command::new(environment.join("bin/pip"));
-        pip.args(["install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]);
-        let done = pip.args(["--require-hashes", "-r", "requirements.txt"]).current_dir(FOLDER).status()?;
-        ensure!(done.success(), "pip install: {done}");
-        fs::write(installed, wanted)?;
-    }
-    Ok(environment.join("bin/schemathesis"))
-}
-
 /// Runs Schemathesis as each caller; how many of the runs failed.
 fn run_on(engine: &str, store: &str, schemathesis: &Path) -> Result<u32> {
     let folder = env::current_dir()?.join(REMAINS).join(engine);
@@ -82,7 +63,12 @@ fn run_on(engine: &str, store: &str, schemathesis: &Path) -> Result<u32> {
         fs::remove_dir_all(&folder)?;
     }
     fs::create_dir_all(&folder)?;
-    let wicara = Wicara { program: env::current_dir()?.join("target/debug/wicara"), folder: &folder, store };
+    let wicara = Wicara {
+        program: env::current_dir()?.join("target/debug/wicara"),
+        config: env::current_dir()?.join(FOLDER).join("wicara.toml"),
+        folder: folder.clone(),
+        store: store.to_owned(),
+    };
     let server = wicara.serve()?;
     let mut callers = fs::read_to_string(Path::new(FOLDER).join("callers.json"))?;
     for (name, arguments) in KEYS {
@@ -129,61 +115,4 @@ fn run_as(caller: &str, url: &str, schemathesis: &Path, folder: &Path) -> Result
         bail!("the run as {caller} did not end within {} s", RUN_TIME.as_secs());
     };
     Ok((child.wait()?.success(), said?))
-}
-
-/// How the program is called for one database.
-struct Wicara<'a> {
-    program: PathBuf,
-    folder: &'a Path,
-    store: &'a str,
-}
-
-impl Wicara<'_> {
-    fn command(&self) -> Result<Command> {
-        let mut command = Command::new(&self.program);
-        command.arg("--config").arg(env::current_dir()?.join(FOLDER).join("wicara.toml"));
-        command.env("WICARA_STORE__URL", self.store).current_dir(self.folder);
-        Ok(command)
-    }
-
-    /// Starts the server and waits until it says where it is.
-    fn serve(&self) -> Result<Server> {
-        let log = fs::File::create(self.folder.join("server.log"))?;
-        let mut process = self.command()?.stdout(Stdio::piped()).stderr(log).spawn()?;
-        let mut output = BufReader::new(process.stdout.take().context("the server has no output")?);
-        let mut server = Server { process, url: String::new(), output: None };
-        let mut line = String::new();
-        while output.read_line(&mut line)? > 0 {
-            if let Some((_, url)) = line.trim_end().split_once(" is ready at ") {
-                url.clone_into(&mut server.url);
-                server.output = Some(output);
-                return Ok(server);
-            }
-            line.clear();
-        }
-        bail!("the server did not start: see {}", self.folder.join("server.log").display());
-    }
-
-    /// A new key: the last line of what the command prints.
-    fn key_add(&self, name: &str, arguments: &[&str]) -> Result<String> {
-        let output = self.command()?.args(["key", "add", name]).args(arguments).output()?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        let key = said.lines().last().filter(|_| output.status.success());
-        Ok(key.with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?.to_owned())
-    }
-}
-
-/// A running server; it ends when this is dropped.
-struct Server {
-    process: Child,
-    url: String,
-    /// Kept, since the server may go on to print.
-    output: Option<BufReader<ChildStdout>>,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }

@@ -1,6 +1,6 @@
 //! What the tasks need of the machine: found, or installed where we may.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
@@ -19,7 +19,7 @@ The tests need the PostgreSQL server programs (tested with 15). None were found;
 and run this again. No server needs to run: the tests start one of their own.";
 
 const INSTALL_PYTHON: &str = "\
-Schemathesis needs Python 3.11 or newer with its modules venv and ensurepip. `python3` is none; install it with
+This needs Python 3.11 or newer with its modules venv and ensurepip. `python3` is none; install it with
 
   Debian, Ubuntu   sudo apt-get install python3-venv
   Fedora, RHEL     sudo dnf install python3
@@ -56,8 +56,37 @@ pub fn postgres() -> Result<Programs> {
     Programs::find().context("PostgreSQL was installed, yet its programs are not where they are expected")
 }
 
-/// A Python that can make the environment that Schemathesis is installed into.
-pub fn python() -> Result<&'static str> {
+/// Where the programs of these Python packages are, installed if they are not there in the versions that are asked for.
+///
+/// `requirements` lists everything that is to be installed, each with its hashes.
+pub fn python_programs(name: &str, requirements: &Path) -> Result<PathBuf> {
+    let environment = env::current_dir()?.join("target/tools").join(name);
+    let wanted = fs::read_to_string(requirements)?;
+    // Written last, so that it tells of a whole installation.
+    let installed = environment.join("installed.txt");
+    if fs::read_to_string(&installed).ok().as_ref() != Some(&wanted) {
+        progress(&format!("installing {name}"));
+        let python = python()?;
+        let made = Command::new(python).args(["-m", "venv", "--clear"]).arg(&environment).status()?;
+        ensure!(made.success(), "{python} -m venv: {made}");
+        let mut pip = Command::new(environment.join("bin/pip"));
+        pip.args([
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-compile",
+            "--only-binary",
+            ":all:",
+        ]);
+        let done = pip.args(["--no-deps", "--require-hashes", "-r"]).arg(requirements).status()?;
+        ensure!(done.success(), "pip install: {done}");
+        fs::write(installed, wanted)?;
+    }
+    Ok(environment.join("bin"))
+}
+
+/// A Python that can make an environment to install into.
+fn python() -> Result<&'static str> {
     const PYTHON: &str = "python3";
     const FITS: &str = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))";
     let fits =
