@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool prints")]
 
+mod bots;
 mod fuzz;
 mod schema;
 mod setup;
@@ -19,6 +20,8 @@ Tasks:
   test [-- ARGUMENTS]   set up what the tests need and run all of them, on SQLite and on PostgreSQL;
                         the arguments go to `cargo test`
   schema                hold the running server against its OpenAPI document, on both databases
+  bots                  ask LiteLLM, Langflow 1.2 and Langflow 1.13, which it installs and starts, through the bots
+                        that connect to them
   fuzz [--seconds N]    feed generated input to everything that reads input, for 60 seconds unless told otherwise
 
 Examples:
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(&[]),
         ["test", "--", ..] => test::run(&arguments[2..]),
         ["schema"] => schema::run(),
+        ["bots"] => bots::run(),
         ["fuzz"] => fuzz::run("60"),
         ["fuzz", "--seconds", seconds] if seconds.parse::<u32>().is_ok() => fuzz::run(seconds),
         wrong => {

@@ -213,7 +213,7 @@ fn new_folder() -> Result<(PathBuf, Option<Owner>)> {
 }
 
 /// A port below those that the system hands out by itself: while the server is stopped, nothing else is given it.
-fn free_port() -> Result<u16> {
+pub fn free_port() -> Result<u16> {
     for _ in 0..100 {
         let port = 20_000 + (random() % 10_000) as u16;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {

@@ -38,15 +38,15 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
 }
 
 #[derive(Default)]
-struct Count {
+pub struct Count {
     programs: u32,
-    passed: u32,
+    pub passed: u32,
     failed: u32,
     skipped: u32,
 }
 
 /// Passes the output on as it comes and adds up its `test result:` lines.
-fn count_tests(cargo: &mut Command) -> Result<(Count, u8)> {
+pub fn count_tests(cargo: &mut Command) -> Result<(Count, u8)> {
     let mut child = cargo.stdout(Stdio::piped()).spawn().context("cargo cannot be started")?;
     let mut output = BufReader::new(child.stdout.take().context("cargo has no output")?);
     let mut count = Count::default();
