@@ -16,6 +16,7 @@ pub struct Limits {
     pub questions: u32,
     /// From one address, by callers without a key.
     pub questions_per_address: u32,
+    /// 0: nobody waits after wrong passwords either.
     pub logins_per_address: u32,
 }
 
@@ -46,7 +47,10 @@ impl Limiters {
             questions: Limiter::per_minute(limits.questions),
             questions_per_address: Limiter::per_minute(limits.questions_per_address),
             logins_per_address: Limiter::per_minute(limits.logins_per_address),
-            login_failures: Limiter::new(LOGIN_FAILURES, LOGIN_FAILURE_PAUSE),
+            login_failures: match limits.logins_per_address {
+                0 => Limiter::per_minute(0),
+                _ => Limiter::new(LOGIN_FAILURES, LOGIN_FAILURE_PAUSE),
+            },
         }
     }
 }

@@ -99,7 +99,7 @@ pub fn run() -> Result<ExitCode> {
     progress("building the tests");
     let mut build = cargo();
     ensure!(
-        build.args(["test", "--locked", "--test", "bots", "--no-run"]).status()?.success(),
+        build.args(["test", "--workspace", "--locked", "--test", "bots", "--no-run"]).status()?.success(),
         "they do not build"
     );
     let ready = started.elapsed().as_secs();
@@ -109,7 +109,7 @@ pub fn run() -> Result<ExitCode> {
         progress(&format!("waiting for {}", server.name));
         server.wait()?;
         let mut tests = cargo();
-        tests.args(["test", "--locked", "--test", "bots", "--", server.name]);
+        tests.args(["test", "--workspace", "--locked", "--test", "bots", "--", server.name]);
         tests.env("WICARA_BOTS_SERVER", &server.url).env("WICARA_BOTS_FOLDER", &server.folder);
         let (count, code) = count_tests(&mut tests)?;
         ensure!(code != 0 || count.passed > 0, "no test asks {}", server.name);

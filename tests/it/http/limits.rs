@@ -22,6 +22,9 @@ on_both_engines!(
 
 const BEHIND_PROXY: &str = "server.trusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\"]\n";
 
+/// So that only what follows wrong passwords limits them.
+const MANY_LOGINS: &str = "limits.logins_per_minute_per_address = 1000\n";
+
 async fn started(engine: Engine, config: &str) -> (TestApp, Arc<AtomicI64>) {
     let (clock, time) = manual_clock(1_752_470_016_351);
     (TestApp::at(engine, config, clock).await, time)
@@ -137,7 +140,7 @@ async fn an_address_logs_in_so_often_a_minute(engine: Engine) {
 }
 
 async fn wrong_passwords_slow_down_one_account_from_one_address(engine: Engine) {
-    let (app, time) = started(engine, BEHIND_PROXY).await;
+    let (app, time) = started(engine, &format!("{BEHIND_PROXY}{MANY_LOGINS}")).await;
     let (stranger, owner) = (from(&app, "2001:db8:1:2::66"), from(&app, "192.0.2.7"));
     let neighbour = from(&app, "2001:db8:1:2::67");
     // Whether somebody has the e-mail makes no difference.
@@ -168,7 +171,7 @@ async fn wrong_passwords_slow_down_one_account_from_one_address(engine: Engine) 
 }
 
 async fn passwords_tried_at_once_are_counted(engine: Engine) {
-    let (app, _) = started(engine, "").await;
+    let (app, _) = started(engine, MANY_LOGINS).await;
     let client = app.anonymous();
     let tried = join_all((0..20).map(|_| log_in(&client, "admin@localhost", "wrong word"))).await;
     assert_eq!(tried.iter().filter(|answer| answer.status == 401).count(), 5);
@@ -178,7 +181,7 @@ async fn passwords_tried_at_once_are_counted(engine: Engine) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_password_that_could_not_be_looked_at_is_not_wrong() {
-    let (app, _) = started(Engine::Sqlite, "").await;
+    let (app, _) = started(Engine::Sqlite, MANY_LOGINS).await;
     let database = rusqlite::Connection::open(app.database_url.strip_prefix("sqlite:").unwrap()).unwrap();
     database.execute_batch("ALTER TABLE users RENAME TO away").unwrap();
     for _ in 0..6 {
@@ -199,8 +202,13 @@ async fn zero_is_no_limit() {
     for _ in 0..310 {
         ask(&visitor, first["session_id"].as_str()).await.ok();
     }
-    for _ in 0..12 {
+    for _ in 0..6 {
+        assert_eq!(log_in(&visitor, "admin@localhost", "wrong word").await.status, 401);
         log_in(&visitor, "admin@localhost", PASSWORD).await.ok();
     }
+    for _ in 0..6 {
+        assert_eq!(log_in(&visitor, "admin@localhost", "wrong word").await.status, 401);
+    }
+    log_in(&visitor, "admin@localhost", PASSWORD).await.ok();
     app.stop().await;
 }
