@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::once::Earlier;
@@ -117,7 +118,8 @@ impl Service {
         let (stored, session_id) = oneshot::channel();
         let (sender, tokens) = tokens::channel();
         let service = Arc::clone(self);
-        let answered = self.asking.spawn(service.question_carry_out(question, stored, sender));
+        let carried_out = service.question_carry_out(question, stored, sender).in_current_span();
+        let answered = self.asking.spawn(carried_out);
         match session_id.await {
             Ok(session_id) => Ok(Asking { session_id, tokens, answered }),
             // It ended before the question was stored.
@@ -219,12 +221,13 @@ impl Service {
         self.question_count(&conversation, &heard);
         // Goes on until it is stored, also where whoever asked is told to come back.
         let service = Arc::clone(&self);
-        let settled = self.asking.spawn(async move {
+        let settle = async move {
             match heard {
                 Ok(answers) => service.question_answer(conversation, &question, answers, key).await,
                 Err(error) => service.question_fail(&conversation, &question, &error, key).await,
             }
-        });
+        };
+        let settled = self.asking.spawn(settle.in_current_span());
         match tokio::time::timeout(STORE_PATIENCE, settled).await {
             Ok(Ok(settled)) => settled,
             Ok(Err(_)) => Err(Error::Internal("a question was not settled".to_owned())),

@@ -297,6 +297,9 @@ async fn no_line_tells_a_secret(engine: Engine) {
     {
         assert!(log.contains(expected), "{expected:?} is not in the log: {log}");
     }
+    for line in log.lines().filter(|line| line.contains("a bot gave no answer")) {
+        assert!(line.contains("request_id"), "it names its request: {line}");
+    }
     for secret in [CANARY, BASE64, &session, &session.replace('-', ""), &token, &place.key] {
         assert_untold(&log, secret);
     }
