@@ -47,12 +47,6 @@ impl Service {
         Ok(Caller::Visitor)
     }
 
-    /// `Unavailable` while too many writes wait. Asked before anything is read for one more: a refusal has to cost
-    /// little, or refusing is all that the server does.
-    pub fn room_to_write(&self) -> Result<()> {
-        if self.store.is_full() { Err(Error::Unavailable) } else { Ok(()) }
-    }
-
     pub fn reader(&self, caller: Caller, door: Door) -> Result<Reader> {
         Reader::new(caller, door, self.settings.chatbot_api_open)
     }

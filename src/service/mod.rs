@@ -91,6 +91,12 @@ impl Service {
         self.metrics.text()
     }
 
+    /// `Unavailable` while too many writes wait. Asked before anything is read for one more: a refusal has to cost
+    /// little, or refusing is all that the server does.
+    pub fn room_to_write(&self) -> Result<()> {
+        if self.store.is_full() { Err(Error::Unavailable) } else { Ok(()) }
+    }
+
     /// Gives the questions that an earlier process left behind their failure.
     pub async fn recover(&self) -> Result<()> {
         let interrupted = self.store.question_interrupt(self.clock.now()).await?;
