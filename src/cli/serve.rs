@@ -1,6 +1,6 @@
 //! `wicara serve`
 
-use crate::app::App;
+use crate::app::{App, Signals};
 use crate::config::Config;
 use crate::model::{Clock, Random};
 
@@ -17,8 +17,10 @@ Ctrl-C or SIGTERM stops it once running requests are answered, at most server.dr
 pub(super) async fn run(config: Config) -> Result<(), Failure> {
     let bot = config.bots.iter().find(|bot| bot.default).map(|bot| bot.id.clone());
     let app = App::start(config, Clock::System, Random::System).await.map_err(Failure::Failed)?;
+    // Before anybody is told that it is ready, and may stop it.
+    let signals = Signals::take().map_err(Failure::Failed)?;
     welcome(&app, bot.as_deref() == Some(GUIDE));
-    app.run().await.map_err(Failure::Failed)
+    app.run(signals).await.map_err(Failure::Failed)
 }
 
 /// The id that the built-in list of bots gives the guide.
