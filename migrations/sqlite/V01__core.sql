@@ -1,7 +1,15 @@
 -- Times are milliseconds since 1970-01-01T00:00:00Z. Flags are 0 or 1.
 
+-- The last ids given. Ids of what was deleted are not given again.
+CREATE TABLE sequences (
+    name TEXT    PRIMARY KEY,
+    last INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO sequences (name, last) VALUES ('conversation_ids', 0), ('message_ids', 0);
+
 CREATE TABLE conversations (
-    id               INTEGER PRIMARY KEY AUTOINCREMENT,
+    id               INTEGER PRIMARY KEY,
     session_id       BLOB    NOT NULL UNIQUE,
     by_visitor       INTEGER NOT NULL,
     room             TEXT    NOT NULL,
@@ -21,9 +29,11 @@ CREATE INDEX conversations_by_user ON conversations (user_id, id) WHERE user_id 
 CREATE INDEX conversations_by_room ON conversations (room, id);
 CREATE INDEX conversations_by_integration ON conversations (integration_type, id);
 
+-- A message is written under its conversation's lock, and a conversation is deleted with its messages: references
+-- that the database checks for each row would cost a third of storing it.
 CREATE TABLE messages (
-    id              INTEGER PRIMARY KEY AUTOINCREMENT,
-    conversation_id INTEGER NOT NULL REFERENCES conversations ON DELETE CASCADE,
+    id              INTEGER PRIMARY KEY,
+    conversation_id INTEGER NOT NULL,
     seq             INTEGER NOT NULL,
     role            TEXT    NOT NULL,
     kind            TEXT    NOT NULL,
@@ -41,7 +51,7 @@ CREATE INDEX messages_by_conversation ON messages (conversation_id, id);
 
 -- Questions that a bot is answering now, and the node that asked.
 CREATE TABLE asks (
-    message_id INTEGER PRIMARY KEY REFERENCES messages ON DELETE CASCADE,
+    message_id INTEGER PRIMARY KEY,
     node       INTEGER NOT NULL,
     asked_at   INTEGER NOT NULL
 ) STRICT;

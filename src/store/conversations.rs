@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::Store;
-use super::engine::{Columns, Lane, Result, Sql, Transaction, Value};
+use super::engine::{Columns, Lane, Result, Row, Sql, Transaction, Value};
 use super::idempotency;
 use super::messages::{MESSAGE, message_read};
 use crate::model::{
@@ -60,8 +60,7 @@ pub(super) async fn count(
              VALUES ($1, $2, $3, $4) {ADD}"
         ),
     );
-    transaction.query_many(sql, rows).await?;
-    Ok(())
+    transaction.execute_many(sql, rows).await
 }
 
 /// A conversation's place in the totals.
@@ -75,8 +74,7 @@ pub(super) async fn lock(transaction: &Transaction<'_>, id: ConversationId) -> R
         format!("SELECT {CONVERSATION} FROM conversations WHERE id = $1 FOR UPDATE"),
         format!("SELECT {CONVERSATION} FROM conversations WHERE id = $1"),
     );
-    let rows = transaction.query(sql, vec![id.into()]).await?;
-    rows.into_iter().next().map(|row| conversation_read(&mut row.columns("conversations"))).transpose()
+    first(transaction.query(sql, vec![id.into()]).await?)
 }
 
 /// Conditions of a list, with their parameters.
@@ -145,19 +143,35 @@ impl Conditions {
     }
 }
 
+pub(super) fn by_id() -> Sql {
+    by("id", "bigint")
+}
+
+pub(super) fn by_session() -> Sql {
+    by("session_id", "uuid")
+}
+
+fn by(column: &str, sql_type: &str) -> Sql {
+    Sql::each(
+        format!(
+            "SELECT place, {CONVERSATION} FROM unnest(CAST($1 AS {sql_type}[]), CAST($2 AS bigint[])) \
+                 AS wanted (key, place) JOIN conversations ON {column} = key"
+        ),
+        format!("SELECT $2, {CONVERSATION} FROM conversations WHERE {column} = $1"),
+    )
+}
+
+fn first(rows: Vec<Row>) -> Result<Option<Conversation>> {
+    rows.into_iter().next().map(|row| conversation_read(&mut row.columns("conversations"))).transpose()
+}
+
 impl Store {
     pub async fn conversation_get(&self, id: ConversationId) -> Result<Option<Conversation>> {
-        self.conversation_find("id", id.into()).await
+        first(self.inner.gathers.conversations.get(id.into()).await?)
     }
 
     pub async fn conversation_get_by_session(&self, session_id: Uuid) -> Result<Option<Conversation>> {
-        self.conversation_find("session_id", session_id.into()).await
-    }
-
-    async fn conversation_find(&self, column: &'static str, value: Value) -> Result<Option<Conversation>> {
-        let sql = format!("SELECT {CONVERSATION} FROM conversations WHERE {column} = $1");
-        let rows = self.inner.reads.query(Lane::Quick, sql, vec![value]).await?;
-        rows.into_iter().next().map(|row| conversation_read(&mut row.columns("conversations"))).transpose()
+        first(self.inner.gathers.conversations_by_session.get(session_id.into()).await?)
     }
 
     /// One part of the conversations of some bots, by id.
@@ -307,7 +321,10 @@ async fn delete_piece(transaction: &Transaction<'_>, id: ConversationId) -> Resu
     );
     let rows = transaction.query(newest, vec![id.into()]).await?;
     let newest = rows.into_iter().next().map(|row| message_read(&mut row.columns("messages"))).transpose()?;
-    transaction.query("DELETE FROM conversations WHERE id = $1", vec![id.into()]).await?;
+    for sql in ["DELETE FROM messages WHERE conversation_id = $1", "DELETE FROM conversations WHERE id = $1"]
+    {
+        transaction.query(sql, vec![id.into()]).await?;
+    }
     idempotency::forget(transaction, id).await?;
     count(transaction, BTreeMap::from([(counted(&conversation), (-1, -conversation.message_count))])).await?;
     Ok(Piece::Last(conversation, newest))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::append::Appended;
 use super::conversations::{CONVERSATION, conversation_read};
-use super::engine::{Result, Sql, Transaction, Value};
+use super::engine::{Result, Row, Sql, Statement, Transaction, Value};
 use super::messages::{MESSAGE, message_read};
 use super::{Store, questions};
 use crate::model::{Conversation, ConversationId, Message, MessageId, Timestamp};
@@ -70,24 +70,18 @@ impl Record {
     }
 }
 
-/// Takes claims, each with its time; returns those that nobody has taken in the last 24 hours.
-pub(super) async fn take(
-    transaction: &Transaction<'_>,
-    claims: Vec<(&Claim, Timestamp)>,
-) -> Result<HashSet<IdempotencyKey>> {
-    let rows = claims
-        .into_iter()
-        .map(|(claim, at)| {
-            vec![
-                claim.key.scope.as_str().into(),
-                claim.key.key.as_str().into(),
-                claim.body[..].into(),
-                claim.lease_until.unwrap_or(Timestamp(0)).into(),
-                at.into(),
-                at.minus(REMEMBERED).into(),
-            ]
-        })
-        .collect();
+/// Takes claims, each with its time, that nobody has taken in the last 24 hours. See [`taken`].
+pub(super) fn take<'a>(claims: impl Iterator<Item = (&'a Claim, Timestamp)>) -> Statement {
+    let row = |(claim, at): (&Claim, Timestamp)| {
+        vec![
+            claim.key.scope.as_str().into(),
+            claim.key.key.as_str().into(),
+            claim.body[..].into(),
+            claim.lease_until.unwrap_or(Timestamp(0)).into(),
+            at.into(),
+            at.minus(REMEMBERED).into(),
+        ]
+    };
     const TAKE_AGAIN: &str = "ON CONFLICT (scope, key) DO UPDATE SET body = excluded.body, \
          lease_until = excluded.lease_until, conversation_id = NULL, message_id = NULL, result = NULL, \
          created_at = excluded.created_at";
@@ -104,15 +98,16 @@ pub(super) async fn take(
              {TAKE_AGAIN} WHERE idempotency.created_at < $6 RETURNING scope, key"
         ),
     );
-    transaction
-        .query_many(sql, rows)
-        .await?
-        .into_iter()
-        .map(|row| {
-            let mut columns = row.columns("idempotency");
-            Ok(IdempotencyKey { scope: columns.text("scope")?, key: columns.text("key")? })
-        })
-        .collect()
+    (sql, claims.map(row).collect())
+}
+
+/// Reads which claims [`take`] took.
+pub(super) fn taken(rows: Vec<Row>) -> Result<HashSet<IdempotencyKey>> {
+    let key = |row: Row| {
+        let mut columns = row.columns("idempotency");
+        Ok(IdempotencyKey { scope: columns.text("scope")?, key: columns.text("key")? })
+    };
+    rows.into_iter().map(key).collect()
 }
 
 /// What a claim that was taken before met. `None`: the question it protected was deleted since.
@@ -195,8 +190,7 @@ pub(super) async fn record(transaction: &Transaction<'_>, mut records: Vec<Recor
         "UPDATE idempotency SET conversation_id = $3, message_id = $4, result = $5 \
          WHERE scope = $1 AND key = $2",
     );
-    transaction.query_many(sql, rows).await?;
-    Ok(())
+    transaction.execute_many(sql, rows).await
 }
 
 /// Forgets keys whose requests stored nothing.

@@ -1,7 +1,7 @@
 //! API keys.
 
 use super::Store;
-use super::engine::{Columns, Error, Lane, Result};
+use super::engine::{Columns, Error, Lane, Result, Sql};
 use super::users::{bots_read, bots_text};
 use crate::model::{Key, KeyId, NewKey, Program, Timestamp};
 
@@ -16,6 +16,16 @@ fn key_read(columns: &mut Columns) -> Result<Key> {
         api: columns.word("api")?,
     };
     Ok(Key { program, created_at: Timestamp(columns.int("created_at")?) })
+}
+
+pub(super) fn by_hash() -> Sql {
+    Sql::each(
+        format!(
+            "SELECT place, {KEY} FROM unnest(CAST($1 AS bytea[]), CAST($2 AS bigint[])) AS wanted (of_hash, place) \
+             JOIN keys ON hash = of_hash"
+        ),
+        format!("SELECT $2, {KEY} FROM keys WHERE hash = $1"),
+    )
 }
 
 impl Store {
@@ -55,8 +65,7 @@ impl Store {
 
     /// The key with this SHA-256.
     pub async fn key_get_by_hash(&self, hash: [u8; 32]) -> Result<Option<Key>> {
-        let sql = format!("SELECT {KEY} FROM keys WHERE hash = $1");
-        let rows = self.inner.reads.query(Lane::Quick, sql, vec![hash[..].into()]).await?;
+        let rows = self.inner.gathers.keys.get(hash[..].into()).await?;
         rows.into_iter().next().map(|row| key_read(&mut row.columns("keys"))).transpose()
     }
 

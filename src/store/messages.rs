@@ -324,6 +324,8 @@ impl Store {
                 let rows = transaction.query(sql, vec![id.into()]).await?;
                 let Some(row) = rows.into_iter().next() else { return Ok(None) };
                 let message = message_read(&mut row.columns("messages"))?;
+                // A question that is being asked wants no answer any more.
+                transaction.query("DELETE FROM asks WHERE message_id = $1", vec![id.into()]).await?;
                 transaction
                     .query(
                         "UPDATE conversations SET message_count = message_count - 1, \

@@ -22,7 +22,7 @@ pub use messages::MessageRef;
 
 use change::Write;
 use engine::writer::{self, Writer};
-use engine::{Lane, Reads, Source, postgres, sqlite};
+use engine::{Gather, Lane, Reads, Source, postgres, sqlite};
 
 use crate::metrics::Metrics;
 use crate::model::Random;
@@ -44,10 +44,19 @@ pub struct ServerLock {
 struct Inner {
     /// Of a SQLite database.
     path: Option<PathBuf>,
-    reads: Reads,
+    reads: Arc<Reads>,
+    gathers: Gathers,
     writer: Writer<Write>,
     /// Marks the questions that this process asks; nobody living has the same.
     node: i32,
+}
+
+/// The reads that nearly every request begins with.
+struct Gathers {
+    keys: Arc<Gather>,
+    sessions: Arc<Gather>,
+    conversations: Arc<Gather>,
+    conversations_by_session: Arc<Gather>,
 }
 
 impl Store {
@@ -71,9 +80,15 @@ impl Store {
         } else {
             return Err(Error::Setup("store.url is neither sqlite:PATH nor postgres://…".into()));
         };
-        let reads = Reads::new(source, Arc::clone(&metrics.store));
+        let reads = Arc::new(Reads::new(source, Arc::clone(&metrics.store)));
+        let gathers = Gathers {
+            keys: Gather::new(&reads, keys::by_hash()),
+            sessions: Gather::new(&reads, users::session_by_hash()),
+            conversations: Gather::new(&reads, conversations::by_id()),
+            conversations_by_session: Gather::new(&reads, conversations::by_session()),
+        };
         let writer = Writer::start(target, Arc::clone(&metrics.store))?;
-        Ok(Self { inner: Arc::new(Inner { path, reads, writer, node }) })
+        Ok(Self { inner: Arc::new(Inner { path, reads, gathers, writer, node }) })
     }
 
     /// Takes the place of the server on the database, until the guard is dropped. PostgreSQL has room for several,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::Store;
 use super::engine::postgres::NODE_LOCK_CLASS;
-use super::engine::{Result, Sql, Transaction, Value};
+use super::engine::{Result, Row, Sql, Statement, Transaction, Value};
 use super::idempotency::{self, IdempotencyKey};
 use crate::model::{FailureReason, MessageId, Timestamp};
 
@@ -18,8 +18,7 @@ pub(super) async fn open(transaction: &Transaction<'_>, rows: Vec<Vec<Value>>) -
         "INSERT INTO asks (message_id, node, asked_at) VALUES ($1, $2, $3) \
          ON CONFLICT (message_id) DO UPDATE SET node = excluded.node, asked_at = excluded.asked_at",
     );
-    transaction.query_many(sql, rows).await?;
-    Ok(())
+    transaction.execute_many(sql, rows).await
 }
 
 /// Remembers that a question which was given up is asked once more; it has no failure until it fails again.
@@ -33,29 +32,30 @@ pub(super) async fn reopen(
     open(transaction, vec![vec![question.into(), i64::from(node).into(), at.into()]]).await
 }
 
-/// Ends the asking of questions that are about to get their answers; returns those that still want them. One that
-/// was given up takes them after all; one that was answered meanwhile, or is gone, does not.
-pub(super) async fn close(
-    transaction: &Transaction<'_>,
-    mut questions: Vec<MessageId>,
-) -> Result<HashSet<MessageId>> {
-    questions.sort_unstable();
-    questions.dedup();
-    let rows = questions.iter().map(|&question| vec![question.into()]).collect();
+/// Ends the asking of questions that are about to get their answers. See [`closed`].
+pub(super) fn close(questions: impl Iterator<Item = MessageId>) -> Statement {
     let sql = Sql::each(
         "DELETE FROM asks WHERE message_id = ANY(CAST($1 AS bigint[])) RETURNING message_id",
         "DELETE FROM asks WHERE message_id = $1 RETURNING message_id",
     );
-    let mut open = HashSet::new();
-    for row in transaction.query_many(sql, rows).await? {
-        open.insert(MessageId(row.int("asks", "message_id")?));
-    }
+    (sql, questions.map(|question| vec![question.into()]).collect())
+}
+
+/// Which of the questions of [`close`] still want their answers. One that was given up takes them after all; one that
+/// was answered meanwhile, or is gone, does not.
+pub(super) async fn closed(
+    transaction: &Transaction<'_>,
+    questions: impl Iterator<Item = MessageId>,
+    rows: Vec<Row>,
+) -> Result<HashSet<MessageId>> {
+    let question = |row: Row| Ok(MessageId(row.int("asks", "message_id")?));
+    let mut closed = rows.into_iter().map(question).collect::<Result<HashSet<_>>>()?;
     for question in questions {
-        if !open.contains(&question) && forgive(transaction, question).await? {
-            open.insert(question);
+        if !closed.contains(&question) && forgive(transaction, question).await? {
+            closed.insert(question);
         }
     }
-    Ok(open)
+    Ok(closed)
 }
 
 /// Takes a question's failure away; whether it had one.
@@ -65,15 +65,16 @@ async fn forgive(transaction: &Transaction<'_>, question: MessageId) -> Result<b
     Ok(!transaction.query(sql, vec![question.into()]).await?.is_empty())
 }
 
+/// Notes a question's failure; `false` if the question is gone.
 async fn fail(
     transaction: &Transaction<'_>,
     question: MessageId,
     reason: FailureReason,
     at: Timestamp,
-) -> Result<()> {
+) -> Result<bool> {
     let params = vec![question.into(), reason.as_str().into(), at.into()];
-    let sql = "UPDATE messages SET failure = $2, failed_at = $3, updated_at = $3 WHERE id = $1";
-    transaction.query(sql, params).await.map(|_| ())
+    let sql = "UPDATE messages SET failure = $2, failed_at = $3, updated_at = $3 WHERE id = $1 RETURNING id";
+    Ok(!transaction.query(sql, params).await?.is_empty())
 }
 
 impl Store {
@@ -93,7 +94,9 @@ impl Store {
                 if transaction.query(sql, vec![question.into()]).await?.is_empty() {
                     return Ok(false);
                 }
-                fail(transaction, question, reason, at).await?;
+                if !fail(transaction, question, reason, at).await? {
+                    return Ok(false);
+                }
                 if let Some(key) = &key {
                     idempotency::give_up(transaction, key).await?;
                 }

@@ -1,7 +1,7 @@
 //! People and their cookie sessions.
 
 use super::Store;
-use super::engine::{Columns, Error, Lane, Result};
+use super::engine::{Columns, Error, Lane, Result, Sql};
 use crate::model::{Bots, NewUser, Person, Timestamp, User, UserId};
 
 const USER: &str = "users.id, users.email, users.role, users.bots, users.password_hash, users.created_at";
@@ -24,6 +24,20 @@ pub(super) fn bots_read(columns: &mut Columns) -> Result<Bots> {
 
 pub(super) fn bots_text(bots: &Bots) -> Option<String> {
     bots.list().map(|bots| serde_json::to_string(bots).expect("plain data serialises"))
+}
+
+pub(super) fn session_by_hash() -> Sql {
+    Sql::each(
+        format!(
+            "SELECT place, sessions.expires_at, {USER} \
+             FROM unnest(CAST($1 AS bytea[]), CAST($2 AS bigint[])) AS wanted (of_hash, place) \
+             JOIN sessions ON sessions.token_hash = of_hash JOIN users ON users.id = sessions.user_id"
+        ),
+        format!(
+            "SELECT $2, sessions.expires_at, {USER} \
+             FROM sessions JOIN users ON users.id = sessions.user_id WHERE sessions.token_hash = $1"
+        ),
+    )
 }
 
 impl Store {
@@ -130,13 +144,11 @@ impl Store {
 
     /// The person whose session it is, if it has not expired.
     pub async fn session_get(&self, token_hash: [u8; 32], now: Timestamp) -> Result<Option<User>> {
-        let sql = format!(
-            "SELECT {USER} FROM sessions JOIN users ON users.id = sessions.user_id \
-             WHERE sessions.token_hash = $1 AND sessions.expires_at > $2"
-        );
-        let params = vec![token_hash[..].into(), now.into()];
-        let rows = self.inner.reads.query(Lane::Quick, sql, params).await?;
-        rows.into_iter().next().map(|row| user_read(&mut row.columns("users"))).transpose()
+        let rows = self.inner.gathers.sessions.get(token_hash[..].into()).await?;
+        let Some(row) = rows.into_iter().next() else { return Ok(None) };
+        let mut columns = row.columns("sessions");
+        let expires_at = Timestamp(columns.int("expires_at")?);
+        if expires_at > now { user_read(&mut columns).map(Some) } else { Ok(None) }
     }
 
     pub async fn session_delete(&self, token_hash: [u8; 32]) -> Result<()> {

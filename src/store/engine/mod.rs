@@ -1,5 +1,7 @@
 //! Runs statements on PostgreSQL or SQLite: values in, rows out. Knows no table.
 
+mod flight;
+mod gather;
 pub mod postgres;
 pub mod sqlite;
 pub mod value;
@@ -10,6 +12,8 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use flight::Flight;
+pub use gather::Gather;
 pub use value::{Columns, Row, Value};
 
 use crate::metrics::{Held, StoreMetrics};
@@ -121,6 +125,11 @@ impl Reads {
             return Ok(Vec::new());
         }
         let _place = self.place(lane).await?;
+        self.run_many(lane, sql, rows).await
+    }
+
+    /// The same, for reads that have their places.
+    async fn run_many(&self, lane: Lane, sql: Sql, rows: Vec<Vec<Value>>) -> Result<Vec<Row>> {
         match &self.from {
             Source::Postgres(reads) => reads.query(lane, &sql.postgres, value::columns(rows)).await,
             Source::Sqlite(reads) => reads.query(lane, sql.sqlite, rows).await,
@@ -145,27 +154,60 @@ impl Reads {
 
 /// The transaction that the writer has open.
 pub enum Transaction<'a> {
-    Postgres(&'a postgres::Connection),
+    Postgres(&'a Flight),
     Sqlite(&'a rusqlite::Connection),
 }
+
+/// A statement with the parameters of each of its rows.
+pub type Statement = (Sql, Vec<Vec<Value>>);
 
 impl Transaction<'_> {
     pub async fn query(&self, sql: impl Into<Sql>, params: Vec<Value>) -> Result<Vec<Row>> {
         let sql = sql.into();
         match self {
-            Transaction::Postgres(connection) => connection.query(&sql.postgres, params).await,
+            Transaction::Postgres(flight) => {
+                let mut found = flight.query_all(vec![(&sql.postgres, params)]).await?;
+                Ok(found.pop().unwrap_or_default())
+            }
             Transaction::Sqlite(connection) => sqlite::query(connection, &sql.sqlite, &[params]),
         }
     }
 
-    /// See [`Reads::query_many`].
-    pub async fn query_many(&self, sql: Sql, rows: Vec<Vec<Value>>) -> Result<Vec<Row>> {
+    /// Runs statements of which none needs another's result, in their order; on PostgreSQL in one round trip. One
+    /// without rows is left out.
+    pub async fn query_all<const N: usize>(&self, statements: [Statement; N]) -> Result<[Vec<Row>; N]> {
+        let mut found = [const { Vec::new() }; N];
+        let wanted = found.iter_mut().zip(&statements).filter(|(_, (_, rows))| !rows.is_empty());
+        match self {
+            Transaction::Postgres(flight) => {
+                let (places, statements): (Vec<_>, Vec<_>) = wanted
+                    .map(|(place, (sql, rows))| (place, (&*sql.postgres, value::columns(rows.clone()))))
+                    .unzip();
+                if statements.is_empty() {
+                    return Ok(found);
+                }
+                for (place, rows) in places.into_iter().zip(flight.query_all(statements).await?) {
+                    *place = rows;
+                }
+            }
+            Transaction::Sqlite(connection) => {
+                for (place, (sql, rows)) in wanted {
+                    *place = sqlite::query(connection, &sql.sqlite, rows)?;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Runs a statement for many rows of parameters. On PostgreSQL it is not waited for: if it fails, so does the
+    /// next query, or the commit.
+    pub async fn execute_many(&self, sql: Sql, rows: Vec<Vec<Value>>) -> Result<()> {
         if rows.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         match self {
-            Transaction::Postgres(connection) => connection.query(&sql.postgres, value::columns(rows)).await,
-            Transaction::Sqlite(connection) => sqlite::query(connection, &sql.sqlite, &rows),
+            Transaction::Postgres(flight) => flight.execute(&sql.postgres, value::columns(rows)).await,
+            Transaction::Sqlite(connection) => sqlite::query(connection, &sql.sqlite, &rows).map(|_| ()),
         }
     }
 }

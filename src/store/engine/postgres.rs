@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::Instant;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
@@ -89,10 +90,20 @@ impl Server {
         let connection = Connection { client, statements: Mutex::default() };
         connection
             .execute(&format!(
-                "SET statement_timeout = {}; SET plan_cache_mode = force_generic_plan; \
+                "SET statement_timeout = {}; SET plan_cache_mode = force_generic_plan; SET jit = off; \
                  SET default_transaction_isolation = 'read committed'",
                 STATEMENT_TIMEOUT.as_millis()
             ))
+            .await?;
+        Ok(connection)
+    }
+
+    /// For statements that find their rows by key, and lock them in the order of the keys: never with a plan that
+    /// reads a whole table, whatever the planner believes of one that has just grown.
+    pub async fn connect_by_key(&self) -> Result<Connection> {
+        let connection = self.connect().await?;
+        connection
+            .execute("SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off")
             .await?;
         Ok(connection)
     }
@@ -146,7 +157,7 @@ impl Connection {
         self.client.is_closed()
     }
 
-    async fn prepare(&self, sql: &str) -> Result<Statement> {
+    pub async fn prepare(&self, sql: &str) -> Result<Statement> {
         let known = self.statements.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned();
         if let Some(statement) = known {
             return Ok(statement);
@@ -161,28 +172,39 @@ impl Connection {
     }
 
     pub async fn query(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>> {
-        in_time(async {
-            let statement = self.prepare(sql).await?;
-            if statement.params().len() != params.len() {
-                return Err(Error::Database(format!(
-                    "{} parameters for a statement with {}",
-                    params.len(),
-                    statement.params().len()
-                )));
-            }
-            let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|value| value as _).collect();
-            let rows = self.client.query(&statement, &params).await.map_err(|error| failure(&error))?;
-            rows.iter()
-                .map(|row| {
-                    (0..row.len())
-                        .map(|column| row.try_get(column))
-                        .collect::<std::result::Result<_, _>>()
-                        .map(Row)
-                        .map_err(|error| failure(&error))
-                })
-                .collect()
-        })
-        .await
+        in_time(async { self.run(&self.prepare(sql).await?, params).await }).await
+    }
+
+    /// Runs statements in their order, sent together. All are prepared before, or one could overtake another.
+    pub async fn run_all(&self, statements: Vec<(&str, Vec<Value>)>) -> Result<Vec<Vec<Row>>> {
+        let mut prepared = Vec::with_capacity(statements.len());
+        for (sql, params) in statements {
+            prepared.push((self.prepare(sql).await?, params));
+        }
+        let runs = prepared.iter_mut().map(|(statement, params)| self.run(statement, std::mem::take(params)));
+        join_all(runs).await.into_iter().collect()
+    }
+
+    /// The first poll sends the statement.
+    pub async fn run(&self, statement: &Statement, params: Vec<Value>) -> Result<Vec<Row>> {
+        if statement.params().len() != params.len() {
+            return Err(Error::Database(format!(
+                "{} parameters for a statement with {}",
+                params.len(),
+                statement.params().len()
+            )));
+        }
+        let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|value| value as _).collect();
+        let rows = self.client.query(statement, &params).await.map_err(|error| failure(&error))?;
+        rows.iter()
+            .map(|row| {
+                (0..row.len())
+                    .map(|column| row.try_get(column))
+                    .collect::<std::result::Result<_, _>>()
+                    .map(Row)
+                    .map_err(|error| failure(&error))
+            })
+            .collect()
     }
 
     /// Runs statements without parameters or results.
@@ -191,7 +213,8 @@ impl Connection {
     }
 }
 
-async fn in_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+/// Bounds how long the database is waited for.
+pub async fn in_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     // The server's own limit comes first where it still answers.
     tokio::time::timeout(STATEMENT_TIMEOUT + Duration::from_secs(1), work)
         .await
@@ -225,6 +248,7 @@ fn failure(error: &tokio_postgres::Error) -> Error {
 /// A place for one connection, opened when it is first needed and again when it was lost.
 struct Lease {
     server: Server,
+    by_key: bool,
     state: tokio::sync::Mutex<State>,
 }
 
@@ -244,7 +268,9 @@ impl Lease {
         if state.refused_until.is_some_and(|until| Instant::now() < until) {
             return Err(Error::Unavailable("the database was away a moment ago".into()));
         }
-        match self.server.connect().await {
+        let connected =
+            if self.by_key { self.server.connect_by_key().await } else { self.server.connect().await };
+        match connected {
             Ok(connection) => {
                 let connection = Arc::new(connection);
                 state.connection = Some(Arc::clone(&connection));
@@ -268,8 +294,9 @@ pub struct Reads {
 
 impl Reads {
     pub fn new(server: &Server) -> Self {
-        let lease = || Lease { server: server.clone(), state: Default::default() };
-        Self { quick: (0..QUICK_CONNECTIONS).map(|_| lease()).collect(), slow: lease(), next: 0.into() }
+        let lease = |by_key| Lease { server: server.clone(), by_key, state: Default::default() };
+        let quick = (0..QUICK_CONNECTIONS).map(|_| lease(true)).collect();
+        Self { quick, slow: lease(false), next: 0.into() }
     }
 
     pub async fn query(&self, lane: Lane, sql: &str, params: Vec<Value>) -> Result<Vec<Row>> {

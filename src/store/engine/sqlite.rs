@@ -101,14 +101,16 @@ pub fn query(connection: &Connection, sql: &str, rows: &[Vec<Value>]) -> Result<
     let run = || {
         let mut statement = connection.prepare_cached(sql)?;
         let width = statement.column_count();
+        // By name: SQLite numbers `$n` by first appearance. A parameter that the text does not have is an error here.
+        let position = |index| {
+            let name = format!("${}", index + 1);
+            statement.parameter_index(&name)?.ok_or(rusqlite::Error::InvalidParameterName(name))
+        };
+        let positions =
+            (0..rows.first().map_or(0, Vec::len)).map(position).collect::<rusqlite::Result<Vec<_>>>()?;
         let mut found = Vec::new();
         for row in rows {
-            for (index, value) in row.iter().enumerate() {
-                // By name: SQLite numbers `$n` by first appearance. A parameter that the text does not have is
-                // an error here.
-                let name = format!("${}", index + 1);
-                let position =
-                    statement.parameter_index(&name)?.ok_or(rusqlite::Error::InvalidParameterName(name))?;
+            for (&position, value) in positions.iter().zip(row) {
                 statement.raw_bind_parameter(position, value)?;
             }
             let mut results = statement.raw_query();

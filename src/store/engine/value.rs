@@ -11,7 +11,7 @@ use super::{Error, Result};
 use crate::model::json;
 
 /// A parameter or a column's value.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Value {
     Null,
     Int(i64),

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::flight::{Flight, Uncommitted};
 use super::postgres::{Connection, NODE_LOCK_CLASS, Server};
 use super::{Error, Result, Transaction, sqlite};
 use crate::metrics::StoreMetrics;
@@ -214,7 +215,7 @@ struct Postgres {
     server: Server,
     node: i32,
     random: Random,
-    connection: Option<Connection>,
+    connection: Option<Arc<Connection>>,
     /// The last batch, if it is known to be committed.
     last: Option<Uuid>,
 }
@@ -264,33 +265,36 @@ async fn commit_postgres<C: Command>(postgres: &mut Postgres, batch: &mut [C]) -
     let connection = match postgres.connection.take().filter(|connection| !connection.is_closed()) {
         Some(connection) => connection,
         None => match connect(&postgres.server, postgres.node).await {
-            Ok(connection) => connection,
+            Ok(connection) => Arc::new(connection),
             Err(error) => return Committed::No(Error::Unavailable(error.to_string())),
         },
     };
     let name = postgres.random.uuid();
+    let flight = Flight::begin(Arc::clone(&connection)).await;
     let written = async {
-        connection.execute("BEGIN").await?;
-        connection.query(NAME_BATCH, vec![name.into(), postgres.last.into()]).await?;
-        C::write(batch, &Transaction::Postgres(&connection)).await
+        flight.execute(NAME_BATCH, vec![name.into(), postgres.last.into()]).await?;
+        C::write(batch, &Transaction::Postgres(&flight)).await
     };
     if let Err(error) = written.await {
-        if connection.execute("ROLLBACK").await.is_ok() {
+        if flight.roll_back().await {
             postgres.connection = Some(connection);
         }
         return Committed::No(error);
     }
-    match connection.execute("COMMIT").await {
+    match flight.commit().await {
         Ok(()) => {
             postgres.connection = Some(connection);
             postgres.last = Some(name);
             Committed::Yes
         }
-        Err(Error::Unavailable(_)) => {
+        Err(Uncommitted::No(error)) => {
+            postgres.connection = Some(connection);
+            Committed::No(error)
+        }
+        Err(Uncommitted::InDoubt) => {
             postgres.last = None;
             Committed::InDoubt { server: postgres.server.clone(), batch: name }
         }
-        Err(error) => Committed::No(error),
     }
 }
 
@@ -303,7 +307,7 @@ const NAME_BATCH: &str =
 const FIND_BATCH: &str = "INSERT INTO batches (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id";
 
 async fn connect(server: &Server, node: i32) -> Result<Connection> {
-    let connection = server.connect().await?;
+    let connection = server.connect_by_key().await?;
     connection.execute(&format!("SELECT pg_advisory_lock_shared({NODE_LOCK_CLASS}, {node})")).await?;
     Ok(connection)
 }

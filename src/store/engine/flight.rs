@@ -1,0 +1,96 @@
+//! A transaction of PostgreSQL whose statements travel together: what needs no other's result is sent without waiting
+//! for it, so that a batch takes two or three round trips, whatever the number of its statements.
+
+use std::cell::RefCell;
+use std::future::{Future, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use futures_util::future::join_all;
+use futures_util::poll;
+
+use super::postgres::{Connection, in_time};
+use super::{Error, Result, Row, Value};
+
+pub struct Flight {
+    connection: Arc<Connection>,
+    /// Statements on their way, in their order.
+    sent: RefCell<Vec<Sent>>,
+}
+
+type Sent = Pin<Box<dyn Future<Output = Result<()>>>>;
+
+/// Why a transaction is not known to be committed.
+pub enum Uncommitted {
+    /// It is rolled back.
+    No(Error),
+    /// The connection was lost after COMMIT was sent.
+    InDoubt,
+}
+
+impl Flight {
+    pub async fn begin(connection: Arc<Connection>) -> Self {
+        let flight = Self { connection, sent: RefCell::default() };
+        flight.command("BEGIN").await;
+        flight
+    }
+
+    /// Runs statements in their order, sent together.
+    pub async fn query_all(&self, statements: Vec<(&str, Vec<Value>)>) -> Result<Vec<Vec<Row>>> {
+        let found = in_time(self.connection.run_all(statements)).await;
+        // Where one failed that was sent before, that is why.
+        self.settle().await?;
+        found
+    }
+
+    /// Sends a statement that is waited for at the commit, or at the next query.
+    pub async fn execute(&self, sql: &str, params: Vec<Value>) -> Result<()> {
+        match in_time(self.connection.prepare(sql)).await {
+            Ok(statement) => {
+                let connection = Arc::clone(&self.connection);
+                self.send(async move { connection.run(&statement, params).await.map(|_| ()) }).await;
+                Ok(())
+            }
+            Err(error) => self.settle().await.and(Err(error)),
+        }
+    }
+
+    pub async fn commit(self) -> std::result::Result<(), Uncommitted> {
+        self.command("COMMIT").await;
+        let mut outcomes = in_time(async { Ok(join_all(self.sent.take()).await) }).await.unwrap_or_default();
+        let committed = outcomes.pop();
+        let written = outcomes.into_iter().collect::<Result<()>>();
+        match committed {
+            // After a statement that failed, the server takes COMMIT for ROLLBACK.
+            Some(Ok(())) => written.map_err(Uncommitted::No),
+            None | Some(Err(Error::Unavailable(_))) => Err(Uncommitted::InDoubt),
+            Some(Err(error)) => Err(Uncommitted::No(written.err().unwrap_or(error))),
+        }
+    }
+
+    /// Whether the connection can be used again.
+    pub async fn roll_back(self) -> bool {
+        let _ = self.settle().await;
+        self.connection.execute("ROLLBACK").await.is_ok()
+    }
+
+    async fn command(&self, sql: &'static str) {
+        let connection = Arc::clone(&self.connection);
+        self.send(async move { connection.execute(sql).await }).await;
+    }
+
+    /// The first poll of a statement sends it.
+    async fn send(&self, statement: impl Future<Output = Result<()>> + 'static) {
+        let mut statement: Sent = Box::pin(statement);
+        if let Poll::Ready(outcome) = poll!(&mut statement) {
+            statement = Box::pin(ready(outcome));
+        }
+        self.sent.borrow_mut().push(statement);
+    }
+
+    async fn settle(&self) -> Result<()> {
+        let sent = self.sent.take();
+        in_time(async { join_all(sent).await.into_iter().collect() }).await
+    }
+}
