@@ -2,6 +2,7 @@
 //! closing a connection with unread input resets it. So what a handler left unread is read and thrown away, a
 //! little of it and not for long.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -9,7 +10,6 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::header::{CONNECTION, EXPECT, HeaderValue};
-use axum::middleware::Next;
 use axum::response::Response;
 use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
@@ -20,14 +20,17 @@ const DRAIN_BYTES: usize = 16 * 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// Answers once the rest of the request's body was read, or enough of it.
-pub async fn drain_body(request: Request, next: Next) -> Response {
+pub async fn drain_body<F>(request: Request, next: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     // Who asked whether to send its body at all has not sent it.
     if request.body().is_end_stream() || request.headers().contains_key(EXPECT) {
-        return next.run(request).await;
+        return next(request).await;
     }
     let (back, left) = oneshot::channel();
     let request = request.map(|body| Body::new(HandedBack { body, back: Some(back) }));
-    let mut response = next.run(request).await;
+    let mut response = next(request).await;
     if let Ok(body) = left.await
         && !timeout(DRAIN_TIME, drained(body)).await.unwrap_or(false)
     {
@@ -89,7 +92,7 @@ impl Drop for HandedBack {
 mod tests {
     use axum::Router;
     use axum::http::StatusCode;
-    use axum::middleware::from_fn;
+    use axum::middleware::{Next, from_fn};
     use axum::routing::post;
     use futures_util::stream;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -104,7 +107,7 @@ mod tests {
         Router::new()
             .route("/refuse", post(async || StatusCode::UNAUTHORIZED))
             .route("/read", post(async |body: Bytes| body.len().to_string()))
-            .layer(from_fn(drain_body))
+            .layer(from_fn(|request, next: Next| drain_body(request, |request| next.run(request))))
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
-//! What happens around every request. The order stands in [`super::router`].
+//! What happens around every request.
 
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,16 +12,20 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use tracing::Instrument;
 
+use super::drain::drain_body;
 use super::error::Failure;
+use super::security::harden;
 use crate::metrics::HttpMetrics;
 use crate::model::Random;
 use crate::service::Error;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Everything, in one layer: each has its price in every request.
+///
 /// Gives each request an id, which every line that is logged meanwhile carries, and logs and counts the request itself:
 /// by the route's template, since a path may hold a visitor's session.
-pub async fn observe(State(metrics): State<Arc<HttpMetrics>>, request: Request, next: Next) -> Response {
+pub async fn around(State(metrics): State<Arc<HttpMetrics>>, request: Request, next: Next) -> Response {
     // It names lines of a log, which no test has to repeat.
     let id = Random::System.uuid().to_string();
     let method = request.method().clone();
@@ -31,7 +36,13 @@ pub async fn observe(State(metrics): State<Arc<HttpMetrics>>, request: Request, 
     let span = tracing::error_span!("request", request_id = id);
     async move {
         let _in_flight = metrics.request();
-        let mut response = next.run(request).await;
+        let is_of_api = request.uri().path().starts_with("/api/");
+        let mut response = drain_body(request, |request| catch_panic(next.run(request))).await;
+        harden(&mut response);
+        if is_of_api {
+            // What people say is not for caches, wherever they stand.
+            response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        }
         let route = route.as_ref().map(MatchedPath::as_str);
         let (status, took) = (response.status().as_u16(), start.elapsed());
         metrics.answered(route, method.as_str(), status, took);
@@ -51,20 +62,10 @@ pub async fn observe(State(metrics): State<Arc<HttpMetrics>>, request: Request, 
 }
 
 /// A panic in a handler is that request's alone.
-pub async fn catch_panic(request: Request, next: Next) -> Response {
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+async fn catch_panic(answer: impl Future<Output = Response>) -> Response {
     // What it says may hold what people wrote: that, and where it was, is told once, by `telemetry`.
-    answer.unwrap_or_else(|_| Failure::ChatbotApi(Error::Internal("a panic".to_owned())).into_response())
-}
-
-/// What people say is not for caches, wherever they stand.
-pub async fn no_store(request: Request, next: Next) -> Response {
-    if !request.uri().path().starts_with("/api/") {
-        return next.run(request).await;
-    }
-    let mut response = next.run(request).await;
-    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    response
+    let failed = |_| Failure::ChatbotApi(Error::Internal("a panic".to_owned())).into_response();
+    AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(failed)
 }
 
 #[cfg(test)]
@@ -72,7 +73,7 @@ mod tests {
     use axum::Router;
     use axum::body::Body;
     use axum::http::StatusCode;
-    use axum::middleware::{from_fn, from_fn_with_state};
+    use axum::middleware::from_fn_with_state;
     use axum::routing::get;
     use tower::ServiceExt;
 
@@ -83,8 +84,7 @@ mod tests {
     async fn a_panic_is_answered() {
         let app: Router = Router::new()
             .route("/", get(|| async { panic!("secret") as () }))
-            .layer(from_fn(catch_panic))
-            .layer(from_fn_with_state(Metrics::default().http, observe));
+            .layer(from_fn_with_state(Metrics::default().http, around));
         let response = app.oneshot(Request::new(Body::empty())).await.unwrap();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(response.headers().contains_key(REQUEST_ID));

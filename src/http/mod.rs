@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::FromRef;
-use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::middleware::from_fn_with_state;
 use tower_http::cors::CorsLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -99,17 +99,12 @@ pub fn router(service: Arc<Service>, metrics: Arc<HttpMetrics>, settings: Settin
     let (router, document) = api(&settings);
     let http = Http { service, metrics, settings: Arc::new(settings) };
 
-    // The last layer is the first that a request meets.
     router
         .merge(openapi::pages(document))
         .merge(guide::router())
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn(middleware::catch_panic))
-        .layer(from_fn(middleware::no_store))
-        .layer(from_fn(drain::drain_body))
-        .layer(map_response(security::harden))
-        .layer(from_fn_with_state(http.clone(), middleware::observe))
+        .layer(from_fn_with_state(http.clone(), middleware::around))
         .with_state(http)
 }
 

@@ -1,6 +1,7 @@
 //! Answers: short ones whole, lists in pieces, so that no answer is ever held in memory at its whole length.
 
-use std::future::{Future, pending};
+use std::future::Future;
+use std::pin::Pin;
 
 use axum::body::{Body, Bytes};
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
@@ -12,7 +13,6 @@ use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use super::error::Failure;
-use crate::service::Error;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
@@ -54,15 +54,19 @@ where
     let place = text.rfind("[]").expect("the envelope has an empty list") + 1;
     let (head, tail) = text.split_at(place);
 
-    let (sender, mut pieces) = mpsc::channel(PIECES_AHEAD);
-    let items = Items { sender: sender.clone(), buffer: head.as_bytes().to_vec(), first: true };
-    tokio::spawn(send_all(write(items), tail.to_owned(), sender).in_current_span());
-
-    match pieces.recv().await {
-        Some(Ok(Piece::Last(bytes))) => Ok(with_body(200, Body::from(bytes))),
-        Some(Ok(Piece::Part(bytes))) => Ok(with_body(200, streamed(bytes, pieces))),
-        Some(Err(failure)) => Err(failure),
-        None => Err(Failure::ChatbotApi(Error::Internal("a list was not written to its end".into()))),
+    let (sender, parts) = mpsc::channel(PIECES_AHEAD);
+    let items = Items { sender, buffer: head.as_bytes().to_vec(), first: true };
+    let tail = tail.to_owned();
+    let written = write(items);
+    let write = async move {
+        let mut items = written.await?;
+        items.buffer.extend_from_slice(tail.as_bytes());
+        Ok(Bytes::from(items.buffer))
+    };
+    let mut pieces = Pieces { write: Some(Box::pin(write.in_current_span())), parts, last: None };
+    match pieces.next().await? {
+        Piece::Last(bytes) => Ok(with_body(200, Body::from(bytes))),
+        Piece::Part(bytes) => Ok(with_body(200, streamed(bytes, pieces))),
     }
 }
 
@@ -71,11 +75,36 @@ enum Piece {
     Last(Bytes),
 }
 
-type Sender = mpsc::Sender<Result<Piece, Failure>>;
+/// A list while it is written: that goes on only as its pieces are asked for, and ends when nobody asks any more.
+struct Pieces {
+    write: Option<Pin<Box<dyn Future<Output = Result<Bytes, Failure>> + Send>>>,
+    parts: mpsc::Receiver<Bytes>,
+    last: Option<Result<Bytes, Failure>>,
+}
+
+impl Pieces {
+    async fn next(&mut self) -> Result<Piece, Failure> {
+        if let Some(write) = &mut self.write {
+            tokio::select! {
+                biased;
+                Some(part) = self.parts.recv() => return Ok(Piece::Part(part)),
+                last = write => {
+                    self.write = None;
+                    self.last = Some(last);
+                }
+            }
+        }
+        // What was written before the last piece goes before it.
+        match self.parts.try_recv() {
+            Ok(part) => Ok(Piece::Part(part)),
+            Err(_) => self.last.take().expect("nothing is asked for after the last piece").map(Piece::Last),
+        }
+    }
+}
 
 /// A list that is being written.
 pub struct Items {
-    sender: Sender,
+    sender: mpsc::Sender<Bytes>,
     buffer: Vec<u8>,
     first: bool,
 }
@@ -89,39 +118,21 @@ impl Items {
         serde_json::to_writer(&mut self.buffer, item).expect("plain data serialises");
         if self.buffer.len() >= PIECE_BYTES {
             let piece = Bytes::from(std::mem::take(&mut self.buffer));
-            if self.sender.send(Ok(Piece::Part(piece))).await.is_err() {
-                // The client is gone; `send_all` sees it as well and ends this here.
-                pending().await
-            }
+            self.sender.send(piece).await.expect("the pieces are taken for as long as it is written");
         }
     }
 }
 
-/// Runs the writing to its end, or until nobody reads any more.
-async fn send_all(write: impl Future<Output = Result<Items, Failure>>, tail: String, sender: Sender) {
-    let written = tokio::select! {
-        written = write => written,
-        () = sender.closed() => return,
-    };
-    let last = written.map(|mut items| {
-        items.buffer.extend_from_slice(tail.as_bytes());
-        Piece::Last(items.buffer.into())
-    });
-    // Nobody to tell if the client left meanwhile.
-    let _ = sender.send(last).await;
-}
-
-fn streamed(first: Bytes, pieces: mpsc::Receiver<Result<Piece, Failure>>) -> Body {
+fn streamed(first: Bytes, pieces: Pieces) -> Body {
     let rest = stream::unfold(Some(pieces), |pieces| async {
         let mut pieces = pieces?;
-        match pieces.recv().await {
-            Some(Ok(Piece::Part(bytes))) => Some((Ok(bytes), Some(pieces))),
-            Some(Ok(Piece::Last(bytes))) => Some((Ok(bytes), None)),
-            Some(Err(failure)) => {
+        match pieces.next().await {
+            Ok(Piece::Part(bytes)) => Some((Ok(bytes), Some(pieces))),
+            Ok(Piece::Last(bytes)) => Some((Ok(bytes), None)),
+            Err(failure) => {
                 tracing::error!(?failure, "an answer was cut off");
                 Some((Err("the rest could not be read"), None))
             }
-            None => Some((Err("the rest could not be written"), None)),
         }
     });
     Body::from_stream(futures_util::StreamExt::chain(stream::iter([Ok(first)]), rest))
@@ -134,6 +145,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::service::Error;
 
     async fn of(count: usize, fail_at: Option<usize>) -> Result<Response, Failure> {
         list(&json!({ "a": "[]", "data": [], "z": 1 }), move |mut items| async move {

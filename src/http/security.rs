@@ -20,13 +20,12 @@ const DOCS: &str = "default-src 'none'; script-src 'self'; \
                     frame-ancestors 'none'";
 
 /// For every answer; pages have said what they need before.
-pub async fn harden(mut response: Response) -> Response {
+pub fn harden(response: &mut Response) {
     let headers = response.headers_mut();
     headers.entry(CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(DATA));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    response
 }
 
 pub async fn guide(mut response: Response) -> Response {

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 /// How long a connection is waited for.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +35,10 @@ impl Patience {
         idle: Duration::from_secs(75),
         unread: Duration::from_secs(30),
     };
+
+    fn shortest(&self) -> Duration {
+        self.first_byte.min(self.head).min(self.idle).min(self.unread)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +62,12 @@ struct Deadlines {
 }
 
 impl Deadlines {
+    fn enter(&mut self, phase: Phase, patience: Option<Duration>) {
+        self.phase = phase;
+        self.since = Instant::now();
+        self.read = patience.map(|patience| self.since + patience);
+    }
+
     fn is_waiting(&self) -> bool {
         self.phase != Phase::Busy || self.write.is_some()
     }
@@ -67,7 +77,8 @@ impl Deadlines {
 #[derive(Debug)]
 pub struct Watch {
     patience: Patience,
-    deadlines: watch::Sender<Deadlines>,
+    deadlines: Mutex<Deadlines>,
+    cut: Notify,
 }
 
 impl Watch {
@@ -75,32 +86,29 @@ impl Watch {
     pub fn new(patience: Patience) -> Arc<Self> {
         let since = Instant::now();
         let read = Some(since + patience.first_byte);
-        let (deadlines, _) = watch::channel(Deadlines { phase: Phase::Silent, since, read, write: None });
-        Arc::new(Self { patience, deadlines })
+        let deadlines = Mutex::new(Deadlines { phase: Phase::Silent, since, read, write: None });
+        Arc::new(Self { patience, deadlines, cut: Notify::new() })
     }
 
     /// Returns once the connection was waited for long enough.
     pub async fn expired(&self) {
-        let mut deadlines = self.deadlines.subscribe();
+        // A new deadline is at least as far away, so that nobody has to wake this for each request.
+        let look = self.patience.shortest();
         loop {
-            let Deadlines { read, write, .. } = *deadlines.borrow_and_update();
+            let Deadlines { read, write, .. } = *self.lock();
+            let now = Instant::now();
             let next = read.into_iter().chain(write).min();
-            let over = async {
-                match next {
-                    Some(deadline) => sleep_until(deadline).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = over => return,
-                _ = deadlines.changed() => {}
+            if next.is_some_and(|deadline| deadline <= now) {
+                return;
             }
+            let until = next.map_or(now + look, |deadline| deadline.min(now + look));
+            let _ = timeout_at(until, self.cut.notified()).await;
         }
     }
 
     /// Since when the client has been waited for; `None` while it waits for its answer.
     pub fn waiting_since(&self) -> Option<Instant> {
-        let deadlines = *self.deadlines.borrow();
+        let deadlines = *self.lock();
         // The deadline for a client that does not read was set when it began not to.
         let unread = deadlines.write.map(|deadline| deadline - self.patience.unread);
         deadlines.is_waiting().then(|| unread.unwrap_or(deadlines.since))
@@ -108,13 +116,11 @@ impl Watch {
 
     /// Ends the connection, unless the client has been heard meanwhile.
     pub fn cut(&self) {
-        self.deadlines.send_if_modified(|deadlines| {
-            let waiting = deadlines.is_waiting();
-            if waiting {
-                deadlines.read = Some(Instant::now());
-            }
-            waiting
-        });
+        let mut deadlines = self.lock();
+        if deadlines.is_waiting() {
+            deadlines.read = Some(Instant::now());
+            self.cut.notify_one();
+        }
     }
 
     /// A request is being answered until the second of what this returns is dropped; the first is its body.
@@ -125,39 +131,31 @@ impl Watch {
         (received, Answering(Arc::clone(self)))
     }
 
-    fn enter(&self, phase: Phase, patience: Option<Duration>) {
-        let since = Instant::now();
-        self.deadlines.send_modify(|deadlines| {
-            deadlines.phase = phase;
-            deadlines.since = since;
-            deadlines.read = patience.map(|patience| since + patience);
-        });
+    fn lock(&self) -> MutexGuard<'_, Deadlines> {
+        self.deadlines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn phase(&self) -> Phase {
-        self.deadlines.borrow().phase
+    fn enter(&self, phase: Phase, patience: Option<Duration>) {
+        self.lock().enter(phase, patience);
     }
 
     fn received(&self) {
-        if matches!(self.phase(), Phase::Silent | Phase::Idle) {
-            self.enter(Phase::Head, Some(self.patience.head));
+        let mut deadlines = self.lock();
+        if matches!(deadlines.phase, Phase::Silent | Phase::Idle) {
+            deadlines.enter(Phase::Head, Some(self.patience.head));
         }
     }
 
     fn wrote(&self) {
-        self.deadlines.send_if_modified(|deadlines| deadlines.write.take().is_some());
-        if self.phase() == Phase::Idle {
-            self.enter(Phase::Idle, Some(self.patience.idle));
+        let mut deadlines = self.lock();
+        deadlines.write = None;
+        if deadlines.phase == Phase::Idle {
+            deadlines.enter(Phase::Idle, Some(self.patience.idle));
         }
     }
 
     fn cannot_write(&self) {
-        let deadline = Instant::now() + self.patience.unread;
-        self.deadlines.send_if_modified(|deadlines| {
-            let first = deadlines.write.is_none();
-            deadlines.write.get_or_insert(deadline);
-            first
-        });
+        self.lock().write.get_or_insert_with(|| Instant::now() + self.patience.unread);
     }
 }
 
@@ -169,8 +167,11 @@ pub struct Received {
 
 impl Received {
     fn note_end(&self, ended: bool) {
-        if (ended || self.body.is_end_stream()) && self.watch.phase() == Phase::Body {
-            self.watch.enter(Phase::Busy, None);
+        if ended || self.body.is_end_stream() {
+            let mut deadlines = self.watch.lock();
+            if deadlines.phase == Phase::Body {
+                deadlines.enter(Phase::Busy, None);
+            }
         }
     }
 }

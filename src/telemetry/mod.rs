@@ -1,20 +1,25 @@
 //! Logs, on stderr: for people on a terminal, as JSON otherwise.
 
+mod lines;
+
 use std::env::{self, VarError};
 use std::io::{self, IsTerminal};
 use std::panic::PanicHookInfo;
 
 use tracing_subscriber::filter::EnvFilter;
 
+pub use lines::Lines;
+
 const VARIABLE: &str = "WICARA_LOG";
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
-/// Starts logging at the level of `WICARA_LOG`, else at this one. The error is for the operator.
+/// Starts logging at the level of `WICARA_LOG`, else at this one. Whoever ends the process flushes the lines before. The
+/// error is for the operator.
 ///
 /// # Panics
 ///
 /// On a second call.
-pub fn start(level: &str) -> Result<(), String> {
+pub fn start(level: &str) -> Result<Lines, String> {
     let written = match env::var(VARIABLE) {
         Ok(written) if !written.trim().is_empty() => written,
         Ok(_) | Err(VarError::NotPresent) => level.to_owned(),
@@ -27,7 +32,8 @@ pub fn start(level: &str) -> Result<(), String> {
         )
     })?;
     let terminal = io::stderr().is_terminal();
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let lines = Lines::start(io::stderr()).map_err(|error| format!("cannot log: {error}"))?;
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines.clone());
     if terminal {
         logs.with_target(false).init();
     } else {
@@ -37,7 +43,7 @@ pub fn start(level: &str) -> Result<(), String> {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, said = said(panic), "panicked");
     }));
-    Ok(())
+    Ok(lines)
 }
 
 /// A panic's text where it stands in the code as it is. One that was put together may hold what people wrote: of a
