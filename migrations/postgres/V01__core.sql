@@ -51,14 +51,16 @@ CREATE TABLE asks (
     asked_at   bigint NOT NULL
 );
 
--- Exact totals, so that no list has to count.
-CREATE TABLE counts (
-    bot_id           text   NOT NULL,
-    integration_type text   NOT NULL,
-    conversations    bigint NOT NULL,
-    messages         bigint NOT NULL,
-    PRIMARY KEY (bot_id, integration_type)
-);
+-- Exact totals of conversations and messages by bucket of ids, so that no list has to count: src/store/totals.rs.
+CREATE TABLE totals (
+    what             text    NOT NULL,
+    level            bigint  NOT NULL,
+    bucket           bigint  NOT NULL,
+    bot_id           text    NOT NULL,
+    integration_type text    NOT NULL,
+    count            integer NOT NULL,
+    PRIMARY KEY (what, level, bucket, bot_id, integration_type)
+) WITH (fillfactor = 80);
 
 -- The last batch of each writer, and those whose commit was in doubt. SQLite is never in doubt.
 CREATE TABLE batches (

@@ -56,14 +56,16 @@ CREATE TABLE asks (
     asked_at   INTEGER NOT NULL
 ) STRICT;
 
--- Exact totals, so that no list has to count.
-CREATE TABLE counts (
+-- Exact totals of conversations and messages by bucket of ids, so that no list has to count: src/store/totals.rs.
+CREATE TABLE totals (
+    what             TEXT    NOT NULL,
+    level            INTEGER NOT NULL,
+    bucket           INTEGER NOT NULL,
     bot_id           TEXT    NOT NULL,
     integration_type TEXT    NOT NULL,
-    conversations    INTEGER NOT NULL,
-    messages         INTEGER NOT NULL,
-    PRIMARY KEY (bot_id, integration_type)
-) STRICT;
+    count            INTEGER NOT NULL,
+    PRIMARY KEY (what, level, bucket, bot_id, integration_type)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE idempotency (
     scope           TEXT    NOT NULL,

@@ -15,6 +15,7 @@ use super::conversations::{CONVERSATION, conversation_read};
 use super::engine::{Result, Sql, Statement, Transaction, Value};
 use super::idempotency::{self, Claim, Claimed, IdempotencyKey, Record};
 use super::questions;
+use super::totals::Changes;
 use crate::model::{
     Conversation, ConversationId, Handler, Json, Message, MessageId, NewConversation, NewMessage, Timestamp,
     role,
@@ -82,7 +83,7 @@ pub(super) async fn append_many(transaction: &Transaction<'_>, batch: &mut [Item
     let messages = places.fill(batch, &passed_over);
     transaction.execute_many(insert_conversation(), places.new_rows()).await?;
     transaction.execute_many(insert_message(), messages.iter().flatten().map(message_row).collect()).await?;
-    super::conversations::count(transaction, places.counts()).await?;
+    places.changes(batch, &messages).write(transaction).await?;
     finish(transaction, batch, &passed_over, &places, messages).await?;
     // Last, so that of equal requests in one batch the later ones see what the first one stored.
     for (append, node, outcome) in chosen(batch, &passed_over.lost) {
@@ -163,8 +164,6 @@ struct Place {
     conversation: Conversation,
     /// The place of the next message that is filled in.
     seq: i64,
-    /// How many of its messages are this batch's.
-    messages: i64,
     is_new: bool,
 }
 
@@ -211,16 +210,15 @@ impl Places {
         for row in known {
             let mut columns = row.columns("conversations");
             let conversation = conversation_read(&mut columns)?;
-            let messages = room[&conversation.id].0;
-            let seq = columns.int("next_seq")? - messages;
+            let seq = columns.int("next_seq")? - room[&conversation.id].0;
             let handle = Handle::Known(conversation.id);
-            conversations.insert(handle, Place { conversation, seq, messages, is_new: false });
+            conversations.insert(handle, Place { conversation, seq, is_new: false });
         }
         for ((new, at, messages, notes), row) in new.into_iter().zip(conversation_ids) {
             let id = ConversationId(row.int("conversations", "id")?);
             let conversation = open(new, id, at, messages, notes);
             let handle = Handle::New(new.session_id);
-            conversations.insert(handle, Place { conversation, seq: 1, messages, is_new: true });
+            conversations.insert(handle, Place { conversation, seq: 1, is_new: true });
         }
         let message_ids = message_ids.into_iter().map(|row| Ok(MessageId(row.int("messages", "id")?)));
         let message_ids = message_ids.collect::<Result<Vec<_>>>()?.into_iter();
@@ -278,14 +276,17 @@ impl Places {
     }
 
     /// What the batch adds to the totals.
-    fn counts(&self) -> BTreeMap<(String, String), (i64, i64)> {
-        let mut counts: BTreeMap<_, (i64, i64)> = BTreeMap::new();
+    fn changes(&self, batch: &[Item<'_>], messages: &[Vec<Message>]) -> Changes<'_> {
+        let mut changes = Changes::default();
         for place in self.conversations.values() {
-            let count = counts.entry(super::conversations::counted(&place.conversation)).or_default();
-            count.0 += i64::from(place.is_new);
-            count.1 += place.messages;
+            changes.conversation(&place.conversation, place.is_new.into());
         }
-        counts
+        for ((append, ..), messages) in batch.iter().zip(messages) {
+            for message in messages {
+                changes.messages(&self.conversations[&handle(append)].conversation, message.id, 1);
+            }
+        }
+        changes
     }
 }
 

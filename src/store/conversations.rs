@@ -1,16 +1,16 @@
-//! Conversations and their exact totals.
-
-use std::collections::BTreeMap;
+//! Conversations.
 
 use uuid::Uuid;
 
 use super::Store;
-use super::engine::{Columns, Lane, Result, Row, Sql, Transaction, Value};
+use super::engine::{Columns, Lane, Result, Row, Sql, Transaction};
 use super::idempotency;
+use super::lists::{self, Conditions, Part};
 use super::messages::{MESSAGE, message_read};
+use super::totals::{self, Changes, Counted};
 use crate::model::{
-    Bots, Conversation, ConversationFilter, ConversationId, ConversationPatch, Cursor, List, Listing,
-    Message, Order, Timestamp, role,
+    Bots, Conversation, ConversationFilter, ConversationId, ConversationPatch, List, Listing, Message,
+    MessageId, Timestamp, role,
 };
 
 /// The columns that [`conversation_read`] reads.
@@ -34,40 +34,6 @@ pub(super) fn conversation_read(columns: &mut Columns) -> Result<Conversation> {
     })
 }
 
-/// Adds to the totals, by bot and integration type: conversations and messages.
-pub(super) async fn count(
-    transaction: &Transaction<'_>,
-    counts: BTreeMap<(String, String), (i64, i64)>,
-) -> Result<()> {
-    let rows = counts
-        .into_iter()
-        .filter(|(_, count)| *count != (0, 0))
-        .map(|((bot_id, integration_type), (conversations, messages))| {
-            vec![bot_id.into(), integration_type.into(), conversations.into(), messages.into()]
-        })
-        .collect();
-    const ADD: &str = "ON CONFLICT (bot_id, integration_type) DO UPDATE SET \
-         conversations = counts.conversations + excluded.conversations, \
-         messages = counts.messages + excluded.messages";
-    let sql = Sql::each(
-        format!(
-            "INSERT INTO counts (bot_id, integration_type, conversations, messages) \
-             SELECT * FROM unnest(CAST($1 AS text[]), CAST($2 AS text[]), CAST($3 AS bigint[]), \
-                 CAST($4 AS bigint[])) {ADD}"
-        ),
-        format!(
-            "INSERT INTO counts (bot_id, integration_type, conversations, messages) \
-             VALUES ($1, $2, $3, $4) {ADD}"
-        ),
-    );
-    transaction.execute_many(sql, rows).await
-}
-
-/// A conversation's place in the totals.
-pub(super) fn counted(conversation: &Conversation) -> (String, String) {
-    (conversation.bot_id.clone(), conversation.integration_type.clone())
-}
-
 /// Locks a conversation for a change.
 pub(super) async fn lock(transaction: &Transaction<'_>, id: ConversationId) -> Result<Option<Conversation>> {
     let sql = Sql::each(
@@ -75,72 +41,6 @@ pub(super) async fn lock(transaction: &Transaction<'_>, id: ConversationId) -> R
         format!("SELECT {CONVERSATION} FROM conversations WHERE id = $1"),
     );
     first(transaction.query(sql, vec![id.into()]).await?)
-}
-
-/// Conditions of a list, with their parameters.
-#[derive(Default)]
-pub(super) struct Conditions {
-    texts: Vec<String>,
-    params: Vec<Value>,
-}
-
-impl Conditions {
-    /// Adds a condition; `?` in it stands for the value.
-    pub fn and(&mut self, condition: &str, value: impl Into<Value>) {
-        self.params.push(value.into());
-        self.texts.push(condition.replace('?', &format!("${}", self.params.len())));
-    }
-
-    pub fn and_bots(&mut self, column: &str, bots: &Bots) {
-        let Some(bots) = bots.list() else { return };
-        let first = self.params.len() + 1;
-        let places: Vec<_> = (first..first + bots.len()).map(|place| format!("${place}")).collect();
-        self.params.extend(bots.iter().map(|bot| bot.as_str().into()));
-        self.texts.push(if places.is_empty() {
-            "1 = 0".into()
-        } else {
-            format!("{column} IN ({})", places.join(", "))
-        });
-    }
-
-    /// Adds a condition in which `{}` stands for the conditions of a query inside it.
-    pub fn and_select(&mut self, condition: &str, inner: Conditions) {
-        assert!(self.params.is_empty(), "the inner query's parameters are numbered from 1");
-        self.texts.push(condition.replace("{}", &inner.text()));
-        self.params = inner.params;
-    }
-
-    pub fn and_between(&mut self, column: &str, cursor: Cursor) {
-        if let Cursor::Between { after, before } = cursor {
-            if let Some(after) = after {
-                self.and(&format!("{column} > ?"), after);
-            }
-            if let Some(before) = before {
-                self.and(&format!("{column} < ?"), before);
-            }
-        }
-    }
-
-    /// ` WHERE …`, or nothing.
-    pub fn text(&self) -> String {
-        if self.texts.is_empty() { String::new() } else { format!(" WHERE {}", self.texts.join(" AND ")) }
-    }
-
-    pub fn params(&self) -> Vec<Value> {
-        self.params.clone()
-    }
-
-    /// Adds the page's offset as a parameter; returns ` ORDER BY … LIMIT … OFFSET …`.
-    pub fn page(&mut self, column: &str, listing: &Listing) -> String {
-        let direction = match listing.order {
-            Order::Ascending => "ASC",
-            Order::Descending => "DESC",
-        };
-        self.params.push(listing.offset().into());
-        // The limit stands in the text: a planner that does not know it expects a tenth of the table.
-        let Listing { limit, .. } = listing;
-        format!(" ORDER BY {column} {direction} LIMIT {limit} OFFSET ${}", self.params.len())
-    }
 }
 
 pub(super) fn by_id() -> Sql {
@@ -181,39 +81,39 @@ impl Store {
         filter: &ConversationFilter,
         listing: &Listing,
     ) -> Result<List<Conversation>> {
-        let total = self.conversation_total(bots, filter).await?;
-        if total == 0 || listing.offset() >= total {
-            return Ok(List { items: Vec::new(), total });
+        let conditions = conditions(bots, filter);
+        if filter.user_id.is_some() || filter.room.is_some() {
+            return self.conversation_list_counted(conditions, listing).await;
         }
-        let mut conditions = conditions(bots, filter);
-        conditions.and_between("id", listing.cursor);
-        let conditions_text = conditions.text();
-        let page = conditions.page("id", listing);
-        let direction = if listing.order == Order::Ascending { "ASC" } else { "DESC" };
-        // The page's ids first, from an index alone; then only the page's rows.
-        let sql = format!(
-            "SELECT {CONVERSATION} FROM conversations WHERE id IN \
-             (SELECT id FROM conversations{conditions_text}{page}) ORDER BY id {direction}"
-        );
-        let rows = self.inner.reads.query(Lane::Slow, sql, conditions.params()).await?;
-        let items = rows
-            .into_iter()
-            .map(|row| conversation_read(&mut row.columns("conversations")))
-            .collect::<Result<_>>()?;
-        Ok(List { items, total })
+        let lane = if conditions.is_empty() { Lane::Rest } else { Lane::Slow };
+        let read = |part| self.conversation_part(lane, conditions.clone(), part);
+        self.list(Counted::Conversations, conditions.clone(), listing, read).await
     }
 
-    async fn conversation_total(&self, bots: &Bots, filter: &ConversationFilter) -> Result<i64> {
-        let conditions = conditions(bots, filter);
-        let counted = filter.user_id.is_none() && filter.room.is_none();
-        let sql = if counted {
-            format!("SELECT CAST(coalesce(sum(conversations), 0) AS bigint) FROM counts{}", conditions.text())
-        } else {
-            format!("SELECT count(*) FROM conversations{}", conditions.text())
-        };
-        let lane = if counted { Lane::Quick } else { Lane::Slow };
-        let rows = self.inner.reads.query(lane, sql, conditions.params()).await?;
-        rows.into_iter().next().map_or(Ok(0), |row| row.int("counts", "conversations"))
+    /// Nothing is kept of users and rooms but an index: the list is counted.
+    async fn conversation_list_counted(
+        &self,
+        conditions: Conditions,
+        listing: &Listing,
+    ) -> Result<List<Conversation>> {
+        let sql = format!("SELECT count(*) FROM conversations{}", conditions.text());
+        let rows = self.inner.reads.query(Lane::Slow, sql, conditions.params()).await?;
+        let total = rows.into_iter().next().map_or(Ok(0), |row| row.int("conversations", "count"))?;
+        lists::from_the_nearer_end(listing, total, |part| {
+            self.conversation_part(Lane::Slow, conditions, part)
+        })
+        .await
+    }
+
+    async fn conversation_part(
+        &self,
+        lane: Lane,
+        conditions: Conditions,
+        part: Part,
+    ) -> Result<Vec<Conversation>> {
+        let (sql, params) = conditions.part(CONVERSATION, "conversations", part);
+        let rows = self.inner.reads.query(lane, sql, params).await?;
+        rows.into_iter().map(|row| conversation_read(&mut row.columns("conversations"))).collect()
     }
 
     /// Changes a conversation; `None` if there is none (any more).
@@ -249,12 +149,17 @@ impl Store {
                         ],
                     )
                     .await?;
-                if counted(&old) != counted(&new) {
-                    let counts = BTreeMap::from([
-                        (counted(&old), (-1, -old.message_count)),
-                        (counted(&new), (1, new.message_count)),
-                    ]);
-                    count(transaction, counts).await?;
+                let group = |of: &Conversation| (of.bot_id.clone(), of.integration_type.clone());
+                if group(&old) != group(&new) {
+                    let mut changes = Changes::default();
+                    for (conversation, sign) in [(&old, -1), (&new, 1)] {
+                        changes.conversation(conversation, sign);
+                    }
+                    for (message, count) in totals::messages_of(transaction, id).await? {
+                        changes.messages(&old, message, -count);
+                        changes.messages(&new, message, count);
+                    }
+                    changes.write(transaction).await?;
                 }
                 Ok(Some(new))
             })
@@ -302,18 +207,21 @@ async fn delete_piece(transaction: &Transaction<'_>, id: ConversationId) -> Resu
     if conversation.message_count > DELETED {
         let sql = format!(
             "DELETE FROM messages WHERE id IN \
-                 (SELECT id FROM messages WHERE conversation_id = $1 ORDER BY id LIMIT {DELETED}) RETURNING role"
+                 (SELECT id FROM messages WHERE conversation_id = $1 ORDER BY id LIMIT {DELETED}) \
+             RETURNING id, role"
         );
         let rows = transaction.query(sql, vec![id.into()]).await?;
         let messages = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-        let mut notes = 0;
+        let (mut changes, mut notes) = (Changes::default(), 0);
         for row in rows {
-            notes += i64::from(row.columns("messages").text("role")? == role::NOTE);
+            let mut columns = row.columns("messages");
+            changes.messages(&conversation, MessageId(columns.int("id")?), -1);
+            notes += i64::from(columns.text("role")? == role::NOTE);
         }
         let sql = "UPDATE conversations SET message_count = message_count - $2, \
              note_count = note_count - $3 WHERE id = $1";
         transaction.query(sql, vec![id.into(), messages.into(), notes.into()]).await?;
-        count(transaction, BTreeMap::from([(counted(&conversation), (0, -messages))])).await?;
+        changes.write(transaction).await?;
         return Ok(Piece::Messages);
     }
     let newest = format!(
@@ -321,12 +229,17 @@ async fn delete_piece(transaction: &Transaction<'_>, id: ConversationId) -> Resu
     );
     let rows = transaction.query(newest, vec![id.into()]).await?;
     let newest = rows.into_iter().next().map(|row| message_read(&mut row.columns("messages"))).transpose()?;
+    let mut changes = Changes::default();
+    changes.conversation(&conversation, -1);
+    for (message, count) in totals::messages_of(transaction, id).await? {
+        changes.messages(&conversation, message, -count);
+    }
     for sql in ["DELETE FROM messages WHERE conversation_id = $1", "DELETE FROM conversations WHERE id = $1"]
     {
         transaction.query(sql, vec![id.into()]).await?;
     }
     idempotency::forget(transaction, id).await?;
-    count(transaction, BTreeMap::from([(counted(&conversation), (-1, -conversation.message_count))])).await?;
+    changes.write(transaction).await?;
     Ok(Piece::Last(conversation, newest))
 }
 

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::Store;
-use super::conversations::{self, Conditions, counted};
+use super::conversations;
 use super::engine::{Columns, Lane, Result, Row, Sql};
+use super::lists::{self, Conditions, Part};
+use super::totals::{Changes, Counted};
 use crate::model::{
     Bots, ConversationId, Failure, Json, List, Listing, Message, MessageFilter, MessageId, MessagePatch,
     Object, Timestamp, role,
@@ -89,37 +91,29 @@ impl Store {
         conversation_messages: Option<i64>,
         listing: &Listing,
     ) -> Result<List<MessageRef>> {
-        let total = match conversation_messages {
-            Some(count) => count,
-            None => self.message_total(bots).await?,
-        };
-        if total == 0 || listing.offset() >= total {
-            return Ok(List { items: Vec::new(), total });
-        }
-        let mut conditions = Conditions::default();
         if let Some(id) = filter.conversation_id {
+            let total = conversation_messages.unwrap_or_default();
+            let mut conditions = Conditions::default();
             conditions.and("conversation_id = ?", id);
-        } else if bots.list().is_some() {
-            let mut of_bots = Conditions::default();
-            of_bots.and_bots("bot_id", bots);
-            conditions.and_select("conversation_id IN (SELECT id FROM conversations{})", of_bots);
+            let read = |part| self.message_part(Lane::Slow, conditions, part);
+            return lists::from_the_nearer_end(listing, total, read).await;
         }
-        conditions.and_between("id", listing.cursor);
-        let text = conditions.text();
-        let page = conditions.page("id", listing);
-        let sql = format!("SELECT id, bytes FROM messages{text}{page}");
-        let rows = self.inner.reads.query(Lane::Slow, sql, conditions.params()).await?;
-        let items = rows.into_iter().map(ref_read).collect::<Result<_>>()?;
-        Ok(List { items, total })
+        let (mut scope, mut conditions) = (Conditions::default(), Conditions::default());
+        scope.and_bots("bot_id", bots);
+        // Looked up message by message in a few buckets; a join might begin with all of a bot's conversations.
+        conditions.and_bots(
+            "(SELECT bot_id FROM conversations WHERE conversations.id = messages.conversation_id)",
+            bots,
+        );
+        let lane = if conditions.is_empty() { Lane::Rest } else { Lane::Slow };
+        let read = |part| self.message_part(lane, conditions.clone(), part);
+        self.list(Counted::Messages, scope, listing, read).await
     }
 
-    async fn message_total(&self, bots: &Bots) -> Result<i64> {
-        let mut conditions = Conditions::default();
-        conditions.and_bots("bot_id", bots);
-        let sql =
-            format!("SELECT CAST(coalesce(sum(messages), 0) AS bigint) FROM counts{}", conditions.text());
-        let rows = self.inner.reads.query(Lane::Quick, sql, conditions.params()).await?;
-        rows.into_iter().next().map_or(Ok(0), |row| row.int("counts", "messages"))
+    async fn message_part(&self, lane: Lane, conditions: Conditions, part: Part) -> Result<Vec<MessageRef>> {
+        let (sql, params) = conditions.part("id, bytes", "messages", part);
+        let rows = self.inner.reads.query(lane, sql, params).await?;
+        rows.into_iter().map(ref_read).collect()
     }
 
     /// What the public and those who answer it said before a message: role and text of the newest `limit`, at most
@@ -333,8 +327,9 @@ impl Store {
                         vec![conversation_id.into(), message.is_note().into(), at.into()],
                     )
                     .await?;
-                let counts = BTreeMap::from([(counted(&conversation), (0, -1))]);
-                conversations::count(transaction, counts).await?;
+                let mut changes = Changes::default();
+                changes.messages(&conversation, id, -1);
+                changes.write(transaction).await?;
                 Ok(Some(message))
             })
         })

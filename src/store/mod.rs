@@ -6,8 +6,10 @@ mod conversations;
 mod engine;
 mod idempotency;
 mod keys;
+mod lists;
 mod messages;
 mod questions;
+mod totals;
 mod users;
 
 use std::fs::File;
@@ -23,6 +25,7 @@ pub use messages::MessageRef;
 use change::Write;
 use engine::writer::{self, Writer};
 use engine::{Gather, Lane, Reads, Source, postgres, sqlite};
+use totals::Levels;
 
 use crate::metrics::Metrics;
 use crate::model::Random;
@@ -47,6 +50,7 @@ struct Inner {
     reads: Arc<Reads>,
     gathers: Gathers,
     writer: Writer<Write>,
+    levels: Levels,
     /// Marks the questions that this process asks; nobody living has the same.
     node: i32,
 }
@@ -88,7 +92,8 @@ impl Store {
             conversations_by_session: Gather::new(&reads, conversations::by_session()),
         };
         let writer = Writer::start(target, Arc::clone(&metrics.store))?;
-        Ok(Self { inner: Arc::new(Inner { path, reads, gathers, writer, node }) })
+        let inner = Inner { path, reads, gathers, writer, levels: Levels::default(), node };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Takes the place of the server on the database, until the guard is dropped. PostgreSQL has room for several,

@@ -3,6 +3,7 @@ mod idempotency;
 mod lists;
 mod people;
 mod schema;
+mod totals;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -103,4 +104,15 @@ fn manual(millis: i64) -> Timestamp {
 fn node(number: u64) -> Random {
     // Far apart, so that none repeats what another drew.
     Random::Counter(Arc::new(AtomicU64::new(number * 1_000_000)))
+}
+
+/// Runs SQL behind the store's back.
+async fn execute(database: &Database, sql: &str) {
+    if let Some(path) = database.url.strip_prefix("sqlite:") {
+        rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();
+    } else {
+        let (client, driver) = tokio_postgres::connect(&database.url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(driver);
+        client.batch_execute(sql).await.unwrap();
+    }
 }

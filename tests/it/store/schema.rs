@@ -4,7 +4,7 @@ use wicara::metrics::Metrics;
 use wicara::model::Random;
 use wicara::store::{Error, Store};
 
-use super::{create, get, open, reopen};
+use super::{create, execute, get, open, reopen};
 use crate::support::{Database, Engine, on_both_engines};
 
 #[tokio::test]
@@ -40,17 +40,6 @@ on_both_engines!(
     a_newer_schema_is_refused,
     a_row_that_cannot_be_read_names_its_table_and_column,
 );
-
-/// Runs SQL behind the store's back.
-async fn execute(database: &Database, sql: &str) {
-    if let Some(path) = database.url.strip_prefix("sqlite:") {
-        rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();
-    } else {
-        let (client, driver) = tokio_postgres::connect(&database.url, tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(driver);
-        client.batch_execute(sql).await.unwrap();
-    }
-}
 
 async fn stores_that_open_at_once_do_not_collide(engine: Engine) {
     let database = Database::new(engine).await;

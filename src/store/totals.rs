@@ -1,0 +1,273 @@
+//! How many conversations and messages there are, and where the one of a rank lies, exactly and without counting them.
+//!
+//! 256 ids make a bucket, 256 buckets one of the next level, and so once more. Table `totals` has a number for each
+//! bucket, bot and integration type, kept in the transaction of what it counts. A list adds numbers up and looks only
+//! at the rows of the buckets that its page lies in, so that every page costs the same, however many there are.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::OnceCell;
+
+use super::Store;
+use super::engine::{Lane, Result, Sql, Transaction};
+use super::lists::{Conditions, Part};
+use crate::model::{Conversation, ConversationId, List, Listing, MessageId, Order};
+
+/// Bits of an id that its bucket leaves out, level by level.
+const SHIFTS: [u32; 3] = [8, 16, 24];
+const TOP: usize = SHIFTS.len() - 1;
+/// Buckets that one of the next level holds, and that are read at once.
+const BUCKETS: i64 = 256;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Counted {
+    Conversations,
+    Messages,
+}
+
+impl Counted {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Conversations => "conversations",
+            Self::Messages => "messages",
+        }
+    }
+}
+
+/// What a transaction adds to the totals and takes away: by bucket of the lowest level, bot and integration type.
+#[derive(Default)]
+pub(super) struct Changes<'a>(BTreeMap<(Counted, i64, &'a str, &'a str), i64>);
+
+impl<'a> Changes<'a> {
+    pub fn conversation(&mut self, conversation: &'a Conversation, count: i64) {
+        self.add(Counted::Conversations, conversation.id.0, conversation, count);
+    }
+
+    /// `count`: of the messages in the bucket of this one.
+    pub fn messages(&mut self, conversation: &'a Conversation, MessageId(id): MessageId, count: i64) {
+        self.add(Counted::Messages, id, conversation, count);
+    }
+
+    fn add(&mut self, counted: Counted, id: i64, conversation: &'a Conversation, count: i64) {
+        let Conversation { bot_id, integration_type, .. } = conversation;
+        *self.0.entry((counted, id >> SHIFTS[0], bot_id, integration_type)).or_default() += count;
+    }
+
+    /// Locks the totals: comes last in a transaction's command.
+    pub async fn write(self, transaction: &Transaction<'_>) -> Result<()> {
+        // In one order everywhere, because the rows are locked in it.
+        let mut counts: BTreeMap<_, i64> = BTreeMap::new();
+        for ((counted, bucket, bot_id, integration_type), count) in self.0 {
+            for (level, shift) in SHIFTS.iter().enumerate() {
+                let bucket = bucket >> (shift - SHIFTS[0]);
+                *counts.entry((counted, level, bucket, bot_id, integration_type)).or_default() += count;
+            }
+        }
+        let rows = counts
+            .into_iter()
+            .filter(|(_, count)| *count != 0)
+            .map(|((counted, level, bucket, bot_id, integration_type), count)| {
+                vec![
+                    counted.as_str().into(),
+                    level_number(level).into(),
+                    bucket.into(),
+                    bot_id.into(),
+                    integration_type.into(),
+                    count.into(),
+                ]
+            })
+            .collect();
+        const COLUMNS: &str = "what, level, bucket, bot_id, integration_type";
+        let add = format!("ON CONFLICT ({COLUMNS}) DO UPDATE SET count = totals.count + excluded.count");
+        let sql = Sql::each(
+            format!(
+                "INSERT INTO totals ({COLUMNS}, count) SELECT * FROM unnest(CAST($1 AS text[]), \
+                     CAST($2 AS bigint[]), CAST($3 AS bigint[]), CAST($4 AS text[]), CAST($5 AS text[]), \
+                     CAST($6 AS bigint[])) {add}"
+            ),
+            format!("INSERT INTO totals ({COLUMNS}, count) VALUES ($1, $2, $3, $4, $5, $6) {add}"),
+        );
+        transaction.execute_many(sql, rows).await
+    }
+}
+
+fn level_number(level: usize) -> i64 {
+    i64::try_from(level).expect("there are three levels")
+}
+
+/// Where a conversation's messages are counted: a message's id and a number for each bucket.
+pub(super) async fn messages_of(
+    transaction: &Transaction<'_>,
+    id: ConversationId,
+) -> Result<Vec<(MessageId, i64)>> {
+    let sql = format!(
+        "SELECT max(id), count(*) FROM messages WHERE conversation_id = $1 GROUP BY id >> {}",
+        SHIFTS[0]
+    );
+    let rows = transaction.query(sql, vec![id.into()]).await?;
+    rows.into_iter()
+        .map(|row| {
+            let mut columns = row.columns("messages");
+            Ok((MessageId(columns.int("id")?), columns.int("count")?))
+        })
+        .collect()
+}
+
+/// The level at which to begin to look for a page, for conversations and for messages: the lowest that has no more
+/// than 256 buckets, as far as was seen. Any other gives the same page, later.
+#[derive(Default)]
+pub(super) struct Levels([OnceCell<AtomicUsize>; 2]);
+
+impl Levels {
+    async fn get(&self, counted: Counted, store: &Store) -> Result<usize> {
+        let read = || async {
+            let sql =
+                format!("SELECT max(bucket) FROM totals WHERE what = '{}' AND level = 0", counted.as_str());
+            let rows = store.inner.reads.query(Lane::Quick, sql, vec![]).await?;
+            let last =
+                rows.into_iter().next().map_or(Ok(None), |row| row.columns("totals").opt_int("bucket"))?;
+            let is_low = |shift: &u32| last.unwrap_or(0) >> (shift - SHIFTS[0]) < BUCKETS;
+            Ok(AtomicUsize::new(SHIFTS.iter().position(is_low).unwrap_or(TOP)))
+        };
+        self.0[counted as usize].get_or_try_init(read).await.map(|level| level.load(Ordering::Relaxed))
+    }
+
+    /// After a look at a level, of which this was the last bucket.
+    fn note(&self, counted: Counted, level: usize, last: i64) {
+        if last >= BUCKETS
+            && level < TOP
+            && let Some(known) = self.0[counted as usize].get()
+        {
+            known.fetch_max(level + 1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    level: usize,
+    number: i64,
+    count: i64,
+}
+
+impl Bucket {
+    fn first(&self) -> i64 {
+        self.number << SHIFTS[self.level]
+    }
+
+    fn last(&self) -> i64 {
+        self.first() | ((1 << SHIFTS[self.level]) - 1)
+    }
+}
+
+/// The way through the buckets to a part of a list, and on until it is full.
+struct Walk<'a> {
+    store: &'a Store,
+    counted: Counted,
+    scope: Conditions,
+    /// What is still to be found: between these ids, after so many.
+    part: Part,
+    /// Buckets to look into, the next one last.
+    buckets: Vec<Bucket>,
+}
+
+impl Store {
+    /// One part of a list whose entries have bots and integration types in common and nothing else: `scope` says it
+    /// for the totals, `read` reads what of it lies in a part of the table.
+    pub(super) async fn list<T, F>(
+        &self,
+        counted: Counted,
+        scope: Conditions,
+        listing: &Listing,
+        read: impl Fn(Part) -> F,
+    ) -> Result<List<T>>
+    where
+        F: Future<Output = Result<Vec<T>>>,
+    {
+        let part = Part::of(listing);
+        // Where the primary key begins with the part, only the total is wanted.
+        let is_straight = scope.is_empty() && part.skip == 0;
+        let mut walk = Walk { store: self, counted, scope, part, buckets: Vec::new() };
+        let level = if is_straight { TOP } else { self.inner.levels.get(counted, self).await? };
+        let buckets = walk.read(Lane::Quick, level, None).await?;
+        let total = buckets.iter().map(|bucket| bucket.count).sum();
+        if part.skip >= total {
+            return Ok(List { items: Vec::new(), total });
+        }
+        if is_straight {
+            return Ok(List { items: read(part).await?, total });
+        }
+        self.inner.levels.note(counted, level, buckets.last().map_or(0, |bucket| bucket.number));
+        walk.push(buckets);
+        let limit = usize::try_from(listing.limit).unwrap_or_default();
+        let mut items = Vec::new();
+        while items.len() < limit
+            && let Some(part) = walk.next().await?
+        {
+            items.extend(read(part).await?);
+        }
+        items.truncate(limit);
+        Ok(List { items, total })
+    }
+}
+
+impl Walk<'_> {
+    /// The next part of the table with entries of the list, until there are enough; it may hold fewer than the limit.
+    async fn next(&mut self) -> Result<Option<Part>> {
+        while let Some(bucket) = self.buckets.pop() {
+            let mut part = self.part;
+            (part.first, part.last) = (part.first.max(bucket.first()), part.last.min(bucket.last()));
+            if part.first > part.last {
+                continue;
+            }
+            if part.skip >= bucket.count {
+                self.part.skip -= bucket.count;
+                continue;
+            }
+            if bucket.level > 0 {
+                let inside = self.read(Lane::Rest, bucket.level - 1, Some(bucket)).await?;
+                self.push(inside);
+                continue;
+            }
+            self.part.skip = 0;
+            if self.scope.is_empty() {
+                // The primary key goes on where the bucket ends.
+                self.buckets.clear();
+                match part.order {
+                    Order::Ascending => part.last = self.part.last,
+                    Order::Descending => part.first = self.part.first,
+                }
+            }
+            return Ok(Some(part));
+        }
+        Ok(None)
+    }
+
+    fn push(&mut self, mut buckets: Vec<Bucket>) {
+        if self.part.order == Order::Ascending {
+            buckets.reverse();
+        }
+        self.buckets.extend(buckets);
+    }
+
+    /// The buckets of a level that lie in another one, or all, by number.
+    async fn read(&self, lane: Lane, level: usize, inside: Option<Bucket>) -> Result<Vec<Bucket>> {
+        // Words in the text, so that PostgreSQL knows how few rows there are of a higher level.
+        let mut conditions = self.scope.clone();
+        conditions.and_text(format!("what = '{}' AND level = {level}", self.counted.as_str()));
+        if let Some(bucket) = inside {
+            conditions.and("bucket >= ?", bucket.first() >> SHIFTS[level]);
+            conditions.and("bucket <= ?", bucket.last() >> SHIFTS[level]);
+        }
+        let text = conditions.text();
+        let sql = format!("SELECT bucket, sum(count) FROM totals{text} GROUP BY bucket ORDER BY bucket");
+        let rows = self.store.inner.reads.query(lane, sql, conditions.params()).await?;
+        rows.into_iter()
+            .map(|row| {
+                let mut columns = row.columns("totals");
+                Ok(Bucket { level, number: columns.int("bucket")?, count: columns.int("count")? })
+            })
+            .collect()
+    }
+}
