@@ -15,6 +15,7 @@ CREATE TABLE conversations (
     next_seq         bigint NOT NULL,
     message_count    bigint NOT NULL,
     note_count       bigint NOT NULL,
+    message_bytes    bigint NOT NULL,
     created_at       bigint NOT NULL,
     updated_at       bigint NOT NULL
 ) WITH (fillfactor = 80);

@@ -20,6 +20,7 @@ CREATE TABLE conversations (
     next_seq         INTEGER NOT NULL,
     message_count    INTEGER NOT NULL,
     note_count       INTEGER NOT NULL,
+    message_bytes    INTEGER NOT NULL,
     created_at       INTEGER NOT NULL,
     updated_at       INTEGER NOT NULL
 ) STRICT;

@@ -21,7 +21,7 @@ use super::error::Failure::{self, ChatbotApi, RoomApi};
 use super::extract::{Body, OpenDoor, PathId};
 use super::input::Input;
 use super::query::Query;
-use super::reply;
+use super::reply::{self, Envelope};
 use crate::model::{self, Api, ConversationFilter, ConversationId, List, Listing, Message, MessageId};
 use crate::service::{EMBED_GROUP, Error, Missing, Reader, Service, Writer};
 
@@ -129,8 +129,8 @@ async fn list_of_conversations(
     list: List<model::Conversation>,
     listing: &Listing,
 ) -> Result<Response, Failure> {
-    let envelope = ConversationList::new(Pagination::new(&list, listing));
-    reply::list(&envelope, |mut items| async move {
+    let envelope = Envelope::of(&ConversationList::new(Pagination::new(&list, listing)));
+    reply::list(envelope, |mut items| async move {
         for group in list.items.chunks(EMBED_GROUP) {
             let last = service.message_last(&ids(group), true).await.map_err(RoomApi)?;
             for (conversation, last) in group.iter().zip(&last) {
@@ -148,10 +148,10 @@ async fn list_of_chats(
     filter: &ConversationFilter,
     listing: &Listing,
 ) -> Result<Response, Failure> {
-    let envelope = ChatList::new(Meta::new(&list, filter, listing));
-    reply::list(&envelope, |mut items| async move {
+    let envelope = Envelope::of(&ChatList::new(Meta::new(&list, filter, listing)));
+    reply::list(envelope, |mut items| async move {
         for group in list.items.chunks(EMBED_GROUP) {
-            let newest = service.message_newest(&ids(group)).await.map_err(ChatbotApi)?;
+            let newest = service.message_newest(group).await.map_err(ChatbotApi)?;
             for (conversation, newest) in group.iter().zip(&newest) {
                 items.push(&ChatListEntry::new(conversation, newest)).await;
             }
@@ -214,17 +214,23 @@ async fn conversation_get(
 
 /// The conversation with all its messages, read and sent chunk by chunk.
 async fn chat(service: Arc<Service>, conversation: model::Conversation) -> Result<Response, Failure> {
-    let id = conversation.id;
-    let last = service.message_last(&[id], false).await.map_err(ChatbotApi)?.pop().flatten();
-    reply::list(&ChatDetail::new(&conversation, last.as_ref()), |mut items| async move {
-        let mut after = MessageId(0);
+    let mut chunk = service.message_chunk(&conversation, MessageId(0)).await.map_err(ChatbotApi)?;
+    let later = if chunk.more {
+        service.message_last(&[conversation.id], false).await.map_err(ChatbotApi)?.pop().flatten()
+    } else {
+        None
+    };
+    let last = later.as_ref().or(chunk.messages.last());
+    let envelope = Envelope::of(&ChatDetail::new(&conversation, last));
+    reply::list(envelope, |mut items| async move {
         loop {
-            let chunk = service.message_chunk(id, after).await.map_err(ChatbotApi)?;
             for message in &chunk.messages {
                 items.push(&ChatMessage::new(message)).await;
             }
             match chunk.messages.last() {
-                Some(last) if chunk.more => after = last.id,
+                Some(last) if chunk.more => {
+                    chunk = service.message_chunk(&conversation, last.id).await.map_err(ChatbotApi)?;
+                }
                 _ => return Ok(items),
             }
         }

@@ -19,7 +19,7 @@ use super::error::Failure::{self, RoomApi};
 use super::extract::{Body, PathId};
 use super::input::Input;
 use super::query::Query;
-use super::reply;
+use super::reply::{self, Envelope};
 use crate::model::{self, MessageId};
 use crate::service::{Error, Missing, Reader, Service, Writer, groups};
 
@@ -95,8 +95,8 @@ async fn message_list(
     query.finish().map_err(RoomApi)?;
 
     let list = service.message_list(&reader, &filter, &listing).await.map_err(RoomApi)?;
-    let envelope = MessageList::new(Pagination::new(&list, &listing));
-    reply::list(&envelope, |mut items| async move {
+    let envelope = Envelope::of(&MessageList::new(Pagination::new(&list, &listing)));
+    reply::list(envelope, |mut items| async move {
         for ids in groups(&list.items) {
             for message in service.message_get_many(&ids).await.map_err(RoomApi)? {
                 items.push(&Message::new(&message)).await;

@@ -16,7 +16,8 @@ use super::error::Failure::{self, ChatbotApi};
 use super::extract::{Body, PathId, Questioner};
 use super::input::{self, Input};
 use super::query::Query;
-use super::{Http, events, reply};
+use super::reply::{self, Envelope};
+use super::{Http, events};
 use crate::metrics::HttpMetrics;
 use crate::model::{Rule, Violation};
 use crate::service::{Asker, Error, NewQuestion, Service, groups};
@@ -116,7 +117,8 @@ async fn question_list(
     };
 
     let thread = service.question_list(&asker, session_id, before).await.map_err(ChatbotApi)?;
-    reply::list(&ThreadDetail::new(thread.session_id, thread.handler), |mut items| async move {
+    let envelope = Envelope::of(&ThreadDetail::new(thread.session_id, thread.handler));
+    reply::list(envelope, |mut items| async move {
         for ids in groups(&thread.messages) {
             for message in service.message_get_many(&ids).await.map_err(ChatbotApi)? {
                 items.push(&ThreadMessage::new(&message)).await;

@@ -1,12 +1,12 @@
 //! Answers: short ones whole, lists in pieces, so that no answer is ever held in memory at its whole length.
 
 use std::future::Future;
-use std::pin::Pin;
 
 use axum::body::{Body, Bytes};
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::http::{Response as HttpResponse, StatusCode};
 use axum::response::Response;
+use futures_util::future::BoxFuture;
 use futures_util::stream;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -40,27 +40,37 @@ fn with_body(status: u16, body: Body) -> Response {
     response
 }
 
-/// Answers with an envelope and, in the place of its last empty list, the items that `write` puts there.
+/// What stands around a list.
+pub struct Envelope {
+    head: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+impl Envelope {
+    /// An answer whose last empty list is the one to be filled.
+    pub fn of<T: Serialize + ?Sized>(answer: &T) -> Self {
+        let mut head = serde_json::to_vec(answer).expect("plain data serialises");
+        let place = head.windows(2).rposition(|two| two == b"[]").expect("the answer has an empty list");
+        let tail = head.split_off(place + 1);
+        Self { head, tail }
+    }
+}
+
+/// Answers with an envelope and, in the place of its empty list, the items that `write` puts there.
 ///
 /// What fits in one piece is sent with its length. A longer list is sent while it is written, as fast as the
 /// client reads: what fails before the first piece is answered as a failure, what fails later cuts the answer off.
-pub async fn list<E, W, F>(envelope: &E, write: W) -> Result<Response, Failure>
+pub async fn list<W, F>(Envelope { head, tail }: Envelope, write: W) -> Result<Response, Failure>
 where
-    E: Serialize,
     W: FnOnce(Items) -> F,
     F: Future<Output = Result<Items, Failure>> + Send + 'static,
 {
-    let text = serde_json::to_string(envelope).expect("plain data serialises");
-    let place = text.rfind("[]").expect("the envelope has an empty list") + 1;
-    let (head, tail) = text.split_at(place);
-
     let (sender, parts) = mpsc::channel(PIECES_AHEAD);
-    let items = Items { sender, buffer: head.as_bytes().to_vec(), first: true };
-    let tail = tail.to_owned();
+    let items = Items { sender, buffer: head, first: true };
     let written = write(items);
     let write = async move {
         let mut items = written.await?;
-        items.buffer.extend_from_slice(tail.as_bytes());
+        items.buffer.extend_from_slice(&tail);
         Ok(Bytes::from(items.buffer))
     };
     let mut pieces = Pieces { write: Some(Box::pin(write.in_current_span())), parts, last: None };
@@ -77,7 +87,7 @@ enum Piece {
 
 /// A list while it is written: that goes on only as its pieces are asked for, and ends when nobody asks any more.
 struct Pieces {
-    write: Option<Pin<Box<dyn Future<Output = Result<Bytes, Failure>> + Send>>>,
+    write: Option<BoxFuture<'static, Result<Bytes, Failure>>>,
     parts: mpsc::Receiver<Bytes>,
     last: Option<Result<Bytes, Failure>>,
 }
@@ -148,7 +158,7 @@ mod tests {
     use crate::service::Error;
 
     async fn of(count: usize, fail_at: Option<usize>) -> Result<Response, Failure> {
-        list(&json!({ "a": "[]", "data": [], "z": 1 }), move |mut items| async move {
+        list(Envelope::of(&json!({ "a": "[]", "data": [], "z": 1 })), move |mut items| async move {
             for number in 0..count {
                 if fail_at == Some(number) {
                     return Err(Failure::ChatbotApi(Error::Unavailable));
@@ -192,7 +202,7 @@ mod tests {
     #[tokio::test]
     async fn writing_ends_when_nobody_reads() {
         let (alive, ended) = tokio::sync::oneshot::channel::<()>();
-        let response = list(&json!({ "data": [] }), move |mut items| async move {
+        let response = list(Envelope::of(&json!({ "data": [] })), move |mut items| async move {
             let _alive = alive;
             loop {
                 items.push("some text").await;

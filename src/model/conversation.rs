@@ -36,6 +36,8 @@ pub struct Conversation {
     /// All messages, notes included.
     pub message_count: i64,
     pub note_count: i64,
+    /// Bytes of their texts and payloads.
+    pub message_bytes: i64,
     pub created_at: Timestamp,
     /// When the conversation or a message of it last changed.
     pub updated_at: Timestamp,

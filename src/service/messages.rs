@@ -2,7 +2,8 @@
 
 use super::{EMBED_GROUP, Error, Missing, Once, Reader, Result, Service, Writer, once};
 use crate::model::{
-    Bots, ConversationId, List, Listing, Message, MessageFilter, MessageId, MessagePatch, NewMessage,
+    Bots, Conversation, ConversationId, List, Listing, Message, MessageFilter, MessageId, MessagePatch,
+    NewMessage,
 };
 use crate::store::{Append, Ask, MessageRef, Target};
 
@@ -44,7 +45,10 @@ impl Service {
         new: NewMessage,
         once: Option<Once>,
     ) -> Result<Message> {
-        self.conversation_get(writer, conversation_id).await?;
+        // Whoever sees all learns from the store itself whether it is there.
+        if *writer.bots() != Bots::All {
+            self.conversation_get(writer, conversation_id).await?;
+        }
         let claim = once.map(|once| once.claim(once::scope(writer, "POST /api/message"), None));
         let at = self.clock.now();
         let target = Target::Existing(conversation_id);
@@ -115,16 +119,16 @@ impl Service {
 
     /// Messages of a conversation the reader was just shown, without notes, by id rising after `after`: a
     /// bounded number of rows and bytes, so that a detail of any length streams chunk by chunk.
-    pub async fn message_chunk(&self, id: ConversationId, after: MessageId) -> Result<Chunk> {
-        let (messages, more) = self.store.message_chunk(id, after).await?;
+    pub async fn message_chunk(&self, of: &Conversation, after: MessageId) -> Result<Chunk> {
+        let (messages, more) = self.store.message_chunk(of, after).await?;
         Ok(Chunk { messages, more })
     }
 
     /// For each of at most [`EMBED_GROUP`] conversations its newest messages without notes, oldest first: at
     /// most 50 or 256 KiB, always at least one where there is one.
-    pub async fn message_newest(&self, ids: &[ConversationId]) -> Result<Vec<Vec<Message>>> {
-        debug_assert!(ids.len() <= EMBED_GROUP, "the group bounds the memory");
-        Ok(self.store.message_newest(ids).await?)
+    pub async fn message_newest(&self, conversations: &[Conversation]) -> Result<Vec<Vec<Message>>> {
+        debug_assert!(conversations.len() <= EMBED_GROUP, "the group bounds the memory");
+        Ok(self.store.message_newest(conversations).await?)
     }
 
     /// For each conversation its newest message. `notes`: whether a note counts.

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::conversations::{CONVERSATION, conversation_read};
 use super::engine::{Result, Sql, Statement, Transaction, Value};
 use super::idempotency::{self, Claim, Claimed, IdempotencyKey, Record};
+use super::messages::bytes;
 use super::questions;
 use super::totals::Changes;
 use crate::model::{
@@ -179,7 +180,7 @@ impl Places {
         batch: &[Item<'_>],
         passed_over: &PassedOver,
     ) -> Result<Self> {
-        let mut room: BTreeMap<ConversationId, (i64, i64, Timestamp)> = BTreeMap::new();
+        let mut room: BTreeMap<ConversationId, (Size, Timestamp)> = BTreeMap::new();
         let mut new = Vec::new();
         let mut count = 0;
         for (index, (append, ..)) in batch.iter().enumerate() {
@@ -187,21 +188,21 @@ impl Places {
                 continue;
             }
             // Whether its conversation is there is to be known of a late answer too.
-            let (messages, notes) = if passed_over.late.contains(&index) { (0, 0) } else { size(append) };
-            count += messages;
+            let late = passed_over.late.contains(&index);
+            let size = if late { Size::default() } else { Size::of(append) };
+            count += size.messages;
             match &append.target {
                 Target::Existing(id) => {
-                    let (all, all_notes, at) = room.entry(*id).or_insert((0, 0, Timestamp(0)));
-                    *all += messages;
-                    *all_notes += notes;
-                    *at = (*at).max(if messages > 0 { append.at } else { Timestamp(0) });
+                    let (all, at) = room.entry(*id).or_insert((Size::default(), Timestamp(0)));
+                    all.add(size);
+                    *at = (*at).max(if late { Timestamp(0) } else { append.at });
                 }
-                Target::New(conversation) => new.push((conversation, append.at, messages, notes)),
+                Target::New(conversation) => new.push((conversation, append.at, size)),
             }
         }
-        let rows = room
-            .iter()
-            .map(|(&id, &(messages, notes, at))| vec![id.into(), messages.into(), notes.into(), at.into()]);
+        let rows = room.iter().map(|(&id, &(Size { messages, notes, bytes }, at))| {
+            vec![id.into(), messages.into(), notes.into(), bytes.into(), at.into()]
+        });
         let statements =
             [(make_room(), rows.collect()), ids("conversation_ids", new.len()), ids("message_ids", count)];
         let [known, conversation_ids, message_ids] = transaction.query_all(statements).await?;
@@ -210,13 +211,13 @@ impl Places {
         for row in known {
             let mut columns = row.columns("conversations");
             let conversation = conversation_read(&mut columns)?;
-            let seq = columns.int("next_seq")? - room[&conversation.id].0;
+            let seq = columns.int("next_seq")? - room[&conversation.id].0.messages;
             let handle = Handle::Known(conversation.id);
             conversations.insert(handle, Place { conversation, seq, is_new: false });
         }
-        for ((new, at, messages, notes), row) in new.into_iter().zip(conversation_ids) {
+        for ((new, at, size), row) in new.into_iter().zip(conversation_ids) {
             let id = ConversationId(row.int("conversations", "id")?);
-            let conversation = open(new, id, at, messages, notes);
+            let conversation = open(new, id, at, size);
             let handle = Handle::New(new.session_id);
             conversations.insert(handle, Place { conversation, seq: 1, is_new: true });
         }
@@ -269,6 +270,7 @@ impl Places {
                 (*seq).into(),
                 conversation.message_count.into(),
                 conversation.note_count.into(),
+                conversation.message_bytes.into(),
                 conversation.created_at.into(),
             ]
         };
@@ -290,14 +292,32 @@ impl Places {
     }
 }
 
-/// Messages, and how many of them are notes.
-fn size(append: &Append) -> (i64, i64) {
-    let notes = append.messages.iter().filter(|message| message.role == role::NOTE).count();
-    let size = |count| i64::try_from(count).unwrap_or(i64::MAX);
-    (size(append.messages.len()), size(notes))
+/// What messages add to their conversation.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    messages: i64,
+    notes: i64,
+    bytes: i64,
 }
 
-fn open(new: &NewConversation, id: ConversationId, at: Timestamp, messages: i64, notes: i64) -> Conversation {
+impl Size {
+    fn of(append: &Append) -> Self {
+        let mut size = Self::default();
+        for message in &append.messages {
+            let notes = i64::from(message.role == role::NOTE);
+            size.add(Self { messages: 1, notes, bytes: bytes(&message.text, message.payload.as_ref()) });
+        }
+        size
+    }
+
+    fn add(&mut self, more: Self) {
+        self.messages += more.messages;
+        self.notes += more.notes;
+        self.bytes += more.bytes;
+    }
+}
+
+fn open(new: &NewConversation, id: ConversationId, at: Timestamp, size: Size) -> Conversation {
     Conversation {
         id,
         session_id: new.session_id,
@@ -307,8 +327,9 @@ fn open(new: &NewConversation, id: ConversationId, at: Timestamp, messages: i64,
         bot_id: new.bot_id.clone(),
         user_id: new.user_id.clone(),
         handler: Handler::Bot,
-        message_count: messages,
-        note_count: notes,
+        message_count: size.messages,
+        note_count: size.notes,
+        message_bytes: size.bytes,
         created_at: at,
         updated_at: at,
     }
@@ -321,14 +342,15 @@ fn make_room() -> Sql {
         // The writer's connection joins row by row, in the order of the ids.
         format!(
             "{SET} + new.messages, message_count = message_count + new.messages, \
-                 note_count = note_count + new.notes, updated_at = greatest(updated_at, new.at) \
+                 note_count = note_count + new.notes, message_bytes = message_bytes + new.bytes, \
+                 updated_at = greatest(updated_at, new.at) \
              FROM unnest(CAST($1 AS bigint[]), CAST($2 AS bigint[]), CAST($3 AS bigint[]), \
-                 CAST($4 AS bigint[])) AS new (of_id, messages, notes, at) \
+                 CAST($4 AS bigint[]), CAST($5 AS bigint[])) AS new (of_id, messages, notes, bytes, at) \
              WHERE id = new.of_id RETURNING {CONVERSATION}, next_seq"
         ),
         format!(
             "{SET} + $2, message_count = message_count + $2, note_count = note_count + $3, \
-                 updated_at = max(updated_at, $4) \
+                 message_bytes = message_bytes + $4, updated_at = max(updated_at, $5) \
              WHERE id = $1 RETURNING {CONVERSATION}, next_seq"
         ),
     )
@@ -345,22 +367,21 @@ fn ids(sequence: &'static str, count: impl TryInto<usize>) -> Statement {
 
 fn insert_conversation() -> Sql {
     const INSERT: &str = "INSERT INTO conversations (id, session_id, by_visitor, room, integration_type, bot_id, \
-         user_id, handler, next_seq, message_count, note_count, created_at, updated_at)";
+         user_id, handler, next_seq, message_count, note_count, message_bytes, created_at, updated_at)";
     Sql::each(
         format!(
             "{INSERT} SELECT new.*, new.at FROM unnest(CAST($1 AS bigint[]), CAST($2 AS uuid[]), \
                  CAST($3 AS bigint[]), CAST($4 AS text[]), CAST($5 AS text[]), CAST($6 AS text[]), \
                  CAST($7 AS text[]), CAST($8 AS text[]), CAST($9 AS bigint[]), CAST($10 AS bigint[]), \
-                 CAST($11 AS bigint[]), CAST($12 AS bigint[])) AS new (id, session_id, by_visitor, room, \
-                 integration_type, bot_id, user_id, handler, next_seq, message_count, note_count, at)"
+                 CAST($11 AS bigint[]), CAST($12 AS bigint[]), CAST($13 AS bigint[])) AS new (id, session_id, \
+                 by_visitor, room, integration_type, bot_id, user_id, handler, next_seq, message_count, \
+                 note_count, message_bytes, at)"
         ),
-        format!("{INSERT} VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)"),
+        format!("{INSERT} VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)"),
     )
 }
 
 fn message_row(message: &Message) -> Vec<Value> {
-    let payload = message.payload.as_ref().map(Json::as_str);
-    let bytes = message.text.len() + payload.map_or(0, str::len);
     vec![
         message.id.into(),
         message.conversation_id.into(),
@@ -368,8 +389,8 @@ fn message_row(message: &Message) -> Vec<Value> {
         message.role.as_str().into(),
         message.kind.as_str().into(),
         message.text.as_str().into(),
-        payload.into(),
-        i64::try_from(bytes).unwrap_or(i64::MAX).into(),
+        message.payload.as_ref().map(Json::as_str).into(),
+        bytes(&message.text, message.payload.as_ref()).into(),
         message.reply_to.into(),
         message.created_at.into(),
     ]

@@ -15,7 +15,7 @@ use crate::model::{
 
 /// The columns that [`conversation_read`] reads.
 pub(super) const CONVERSATION: &str = "id, session_id, by_visitor, room, integration_type, bot_id, user_id, \
-     handler, message_count, note_count, created_at, updated_at";
+     handler, message_count, note_count, message_bytes, created_at, updated_at";
 
 pub(super) fn conversation_read(columns: &mut Columns) -> Result<Conversation> {
     Ok(Conversation {
@@ -29,6 +29,7 @@ pub(super) fn conversation_read(columns: &mut Columns) -> Result<Conversation> {
         handler: columns.word("handler")?,
         message_count: columns.int("message_count")?,
         note_count: columns.int("note_count")?,
+        message_bytes: columns.int("message_bytes")?,
         created_at: Timestamp(columns.int("created_at")?),
         updated_at: Timestamp(columns.int("updated_at")?),
     })
@@ -208,19 +209,20 @@ async fn delete_piece(transaction: &Transaction<'_>, id: ConversationId) -> Resu
         let sql = format!(
             "DELETE FROM messages WHERE id IN \
                  (SELECT id FROM messages WHERE conversation_id = $1 ORDER BY id LIMIT {DELETED}) \
-             RETURNING id, role"
+             RETURNING id, role, bytes"
         );
         let rows = transaction.query(sql, vec![id.into()]).await?;
         let messages = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-        let (mut changes, mut notes) = (Changes::default(), 0);
+        let (mut changes, mut notes, mut bytes) = (Changes::default(), 0, 0);
         for row in rows {
             let mut columns = row.columns("messages");
             changes.messages(&conversation, MessageId(columns.int("id")?), -1);
             notes += i64::from(columns.text("role")? == role::NOTE);
+            bytes += columns.int("bytes")?;
         }
         let sql = "UPDATE conversations SET message_count = message_count - $2, \
-             note_count = note_count - $3 WHERE id = $1";
-        transaction.query(sql, vec![id.into(), messages.into(), notes.into()]).await?;
+             note_count = note_count - $3, message_bytes = message_bytes - $4 WHERE id = $1";
+        transaction.query(sql, vec![id.into(), messages.into(), notes.into(), bytes.into()]).await?;
         changes.write(transaction).await?;
         return Ok(Piece::Messages);
     }
@@ -231,13 +233,11 @@ async fn delete_piece(transaction: &Transaction<'_>, id: ConversationId) -> Resu
     let newest = rows.into_iter().next().map(|row| message_read(&mut row.columns("messages"))).transpose()?;
     let mut changes = Changes::default();
     changes.conversation(&conversation, -1);
-    for (message, count) in totals::messages_of(transaction, id).await? {
-        changes.messages(&conversation, message, -count);
+    let sql = "DELETE FROM messages WHERE conversation_id = $1 RETURNING id";
+    for row in transaction.query(sql, vec![id.into()]).await? {
+        changes.messages(&conversation, MessageId(row.int("messages", "id")?), -1);
     }
-    for sql in ["DELETE FROM messages WHERE conversation_id = $1", "DELETE FROM conversations WHERE id = $1"]
-    {
-        transaction.query(sql, vec![id.into()]).await?;
-    }
+    transaction.query("DELETE FROM conversations WHERE id = $1", vec![id.into()]).await?;
     idempotency::forget(transaction, id).await?;
     changes.write(transaction).await?;
     Ok(Piece::Last(conversation, newest))
@@ -245,15 +245,19 @@ async fn delete_piece(transaction: &Transaction<'_>, id: ConversationId) -> Resu
 
 fn conditions(bots: &Bots, filter: &ConversationFilter) -> Conditions {
     let mut conditions = Conditions::default();
-    conditions.and_bots("bot_id", bots);
-    for (condition, value) in [
-        ("user_id = ?", &filter.user_id),
-        ("bot_id = ?", &filter.bot_id),
-        ("integration_type = ?", &filter.integration_type),
-        ("room = ?", &filter.room),
+    let few = filter.user_id.is_some() || filter.room.is_some();
+    // What a user or a room has is found by their index, and not by one that many others share.
+    let [bot_id, integration_type] = ["bot_id", "integration_type"]
+        .map(|column| if few { format!("{column} || ''") } else { column.into() });
+    conditions.and_bots(&bot_id, bots);
+    for (column, value) in [
+        ("user_id", &filter.user_id),
+        (&bot_id, &filter.bot_id),
+        (&integration_type, &filter.integration_type),
+        ("room", &filter.room),
     ] {
         if let Some(value) = value {
-            conditions.and(condition, value.as_str());
+            conditions.and(&format!("{column} = ?"), value.as_str());
         }
     }
     conditions

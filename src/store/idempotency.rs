@@ -234,9 +234,24 @@ impl Store {
             let deleted = self
                 .change(move |transaction| {
                     Box::pin(async move {
-                        let sql = format!(
-                            "DELETE FROM idempotency WHERE (scope, key) IN (SELECT scope, key FROM idempotency \
-                                 WHERE created_at < $1 ORDER BY created_at LIMIT {EXPIRED}) RETURNING scope"
+                        let oldest = |row| {
+                            format!(
+                                "(SELECT {row} FROM idempotency WHERE created_at < $1 ORDER BY created_at \
+                                     LIMIT {EXPIRED})"
+                            )
+                        };
+                        // By where the rows lie: to find so many by their keys, PostgreSQL would read all of them. One
+                        // that is taken again meanwhile is no longer old.
+                        let sql = Sql::each(
+                            format!(
+                                "DELETE FROM idempotency WHERE ctid = ANY(ARRAY{}) AND created_at < $1 \
+                                 RETURNING scope",
+                                oldest("ctid")
+                            ),
+                            format!(
+                                "DELETE FROM idempotency WHERE rowid IN {} RETURNING scope",
+                                oldest("rowid")
+                            ),
                         );
                         Ok(transaction.query(sql, vec![now.minus(REMEMBERED).into()]).await?.len())
                     })

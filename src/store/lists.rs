@@ -56,7 +56,7 @@ impl Conditions {
         if part.last < i64::MAX {
             self.and("id <= ?", part.last);
         }
-        let direction = if part.order == Order::Ascending { "ASC" } else { "DESC" };
+        let direction = direction(part.order);
         let conditions = self.text();
         self.params.push(part.skip.into());
         // The limit stands in the text: a planner that does not know it expects a tenth of the table. The ids come
@@ -68,6 +68,13 @@ impl Conditions {
             self.params.len()
         );
         (sql, self.params)
+    }
+}
+
+pub(super) fn direction(order: Order) -> &'static str {
+    match order {
+        Order::Ascending => "ASC",
+        Order::Descending => "DESC",
     }
 }
 

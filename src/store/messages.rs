@@ -8,8 +8,8 @@ use super::engine::{Columns, Lane, Result, Row, Sql};
 use super::lists::{self, Conditions, Part};
 use super::totals::{Changes, Counted};
 use crate::model::{
-    Bots, ConversationId, Failure, Json, List, Listing, Message, MessageFilter, MessageId, MessagePatch,
-    Object, Timestamp, role,
+    Bots, Conversation, ConversationId, Failure, Json, List, Listing, Message, MessageFilter, MessageId,
+    MessagePatch, Object, Timestamp, role,
 };
 
 /// The columns that [`message_read`] reads.
@@ -45,6 +45,11 @@ pub(super) fn message_read(columns: &mut Columns) -> Result<Message> {
     Ok(message)
 }
 
+/// What a message's text and payload take.
+pub(super) fn bytes(text: &str, payload: Option<&Json>) -> i64 {
+    i64::try_from(text.len() + payload.map_or(0, |payload| payload.as_str().len())).unwrap_or(i64::MAX)
+}
+
 /// What a bot is told of a conversation at most, in bytes of text.
 const HISTORY_BYTES: usize = 256 * 1024;
 
@@ -54,6 +59,14 @@ pub struct MessageRef {
     pub id: MessageId,
     /// Bytes of its text and payload.
     pub bytes: i64,
+}
+
+type ByConversation = BTreeMap<ConversationId, Vec<Message>>;
+
+/// Whether a conversation's messages can be read all at once.
+fn is_short(conversation: &Conversation, messages: usize) -> bool {
+    let fits = |number, limit| usize::try_from(number).is_ok_and(|number| number <= limit);
+    fits(conversation.message_count, messages) && fits(conversation.message_bytes, CHUNK_BYTES)
 }
 
 fn ref_read(row: Row) -> Result<MessageRef> {
@@ -143,7 +156,15 @@ impl Store {
 
     /// A conversation's messages after an id, without notes, by id: at most 256 rows or 256 KiB, and whether
     /// there may be more.
-    pub async fn message_chunk(&self, id: ConversationId, after: MessageId) -> Result<(Vec<Message>, bool)> {
+    pub async fn message_chunk(
+        &self,
+        conversation: &Conversation,
+        after: MessageId,
+    ) -> Result<(Vec<Message>, bool)> {
+        if after.0 == 0 && is_short(conversation, CHUNK) {
+            let whole = self.message_whole(&[conversation.id]).await?.remove(&conversation.id);
+            return Ok((whole.unwrap_or_default(), false));
+        }
         let sql = format!(
             "SELECT {MESSAGE}, rows_found FROM (SELECT {MESSAGE}, bytes, \
                  CAST(sum(bytes) OVER (ORDER BY id) AS bigint) AS upto, count(*) OVER () AS rows_found \
@@ -151,7 +172,8 @@ impl Store {
                      AND role <> 'note' ORDER BY id LIMIT {CHUNK}) AS page) AS sized \
              WHERE upto <= {CHUNK_BYTES} OR upto = bytes ORDER BY id"
         );
-        let rows = self.inner.reads.query(Lane::Rest, sql, vec![id.into(), after.into()]).await?;
+        let rows =
+            self.inner.reads.query(Lane::Rest, sql, vec![conversation.id.into(), after.into()]).await?;
         let mut found = 0;
         let mut messages = Vec::with_capacity(rows.len());
         for row in rows {
@@ -164,7 +186,40 @@ impl Store {
     }
 
     /// Each conversation's newest messages without notes, oldest first: at most 50 or 256 KiB, at least one.
-    pub async fn message_newest(&self, ids: &[ConversationId]) -> Result<Vec<Vec<Message>>> {
+    pub async fn message_newest(&self, conversations: &[Conversation]) -> Result<Vec<Vec<Message>>> {
+        let (short, long): (Vec<_>, Vec<_>) =
+            conversations.iter().partition(|conversation| is_short(conversation, EMBEDDED));
+        let ids = |of: &[&Conversation]| of.iter().map(|conversation| conversation.id).collect::<Vec<_>>();
+        let mut found = self.message_whole(&ids(&short)).await?;
+        found.extend(self.message_ends(&ids(&long)).await?);
+        let newest = conversations.iter().map(|conversation| {
+            let mut messages = found.remove(&conversation.id).unwrap_or_default();
+            // It may have grown since it was read.
+            messages.drain(..messages.len().saturating_sub(EMBEDDED));
+            messages
+        });
+        Ok(newest.collect())
+    }
+
+    /// All messages without notes of conversations that [`is_short`] says are short: without a look at how large
+    /// each message is, which would cost as much again.
+    async fn message_whole(&self, ids: &[ConversationId]) -> Result<ByConversation> {
+        let sql = Sql::each(
+            format!(
+                "SELECT {MESSAGE} FROM messages WHERE conversation_id = ANY(CAST($1 AS bigint[])) \
+                 AND role <> 'note'"
+            ),
+            format!("SELECT {MESSAGE} FROM messages WHERE conversation_id = $1 AND role <> 'note'"),
+        );
+        let mut found = self.message_read_many(sql, ids).await?;
+        for messages in found.values_mut() {
+            messages.sort_unstable_by_key(|message| message.id);
+        }
+        Ok(found)
+    }
+
+    /// The newest messages of conversations of any length.
+    async fn message_ends(&self, ids: &[ConversationId]) -> Result<ByConversation> {
         let newest = |id: &str| {
             format!(
                 "SELECT {MESSAGE} FROM (SELECT {MESSAGE}, bytes, \
@@ -182,13 +237,17 @@ impl Store {
             ),
             format!("{} ORDER BY id", newest("$1")),
         );
+        self.message_read_many(sql, ids).await
+    }
+
+    async fn message_read_many(&self, sql: Sql, ids: &[ConversationId]) -> Result<ByConversation> {
         let rows = ids.iter().map(|&id| vec![id.into()]).collect();
-        let mut found: BTreeMap<ConversationId, Vec<Message>> = BTreeMap::new();
+        let mut found = ByConversation::new();
         for row in self.inner.reads.query_many(Lane::Rest, sql, rows).await? {
             let message = message_read(&mut row.columns("messages"))?;
             found.entry(message.conversation_id).or_default().push(message);
         }
-        Ok(ids.iter().map(|id| found.remove(id).unwrap_or_default()).collect())
+        Ok(found)
     }
 
     /// Each conversation's newest message; `notes`: whether a note counts.
@@ -264,7 +323,8 @@ impl Store {
                 let rows = transaction.query(sql, vec![id.into()]).await?;
                 let Some(row) = rows.into_iter().next() else { return Ok(None) };
                 let mut message = message_read(&mut row.columns("messages"))?;
-                let was_note = message.is_note();
+                let (was_note, had_bytes) =
+                    (message.is_note(), bytes(&message.text, message.payload.as_ref()));
                 message.updated_at = at;
                 message.kind = patch.kind.unwrap_or(message.kind);
                 message.role = patch.role.unwrap_or(message.role);
@@ -272,8 +332,7 @@ impl Store {
                     message.payload = message.payload.map(|payload| with_text(payload, &text));
                     message.text = text;
                 }
-                let payload = message.payload.as_ref().map(|payload| payload.as_str().to_owned());
-                let bytes = message.text.len() + payload.as_ref().map_or(0, String::len);
+                let bytes = bytes(&message.text, message.payload.as_ref());
                 transaction
                     .query(
                         "UPDATE messages SET role = $2, kind = $3, text = $4, payload = $5, bytes = $6, \
@@ -283,8 +342,8 @@ impl Store {
                             message.role.as_str().into(),
                             message.kind.as_str().into(),
                             message.text.as_str().into(),
-                            payload.into(),
-                            i64::try_from(bytes).unwrap_or(i64::MAX).into(),
+                            message.payload.as_ref().map(Json::as_str).into(),
+                            bytes.into(),
                             at.into(),
                         ],
                     )
@@ -292,8 +351,9 @@ impl Store {
                 let notes = i64::from(message.is_note()) - i64::from(was_note);
                 transaction
                     .query(
-                        "UPDATE conversations SET note_count = note_count + $2, updated_at = $3 WHERE id = $1",
-                        vec![conversation_id.into(), notes.into(), at.into()],
+                        "UPDATE conversations SET note_count = note_count + $2, \
+                             message_bytes = message_bytes + $3, updated_at = $4 WHERE id = $1",
+                        vec![conversation_id.into(), notes.into(), (bytes - had_bytes).into(), at.into()],
                     )
                     .await?;
                 Ok(Some(message))
@@ -323,8 +383,14 @@ impl Store {
                 transaction
                     .query(
                         "UPDATE conversations SET message_count = message_count - 1, \
-                             note_count = note_count - $2, updated_at = $3 WHERE id = $1",
-                        vec![conversation_id.into(), message.is_note().into(), at.into()],
+                             note_count = note_count - $2, message_bytes = message_bytes - $3, \
+                             updated_at = $4 WHERE id = $1",
+                        vec![
+                            conversation_id.into(),
+                            message.is_note().into(),
+                            bytes(&message.text, message.payload.as_ref()).into(),
+                            at.into(),
+                        ],
                     )
                     .await?;
                 let mut changes = Changes::default();

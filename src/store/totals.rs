@@ -1,6 +1,6 @@
 //! How many conversations and messages there are, and where the one of a rank lies, exactly and without counting them.
 //!
-//! 256 ids make a bucket, 256 buckets one of the next level, and so once more. Table `totals` has a number for each
+//! 256 ids make a bucket, 128 buckets one of the next level, and so once more. Table `totals` has a number for each
 //! bucket, bot and integration type, kept in the transaction of what it counts. A list adds numbers up and looks only
 //! at the rows of the buckets that its page lies in, so that every page costs the same, however many there are.
 
@@ -11,14 +11,14 @@ use tokio::sync::OnceCell;
 
 use super::Store;
 use super::engine::{Lane, Result, Sql, Transaction};
-use super::lists::{Conditions, Part};
+use super::lists::{Conditions, Part, direction};
 use crate::model::{Conversation, ConversationId, List, Listing, MessageId, Order};
 
 /// Bits of an id that its bucket leaves out, level by level.
-const SHIFTS: [u32; 3] = [8, 16, 24];
+const SHIFTS: [u32; 3] = [8, 15, 22];
 const TOP: usize = SHIFTS.len() - 1;
 /// Buckets that one of the next level holds, and that are read at once.
-const BUCKETS: i64 = 256;
+const BUCKETS: i64 = 128;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Counted {
@@ -115,7 +115,7 @@ pub(super) async fn messages_of(
 }
 
 /// The level at which to begin to look for a page, for conversations and for messages: the lowest that has no more
-/// than 256 buckets, as far as was seen. Any other gives the same page, later.
+/// than 128 buckets, as far as was seen. Any other gives the same page, later.
 #[derive(Default)]
 pub(super) struct Levels([OnceCell<AtomicUsize>; 2]);
 
@@ -198,7 +198,7 @@ impl Store {
         if is_straight {
             return Ok(List { items: read(part).await?, total });
         }
-        self.inner.levels.note(counted, level, buckets.last().map_or(0, |bucket| bucket.number));
+        self.inner.levels.note(counted, level, buckets.iter().map(|bucket| bucket.number).max().unwrap_or(0));
         walk.push(buckets);
         let limit = usize::try_from(listing.limit).unwrap_or_default();
         let mut items = Vec::new();
@@ -244,24 +244,32 @@ impl Walk<'_> {
         Ok(None)
     }
 
-    fn push(&mut self, mut buckets: Vec<Bucket>) {
-        if self.part.order == Order::Ascending {
-            buckets.reverse();
-        }
-        self.buckets.extend(buckets);
+    fn push(&mut self, buckets: Vec<Bucket>) {
+        self.buckets.extend(buckets.into_iter().rev());
     }
 
-    /// The buckets of a level that lie in another one, or all, by number.
+    /// The buckets of a level with entries, in the list's order: all of them, or as many inside another one as the
+    /// part can need.
     async fn read(&self, lane: Lane, level: usize, inside: Option<Bucket>) -> Result<Vec<Bucket>> {
-        // Words in the text, so that PostgreSQL knows how few rows there are of a higher level.
+        let Part { first, last, order, skip, limit } = self.part;
+        // Words in the text and always two bounds, so that PostgreSQL expects few rows and uses the index.
+        let (first, last) = match inside {
+            Some(bucket) => (bucket.first().max(first), bucket.last().min(last)),
+            None => (0, i64::MAX),
+        };
         let mut conditions = self.scope.clone();
         conditions.and_text(format!("what = '{}' AND level = {level}", self.counted.as_str()));
-        if let Some(bucket) = inside {
-            conditions.and("bucket >= ?", bucket.first() >> SHIFTS[level]);
-            conditions.and("bucket <= ?", bucket.last() >> SHIFTS[level]);
-        }
-        let text = conditions.text();
-        let sql = format!("SELECT bucket, sum(count) FROM totals{text} GROUP BY bucket ORDER BY bucket");
+        conditions.and("bucket >= ?", first >> SHIFTS[level]);
+        conditions.and("bucket <= ?", last >> SHIFTS[level]);
+        // Each has an entry, but for the first and the last: theirs may lie beyond the part.
+        let limit =
+            if inside.is_some() && skip == 0 { format!(" LIMIT {}", limit + 2) } else { String::new() };
+        let sql = format!(
+            "SELECT bucket, sum(count) FROM totals{} GROUP BY bucket HAVING sum(count) > 0 \
+             ORDER BY bucket {}{limit}",
+            conditions.text(),
+            direction(order),
+        );
         let rows = self.store.inner.reads.query(lane, sql, conditions.params()).await?;
         rows.into_iter()
             .map(|row| {

@@ -163,7 +163,7 @@ impl Flow {
             let mut frames = sse::frames(reply, self.max_bytes()).peekable();
             // Some versions answer a stream with a success and nothing else.
             if Pin::new(&mut frames).peek().await.is_some() {
-                return Ok(stream::try_unfold(Hearing::new(frames), Hearing::next).boxed());
+                return Ok(hear(frames));
             }
         }
         let reply = self.run(question, false).await?;
@@ -242,6 +242,12 @@ struct Event {
     data: Option<Json>,
 }
 
+/// The answers in the frames of a run.
+pub fn hear(frames: impl Stream<Item = Result<Frame, Error>> + Unpin + Send + 'static) -> Parts {
+    let hearing = Hearing { frames, streaming: None, said: HashSet::new(), last: None };
+    stream::try_unfold(hearing, Hearing::next).boxed()
+}
+
 /// A run that is being streamed.
 struct Hearing<F> {
     frames: F,
@@ -254,10 +260,6 @@ struct Hearing<F> {
 }
 
 impl<F: Stream<Item = Result<Frame, Error>> + Unpin> Hearing<F> {
-    fn new(frames: F) -> Self {
-        Self { frames, streaming: None, said: HashSet::new(), last: None }
-    }
-
     /// The next part, and what is left.
     async fn next(mut self) -> Result<Option<(Part, Self)>, Error> {
         loop {

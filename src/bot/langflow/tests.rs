@@ -370,9 +370,8 @@ fn fuzz_a_stream_ends_in_answers_or_an_error() {
     let frame = mutated(event).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     fuzz("langflow stream", vec(frame, 0..8), |frames| {
         let frames = frames.into_iter().map(|data| Ok(Frame { event: String::new(), data }));
-        let hearing = Hearing::new(stream::iter(frames));
-        let parts = stream::try_unfold(hearing, Hearing::next).collect::<Vec<_>>();
-        let parts = parts.now_or_never().expect("nothing is waited for");
+        let parts =
+            hear(stream::iter(frames)).collect::<Vec<_>>().now_or_never().expect("nothing is waited for");
         let errors = parts.iter().filter(|part| part.is_err()).count();
         assert!(errors == 0 || (errors == 1 && parts.last().is_some_and(Result::is_err)));
     });

@@ -147,8 +147,7 @@ impl Endpoint {
             let content = choice.and_then(|choice| choice.message?.content);
             return Ok(stream::iter([answer(content.unwrap_or_default())]).boxed());
         }
-        let hearing = Hearing { frames: sse::frames(reply, max_bytes), text: String::new(), finished: false };
-        Ok(stream::try_unfold(Some(hearing), Hearing::next).boxed())
+        Ok(hear(sse::frames(reply, max_bytes)))
     }
 }
 
@@ -219,6 +218,12 @@ fn answer(text: String) -> Result<Part, Error> {
         return Err(Error::Unreadable("it is empty".to_owned()));
     }
     Ok(Part::Answer(Answer::text(text)))
+}
+
+/// The answer in the frames of a stream.
+pub fn hear(frames: impl Stream<Item = Result<Frame, Error>> + Unpin + Send + 'static) -> Parts {
+    let hearing = Hearing { frames, text: String::new(), finished: false };
+    stream::try_unfold(Some(hearing), Hearing::next).boxed()
 }
 
 /// An answer that is coming in.

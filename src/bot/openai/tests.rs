@@ -202,9 +202,7 @@ const NAMES: &[&str] = &["choices", "delta", "message", "content", "finish_reaso
 
 /// What a stream of these frames says: its tokens, and what it ends in.
 fn said(frames: Vec<Frame>) -> (String, Result<Answer, Error>) {
-    let frames = stream::iter(frames.into_iter().map(Ok));
-    let hearing = Hearing { frames, text: String::new(), finished: false };
-    let parts = stream::try_unfold(Some(hearing), Hearing::next).collect::<Vec<_>>();
+    let parts = hear(stream::iter(frames.into_iter().map(Ok))).collect::<Vec<_>>();
     let mut parts = parts.now_or_never().expect("nothing is waited for");
     let last = parts.pop().expect("a stream ends in an answer or an error");
     let tokens = parts.into_iter().map(|part| match part {

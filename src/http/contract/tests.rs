@@ -36,6 +36,7 @@ fn conversation() -> model::Conversation {
         handler: Handler::Bot,
         message_count: 3,
         note_count: 1,
+        message_bytes: 0,
         created_at: Timestamp(1_752_470_016_312),
         updated_at: Timestamp(1_752_470_016_333),
     }

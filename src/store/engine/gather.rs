@@ -45,6 +45,8 @@ impl Gather {
     }
 
     async fn read(self: Arc<Self>) {
+        // Whoever is ready to ask asks first.
+        tokio::task::yield_now().await;
         while let Some((keys, replies)) = self.next() {
             let rows = (0..).zip(keys).map(|(place, key)| vec![key, Value::Int(place)]).collect();
             let found = self.reads.run_many(Lane::Quick, self.sql.clone(), rows).await;
@@ -63,6 +65,7 @@ impl Gather {
                     let _ = reply.send(answer.clone());
                 }
             }
+            tokio::task::yield_now().await;
         }
     }
 
@@ -71,5 +74,48 @@ impl Gather {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.under_way = !state.wanted.is_empty();
         state.under_way.then(|| state.wanted.drain().unzip())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::metrics::Metrics;
+    use crate::store::engine::{Source, sqlite};
+
+    #[tokio::test]
+    async fn everybody_gets_the_rows_of_their_own_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        let fill =
+            "CREATE TABLE words (length, word); INSERT INTO words VALUES (1, 'a'), (2, 'an'), (2, 'to')";
+        sqlite::open(&path).unwrap().execute_batch(fill).unwrap();
+        let source = Source::Sqlite(sqlite::Reads::open(&path).unwrap());
+        let reads = Arc::new(Reads::new(source, Metrics::default().store));
+        let words = Gather::new(&reads, Sql::both("SELECT $2, word FROM words WHERE length = $1"));
+        // The first is under way alone; the others wait for the next read, some for the same key.
+        let keys = [1, 2, 3, 2, 1];
+        let found = join_all(keys.map(|key| words.get(Value::Int(key)))).await;
+        let text = |word: &str| Row(vec![Value::Text(word.to_owned())]);
+        let expected = [vec![text("a")], vec![text("an"), text("to")], vec![], vec![text("an"), text("to")]];
+        for (found, expected) in found.into_iter().zip(expected.iter().chain([&expected[0]])) {
+            assert_eq!(found.unwrap(), *expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_read_that_fails_fails_for_all_of_it_and_not_for_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        let source = Source::Sqlite(sqlite::Reads::open(&path).unwrap());
+        let reads = Arc::new(Reads::new(source, Metrics::default().store));
+        let words = Gather::new(&reads, Sql::both("SELECT $2, word FROM words WHERE length = $1"));
+        for failed in join_all([1, 2, 2].map(|key| words.get(Value::Int(key)))).await {
+            assert!(matches!(failed, Err(Error::Database(_))), "{failed:?}");
+        }
+        sqlite::open(&path).unwrap().execute_batch("CREATE TABLE words (length, word)").unwrap();
+        assert_eq!(words.get(Value::Int(1)).await.unwrap(), []);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql};
+use rusqlite::{Connection, ErrorCode, OpenFlags, StatementStatus, ToSql};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Error, Lane, Result, Row, Value};
@@ -121,6 +121,7 @@ pub fn query(connection: &Connection, sql: &str, rows: &[Vec<Value>]) -> Result<
                 found.push(Row(values));
             }
         }
+        tracing::trace!(sql, steps = statement.reset_status(StatementStatus::VmStep));
         Ok(found)
     };
     run().map_err(|error| failure(&error))

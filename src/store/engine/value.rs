@@ -108,7 +108,7 @@ impl<'a> FromSql<'a> for Value {
 }
 
 /// One row of a result.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Row(pub Vec<Value>);
 
 impl Row {

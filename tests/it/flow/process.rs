@@ -30,6 +30,13 @@ impl Server {
         self.process.id()
     }
 
+    /// SIGTERM, and the end that follows.
+    pub fn terminate(mut self) {
+        let id = self.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(self.process.wait().unwrap().success(), "a stop that was asked for is no failure");
+    }
+
     /// SIGKILL: no handler runs, nothing is flushed.
     pub fn kill_9(mut self) {
         self.process.kill().unwrap();

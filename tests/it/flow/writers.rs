@@ -78,17 +78,18 @@ pub async fn assert_nothing_lost_or_doubled(store: &Store, writers: &[Writer]) {
     let mut stored: HashMap<i64, Message> = HashMap::new();
     for id in conversations {
         let id = ConversationId(id);
+        let conversation = store.conversation_get(id).await.unwrap().unwrap();
         let mut messages: Vec<Message> = Vec::new();
         loop {
             let after = messages.last().map_or(MessageId(0), |message| message.id);
-            let (chunk, more) = store.message_chunk(id, after).await.unwrap();
+            let (chunk, more) = store.message_chunk(&conversation, after).await.unwrap();
             messages.extend(chunk);
             if !more {
                 break;
             }
         }
         let count = i64::try_from(messages.len()).unwrap();
-        assert_eq!(store.conversation_get(id).await.unwrap().unwrap().message_count, count);
+        assert_eq!(conversation.message_count, count);
         let places: Vec<_> = messages.iter().map(|message| message.seq).collect();
         assert_eq!(places, (1..=count).collect::<Vec<_>>(), "dense places in the order of the ids");
         stored.extend(messages.into_iter().map(|message| (message.id.0, message)));

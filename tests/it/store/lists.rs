@@ -155,9 +155,10 @@ async fn a_long_conversation_is_read_in_bounded_chunks(engine: Engine) {
     let mut texts = vec!["short"; 300];
     texts.extend(vec![long.as_str(); 9]);
     stored(store.append(append(Target::Existing(id), &texts)).await.unwrap());
+    let conversation = get(&store, id).await;
     let (mut after, mut sizes, mut found) = (MessageId(0), Vec::new(), Vec::new());
     loop {
-        let (chunk, more) = store.message_chunk(id, after).await.unwrap();
+        let (chunk, more) = store.message_chunk(&conversation, after).await.unwrap();
         sizes.push(chunk.len());
         after = chunk.last().map_or(after, |message| message.id);
         found.extend(chunk.into_iter().map(|message| message.text));
@@ -185,7 +186,12 @@ async fn embedded_messages_are_the_newest_and_bounded(engine: Engine) {
 
     let ids =
         [b.conversation.id, a.conversation.id, empty.conversation.id, c.conversation.id, ConversationId(99)];
-    let newest = store.message_newest(&ids).await.unwrap();
+    let mut conversations = Vec::new();
+    for &id in &ids[..4] {
+        conversations.push(get(&store, id).await);
+    }
+    conversations.push(Conversation { id: ids[4], ..empty.conversation });
+    let newest = store.message_newest(&conversations).await.unwrap();
     let counts: Vec<_> = newest.iter().map(Vec::len).collect();
     assert_eq!(counts, [2, 50, 0, 1, 0]);
     assert_eq!(newest[1], a.messages[10..]);
@@ -204,7 +210,7 @@ async fn notes_are_left_out(engine: Engine) {
     let conversation = get(&store, id).await;
     assert_eq!((conversation.message_count, conversation.note_count), (2, 1));
     assert_eq!(messages(&store, id).await.len(), 1);
-    assert_eq!(store.message_newest(&[id]).await.unwrap()[0].len(), 1);
+    assert_eq!(store.message_newest(&[conversation]).await.unwrap()[0].len(), 1);
     assert_eq!(store.message_thread(id, None, 50).await.unwrap().len(), 1);
     assert_eq!(store.message_last(&[id], false).await.unwrap()[0].as_ref().unwrap().text, "question");
     assert_eq!(store.message_last(&[id], true).await.unwrap()[0].as_ref().unwrap().id, note.id);

@@ -72,15 +72,24 @@ pub async fn create(store: &Store, bot_id: &str, texts: &[&str]) -> Appended {
 
 /// All messages of a conversation that are no notes.
 async fn messages(store: &Store, id: ConversationId) -> Vec<Message> {
+    let conversation = get(store, id).await;
     let mut all = Vec::new();
     loop {
         let after = all.last().map_or(MessageId(0), |message: &Message| message.id);
-        let (chunk, more) = store.message_chunk(id, after).await.unwrap();
+        let (chunk, more) = store.message_chunk(&conversation, after).await.unwrap();
         all.extend(chunk);
         if !more {
-            return all;
+            break;
         }
     }
+    if conversation.note_count == 0 {
+        let bytes = |message: &Message| {
+            message.text.len() + message.payload.as_ref().map_or(0, |payload| payload.as_str().len())
+        };
+        let bytes: usize = all.iter().map(bytes).sum();
+        assert_eq!(conversation.message_bytes, i64::try_from(bytes).unwrap());
+    }
+    all
 }
 
 async fn total(store: &Store, bots: &Bots) -> (i64, i64) {

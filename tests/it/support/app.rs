@@ -106,7 +106,7 @@ impl TestApp {
     }
 
     pub fn anonymous(&self) -> Client {
-        Client { base: self.base.clone(), http: http(), headers: Vec::new() }
+        Client::new(&self.base)
     }
 
     /// The administrator, signed in.
@@ -169,6 +169,11 @@ pub struct Client {
 }
 
 impl Client {
+    /// Without credentials.
+    pub fn new(base: &str) -> Self {
+        Self { base: base.to_owned(), http: http(), headers: Vec::new() }
+    }
+
     pub fn with(&self, name: &str, value: &str) -> Self {
         let mut client = self.clone();
         client.headers.push((name.into(), value.into()));
