@@ -17,6 +17,8 @@ mod settings;
 mod replay;
 
 pub mod documents;
+#[doc(hidden)]
+pub mod hot;
 pub mod sse;
 pub mod tokens;
 

@@ -15,6 +15,8 @@ mod extract;
 mod fuzz;
 mod guide;
 mod health;
+#[doc(hidden)]
+pub mod hot;
 mod input;
 pub mod listener;
 mod messages;

@@ -116,6 +116,12 @@ impl Cluster {
         format!("postgres://wicara@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// The file that the server writes its log to.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
     /// Stops the server as a crash would, without a checkpoint: the next start recovers.
     pub fn stop_immediately(&self) -> Result<()> {
         run(self.pg_ctl("stop").args(["--mode", "immediate"])).map(drop)
@@ -123,7 +129,7 @@ impl Cluster {
 
     /// Starts the stopped server again, on the same data and the same port, and waits until it answers.
     pub fn restart(&self) -> Result<()> {
-        let log = self.folder.join("log");
+        let log = self.log();
         let start = run(self
             .pg_ctl("start")
             .arg("--log")

@@ -8,12 +8,13 @@ use anyhow::{Context, Result, ensure};
 use xtask::postgres::Programs;
 
 const INSTALL_POSTGRES: &str = "\
-The tests need the PostgreSQL server programs (tested with 15). None were found; install them with
+The tests need the PostgreSQL server programs and its module auto_explain (tested with 15). None were found; install
+them with
 
   Debian, Ubuntu   sudo apt-get install postgresql
-  Fedora, RHEL     sudo dnf install postgresql-server
+  Fedora, RHEL     sudo dnf install postgresql-server postgresql-contrib
   Arch             sudo pacman -S postgresql
-  Alpine           sudo apk add postgresql
+  Alpine           sudo apk add postgresql postgresql-contrib
   macOS            brew install postgresql@17
 
 and run this again. No server needs to run: the tests start one of their own.";

@@ -5,5 +5,6 @@ mod disk;
 mod load;
 mod logs;
 mod outage;
+mod plans;
 mod process;
 mod writers;

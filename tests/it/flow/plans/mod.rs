@@ -1,0 +1,179 @@
+//! With a hundred thousand conversations stored, no operation reads a table from one end to the other, sorts what has
+//! no limit, or handles more rows than a page or a piece has.
+
+mod filled;
+mod place;
+mod statements;
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use self::filled::{CONVERSATIONS, ELSEWHERE, HEAVY, LONG, LONG_MESSAGES, RARE, RARE_CONVERSATION, session};
+use self::place::Place;
+use crate::support::{Engine, on_both_engines};
+
+on_both_engines!(no_operation_takes_longer_the_more_is_stored);
+
+async fn no_operation_takes_longer_the_more_is_stored(engine: Engine) {
+    let mut place = Place::new(engine).await;
+    people_come_and_go(&mut place).await;
+    ask(&mut place).await;
+    list(&mut place).await;
+    keep(&mut place).await;
+    place.assert_good();
+}
+
+/// Where in a list of this many things.
+fn places(things: i64) -> Vec<String> {
+    let (middle, end) = (things / 2, things / 10);
+    let mut places: Vec<String> = ["", "page=2", "limit=100&order=asc"].map(str::to_owned).into();
+    for order in ["asc", "desc"] {
+        places.extend([
+            format!("order={order}&page={}", end / 2),
+            format!("order={order}&page={end}"),
+            format!("order={order}&before={middle}"),
+            format!("order={order}&after={middle}"),
+            format!("order={order}&after={}&before={middle}", middle - 50),
+        ]);
+    }
+    places
+}
+
+async fn list(place: &mut Place) {
+    let filters = [
+        "",
+        "&botId=rare",
+        "&botId=other",
+        "&userId=rare",
+        "&userId=user-8",
+        "&integrationType=rare",
+        "&integrationType=telegram",
+        "&room=rare",
+        "&room=nowhere",
+        "&botId=other&integrationType=telegram",
+        "&botId=rare&integrationType=rare",
+        "&botId=echo&userId=rare",
+        "&integrationType=website&userId=user-8",
+        "&integrationType=website&room=rare",
+    ];
+    let callers = [place.person.clone(), place.program.clone(), place.limited.clone(), place.few.clone()];
+    for caller in &callers {
+        for at in places(CONVERSATIONS) {
+            for filter in filters {
+                place.call(caller, &format!("conversation_list?{at}{filter}"), "", None).await;
+            }
+        }
+        for at in places(CONVERSATIONS + LONG_MESSAGES) {
+            place.call(caller, &format!("message_list?{at}"), "", None).await;
+        }
+        for id in [LONG, RARE_CONVERSATION] {
+            for at in places(LONG_MESSAGES) {
+                place.call(caller, &format!("message_list?{at}&conversationId={id}"), "", None).await;
+            }
+        }
+    }
+}
+
+async fn keep(place: &mut Place) {
+    let callers = [place.person.clone(), place.program.clone(), place.limited.clone()];
+    for (number, caller) in callers.iter().enumerate() {
+        for id in [LONG, RARE_CONVERSATION] {
+            let once = caller.with("idempotency-key", &format!("message-{number}-{id}"));
+            let message = json!({"message": "m", "type": "text", "role": "bot", "conversationId": id});
+            for caller in [&once, &once] {
+                place.call(caller, "message_create", "", Some(message.clone())).await;
+            }
+            let made = place.call(caller, "message_create", "", Some(message)).await.ok();
+            let made = made["data"]["id"].as_str().unwrap();
+            place.call(caller, "message_get", made, None).await;
+            let note = json!({"message": "n", "type": "t", "role": "note"});
+            place.call(caller, "message_update", made, Some(note)).await;
+            place.call(caller, "conversation_get", id, None).await;
+            place.call(caller, "message_delete", made, None).await;
+            for patch in
+                [json!({"room": "r", "userId": "u"}), json!({"integrationType": format!("moved-{number}")})]
+            {
+                place.call(caller, "conversation_update", id, Some(patch)).await;
+            }
+        }
+        let once = caller.with("idempotency-key", &format!("conversation-{number}"));
+        let new = json!({"room": "r", "integrationType": "i", "botId": "other", "userId": "u"});
+        for caller in [caller, &once, &once] {
+            let made = place.call(caller, "conversation_create", "", Some(new.clone())).await.ok();
+            let id = made["data"]["id"].as_str().unwrap();
+            let patch = json!({"botId": RARE, "handler": "human"});
+            place.call(caller, "conversation_update", id, Some(patch)).await;
+        }
+        let id = 100 + 4 * i64::try_from(number).unwrap();
+        place.call(caller, "conversation_message_delete", id, None).await;
+        place.call(caller, "conversation_delete", id, None).await;
+    }
+    place.call(&callers[0], "conversation_delete", HEAVY, None).await;
+}
+
+async fn ask(place: &mut Place) {
+    let visitor = place.visitor.clone();
+    let new = json!({"message": "a question"});
+    let opened = place.call(&visitor, "question_ask", "", Some(new.clone())).await.ok();
+    let opened = opened["session_id"].as_str().unwrap().to_owned();
+    let once = visitor.with("idempotency-key", "once-0123456789012345");
+    for caller in [&once, &once] {
+        place.call(caller, "question_ask", "", Some(new.clone())).await;
+    }
+    // One that fails, and its retries.
+    let fails = json!({"message": "status 500", "session_id": opened});
+    let once = visitor.with("idempotency-key", "failing-0123456789012345");
+    for caller in [&visitor, &once, &once] {
+        let answer = place.try_call(caller, "question_ask", "", Some(fails.clone())).await;
+        assert_eq!(answer.status, 502, "{}", answer.text);
+    }
+    let long = session(LONG);
+    place.model.say("an answer");
+    place.model.end();
+    let events = visitor.with("accept", "text/event-stream");
+    let body = json!({"message": "a question", "session_id": long});
+    place.call(&events, "question_ask", "", Some(body)).await;
+    for session in [&long, &opened] {
+        for what in ["question_list".to_owned(), format!("question_list?before={}", CONVERSATIONS + 9000)] {
+            place.call(&visitor, &what, session, None).await;
+        }
+    }
+    answer_twice(place, &opened).await;
+}
+
+/// A question that has been answered elsewhere when its answer comes.
+async fn answer_twice(place: &mut Place, session: &str) {
+    let (client, asked) = (place.visitor.clone(), place.bot.asked());
+    let body = json!({"message": "wait 300", "session_id": session});
+    let asking = tokio::spawn(async move { client.post("/api/questions", &body).await });
+    while place.bot.asked() == asked {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    place.direct.run(&format!("DELETE FROM asks WHERE node <> {ELSEWHERE}")).await;
+    asking.await.unwrap().ok();
+    place.statements.take("question_ask");
+}
+
+async fn people_come_and_go(place: &mut Place) {
+    let person = place.sign_in().await;
+    place.call(&person, "me", "", None).await;
+    place.call(&place.limited.clone(), "me", "", None).await;
+    place.call(&person, "logout", "", None).await;
+    for (operation, arguments) in [
+        ("user_create", &["user", "add", "a@b.c"][..]),
+        ("user_list", &["user", "list"]),
+        ("user_password", &["user", "password", "a@b.c"]),
+        ("user_delete", &["user", "remove", "a@b.c"]),
+        ("key_create", &["key", "add", "k"]),
+        ("key_list", &["key", "list"]),
+        ("key_delete", &["key", "remove", "k"]),
+    ] {
+        place.run(operation, arguments);
+    }
+    let elsewhere = place.program.with("via", "1.1 proxy");
+    for operation in ["healthz", "readyz"] {
+        place.call(&place.visitor.clone(), operation, "", None).await;
+    }
+    place.call(&elsewhere, "metrics", "", None).await;
+}

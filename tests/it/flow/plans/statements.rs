@@ -1,0 +1,234 @@
+//! The statements that the server ran, and what is wrong with the way in which the database carried them out.
+//!
+//! PostgreSQL's module auto_explain tells the plans themselves, with the rows that each step handled, also of what
+//! foreign keys do. SQLite's statements and their work are in the server's log; it tells their plans when asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+use serde_json::Value;
+
+/// Rows that one step of a plan may handle: the largest piece that is deleted in one transaction.
+const ROWS: f64 = 2000.0;
+/// The same for SQLite, in instructions of its machine; going through 100,000 rows takes at least 300,000.
+const STEPS: u64 = 150_000;
+
+/// What may be read from one end to the other, by which operation (`""`: any).
+const SMALL: [(&str, &str); 6] = [
+    // A row for each server.
+    ("", "batches"),
+    // A row for each version of the schema.
+    ("", "refinery_schema_history"),
+    // People and programs, listed by a command; a start looks whether there is anybody.
+    ("start", "users"),
+    ("user_list", "users"),
+    ("key_list", "keys"),
+    // What was being asked when a server died.
+    ("start", "asks"),
+];
+
+/// Lists of a user or a room, who have few conversations: the database may sort those. And what moves to another bot,
+/// with all its messages.
+const SORTED: [&str; 3] = ["userId=", "room=", "conversation_update"];
+
+/// Lists of one conversation's messages, which go to their page row by row, over an index, and what moves.
+const WALKED: [&str; 2] = ["conversationId=", "conversation_update"];
+
+/// A table that is only ever read by the buckets of one level, of which there are few.
+const IN_BUCKETS: &str = "totals";
+
+pub enum Explain {
+    /// The server's log, with auto_explain's plans.
+    Postgres,
+    /// The program's log, with every statement, and the database.
+    Sqlite(Connection),
+}
+
+pub struct Statements {
+    explain: Explain,
+    log: File,
+    /// The beginning of a line.
+    rest: String,
+    /// What is wrong, by statement.
+    faults: BTreeMap<String, String>,
+}
+
+struct Plan {
+    sql: String,
+    text: String,
+    faults: Vec<String>,
+}
+
+impl Statements {
+    pub fn new(explain: Explain, log: PathBuf) -> Self {
+        if let Explain::Sqlite(connection) = &explain {
+            // What foreign keys do is shown too.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRIGGER_EQP, true).unwrap();
+        }
+        let mut log = File::open(log).unwrap();
+        log.seek(SeekFrom::End(0)).unwrap();
+        Self { explain, log, rest: String::new(), faults: BTreeMap::new() }
+    }
+
+    /// Waits until the program's own log, where that is read, says that a request was answered.
+    pub async fn wait_for(&mut self, request_id: &str) {
+        while matches!(self.explain, Explain::Sqlite(_)) && !self.rest.contains(request_id) {
+            self.log.read_to_string(&mut self.rest).unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Takes what was run since the last time to be this operation's; returns how many statements.
+    pub fn take(&mut self, operation: &str) -> usize {
+        let mut written = std::mem::take(&mut self.rest);
+        self.log.read_to_string(&mut written).unwrap();
+        let whole = written.rfind('\n').map_or(0, |end| end + 1);
+        self.rest = written.split_off(whole);
+        let plans = match &self.explain {
+            Explain::Postgres => postgres(operation, &written),
+            Explain::Sqlite(connection) => sqlite(operation, &written, connection),
+        };
+        let count = plans.len();
+        for Plan { sql, text, faults } in plans {
+            if !faults.is_empty() {
+                let told = format!("{operation}: {}\n  {sql}\n{text}", faults.join(", "));
+                self.faults.entry(sql).or_insert(told);
+            }
+        }
+        count
+    }
+
+    pub fn assert_good(&self) {
+        let faults: Vec<&str> = self.faults.values().map(String::as_str).collect();
+        assert!(faults.is_empty(), "{} statements are not good:\n\n{}", faults.len(), faults.join("\n"));
+    }
+}
+
+fn is_small(operation: &str, table: &str) -> bool {
+    SMALL.iter().any(|&(by, small)| small == table && (by.is_empty() || by == operation))
+}
+
+fn is_one_of(operation: &str, parts: &[&str]) -> bool {
+    parts.iter().any(|part| operation.contains(part))
+}
+
+/// The plans in a part of PostgreSQL's log. Lines after a message's first begin with a tab.
+fn postgres(operation: &str, log: &str) -> Vec<Plan> {
+    let parts = log.split("  plan:\n").skip(1);
+    parts
+        .map(|part| {
+            let lines: Vec<_> = part.lines().map_while(|line| line.strip_prefix('\t')).collect();
+            let plan: Value = serde_json::from_str(&lines.join("\n")).unwrap();
+            let (mut text, mut faults) = (String::new(), Vec::new());
+            node(operation, &plan["Plan"], 2, &mut text, &mut faults);
+            Plan { sql: plan["Query Text"].as_str().unwrap().to_owned(), text, faults }
+        })
+        .collect()
+}
+
+fn node(operation: &str, plan: &Value, depth: usize, text: &mut String, faults: &mut Vec<String>) {
+    let word = |name: &str| plan[name].as_str().unwrap_or_default();
+    let number = |name: &str| plan[name].as_f64().unwrap_or_default();
+    let (kind, table) = (word("Node Type"), word("Relation Name"));
+    let removed = ["Rows Removed by Filter", "Rows Removed by Join Filter", "Rows Removed by Index Recheck"];
+    let each = number("Actual Rows") + removed.into_iter().map(number).sum::<f64>();
+    let rows = each * number("Actual Loops");
+    let conditions: Vec<_> = ["Index Cond", "Recheck Cond", "Filter", "Join Filter", "Sort Key"]
+        .into_iter()
+        .filter(|name| !plan[name].is_null())
+        .map(|name| format!(", {name}: {}", plan[name]))
+        .collect();
+    *text += &format!(
+        "{:1$}{kind} {table} {2}, {rows} rows{3}\n",
+        "",
+        2 * depth,
+        word("Index Name"),
+        conditions.concat()
+    );
+    if kind == "Seq Scan" && word("Schema") != "pg_catalog" && !is_small(operation, table) {
+        faults.push(format!("reads all of {table}"));
+    }
+    let of_buckets = sorted(plan) == IN_BUCKETS;
+    let sorts =
+        kind.ends_with("Sort") && !is_limited(plan) && !of_buckets && !is_small(operation, &sorted(plan));
+    if sorts && !is_one_of(operation, &SORTED) {
+        faults.push("sorts what has no limit".to_owned());
+    }
+    if rows > ROWS && !is_one_of(operation, &WALKED) {
+        faults.push(format!("a step ({kind} {table}) handles {rows} rows"));
+    }
+    for plan in plan["Plans"].as_array().into_iter().flatten() {
+        node(operation, plan, depth + 1, text, faults);
+    }
+}
+
+/// Whether what a step works on is at most a page, or what the request brought.
+fn is_limited(plan: &Value) -> bool {
+    let kind = plan["Node Type"].as_str();
+    kind == Some("Limit")
+        || kind == Some("Function Scan")
+        || plan["Plans"].as_array().into_iter().flatten().any(is_limited)
+}
+
+/// The table whose rows are sorted, where it is one.
+fn sorted(plan: &Value) -> String {
+    let below = plan["Plans"].as_array().and_then(|plans| plans.first());
+    below.and_then(|plan| plan["Relation Name"].as_str()).unwrap_or_default().to_owned()
+}
+
+/// The plans of the statements in a part of the program's log.
+fn sqlite(operation: &str, log: &str, connection: &Connection) -> Vec<Plan> {
+    let lines = log.lines().filter(|line| line.contains("\"sql\":"));
+    lines
+        .map(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let (sql, steps) = (line["sql"].as_str().unwrap().to_owned(), line["steps"].as_u64().unwrap());
+            let (text, mut faults) = explain(operation, &sql, connection);
+            if steps > STEPS && !is_one_of(operation, &WALKED) {
+                faults.push(format!("takes {steps} steps"));
+            }
+            Plan { sql, text: format!("{text}    ({steps} steps)\n"), faults }
+        })
+        .collect()
+}
+
+fn explain(operation: &str, sql: &str, connection: &Connection) -> (String, Vec<String>) {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    // Where something that a foreign key does begins, there is no text.
+    let step = |step: Option<String>| step.unwrap_or("FOREIGN KEY".to_owned());
+    let steps = statement.raw_query().mapped(|row| Ok((row.get(0)?, row.get(1)?, step(row.get(3)?))));
+    let steps: Vec<(i64, i64, String)> = steps.map(Result::unwrap).collect();
+    let inner: BTreeSet<&str> = steps
+        .iter()
+        .filter_map(|(.., step)| step.strip_prefix("CO-ROUTINE ").or(step.strip_prefix("MATERIALIZE ")))
+        .collect();
+    let (mut text, mut faults) = (String::new(), Vec::new());
+    let mut depths = BTreeMap::new();
+    for (id, parent, step) in &steps {
+        let depth = depths.get(parent).map_or(2, |depth| depth + 1);
+        depths.insert(*id, depth);
+        text += &format!("{:1$}{step}\n", "", 2 * depth);
+        let table = step.strip_prefix("SCAN ").and_then(|scanned| scanned.split(' ').next());
+        // What a limit ends early takes few steps.
+        if sql.contains("LIMIT") {
+            continue;
+        }
+        if let Some(table) = table
+            && !inner.contains(table)
+            && table != "CONSTANT"
+            && !table.starts_with("sqlite_")
+            && !is_small(operation, table)
+        {
+            faults.push(format!("reads all of {table}"));
+        }
+        if step.starts_with("USE TEMP B-TREE") && !is_one_of(operation, &SORTED) {
+            faults.push("sorts what has no limit".to_owned());
+        }
+    }
+    (text, faults)
+}
