@@ -1,4 +1,5 @@
-//! What the tests need around them; `cargo xtask` and the tests share it.
+//! What the tests and the benchmarks need around them; `cargo xtask` shares it with both.
 
+pub mod bench_options;
 pub mod postgres;
 pub mod wicara;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool prints")]
 
+mod bench;
 mod bots;
 mod fuzz;
 mod schema;
@@ -10,6 +11,8 @@ mod test;
 
 use std::env;
 use std::process::ExitCode;
+
+use xtask::bench_options::BenchOptions;
 
 const HELP: &str = "\
 Wicara's development tasks
@@ -22,6 +25,7 @@ Tasks:
   schema                hold the running server against its OpenAPI document, on both databases
   bots                  ask LiteLLM, Langflow 1.2 and Langflow 1.13, which it installs and starts, through the bots
                         that connect to them
+  bench [OPTIONS]       measure the server against the limits of the machine; `--help` shows the options
   fuzz [--seconds N]    feed generated input to everything that reads input, for 60 seconds unless told otherwise
 
 Examples:
@@ -29,6 +33,7 @@ Examples:
   cargo xtask test -- conversation                  tests with this in their names
   cargo xtask test -- --test layering               one test program
   cargo xtask test -- idempotency -- --nocapture    with what they print
+  cargo xtask bench --only message
   cargo xtask fuzz --seconds 600
 
 Exit codes: 0 done, 1 failed, 2 wrong usage; `test` exits as `cargo test` does.";
@@ -47,6 +52,7 @@ fn main() -> ExitCode {
         ["bots"] => bots::run(),
         ["fuzz"] => fuzz::run("60"),
         ["fuzz", "--seconds", seconds] if seconds.parse::<u32>().is_ok() => fuzz::run(seconds),
+        ["bench", rest @ ..] if let Some(options) = BenchOptions::parse(rest) => bench::run(&options),
         wrong => {
             eprintln!("error: wrong usage: cargo xtask {}\n\n{HELP}", wrong.join(" "));
             return ExitCode::from(2);

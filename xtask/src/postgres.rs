@@ -1,7 +1,6 @@
 //! A PostgreSQL of our own, to be thrown away: a fresh cluster in a temporary folder, on a port of its own.
 
 use std::collections::hash_map::RandomState;
-use std::env;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
 use std::io::Write;
@@ -10,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::{env, iter};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -42,6 +42,14 @@ impl Programs {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Another program of the installation; it may stand elsewhere than the server's.
+    #[must_use]
+    pub fn other(&self, name: &str) -> Option<PathBuf> {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let mut folders = iter::once(self.folder.clone()).chain(env::split_paths(&path));
+        folders.find_map(|folder| Some(folder.join(name)).filter(|program| program.is_file()))
     }
 
     /// The server's version, like `15.18`.
@@ -120,6 +128,15 @@ impl Cluster {
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.folder.join("log")
+    }
+
+    /// The process that all others of the running server descend from.
+    pub fn process_id(&self) -> Result<u32> {
+        let file = fs::read_to_string(self.data().join("postmaster.pid"))?;
+        file.lines()
+            .next()
+            .and_then(|line| line.trim().parse().ok())
+            .context("postmaster.pid holds no number")
     }
 
     /// Stops the server as a crash would, without a checkpoint: the next start recovers.

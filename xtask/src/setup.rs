@@ -19,6 +19,26 @@ them with
 
 and run this again. No server needs to run: the tests start one of their own.";
 
+const INSTALL_POSTGRES_CLIENTS: &str = "\
+The benchmarks need PostgreSQL's programs psql and pgbench, which are missing beside its server; install them with
+
+  Debian, Ubuntu   sudo apt-get install postgresql
+  Fedora, RHEL     sudo dnf install postgresql postgresql-contrib
+  Arch             sudo pacman -S postgresql
+  Alpine           sudo apk add postgresql postgresql-contrib
+
+and run this again.";
+
+const INSTALL_WRK: &str = "\
+The benchmarks need the load generator wrk; install it with
+
+  Debian, Ubuntu   sudo apt-get install wrk
+  Arch             sudo pacman -S wrk
+  Alpine           sudo apk add wrk
+  elsewhere        from its source, https://github.com/wg/wrk
+
+and run this again.";
+
 const INSTALL_PYTHON: &str = "\
 This needs Python 3.11 or newer with its modules venv and ensurepip. `python3` is none; install it with
 
@@ -55,6 +75,26 @@ pub fn postgres() -> Result<Programs> {
     progress("no PostgreSQL found: installing it with apt-get");
     without_a_system_cluster(|| apt_get_install("postgresql"))?;
     Programs::find().context("PostgreSQL was installed, yet its programs are not where they are expected")
+}
+
+/// Makes sure of psql and pgbench, which some systems keep in packages of their own.
+pub fn postgres_clients() -> Result<()> {
+    let programs = postgres()?;
+    let complete = ["psql", "pgbench"].iter().all(|name| programs.other(name).is_some());
+    ensure!(complete, INSTALL_POSTGRES_CLIENTS);
+    Ok(())
+}
+
+pub fn wrk() -> Result<()> {
+    // Without arguments it says how it is used, and fails.
+    let found = || Command::new("wrk").output().is_ok();
+    if !found() {
+        ensure!(may_install(), INSTALL_WRK);
+        progress("no wrk found: installing it with apt-get");
+        apt_get_install("wrk")?;
+        ensure!(found(), INSTALL_WRK);
+    }
+    Ok(())
 }
 
 /// Where the programs of these Python packages are, installed if they are not there in the versions that are asked for.

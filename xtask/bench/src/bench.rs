@@ -1,0 +1,286 @@
+//! A run: what it measures with, the references, and how a load is measured.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::process::Command;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use xtask::bench_options::BenchOptions;
+
+use crate::bots::{Bot, Kind};
+use crate::data::Size;
+use crate::figure::{Cost, Figure, Measured, Target};
+use crate::folder::run;
+use crate::process::{self, Usage};
+use crate::server::{Database, Engine, Place, Server};
+use crate::times::now;
+use crate::wrk::{Load, Order, Outcome};
+
+/// Connections of a load, where nothing else is said.
+pub const CONNECTIONS: usize = 64;
+/// How long a reference stands for the machine as it is.
+const FRESH: Duration = Duration::from_secs(20);
+
+/// How long, how often and how much.
+#[derive(Debug, Clone, Copy)]
+pub struct Scale {
+    pub rounds: usize,
+    /// Before a load is measured.
+    pub warm: Duration,
+    pub load: Duration,
+    /// What stands for 10,000 conversations, and for 1,000,000.
+    pub small: i64,
+    pub large: i64,
+}
+
+const FULL: Scale = Scale {
+    rounds: 3,
+    warm: Duration::from_secs(1),
+    load: Duration::from_secs(3),
+    small: 10_000,
+    large: 1_000_000,
+};
+
+const QUICK: Scale =
+    Scale { rounds: 1, warm: Duration::ZERO, load: Duration::from_secs(1), small: 2_000, large: 20_000 };
+
+/// What a database is filled with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Data {
+    /// To be written to; made anew in each round.
+    Writes,
+    /// 10,000 conversations of 2 messages.
+    Small,
+    /// 10,000 conversations as those of [`Data::Large`] are.
+    Tenth,
+    /// 1,000,000 conversations and 5,000,000 messages.
+    Large,
+}
+
+#[derive(Debug)]
+pub struct Bench {
+    pub scale: Scale,
+    pub place: Place,
+    pub instant: Bot,
+    pub streaming: Bot,
+    databases: HashMap<(Engine, Data), Rc<Database>>,
+    /// Rows that pgbench inserts a second, and when it was asked.
+    commits: Option<(Duration, f64)>,
+    healthz: HashMap<Engine, (Duration, f64)>,
+    /// Everything measured so far.
+    pub figures: Vec<Figure>,
+    /// Where those of this round begin.
+    pub round_start: usize,
+}
+
+impl Bench {
+    pub fn new(options: &BenchOptions) -> Result<Self> {
+        let instant = Bot::start(Kind::Instant)?;
+        let streaming = Bot::start(Kind::Streaming)?;
+        let place = Place::new(&instant, &streaming)?;
+        place.sql("postgres", "CREATE DATABASE reference")?;
+        Ok(Self {
+            scale: if options.quick { QUICK } else { FULL },
+            place,
+            instant,
+            streaming,
+            databases: HashMap::new(),
+            commits: None,
+            healthz: HashMap::new(),
+            figures: Vec::new(),
+            round_start: 0,
+        })
+    }
+
+    /// A round starts with nothing of the one before but what it only reads.
+    pub fn next_round(&mut self) {
+        self.databases.retain(|(_, data), _| *data != Data::Writes);
+        self.commits = None;
+        self.healthz.clear();
+        self.round_start = self.figures.len();
+    }
+
+    /// A database that is filled when it is first asked for.
+    pub fn database(&mut self, engine: Engine, data: Data) -> Result<Rc<Database>> {
+        if let Some(database) = self.databases.get(&(engine, data)) {
+            return Ok(Rc::clone(database));
+        }
+        let Scale { small, large, .. } = self.scale;
+        let (name, size) = match data {
+            Data::Writes => ("writes", Size { conversations: 1000, messages: 2, long: 2 }),
+            Data::Small => ("small", Size { conversations: small, messages: 2, long: 2000 }),
+            Data::Tenth => ("tenth", Size { conversations: small, messages: 5, long: 2000 }),
+            Data::Large => ("large", Size { conversations: large, messages: 5, long: 2000 }),
+        };
+        let started = now();
+        let database = self.place.database(engine, name, size).context("a database cannot be filled")?;
+        if data == Data::Large {
+            let seconds = (now() - started).as_secs();
+            eprintln!(
+                "bench: filled {} conversations on {} in {seconds} s",
+                size.conversations,
+                engine.name()
+            );
+        }
+        let database = Rc::new(database);
+        self.databases.insert((engine, data), Rc::clone(&database));
+        Ok(database)
+    }
+
+    pub fn start(&self, database: &Database) -> Result<Server> {
+        database.start(&self.place.folder)
+    }
+
+    /// **P**: rows like messages that PostgreSQL itself can insert in a second, each committed.
+    pub fn commits(&mut self) -> Result<f64> {
+        if let Some((_, rate)) = self.commits.filter(|(at, _)| now() - *at < FRESH) {
+            return Ok(rate);
+        }
+        let said = self.pgbench(&["--client", "16", "--jobs", "2"])?;
+        let tps = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+        let rate = tps.with_context(|| format!("pgbench said {said}"))?;
+        self.commits = Some((now(), rate));
+        self.reference("P: pgbench, one row inserted a transaction", Engine::Postgres, rate, None);
+        Ok(rate)
+    }
+
+    /// One client's commits, each in milliseconds.
+    pub fn commit_times(&self) -> Result<Vec<f64>> {
+        let folder = self.place.folder.folder("pgbench")?;
+        let prefix = folder.join("times");
+        let log = ["--log", "--log-prefix"].map(str::to_owned);
+        let prefix = prefix.to_str().context("the temporary folder's name is no text")?;
+        self.pgbench(&["--client", "1", &log[0], &log[1], prefix])?;
+        let mut times = Vec::new();
+        for entry in fs::read_dir(&folder)?.flatten() {
+            for line in fs::read_to_string(entry.path())?.lines() {
+                let time = line.split(' ').nth(2).and_then(|time| time.parse::<f64>().ok());
+                times.push(time.context("pgbench's log is not as expected")? / 1000.0);
+            }
+        }
+        Ok(times)
+    }
+
+    fn pgbench(&self, arguments: &[&str]) -> Result<String> {
+        const TABLE: &str = include_str!("../reference.sql");
+        const INSERT: &str = include_str!("../insert.sql");
+        self.place.sql("reference", TABLE)?;
+        self.checkpoint()?;
+        let script = self.place.folder.write("insert.sql", INSERT)?;
+        let pgbench = |duration: Duration| {
+            let mut pgbench = Command::new(&self.place.pgbench);
+            pgbench.args(["--no-vacuum", "--protocol", "prepared"]).args(arguments);
+            pgbench.args(["--time", &duration.as_secs().to_string()]).arg("--file").arg(&script);
+            run(pgbench.arg(self.place.cluster.url("reference")))
+        };
+        if !self.scale.warm.is_zero() {
+            pgbench(self.scale.warm)?;
+        }
+        pgbench(self.scale.load)
+    }
+
+    /// What is written after it costs every load on PostgreSQL the same.
+    pub fn checkpoint(&self) -> Result<()> {
+        self.place.sql("postgres", "CHECKPOINT").map(drop)
+    }
+
+    /// **H**: answers a second of the smallest request that there is, from a server that runs already.
+    pub fn healthz(&mut self, database: &Database, server: &Server) -> Result<f64> {
+        let known = self.healthz.get(&database.engine).filter(|(at, _)| now() - *at < FRESH);
+        if let Some((_, rate)) = known {
+            return Ok(*rate);
+        }
+        let load = self.load(server, &[get("/healthz", "")], Order::InTurn, CONNECTIONS)?;
+        let rate = load.rate.context("a load has a rate")?;
+        self.healthz.insert(database.engine, (now(), rate));
+        self.reference("H: GET /healthz", database.engine, rate, Some(load));
+        Ok(rate)
+    }
+
+    fn reference(&mut self, what: &str, engine: Engine, value: f64, load: Option<Measured>) {
+        self.figures.push(Figure {
+            benchmark: "reference",
+            what: what.to_owned(),
+            engine,
+            value,
+            unit: "/s",
+            target: Target::None,
+            load: load.unwrap_or_else(|| Measured { rate: Some(value), ..Measured::default() }),
+            reference: None,
+            details: Vec::new(),
+        });
+    }
+
+    /// Puts a server under a closed-loop load.
+    pub fn load(
+        &self,
+        server: &Server,
+        requests: &[String],
+        order: Order,
+        connections: usize,
+    ) -> Result<Measured> {
+        let load = Load::new(&self.place.folder, &server.url(), requests, order)?;
+        if !self.scale.warm.is_zero() {
+            load.run(connections, self.scale.warm)?;
+        }
+        let run = || load.run(connections, self.scale.load);
+        let (outcome, mut measured) = self.watch(server, run, |outcome: &Outcome| outcome.requests)?;
+        measured.rate = Some(outcome.rate());
+        measured.p50 = Some(outcome.p50);
+        measured.p99 = Some(outcome.p99);
+        measured.errors = outcome.errors;
+        Ok(measured)
+    }
+
+    /// Runs something and notes what it cost the processors and the server's memory.
+    pub fn watch<T>(
+        &self,
+        server: &Server,
+        run: impl FnOnce() -> Result<T>,
+        requests: impl FnOnce(&T) -> u64,
+    ) -> Result<(T, Measured)> {
+        process::memory_peak_reset(server.id())?;
+        let (started, before) = (Instant::now(), self.usage(server)?);
+        let done = run()?;
+        let (elapsed, used) = (started.elapsed(), self.usage(server)?.since(before));
+        let measured = Measured {
+            cost: Some(Cost::new(used, elapsed, requests(&done))),
+            memory: Some(process::memory_peak(server.id())?),
+            ..Measured::default()
+        };
+        Ok((done, measured))
+    }
+
+    fn usage(&self, server: &Server) -> Result<Usage> {
+        let bot = process::used(&self.instant.thread)? + process::used(&self.streaming.thread)?;
+        let children_gone = process::used_with_children(std::process::id())?;
+        let database = process::used_with_children(self.place.cluster.process_id()?)?;
+        let server = process::used(&server.id().to_string())?;
+        // The server is a child of this process, and the bots are threads of it.
+        let generator = children_gone.saturating_sub(server).saturating_sub(bot);
+        Ok(Usage { server, database, generator, bot })
+    }
+}
+
+/// A request without a body, with these further header lines.
+#[must_use]
+pub fn get(path: &str, headers: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: bench\r\n{headers}\r\n")
+}
+
+/// A request with a JSON body.
+#[must_use]
+pub fn post(path: &str, headers: &str, body: &str) -> String {
+    let mut request = format!("POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n");
+    let _ = write!(request, "{headers}Content-Length: {}\r\n\r\n{body}", body.len());
+    request
+}
+
+/// The header line of a program.
+#[must_use]
+pub fn key(key: &str) -> String {
+    format!("X-API-Key: {key}\r\n")
+}

@@ -1,0 +1,184 @@
+//! Reads under load, and deep pages.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::bench::{Bench, CONNECTIONS, Data, get, key};
+use crate::client::{Client, block_on};
+use crate::figure::{Figure, Measured, Target};
+use crate::server::{Database, Engine};
+use crate::times::{both_percentiles, milliseconds, now, percentile};
+use crate::wrk::Order;
+
+/// Connections that read the long conversation.
+const LONG_CONNECTIONS: usize = 16;
+/// Single requests of which a median is taken, unless they take too long.
+const SINGLE: usize = 200;
+const FEWEST: usize = 5;
+const LONGEST_MS: f64 = 2000.0;
+
+pub fn person(database: &Database) -> String {
+    format!("Cookie: {}\r\n", database.cookie)
+}
+
+/// Ids spread over all of them.
+pub fn spread(count: i64) -> impl Iterator<Item = i64> {
+    (1..=1000).map(move |place| (place * 7919 * 104_729) % count + 1)
+}
+
+pub fn list_program(bench: &mut Bench, engine: Engine) -> Result<()> {
+    let database = bench.database(engine, Data::Small)?;
+    let request = get("/api/conversation?page=1&limit=10", &key(&database.key));
+    against_healthz(bench, &database, ("list-program", "GET /api/conversation, program"), &[request], 0.12)
+}
+
+pub fn list_person(bench: &mut Bench, engine: Engine) -> Result<()> {
+    let database = bench.database(engine, Data::Small)?;
+    let request = get("/api/conversation?page=1&limit=10", &person(&database));
+    against_healthz(bench, &database, ("list-person", "GET /api/conversation, person"), &[request], 0.25)
+}
+
+pub fn detail(bench: &mut Bench, engine: Engine) -> Result<()> {
+    let database = bench.database(engine, Data::Small)?;
+    let long = database.size.long_conversation();
+    let ids = spread(database.size.conversations).filter(|id| *id != long);
+    let requests: Vec<_> =
+        ids.map(|id| get(&format!("/api/conversation/{id}"), &key(&database.key))).collect();
+    against_healthz(bench, &database, ("detail", "GET /api/conversation/:id, 2 messages"), &requests, 0.3)
+}
+
+fn against_healthz(
+    bench: &mut Bench,
+    database: &Database,
+    (benchmark, what): (&'static str, &str),
+    requests: &[String],
+    least: f64,
+) -> Result<()> {
+    let server = bench.start(database)?;
+    let reference = bench.healthz(database, &server)?;
+    let load = bench.load(&server, requests, Order::Random, CONNECTIONS)?;
+    server.stop()?;
+    bench.figures.push(Figure {
+        benchmark,
+        what: what.to_owned(),
+        engine: database.engine,
+        value: load.rate.context("a load has a rate")? / reference,
+        unit: "H",
+        target: Target::AtLeast(least),
+        load,
+        reference: Some(reference),
+        details: Vec::new(),
+    });
+    Ok(())
+}
+
+pub fn detail_long(bench: &mut Bench, engine: Engine) -> Result<()> {
+    let database = bench.database(engine, Data::Small)?;
+    let server = bench.start(&database)?;
+    let path = format!("/api/conversation/{}", database.size.long_conversation());
+    let request = get(&path, &key(&database.key));
+    let body = block_on(async { Client::connect(server.port).await?.ask(&request).await })?.body;
+    let load = bench.load(&server, &[request], Order::InTurn, LONG_CONNECTIONS)?;
+    server.stop()?;
+    bench.figures.push(Figure {
+        benchmark: "detail-long",
+        what: "GET /api/conversation/:id, 2,000 messages, 16 connections".to_owned(),
+        engine,
+        value: load.rate.context("a load has a rate")?,
+        unit: "/s",
+        target: Target::AtLeast(200.0),
+        load,
+        reference: None,
+        details: vec![("answer", body.len() as f64 / 1024.0, "KB")],
+    });
+    Ok(())
+}
+
+/// What lies deep in the list against its first page, under the same load.
+pub fn pages(bench: &mut Bench, engine: Engine) -> Result<()> {
+    let database = bench.database(engine, Data::Small)?;
+    let last = database.size.conversations;
+    let list = |query: &str| get(&format!("/api/conversation?{query}&limit=10"), &key(&database.key));
+    // As few as fit into a cache beside the first page, which the other loads ask for all the time.
+    let depths = (1..=10).map(|tenth| last * tenth / 11);
+    let walk = |word: &str| depths.clone().map(|id| list(&format!("{word}={id}"))).collect::<Vec<_>>();
+    let deep = last / 10 * 9 / 10;
+    let server = bench.start(&database)?;
+    let first = bench.load(&server, &[list("page=1")], Order::Random, CONNECTIONS)?;
+    let first = first.rate.context("a load has a rate")?;
+    for (what, requests, least) in [
+        (format!("page {deep} against page 1"), vec![list(&format!("page={deep}"))], 0.9),
+        ("before an id, at any depth, against page 1".to_owned(), walk("before"), 0.95),
+        ("after an id, at any depth, against page 1".to_owned(), walk("after"), 0.95),
+    ] {
+        let load = bench.load(&server, &requests, Order::Random, CONNECTIONS)?;
+        bench.figures.push(Figure {
+            benchmark: "pages",
+            what,
+            engine,
+            value: load.rate.context("a load has a rate")? / first,
+            unit: "× page 1",
+            target: Target::AtLeast(least),
+            load,
+            reference: Some(first),
+            details: Vec::new(),
+        });
+    }
+    server.stop()
+}
+
+/// The page in the middle of the large database: quick, and the right one.
+pub fn deep_page(bench: &mut Bench, engine: Engine) -> Result<()> {
+    let database = bench.database(engine, Data::Large)?;
+    let page = database.size.conversations / 20;
+    let path = format!("/api/conversation?page={page}&limit=10");
+    let server = bench.start(&database)?;
+    for (who, headers) in [("program", key(&database.key)), ("person", person(&database))] {
+        let request = get(&path, &headers);
+        let run = || block_on(single(server.port, &request));
+        let ((mut times, body), load) = bench.watch(&server, run, |(times, _)| times.len() as u64)?;
+        let (p50, p99) = both_percentiles(&mut times);
+        check_page(&body, &database, page)?;
+        bench.figures.push(Figure {
+            benchmark: "deep-page",
+            what: format!("page {page} of {}, {who}", database.size.conversations),
+            engine,
+            value: percentile(&mut times, 0.5),
+            unit: "ms",
+            target: Target::AtMost(5.0),
+            load: Measured { p50, p99, ..load },
+            reference: None,
+            details: Vec::new(),
+        });
+    }
+    server.stop()
+}
+
+async fn single(port: u16, request: &str) -> Result<(Vec<f64>, Vec<u8>)> {
+    let mut client = Client::connect(port).await?;
+    let mut times = Vec::new();
+    let started = now();
+    loop {
+        let asked = now();
+        let answer = client.ask(request).await?;
+        times.push(milliseconds(now() - asked));
+        ensure!(answer.status == 200, "{request}{}", answer.head);
+        let too_long = milliseconds(now() - started) > LONGEST_MS;
+        if times.len() == SINGLE || times.len() >= FEWEST && too_long {
+            return Ok((times, answer.body));
+        }
+    }
+}
+
+/// Whether the page holds the conversations that it must, newest first.
+fn check_page(body: &[u8], database: &Database, page: i64) -> Result<()> {
+    let body: Value = serde_json::from_slice(body)?;
+    let data = &body["data"];
+    let list = data.as_array().or_else(|| data["data"].as_array()).context("the page holds no list")?;
+    let id = |item: &Value| item["id"].as_i64().or_else(|| item["id"].as_str()?.parse().ok());
+    let newest = database.size.conversations - (page - 1) * 10;
+    let expected: Vec<_> = (0..10).map(|place| Some(newest - place)).collect();
+    let found: Vec<_> = list.iter().map(id).collect();
+    ensure!(found == expected, "page {page} holds {found:?}, not {expected:?}");
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! What stores something.
+
+use anyhow::{Context, Result};
+
+use crate::bench::{Bench, CONNECTIONS, Data, key, post};
+use crate::figure::{Figure, Target};
+use crate::server::Engine;
+use crate::wrk::Order;
+
+/// As long as what pgbench inserts.
+pub const QUESTION: &str = "When is the office open, and what has to be brought along?";
+
+/// Messages for random conversations.
+pub fn messages(conversations: i64, api_key: &str) -> Vec<String> {
+    let body =
+        |id| format!(r#"{{"conversationId":"{id}","message":"{QUESTION}","type":"text","role":"client"}}"#);
+    (1..=conversations).map(|id| post("/api/message", &key(api_key), &body(id))).collect()
+}
+
+pub fn message(bench: &mut Bench, engine: Engine) -> Result<()> {
+    let least = match engine {
+        Engine::Postgres => 1.6,
+        Engine::Sqlite => 1.2,
+    };
+    let database = bench.database(engine, Data::Writes)?;
+    let requests = messages(database.size.conversations, &database.key);
+    measure(bench, engine, ("message", "POST /api/message"), &requests, Target::AtLeast(least))
+}
+
+pub fn questions_new(bench: &mut Bench, engine: Engine) -> Result<()> {
+    let request = post("/api/questions", "", &format!(r#"{{"message":"{QUESTION}"}}"#));
+    let what = ("questions-new", "POST /api/questions, new session each");
+    measure(bench, engine, what, &[request], questions_target(engine))
+}
+
+pub fn questions_session(bench: &mut Bench, engine: Engine) -> Result<()> {
+    let database = bench.database(engine, Data::Writes)?;
+    let body = |session| format!(r#"{{"message":"{QUESTION}","session_id":"{session}"}}"#);
+    let sessions = database.size.sessions().take(CONNECTIONS);
+    let requests: Vec<_> = sessions.map(|session| post("/api/questions", "", &body(session))).collect();
+    let what = ("questions-session", "POST /api/questions, one session per connection");
+    measure(bench, engine, what, &requests, questions_target(engine))
+}
+
+fn questions_target(engine: Engine) -> Target {
+    match engine {
+        Engine::Postgres => Target::AtLeast(0.7),
+        Engine::Sqlite => Target::None,
+    }
+}
+
+fn measure(
+    bench: &mut Bench,
+    engine: Engine,
+    (benchmark, what): (&'static str, &str),
+    requests: &[String],
+    target: Target,
+) -> Result<()> {
+    let reference = bench.commits()?;
+    let database = bench.database(engine, Data::Writes)?;
+    let server = bench.start(&database)?;
+    bench.checkpoint()?;
+    // In turn, since of 64 sessions the one whose answer came first is then the one that is asked in next.
+    let order = if requests.len() > CONNECTIONS { Order::Random } else { Order::InTurn };
+    let load = bench.load(&server, requests, order, CONNECTIONS)?;
+    server.stop()?;
+    let value = load.rate.context("a load has a rate")? / reference;
+    bench.figures.push(Figure {
+        benchmark,
+        what: what.to_owned(),
+        engine,
+        value,
+        unit: "P",
+        target,
+        load,
+        reference: Some(reference),
+        details: Vec::new(),
+    });
+    Ok(())
+}
