@@ -100,6 +100,6 @@ async fn execute(cli: Cli) -> Result<(), Failure> {
         }
     };
     let done = done.await;
-    logs.flush();
+    logs.drain();
     done
 }

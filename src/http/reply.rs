@@ -129,6 +129,9 @@ impl Items {
         if self.buffer.len() >= PIECE_BYTES {
             let piece = Bytes::from(std::mem::take(&mut self.buffer));
             self.sender.send(piece).await.expect("the pieces are taken for as long as it is written");
+            // Goes on once it was taken: where nobody asks for more, no read may be left half done, since others wait
+            // for its connection.
+            let _ = self.sender.reserve().await;
         }
     }
 }
@@ -150,6 +153,9 @@ fn streamed(first: Bytes, pieces: Pieces) -> Body {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use axum::body::HttpBody;
     use http_body_util::BodyExt;
     use serde_json::{Value, json};
@@ -197,6 +203,24 @@ mod tests {
         assert!(matches!(of(1000, Some(10)).await, Err(Failure::ChatbotApi(Error::Unavailable))));
         let body = of(1000, Some(500)).await.unwrap().into_body();
         assert!(body.collect().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn nothing_goes_on_between_two_pieces() {
+        let begun = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&begun);
+        let response = list(Envelope::of(&json!({ "data": [] })), move |mut items| async move {
+            loop {
+                counted.fetch_add(1, Ordering::Relaxed);
+                items.push(&"x".repeat(PIECE_BYTES)).await;
+            }
+        })
+        .await;
+        let mut body = response.unwrap().into_body();
+        for pieces in 1..4 {
+            assert!(body.frame().await.unwrap().unwrap().is_data());
+            assert_eq!(begun.load(Ordering::Relaxed), pieces);
+        }
     }
 
     #[tokio::test]

@@ -45,8 +45,8 @@ impl Service {
         new: NewMessage,
         once: Option<Once>,
     ) -> Result<Message> {
-        // Whoever sees all learns from the store itself whether it is there.
-        if *writer.bots() != Bots::All {
+        // Whoever sees all learns from the store itself whether it is there, unless a key would be looked at first.
+        if *writer.bots() != Bots::All || once.is_some() {
             self.conversation_get(writer, conversation_id).await?;
         }
         let claim = once.map(|once| once.claim(once::scope(writer, "POST /api/message"), None));

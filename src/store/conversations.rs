@@ -2,12 +2,12 @@
 
 use uuid::Uuid;
 
-use super::Store;
 use super::engine::{Columns, Lane, Result, Row, Sql, Transaction};
 use super::idempotency;
 use super::lists::{self, Conditions, Part};
 use super::messages::{MESSAGE, message_read};
 use super::totals::{self, Changes, Counted};
+use super::{Store, questions};
 use crate::model::{
     Bots, Conversation, ConversationFilter, ConversationId, ConversationPatch, List, Listing, Message,
     MessageId, Timestamp, role,
@@ -214,15 +214,19 @@ async fn delete_piece(transaction: &Transaction<'_>, id: ConversationId) -> Resu
         let rows = transaction.query(sql, vec![id.into()]).await?;
         let messages = i64::try_from(rows.len()).unwrap_or(i64::MAX);
         let (mut changes, mut notes, mut bytes) = (Changes::default(), 0, 0);
+        let mut ids = Vec::with_capacity(rows.len());
         for row in rows {
             let mut columns = row.columns("messages");
-            changes.messages(&conversation, MessageId(columns.int("id")?), -1);
+            let id = MessageId(columns.int("id")?);
+            ids.push(id);
+            changes.messages(&conversation, id, -1);
             notes += i64::from(columns.text("role")? == role::NOTE);
             bytes += columns.int("bytes")?;
         }
         let sql = "UPDATE conversations SET message_count = message_count - $2, \
              note_count = note_count - $3, message_bytes = message_bytes - $4 WHERE id = $1";
         transaction.query(sql, vec![id.into(), messages.into(), notes.into(), bytes.into()]).await?;
+        questions::forget(transaction, ids).await?;
         changes.write(transaction).await?;
         return Ok(Piece::Messages);
     }
@@ -234,9 +238,13 @@ async fn delete_piece(transaction: &Transaction<'_>, id: ConversationId) -> Resu
     let mut changes = Changes::default();
     changes.conversation(&conversation, -1);
     let sql = "DELETE FROM messages WHERE conversation_id = $1 RETURNING id";
+    let mut ids = Vec::new();
     for row in transaction.query(sql, vec![id.into()]).await? {
-        changes.messages(&conversation, MessageId(row.int("messages", "id")?), -1);
+        let id = MessageId(row.int("messages", "id")?);
+        ids.push(id);
+        changes.messages(&conversation, id, -1);
     }
+    questions::forget(transaction, ids).await?;
     transaction.query("DELETE FROM conversations WHERE id = $1", vec![id.into()]).await?;
     idempotency::forget(transaction, id).await?;
     changes.write(transaction).await?;

@@ -195,15 +195,13 @@ pub(super) async fn record(transaction: &Transaction<'_>, mut records: Vec<Recor
 
 /// Forgets keys whose requests stored nothing.
 pub(super) async fn release(transaction: &Transaction<'_>, keys: Vec<&IdempotencyKey>) -> Result<()> {
-    for key in keys {
-        transaction
-            .query(
-                "DELETE FROM idempotency WHERE scope = $1 AND key = $2",
-                vec![key.scope.as_str().into(), key.key.as_str().into()],
-            )
-            .await?;
-    }
-    Ok(())
+    let sql = Sql::each(
+        "DELETE FROM idempotency USING unnest(CAST($1 AS text[]), CAST($2 AS text[])) AS released (of_scope, of_key) \
+         WHERE scope = of_scope AND key = of_key",
+        "DELETE FROM idempotency WHERE scope = $1 AND key = $2",
+    );
+    let rows = keys.into_iter().map(|key| vec![key.scope.as_str().into(), key.key.as_str().into()]);
+    transaction.execute_many(sql, rows.collect()).await
 }
 
 /// Forgets what a deleted conversation's keys would give again: its messages are gone there too. A retry finds

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::Store;
 use super::conversations;
 use super::engine::{Columns, Lane, Result, Row, Sql};
 use super::lists::{self, Conditions, Part};
 use super::totals::{Changes, Counted};
+use super::{Store, questions};
 use crate::model::{
     Bots, Conversation, ConversationId, Failure, Json, List, Listing, Message, MessageFilter, MessageId,
     MessagePatch, Object, Timestamp, role,
@@ -162,8 +162,10 @@ impl Store {
         after: MessageId,
     ) -> Result<(Vec<Message>, bool)> {
         if after.0 == 0 && is_short(conversation, CHUNK) {
-            let whole = self.message_whole(&[conversation.id]).await?.remove(&conversation.id);
-            return Ok((whole.unwrap_or_default(), false));
+            let whole = self.message_whole(&[conversation.id], CHUNK).await?.remove(&conversation.id);
+            if let Some(whole) = whole {
+                return Ok((whole, false));
+            }
         }
         let sql = format!(
             "SELECT {MESSAGE}, rows_found FROM (SELECT {MESSAGE}, bytes, \
@@ -187,29 +189,33 @@ impl Store {
 
     /// Each conversation's newest messages without notes, oldest first: at most 50 or 256 KiB, at least one.
     pub async fn message_newest(&self, conversations: &[Conversation]) -> Result<Vec<Vec<Message>>> {
-        let (short, long): (Vec<_>, Vec<_>) =
-            conversations.iter().partition(|conversation| is_short(conversation, EMBEDDED));
-        let ids = |of: &[&Conversation]| of.iter().map(|conversation| conversation.id).collect::<Vec<_>>();
-        let mut found = self.message_whole(&ids(&short)).await?;
-        found.extend(self.message_ends(&ids(&long)).await?);
-        let newest = conversations.iter().map(|conversation| {
-            let mut messages = found.remove(&conversation.id).unwrap_or_default();
-            // It may have grown since it was read.
-            messages.drain(..messages.len().saturating_sub(EMBEDDED));
-            messages
+        let short = conversations.iter().filter(|conversation| is_short(conversation, EMBEDDED));
+        let short: Vec<_> = short.map(|conversation| conversation.id).collect();
+        let mut found = self.message_whole(&short, EMBEDDED).await?;
+        let rest = conversations.iter().filter(|conversation| {
+            conversation.message_count > conversation.note_count && !found.contains_key(&conversation.id)
         });
+        let rest: Vec<_> = rest.map(|conversation| conversation.id).collect();
+        found.extend(self.message_ends(&rest).await?);
+        let newest =
+            conversations.iter().map(|conversation| found.remove(&conversation.id).unwrap_or_default());
         Ok(newest.collect())
     }
 
-    /// All messages without notes of conversations that [`is_short`] says are short: without a look at how large
-    /// each message is, which would cost as much again.
-    async fn message_whole(&self, ids: &[ConversationId]) -> Result<ByConversation> {
+    /// All messages without notes of those conversations that have no more than so many, and 256 KiB: without a look
+    /// at how large each is, which would cost as much again.
+    async fn message_whole(&self, ids: &[ConversationId], messages: usize) -> Result<ByConversation> {
+        // Short they have to be now: they may have grown since they were read.
+        let short = format!("message_count <= {messages} AND message_bytes <= {CHUNK_BYTES}");
         let sql = Sql::each(
             format!(
-                "SELECT {MESSAGE} FROM messages WHERE conversation_id = ANY(CAST($1 AS bigint[])) \
-                 AND role <> 'note'"
+                "SELECT {MESSAGE} FROM messages WHERE conversation_id = ANY(ARRAY(SELECT id FROM conversations \
+                     WHERE id = ANY(CAST($1 AS bigint[])) AND {short})) AND role <> 'note'"
             ),
-            format!("SELECT {MESSAGE} FROM messages WHERE conversation_id = $1 AND role <> 'note'"),
+            format!(
+                "SELECT {MESSAGE} FROM messages WHERE conversation_id = (SELECT id FROM conversations \
+                     WHERE id = $1 AND {short}) AND role <> 'note'"
+            ),
         );
         let mut found = self.message_read_many(sql, ids).await?;
         for messages in found.values_mut() {
@@ -378,8 +384,7 @@ impl Store {
                 let rows = transaction.query(sql, vec![id.into()]).await?;
                 let Some(row) = rows.into_iter().next() else { return Ok(None) };
                 let message = message_read(&mut row.columns("messages"))?;
-                // A question that is being asked wants no answer any more.
-                transaction.query("DELETE FROM asks WHERE message_id = $1", vec![id.into()]).await?;
+                questions::forget(transaction, vec![id]).await?;
                 transaction
                     .query(
                         "UPDATE conversations SET message_count = message_count - 1, \

@@ -58,6 +58,12 @@ pub(super) async fn closed(
     Ok(closed)
 }
 
+/// Ends the asking of questions that are deleted: they want no answers any more.
+pub(super) async fn forget(transaction: &Transaction<'_>, questions: Vec<MessageId>) -> Result<()> {
+    let (sql, rows) = close(questions.into_iter());
+    transaction.execute_many(sql, rows).await
+}
+
 /// Takes a question's failure away; whether it had one.
 async fn forgive(transaction: &Transaction<'_>, question: MessageId) -> Result<bool> {
     let sql = "UPDATE messages SET failure = NULL, failed_at = NULL \

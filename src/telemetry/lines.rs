@@ -3,11 +3,15 @@
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Bytes that may wait. Beyond them whoever logs waits as well: no line is lost.
 const WAITING: usize = 1024 * 1024;
+
+/// How long the end of the process waits for them.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The way to the thread.
 #[derive(Clone, Default)]
@@ -47,9 +51,11 @@ impl Lines {
         Ok(lines)
     }
 
-    /// Waits until everything is written.
-    pub fn flush(&self) {
-        drop(self.0.wait(|state| state.writing || !state.waiting.is_empty()));
+    /// Waits until everything is written, or whoever should take it does not.
+    pub fn drain(&self) {
+        let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_busy = |state: &mut State| state.writing || !state.waiting.is_empty();
+        drop(self.0.changed.wait_timeout_while(state, PATIENCE, is_busy));
     }
 }
 
@@ -113,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_come_meanwhile_are_written_together_and_a_flush_waits_for_them() {
+    fn lines_that_come_meanwhile_are_written_together_and_the_end_waits_for_them() {
         let (begun, has_begun) = mpsc::channel();
         let (go, may_go) = mpsc::channel();
         let written = Arc::default();
@@ -126,7 +132,7 @@ mod tests {
         }
         let flushed = std::thread::spawn({
             let lines = lines.clone();
-            move || lines.flush()
+            move || lines.drain()
         });
         go.send(()).unwrap();
         has_begun.recv().unwrap();

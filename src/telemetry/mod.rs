@@ -13,7 +13,7 @@ pub use lines::Lines;
 const VARIABLE: &str = "WICARA_LOG";
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
-/// Starts logging at the level of `WICARA_LOG`, else at this one. Whoever ends the process flushes the lines before. The
+/// Starts logging at the level of `WICARA_LOG`, else at this one. Whoever ends the process drains the lines before. The
 /// error is for the operator.
 ///
 /// # Panics

@@ -1,8 +1,9 @@
 //! A transaction of PostgreSQL whose statements travel together: what needs no other's result is sent without waiting
 //! for it, so that a batch takes two or three round trips, whatever the number of its statements.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
-use std::future::{Future, ready};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -30,14 +31,14 @@ pub enum Uncommitted {
 }
 
 impl Flight {
-    pub async fn begin(connection: Arc<Connection>) -> Self {
+    pub async fn begin(connection: Arc<Connection>) -> Result<Self> {
         let flight = Self { connection, sent: RefCell::default() };
-        flight.command("BEGIN").await;
-        flight
+        flight.command("BEGIN").await?;
+        Ok(flight)
     }
 
     /// Runs statements in their order, sent together.
-    pub async fn query_all(&self, statements: Vec<(&str, Vec<Value>)>) -> Result<Vec<Vec<Row>>> {
+    pub async fn query_all(&self, statements: Vec<(Cow<'static, str>, Vec<Value>)>) -> Result<Vec<Vec<Row>>> {
         let found = in_time(self.connection.run_all(statements)).await;
         // Where one failed that was sent before, that is why.
         self.settle().await?;
@@ -46,18 +47,21 @@ impl Flight {
 
     /// Sends a statement that is waited for at the commit, or at the next query.
     pub async fn execute(&self, sql: &str, params: Vec<Value>) -> Result<()> {
-        match in_time(self.connection.prepare(sql)).await {
-            Ok(statement) => {
-                let connection = Arc::clone(&self.connection);
-                self.send(async move { connection.run(&statement, params).await.map(|_| ()) }).await;
-                Ok(())
-            }
+        let sent = async {
+            let statement = in_time(self.connection.prepare(sql)).await?;
+            let connection = Arc::clone(&self.connection);
+            self.send(async move { connection.run(&statement, params).await.map(|_| ()) }).await
+        };
+        match sent.await {
+            Ok(()) => Ok(()),
             Err(error) => self.settle().await.and(Err(error)),
         }
     }
 
     pub async fn commit(self) -> std::result::Result<(), Uncommitted> {
-        self.command("COMMIT").await;
+        if let Err(error) = self.command("COMMIT").await {
+            return Err(Uncommitted::No(error));
+        }
         let mut outcomes = in_time(async { Ok(join_all(self.sent.take()).await) }).await.unwrap_or_default();
         let committed = outcomes.pop();
         let written = outcomes.into_iter().collect::<Result<()>>();
@@ -75,18 +79,21 @@ impl Flight {
         self.connection.execute("ROLLBACK").await.is_ok()
     }
 
-    async fn command(&self, sql: &'static str) {
+    async fn command(&self, sql: &'static str) -> Result<()> {
         let connection = Arc::clone(&self.connection);
-        self.send(async move { connection.execute(sql).await }).await;
+        self.send(async move { connection.execute(sql).await }).await
     }
 
-    /// The first poll of a statement sends it.
-    async fn send(&self, statement: impl Future<Output = Result<()>> + 'static) {
+    /// The first poll of a statement sends it. An error is one that the server never saw.
+    async fn send(&self, statement: impl Future<Output = Result<()>> + 'static) -> Result<()> {
         let mut statement: Sent = Box::pin(statement);
-        if let Poll::Ready(outcome) = poll!(&mut statement) {
-            statement = Box::pin(ready(outcome));
+        match poll!(&mut statement) {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => {
+                self.sent.borrow_mut().push(statement);
+                Ok(())
+            }
         }
-        self.sent.borrow_mut().push(statement);
     }
 
     async fn settle(&self) -> Result<()> {

@@ -45,6 +45,7 @@ impl Gather {
     }
 
     async fn read(self: Arc<Self>) {
+        let _guard = UnderWay(&self);
         // Whoever is ready to ask asks first.
         tokio::task::yield_now().await;
         while let Some((keys, replies)) = self.next() {
@@ -69,11 +70,26 @@ impl Gather {
         }
     }
 
-    /// What is to be read next.
+    /// What is to be read next, for those who still wait.
     fn next(&self) -> Option<(Vec<Value>, Vec<Vec<Reply>>)> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.wanted.retain(|_, replies| {
+            replies.retain(|reply| !reply.is_closed());
+            !replies.is_empty()
+        });
         state.under_way = !state.wanted.is_empty();
         state.under_way.then(|| state.wanted.drain().unzip())
+    }
+}
+
+/// Lets nobody wait for a read that ended in a panic.
+struct UnderWay<'a>(&'a Gather);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            *self.0.state.lock().unwrap_or_else(PoisonError::into_inner) = State::default();
+        }
     }
 }
 

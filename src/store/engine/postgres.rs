@@ -1,6 +1,7 @@
 //! PostgreSQL: few connections that many requests share (statements are pipelined), each opened again when it
 //! is lost.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::error::Error as _;
 use std::future::Future;
@@ -176,10 +177,10 @@ impl Connection {
     }
 
     /// Runs statements in their order, sent together. All are prepared before, or one could overtake another.
-    pub async fn run_all(&self, statements: Vec<(&str, Vec<Value>)>) -> Result<Vec<Vec<Row>>> {
+    pub async fn run_all(&self, statements: Vec<(Cow<'static, str>, Vec<Value>)>) -> Result<Vec<Vec<Row>>> {
         let mut prepared = Vec::with_capacity(statements.len());
         for (sql, params) in statements {
-            prepared.push((self.prepare(sql).await?, params));
+            prepared.push((self.prepare(&sql).await?, params));
         }
         let runs = prepared.iter_mut().map(|(statement, params)| self.run(statement, std::mem::take(params)));
         join_all(runs).await.into_iter().collect()

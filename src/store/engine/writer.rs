@@ -270,7 +270,10 @@ async fn commit_postgres<C: Command>(postgres: &mut Postgres, batch: &mut [C]) -
         },
     };
     let name = postgres.random.uuid();
-    let flight = Flight::begin(Arc::clone(&connection)).await;
+    let flight = match Flight::begin(Arc::clone(&connection)).await {
+        Ok(flight) => flight,
+        Err(error) => return Committed::No(error),
+    };
     let written = async {
         flight.execute(NAME_BATCH, vec![name.into(), postgres.last.into()]).await?;
         C::write(batch, &Transaction::Postgres(&flight)).await
