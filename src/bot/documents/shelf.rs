@@ -33,7 +33,9 @@ impl Shelf {
             .name("documents".to_owned())
             .spawn(move || {
                 while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                    watched.look();
+                    if let Some(news) = watched.look() {
+                        watched.log(&news);
+                    }
                 }
             })
             .map_err(|error| format!("a thread cannot be started: {error}"))?;
@@ -46,6 +48,14 @@ impl Shelf {
     }
 }
 
+/// What a look at the folder found.
+#[derive(Debug, PartialEq)]
+enum News {
+    Read,
+    /// For the operator, once for each fault.
+    Broken(String),
+}
+
 /// A folder and what was last read of it.
 pub struct Watched {
     bot_id: String,
@@ -53,7 +63,7 @@ pub struct Watched {
     /// The files that the library was made of.
     seen: Vec<Seen>,
     library: Arc<RwLock<Arc<Library>>>,
-    /// What is wrong with the folder now, so that it is logged once.
+    /// What is wrong with the folder now, so that it is told once.
     broken: Option<String>,
 }
 
@@ -72,9 +82,12 @@ impl Watched {
     }
 
     /// Reads the folder again if a file in it changed. While it cannot be used, its last good state stays in force.
-    pub fn look(&mut self) {
+    fn look(&mut self) -> Option<News> {
         match self.read_if_changed() {
-            Ok(None) => self.broken = None,
+            Ok(None) => {
+                self.broken = None;
+                None
+            }
             Ok(Some((seen, library))) => {
                 let before =
                     std::mem::replace(&mut *self.library.write().expect(UNHARMED), Arc::new(library));
@@ -82,17 +95,24 @@ impl Watched {
                 drop(before);
                 self.seen = seen;
                 self.broken = None;
-                tracing::info!(bot = self.bot_id, "the documents changed and were read again");
+                Some(News::Read)
             }
-            Err(error) if self.broken.as_ref() == Some(&error) => {}
+            Err(error) if self.broken.as_ref() == Some(&error) => None,
             Err(error) => {
-                tracing::warn!(
-                    bot = self.bot_id,
-                    error,
-                    "the changed documents cannot be used; the bot answers from those before"
-                );
-                self.broken = Some(error);
+                self.broken = Some(error.clone());
+                Some(News::Broken(error))
             }
+        }
+    }
+
+    fn log(&self, news: &News) {
+        match news {
+            News::Read => tracing::info!(bot = self.bot_id, "the documents changed and were read again"),
+            News::Broken(error) => tracing::warn!(
+                bot = self.bot_id,
+                error,
+                "the changed documents cannot be used; the bot answers from those before"
+            ),
         }
     }
 
@@ -109,9 +129,6 @@ impl Watched {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::sync::Mutex;
-
     use super::super::Documents;
     use super::super::folder_tests::{Folder, text};
     use super::*;
@@ -144,37 +161,22 @@ mod tests {
     }
 
     #[test]
-    fn documents_that_break_leave_the_last_good_ones_in_force_and_are_logged_once() {
+    fn documents_that_break_leave_the_last_good_ones_in_force_and_are_told_once() {
         let folder = Folder::new(&[("a.md", "# Zebra\n\nThe zebra is in Africa.\n")]);
         let mut watched = Watched::open("zoo", &folder.settings("")).unwrap();
         let first = library(&watched);
-        watched.look();
+        assert_eq!(watched.look(), None);
         assert!(Arc::ptr_eq(&first, &library(&watched)), "nothing changed");
 
         folder.write("a.md", "# Zebra\n\nThe zebra has moved.\n");
         folder.write("b.txt", b"caf\xe9");
-        let log = logged(|| {
-            watched.look();
-            watched.look();
-        });
+        let Some(News::Broken(fault)) = watched.look() else { panic!("it cannot be read") };
+        assert!(fault.contains("b.txt is not UTF-8 text"), "{fault}");
+        assert_eq!(watched.look(), None);
         assert!(Arc::ptr_eq(&first, &library(&watched)));
-        assert_eq!(log.matches("WARN").count(), 1, "{log}");
-        assert!(log.contains("b.txt is not UTF-8 text"), "{log}");
 
         folder.write("b.txt", "café");
-        let log = logged(|| watched.look());
+        assert_eq!(watched.look(), Some(News::Read));
         assert!(!Arc::ptr_eq(&first, &library(&watched)));
-        assert!(log.contains("read again") && !log.contains("WARN"), "{log}");
-    }
-
-    /// What is logged by this thread.
-    fn logged(work: impl FnOnce()) -> String {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_writer(Mutex::new(file.reopen().unwrap()))
-            .finish();
-        tracing::subscriber::with_default(subscriber, work);
-        fs::read_to_string(file.path()).unwrap()
     }
 }
