@@ -2,8 +2,8 @@
 //!
 //! Opening a conversation, asking in it, answering and storing a message are all this one command, because
 //! they are what a busy server does, and many of them go into one transaction with a handful of statements,
-//! whatever their number, in at most three round trips: what is passed over, which places the rest gets, and
-//! everything that is written. Rows are locked in one order everywhere: idempotency keys, asks, conversations by
+//! whatever their number, in at most three round trips unless a retry or a failed question is among them: what is
+//! passed over, which places the rest gets, and everything that is written. Rows are locked in one order everywhere: idempotency keys, asks, conversations by
 //! id, totals.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -87,7 +87,8 @@ pub(super) async fn append_many(transaction: &Transaction<'_>, batch: &mut [Item
     places.changes(batch, &messages).write(transaction).await?;
     finish(transaction, batch, &passed_over, &places, messages).await?;
     // Last, so that of equal requests in one batch the later ones see what the first one stored.
-    for (append, node, outcome) in chosen(batch, &passed_over.lost) {
+    let items = batch.iter_mut().enumerate().filter(|(index, _)| passed_over.lost.contains(index));
+    for (_, (append, node, outcome)) in items {
         let claim = append.claim.as_ref().expect("only an append with a claim can lose it");
         **outcome = Some(match idempotency::look_up(transaction, claim, append.at, *node).await? {
             Some(claimed) => Outcome::Claimed(claimed),
@@ -95,15 +96,6 @@ pub(super) async fn append_many(transaction: &Transaction<'_>, batch: &mut [Item
         });
     }
     Ok(())
-}
-
-/// The appends at some places in the batch.
-fn chosen<'a, 'b>(
-    batch: &'a mut [Item<'b>],
-    places: &'a HashSet<usize>,
-) -> impl Iterator<Item = &'a mut Item<'b>> {
-    let chosen = batch.iter_mut().enumerate().filter(|(index, _)| places.contains(index));
-    chosen.map(|(_, item)| item)
 }
 
 /// The places in the batch of appends that store nothing.
