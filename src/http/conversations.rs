@@ -22,7 +22,7 @@ use super::extract::{Body, OpenDoor, PathId};
 use super::input::Input;
 use super::query::Query;
 use super::reply::{self, Envelope};
-use crate::model::{self, Api, ConversationFilter, ConversationId, List, Listing, Message, MessageId};
+use crate::model::{self, Api, ConversationFilter, ConversationId, List, Listing, Message};
 use crate::service::{EMBED_GROUP, Error, Missing, Reader, Service, Writer};
 
 pub fn routes() -> OpenApiRouter<Http> {
@@ -214,8 +214,8 @@ async fn conversation_get(
 
 /// The conversation with all its messages, read and sent chunk by chunk.
 async fn chat(service: Arc<Service>, conversation: model::Conversation) -> Result<Response, Failure> {
-    let mut chunk = service.message_chunk(&conversation, MessageId(0)).await.map_err(ChatbotApi)?;
-    let later = if chunk.more {
+    let mut chunk = service.message_chunk(&conversation, None).await.map_err(ChatbotApi)?;
+    let later = if chunk.rest.is_some() {
         service.message_last(&[conversation.id], false).await.map_err(ChatbotApi)?.pop().flatten()
     } else {
         None
@@ -227,12 +227,8 @@ async fn chat(service: Arc<Service>, conversation: model::Conversation) -> Resul
             for message in &chunk.messages {
                 items.push(&ChatMessage::new(message)).await;
             }
-            match chunk.messages.last() {
-                Some(last) if chunk.more => {
-                    chunk = service.message_chunk(&conversation, last.id).await.map_err(ChatbotApi)?;
-                }
-                _ => return Ok(items),
-            }
+            let Some(rest) = chunk.rest else { return Ok(items) };
+            chunk = service.message_chunk(&conversation, Some(rest)).await.map_err(ChatbotApi)?;
         }
     })
     .await

@@ -5,35 +5,14 @@ use crate::model::{
     Bots, Conversation, ConversationId, List, Listing, Message, MessageFilter, MessageId, MessagePatch,
     NewMessage,
 };
-use crate::store::{Append, Ask, MessageRef, Target};
+use crate::store::{Append, Ask, MessageRef, Rest, Target};
 
 /// A part of a conversation's messages, by id rising.
 #[derive(Debug, Clone)]
 pub struct Chunk {
     pub messages: Vec<Message>,
-    /// Whether messages with higher ids may remain.
-    pub more: bool,
-}
-
-/// Bytes of text and payload that are read at once for a list, at least one message.
-const GROUP_BYTES: i64 = 256 * 1024;
-
-/// Splits what a list shows into parts that are read at once with [`Service::message_get_many`].
-#[must_use]
-pub fn groups(messages: &[MessageRef]) -> Vec<Vec<MessageId>> {
-    let mut groups: Vec<Vec<MessageId>> = Vec::new();
-    let mut bytes = 0;
-    for message in messages {
-        bytes += message.bytes;
-        match groups.last_mut() {
-            Some(group) if bytes <= GROUP_BYTES => group.push(message.id),
-            _ => {
-                groups.push(vec![message.id]);
-                bytes = message.bytes;
-            }
-        }
-    }
-    groups
+    /// What follows them.
+    pub rest: Option<Rest>,
 }
 
 impl Service {
@@ -117,11 +96,11 @@ impl Service {
             .ok_or(Error::NotFound(Missing::Message))
     }
 
-    /// Messages of a conversation the reader was just shown, without notes, by id rising after `after`: a
-    /// bounded number of rows and bytes, so that a detail of any length streams chunk by chunk.
-    pub async fn message_chunk(&self, of: &Conversation, after: MessageId) -> Result<Chunk> {
-        let (messages, more) = self.store.message_chunk(of, after).await?;
-        Ok(Chunk { messages, more })
+    /// Messages of a conversation the reader was just shown, without notes, by id, from the first one or from `rest`
+    /// on: a bounded number of rows and bytes, so that a detail of any length streams chunk by chunk.
+    pub async fn message_chunk(&self, of: &Conversation, rest: Option<Rest>) -> Result<Chunk> {
+        let (messages, rest) = self.store.message_chunk(of, rest).await?;
+        Ok(Chunk { messages, rest })
     }
 
     /// For each of at most [`EMBED_GROUP`] conversations its newest messages without notes, oldest first: at

@@ -16,11 +16,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use crate::store::groups;
 pub use access::{Asker, Door, Monitor, Reader, Writer};
 pub use auth::{Credentials, Login};
 pub use error::{Error, Missing, Result};
 pub use limits::Limits;
-pub use messages::{Chunk, groups};
+pub use messages::Chunk;
 pub use once::Once;
 pub use people::People;
 pub use questions::{Answered, Asking, NewQuestion, Thread};

@@ -1,6 +1,6 @@
 //! Messages.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::conversations;
 use super::engine::{Columns, Lane, Result, Row, Sql};
@@ -19,9 +19,11 @@ pub(super) const MESSAGE: &str = "id, conversation_id, seq, role, kind, text, pa
 /// Messages of one conversation that a list of conversations shows.
 const EMBEDDED: usize = 50;
 /// Bytes of text and payload that are read at once, at least one message.
-const CHUNK_BYTES: usize = 256 * 1024;
-/// Messages that are read at once.
-const CHUNK: usize = 256;
+const CHUNK_BYTES: i64 = 256 * 1024;
+/// Messages of a conversation that is read whole.
+const SHORT: usize = 256;
+/// Messages whose bytes are looked at before they are read.
+const SIZED: usize = 1024;
 
 pub(super) fn message_read(columns: &mut Columns) -> Result<Message> {
     let mut message = Message {
@@ -61,17 +63,74 @@ pub struct MessageRef {
     pub bytes: i64,
 }
 
+/// Splits what a list shows into parts that are read at once.
+#[must_use]
+pub fn groups(messages: &[MessageRef]) -> Vec<Vec<MessageId>> {
+    let mut groups: Vec<Vec<MessageId>> = Vec::new();
+    let mut bytes = 0;
+    for message in messages {
+        bytes += message.bytes;
+        match groups.last_mut() {
+            Some(group) if bytes <= CHUNK_BYTES => group.push(message.id),
+            _ => {
+                groups.push(vec![message.id]);
+                bytes = message.bytes;
+            }
+        }
+    }
+    groups
+}
+
+/// What is still to be read of a conversation's messages.
+#[derive(Debug, Clone, Default)]
+pub struct Rest {
+    /// Between these ids, at once each.
+    parts: VecDeque<(MessageId, MessageId)>,
+    /// Where more may follow the parts: their last id.
+    beyond: Option<MessageId>,
+}
+
 type ByConversation = BTreeMap<ConversationId, Vec<Message>>;
 
 /// Whether a conversation's messages can be read all at once.
 fn is_short(conversation: &Conversation, messages: usize) -> bool {
-    let fits = |number, limit| usize::try_from(number).is_ok_and(|number| number <= limit);
-    fits(conversation.message_count, messages) && fits(conversation.message_bytes, CHUNK_BYTES)
+    conversation.message_bytes <= CHUNK_BYTES
+        && usize::try_from(conversation.message_count).is_ok_and(|count| count <= messages)
 }
 
 fn ref_read(row: Row) -> Result<MessageRef> {
     let mut columns = row.columns("messages");
     Ok(MessageRef { id: MessageId(columns.int("id")?), bytes: columns.int("bytes")? })
+}
+
+/// Messages that a database was not asked to sort: with few rows in a table it might read all of it for the order.
+fn by_id(rows: Vec<Row>) -> Result<Vec<Message>> {
+    let messages = rows.into_iter().map(|row| message_read(&mut row.columns("messages")));
+    let mut messages = messages.collect::<Result<Vec<_>>>()?;
+    messages.sort_unstable_by_key(|message| message.id);
+    Ok(messages)
+}
+
+/// See `Store::message_chunk`: all messages of a conversation that is short, without a look at how large each is,
+/// which would cost as much again.
+pub(super) fn whole() -> Sql {
+    let short = is_short_now(SHORT);
+    Sql::each(
+        format!(
+            "SELECT place, {MESSAGE} FROM unnest(CAST($1 AS bigint[]), CAST($2 AS bigint[])) AS wanted (key, place) \
+             JOIN messages ON conversation_id = key \
+             WHERE role <> 'note' AND EXISTS (SELECT FROM conversations WHERE conversations.id = key AND {short})"
+        ),
+        format!(
+            "SELECT $2, {MESSAGE} FROM messages WHERE conversation_id = (SELECT id FROM conversations \
+                 WHERE id = $1 AND {short}) AND role <> 'note'"
+        ),
+    )
+}
+
+/// Short they have to be when they are read: they may have grown since.
+fn is_short_now(messages: usize) -> String {
+    format!("message_count <= {messages} AND message_bytes <= {CHUNK_BYTES}")
 }
 
 impl Store {
@@ -154,44 +213,61 @@ impl Store {
             .collect()
     }
 
-    /// A conversation's messages after an id, without notes, by id: at most 256 rows or 256 KiB, and whether
-    /// there may be more.
+    /// A conversation's messages without notes, by id, from the first one or from `rest` on: at most 256 KiB or one
+    /// message, none where they were deleted meanwhile; and what is to be read after them.
     pub async fn message_chunk(
         &self,
         conversation: &Conversation,
-        after: MessageId,
-    ) -> Result<(Vec<Message>, bool)> {
-        if after.0 == 0 && is_short(conversation, CHUNK) {
-            let whole = self.message_whole(&[conversation.id], CHUNK).await?.remove(&conversation.id);
-            if let Some(whole) = whole {
-                return Ok((whole, false));
+        rest: Option<Rest>,
+    ) -> Result<(Vec<Message>, Option<Rest>)> {
+        if rest.is_none() && is_short(conversation, SHORT) {
+            let whole = self.inner.gathers.whole_conversations.get(conversation.id.into()).await?;
+            if !whole.is_empty() {
+                return Ok((by_id(whole)?, None));
             }
         }
+        let mut rest = match rest {
+            Some(rest) => rest,
+            None => self.message_rest(conversation.id, MessageId(0)).await?,
+        };
+        let Some((first, last)) = rest.parts.pop_front() else { return Ok((Vec::new(), None)) };
         let sql = format!(
-            "SELECT {MESSAGE}, rows_found FROM (SELECT {MESSAGE}, bytes, \
-                 CAST(sum(bytes) OVER (ORDER BY id) AS bigint) AS upto, count(*) OVER () AS rows_found \
-                 FROM (SELECT {MESSAGE}, bytes FROM messages WHERE conversation_id = $1 AND id > $2 \
-                     AND role <> 'note' ORDER BY id LIMIT {CHUNK}) AS page) AS sized \
-             WHERE upto <= {CHUNK_BYTES} OR upto = bytes ORDER BY id"
+            "SELECT {MESSAGE} FROM messages WHERE conversation_id = $1 AND id >= $2 AND id <= $3 AND role <> 'note'"
         );
-        let rows =
-            self.inner.reads.query(Lane::Rest, sql, vec![conversation.id.into(), after.into()]).await?;
-        let mut found = 0;
-        let mut messages = Vec::with_capacity(rows.len());
-        for row in rows {
-            let mut columns = row.columns("messages");
-            messages.push(message_read(&mut columns)?);
-            found = usize::try_from(columns.int("rows_found")?).unwrap_or(usize::MAX);
+        let params = vec![conversation.id.into(), first.into(), last.into()];
+        let messages = by_id(self.inner.reads.query(Lane::Rest, sql, params).await?)?;
+        let rest = match rest.beyond {
+            _ if !rest.parts.is_empty() => Some(rest),
+            Some(last) => Some(self.message_rest(conversation.id, last).await?),
+            None => None,
+        };
+        Ok((messages, rest.filter(|rest| !rest.parts.is_empty())))
+    }
+
+    /// What follows a message, without notes, by how much of it can be read at once.
+    async fn message_rest(&self, id: ConversationId, after: MessageId) -> Result<Rest> {
+        let sql = format!(
+            "SELECT id, bytes FROM messages WHERE conversation_id = $1 AND id > $2 AND role <> 'note' \
+             ORDER BY id LIMIT {SIZED}"
+        );
+        let rows = self.inner.reads.query(Lane::Rest, sql, vec![id.into(), after.into()]).await?;
+        let messages = rows.into_iter().map(ref_read).collect::<Result<Vec<_>>>()?;
+        let ends = |group: &Vec<MessageId>| Some((*group.first()?, *group.last()?));
+        let mut parts: VecDeque<_> = groups(&messages).iter().filter_map(ends).collect();
+        let more = messages.len() == SIZED;
+        // With what follows, the last part may be larger.
+        if more && parts.len() > 1 {
+            parts.pop_back();
         }
-        let more = found == CHUNK || found > messages.len();
-        Ok((messages, more))
+        let beyond = parts.back().map(|&(_, last)| last).filter(|_| more);
+        Ok(Rest { parts, beyond })
     }
 
     /// Each conversation's newest messages without notes, oldest first: at most 50 or 256 KiB, at least one.
     pub async fn message_newest(&self, conversations: &[Conversation]) -> Result<Vec<Vec<Message>>> {
         let short = conversations.iter().filter(|conversation| is_short(conversation, EMBEDDED));
         let short: Vec<_> = short.map(|conversation| conversation.id).collect();
-        let mut found = self.message_whole(&short, EMBEDDED).await?;
+        let mut found = self.message_whole(&short).await?;
         let rest = conversations.iter().filter(|conversation| {
             conversation.message_count > conversation.note_count && !found.contains_key(&conversation.id)
         });
@@ -202,11 +278,9 @@ impl Store {
         Ok(newest.collect())
     }
 
-    /// All messages without notes of those conversations that have no more than so many, and 256 KiB: without a look
-    /// at how large each is, which would cost as much again.
-    async fn message_whole(&self, ids: &[ConversationId], messages: usize) -> Result<ByConversation> {
-        // Short they have to be now: they may have grown since they were read.
-        let short = format!("message_count <= {messages} AND message_bytes <= {CHUNK_BYTES}");
+    /// All messages without notes of those conversations that have no more than 50, and 256 KiB.
+    async fn message_whole(&self, ids: &[ConversationId]) -> Result<ByConversation> {
+        let short = is_short_now(EMBEDDED);
         let sql = Sql::each(
             format!(
                 "SELECT {MESSAGE} FROM messages WHERE conversation_id = ANY(ARRAY(SELECT id FROM conversations \

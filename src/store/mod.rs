@@ -20,7 +20,7 @@ use std::time::Duration;
 pub use append::{Append, Appended, Ask, Outcome, Target};
 pub use engine::{Error, Result};
 pub use idempotency::{Claim, Claimed, IdempotencyKey};
-pub use messages::MessageRef;
+pub use messages::{MessageRef, Rest, groups};
 
 use change::Write;
 use engine::writer::{self, Writer};
@@ -32,6 +32,10 @@ use crate::model::Random;
 
 /// How long to wait between two attempts to reach the database at start.
 const OPEN_PAUSE: Duration = Duration::from_millis(500);
+/// Single rows that are read at once for different requests.
+const ROWS_GATHERED: usize = 256;
+/// Short conversations that are read at once for different requests, each of at most 256 KiB.
+const WHOLE_GATHERED: usize = 32;
 
 /// The database. Clones share it.
 #[derive(Clone)]
@@ -61,6 +65,8 @@ struct Gathers {
     sessions: Arc<Gather>,
     conversations: Arc<Gather>,
     conversations_by_session: Arc<Gather>,
+    /// The messages of short ones.
+    whole_conversations: Arc<Gather>,
 }
 
 impl Store {
@@ -86,10 +92,11 @@ impl Store {
         };
         let reads = Arc::new(Reads::new(source, Arc::clone(&metrics.store)));
         let gathers = Gathers {
-            keys: Gather::new(&reads, keys::by_hash()),
-            sessions: Gather::new(&reads, users::session_by_hash()),
-            conversations: Gather::new(&reads, conversations::by_id()),
-            conversations_by_session: Gather::new(&reads, conversations::by_session()),
+            keys: Gather::new(&reads, keys::by_hash(), ROWS_GATHERED),
+            sessions: Gather::new(&reads, users::session_by_hash(), ROWS_GATHERED),
+            conversations: Gather::new(&reads, conversations::by_id(), ROWS_GATHERED),
+            conversations_by_session: Gather::new(&reads, conversations::by_session(), ROWS_GATHERED),
+            whole_conversations: Gather::new(&reads, messages::whole(), WHOLE_GATHERED),
         };
         let writer = Writer::start(target, Arc::clone(&metrics.store))?;
         let inner = Inner { path, reads, gathers, writer, levels: Levels::default(), node };

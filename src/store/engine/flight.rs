@@ -50,7 +50,7 @@ impl Flight {
         let sent = async {
             let statement = in_time(self.connection.prepare(sql)).await?;
             let connection = Arc::clone(&self.connection);
-            self.send(async move { connection.run(&statement, params).await.map(|_| ()) }).await
+            self.send(async move { connection.run(&statement, &params).await.map(|_| ()) }).await
         };
         match sent.await {
             Ok(()) => Ok(()),

@@ -12,20 +12,24 @@ use super::{Error, Lane, Reads, Result, Row, Sql, Value};
 pub struct Gather {
     reads: Arc<Reads>,
     sql: Sql,
+    /// Keys that are read at once.
+    most: usize,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     under_way: bool,
-    wanted: HashMap<Value, Vec<Reply>>,
+    wanted: Wanted,
 }
+
+type Wanted = HashMap<Value, Vec<Reply>>;
 
 type Reply = oneshot::Sender<Result<Vec<Row>>>;
 
 impl Gather {
-    pub fn new(reads: &Arc<Reads>, sql: Sql) -> Arc<Self> {
-        Arc::new(Self { reads: Arc::clone(reads), sql, state: Mutex::default() })
+    pub fn new(reads: &Arc<Reads>, sql: Sql, most: usize) -> Arc<Self> {
+        Arc::new(Self { reads: Arc::clone(reads), sql, most, state: Mutex::default() })
     }
 
     /// The rows with this key, without their first column.
@@ -48,37 +52,52 @@ impl Gather {
         let _guard = UnderWay(&self);
         // Whoever is ready to ask asks first.
         tokio::task::yield_now().await;
-        while let Some((keys, replies)) = self.next() {
-            let rows = (0..).zip(keys).map(|(place, key)| vec![key, Value::Int(place)]).collect();
-            let found = self.reads.run_many(Lane::Quick, self.sql.clone(), rows).await;
-            let mut answers = vec![found.as_ref().map(|_| Vec::new()).map_err(Clone::clone); replies.len()];
-            for Row(values) in found.into_iter().flatten() {
-                let mut values = values.into_iter();
-                if let Some(Value::Int(place)) = values.next()
-                    && let Some(Ok(rows)) =
-                        usize::try_from(place).ok().and_then(|place| answers.get_mut(place))
-                {
-                    rows.push(Row(values.collect()));
+        while let Some(wanted) = self.next() {
+            let mut wanted = wanted.into_iter();
+            loop {
+                let (keys, replies): (Vec<_>, Vec<_>) = wanted.by_ref().take(self.most).unzip();
+                if keys.is_empty() {
+                    break;
                 }
-            }
-            for (replies, answer) in replies.into_iter().zip(answers) {
-                for reply in replies {
-                    let _ = reply.send(answer.clone());
-                }
+                self.read_once(keys, replies).await;
             }
             tokio::task::yield_now().await;
         }
     }
 
+    async fn read_once(&self, keys: Vec<Value>, replies: Vec<Vec<Reply>>) {
+        let rows = (0..).zip(keys).map(|(place, key)| vec![key, Value::Int(place)]).collect();
+        let read = Arc::new(self.reads.many(Lane::Quick, self.sql.clone(), rows));
+        let found = self.reads.run(&read).await;
+        let mut answers = vec![found.as_ref().map(|_| Vec::new()).map_err(Clone::clone); replies.len()];
+        for Row(values) in found.into_iter().flatten() {
+            let mut values = values.into_iter();
+            if let Some(Value::Int(place)) = values.next()
+                && let Some(Ok(rows)) = usize::try_from(place).ok().and_then(|place| answers.get_mut(place))
+            {
+                rows.push(Row(values.collect()));
+            }
+        }
+        for (mut replies, answer) in replies.into_iter().zip(answers) {
+            let last = replies.pop();
+            for reply in replies {
+                let _ = reply.send(answer.clone());
+            }
+            if let Some(last) = last {
+                let _ = last.send(answer);
+            }
+        }
+    }
+
     /// What is to be read next, for those who still wait.
-    fn next(&self) -> Option<(Vec<Value>, Vec<Vec<Reply>>)> {
+    fn next(&self) -> Option<Wanted> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.wanted.retain(|_, replies| {
             replies.retain(|reply| !reply.is_closed());
             !replies.is_empty()
         });
         state.under_way = !state.wanted.is_empty();
-        state.under_way.then(|| state.wanted.drain().unzip())
+        state.under_way.then(|| std::mem::take(&mut state.wanted))
     }
 }
 
@@ -110,7 +129,7 @@ mod tests {
         sqlite::open(&path).unwrap().execute_batch(fill).unwrap();
         let source = Source::Sqlite(sqlite::Reads::open(&path).unwrap());
         let reads = Arc::new(Reads::new(source, Metrics::default().store));
-        let words = Gather::new(&reads, Sql::both("SELECT $2, word FROM words WHERE length = $1"));
+        let words = Gather::new(&reads, Sql::both("SELECT $2, word FROM words WHERE length = $1"), 2);
         // The first is under way alone; the others wait for the next read, some for the same key.
         let keys = [1, 2, 3, 2, 1];
         let found = join_all(keys.map(|key| words.get(Value::Int(key)))).await;
@@ -127,7 +146,7 @@ mod tests {
         let path = folder.path().join("db");
         let source = Source::Sqlite(sqlite::Reads::open(&path).unwrap());
         let reads = Arc::new(Reads::new(source, Metrics::default().store));
-        let words = Gather::new(&reads, Sql::both("SELECT $2, word FROM words WHERE length = $1"));
+        let words = Gather::new(&reads, Sql::both("SELECT $2, word FROM words WHERE length = $1"), 2);
         for failed in join_all([1, 2, 2].map(|key| words.get(Value::Int(key)))).await {
             assert!(matches!(failed, Err(Error::Database(_))), "{failed:?}");
         }

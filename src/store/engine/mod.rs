@@ -3,6 +3,7 @@
 mod flight;
 mod gather;
 pub mod postgres;
+mod shared;
 pub mod sqlite;
 pub mod value;
 pub mod writer;
@@ -14,6 +15,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use flight::Flight;
 pub use gather::Gather;
+use shared::{Read, UnderWay};
 pub use value::{Columns, Row, Value};
 
 use crate::metrics::{Held, StoreMetrics};
@@ -82,7 +84,7 @@ const QUICK_READS: usize = 1024;
 const SLOW_READS: usize = 128;
 
 /// Which reads stand in line together: a slow one ahead of others would slow them all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lane {
     /// Reads by key, of bounded cost.
     Quick,
@@ -95,6 +97,7 @@ pub enum Lane {
 /// The reading side of a database.
 pub struct Reads {
     from: Source,
+    under_way: UnderWay,
     quick: Semaphore,
     slow: Semaphore,
     metrics: Arc<StoreMetrics>,
@@ -107,32 +110,55 @@ pub enum Source {
 
 impl Reads {
     pub fn new(from: Source, metrics: Arc<StoreMetrics>) -> Self {
-        Self { from, quick: Semaphore::new(QUICK_READS), slow: Semaphore::new(SLOW_READS), metrics }
-    }
-
-    pub async fn query(&self, lane: Lane, sql: impl Into<Sql>, params: Vec<Value>) -> Result<Vec<Row>> {
-        let sql = sql.into();
-        let _place = self.place(lane).await?;
-        match &self.from {
-            Source::Postgres(reads) => reads.query(lane, &sql.postgres, params).await,
-            Source::Sqlite(reads) => reads.query(lane, sql.sqlite, vec![params]).await,
+        Self {
+            from,
+            under_way: UnderWay::default(),
+            quick: Semaphore::new(QUICK_READS),
+            slow: Semaphore::new(SLOW_READS),
+            metrics,
         }
     }
 
+    pub async fn query(
+        self: &Arc<Self>,
+        lane: Lane,
+        sql: impl Into<Sql>,
+        params: Vec<Value>,
+    ) -> Result<Vec<Row>> {
+        let sql = sql.into();
+        let text = match &self.from {
+            Source::Postgres(_) => sql.postgres,
+            Source::Sqlite(_) => sql.sqlite,
+        };
+        let _place = self.place(lane).await?;
+        self.share(Read { lane, text, rows: vec![params] }).await
+    }
+
     /// Runs a statement for many rows of parameters; the rows that come back follow each other.
-    pub async fn query_many(&self, lane: Lane, sql: Sql, rows: Vec<Vec<Value>>) -> Result<Vec<Row>> {
+    pub async fn query_many(
+        self: &Arc<Self>,
+        lane: Lane,
+        sql: Sql,
+        rows: Vec<Vec<Value>>,
+    ) -> Result<Vec<Row>> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
         let _place = self.place(lane).await?;
-        self.run_many(lane, sql, rows).await
+        self.share(self.many(lane, sql, rows)).await
     }
 
-    /// The same, for reads that have their places.
-    async fn run_many(&self, lane: Lane, sql: Sql, rows: Vec<Vec<Value>>) -> Result<Vec<Row>> {
+    fn many(&self, lane: Lane, sql: Sql, rows: Vec<Vec<Value>>) -> Read {
         match &self.from {
-            Source::Postgres(reads) => reads.query(lane, &sql.postgres, value::columns(rows)).await,
-            Source::Sqlite(reads) => reads.query(lane, sql.sqlite, rows).await,
+            Source::Postgres(_) => Read { lane, text: sql.postgres, rows: vec![value::columns(rows)] },
+            Source::Sqlite(_) => Read { lane, text: sql.sqlite, rows },
+        }
+    }
+
+    async fn run(&self, read: &Arc<Read>) -> Result<Vec<Row>> {
+        match &self.from {
+            Source::Postgres(reads) => reads.query(read.lane, &read.text, &read.rows[0]).await,
+            Source::Sqlite(reads) => reads.query(Arc::clone(read)).await,
         }
     }
 
@@ -223,10 +249,10 @@ mod tests {
     #[tokio::test]
     async fn a_full_lane_refuses_what_is_new_and_lets_wait_what_has_begun() {
         let folder = tempfile::tempdir().unwrap();
-        let reads = Reads::new(
+        let reads = Arc::new(Reads::new(
             Source::Sqlite(sqlite::Reads::open(&folder.path().join("db")).unwrap()),
             Metrics::default().store,
-        );
+        ));
         let read = |lane| reads.query(lane, "SELECT 1", vec![]);
         for (lane, size, places) in
             [(Lane::Quick, QUICK_READS, &reads.quick), (Lane::Slow, SLOW_READS, &reads.slow)]

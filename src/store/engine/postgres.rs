@@ -172,7 +172,7 @@ impl Connection {
         Ok(statement)
     }
 
-    pub async fn query(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>> {
+    pub async fn query(&self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
         in_time(async { self.run(&self.prepare(sql).await?, params).await }).await
     }
 
@@ -182,12 +182,12 @@ impl Connection {
         for (sql, params) in statements {
             prepared.push((self.prepare(&sql).await?, params));
         }
-        let runs = prepared.iter_mut().map(|(statement, params)| self.run(statement, std::mem::take(params)));
+        let runs = prepared.iter().map(|(statement, params)| self.run(statement, params));
         join_all(runs).await.into_iter().collect()
     }
 
     /// The first poll sends the statement.
-    pub async fn run(&self, statement: &Statement, params: Vec<Value>) -> Result<Vec<Row>> {
+    pub async fn run(&self, statement: &Statement, params: &[Value]) -> Result<Vec<Row>> {
         if statement.params().len() != params.len() {
             return Err(Error::Database(format!(
                 "{} parameters for a statement with {}",
@@ -300,7 +300,7 @@ impl Reads {
         Self { quick, slow: lease(false), next: 0.into() }
     }
 
-    pub async fn query(&self, lane: Lane, sql: &str, params: Vec<Value>) -> Result<Vec<Row>> {
+    pub async fn query(&self, lane: Lane, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
         let lease = match lane {
             Lane::Quick | Lane::Rest => {
                 let next = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

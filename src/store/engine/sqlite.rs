@@ -1,16 +1,17 @@
 //! SQLite: one writer connection, a few reader threads, WAL, every commit on the disk before it is answered.
 
-use std::borrow::Cow;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_channel::Sender;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, StatementStatus, ToSql};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
+use super::shared::Read;
 use super::{Error, Lane, Result, Row, Value};
 
 /// How long a statement waits for another process that writes, such as a command on the command line.
@@ -20,8 +21,6 @@ const CHECKPOINT_PAGES: u32 = 8000;
 const CACHED_STATEMENTS: usize = 256;
 const QUICK_READERS: usize = 2;
 const SLOW_READERS: usize = 1;
-/// Reads in line for one lane's threads, with those whose callers have left.
-const READ_QUEUE: usize = 1024;
 
 mod embedded {
     refinery::embed_migrations!("migrations/sqlite");
@@ -171,12 +170,12 @@ pub fn failure(error: &rusqlite::Error) -> Error {
     }
 }
 
-type Job = Box<dyn FnOnce(&Connection) + Send>;
+type Job = (Arc<Read>, oneshot::Sender<Result<Vec<Row>>>);
 
 /// Reader threads, each with a connection of its own.
 pub struct Reads {
-    quick: mpsc::Sender<Job>,
-    slow: mpsc::Sender<Job>,
+    quick: Sender<Job>,
+    slow: Sender<Job>,
 }
 
 impl Reads {
@@ -184,42 +183,32 @@ impl Reads {
         Ok(Self { quick: readers(path, QUICK_READERS)?, slow: readers(path, SLOW_READERS)? })
     }
 
-    pub async fn query(&self, lane: Lane, sql: Cow<'static, str>, rows: Vec<Vec<Value>>) -> Result<Vec<Row>> {
-        let (reply, answer) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
-            // A caller that is gone needs no answer, and no work either.
-            if !reply.is_closed() {
-                let _ = reply.send(query(connection, &sql, &rows));
-            }
-        });
-        let lane = match lane {
+    pub async fn query(&self, read: Arc<Read>) -> Result<Vec<Row>> {
+        let lane = match read.lane {
             Lane::Quick | Lane::Rest => &self.quick,
             Lane::Slow => &self.slow,
         };
+        let (reply, answer) = oneshot::channel();
         let closed = || Error::Unavailable("the store is closed".into());
-        lane.send(job).await.map_err(|_| closed())?;
+        lane.send((read, reply)).map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
 }
 
-fn readers(path: &Path, count: usize) -> Result<mpsc::Sender<Job>> {
-    let (sender, receiver) = mpsc::channel::<Job>(READ_QUEUE);
-    let receiver = Arc::new(Mutex::new(receiver));
+/// Threads that make the reads of a lane, which holds as many as have a place.
+fn readers(path: &Path, count: usize) -> Result<Sender<Job>> {
+    let (sender, jobs) = crossbeam_channel::unbounded::<Job>();
     for number in 0..count {
         let connection = open(path)?;
         connection
             .pragma_update(None, "query_only", true)
             .map_err(|error| Error::Setup(format!("cannot open a reader: {error}")))?;
-        let receiver = Arc::clone(&receiver);
+        let jobs = jobs.clone();
         std::thread::Builder::new()
             .name(format!("sqlite-read-{number}"))
             .spawn(move || {
-                loop {
-                    let job = receiver.lock().expect("no reader panics while it waits").blocking_recv();
-                    match job {
-                        Some(job) => job(&connection),
-                        None => return,
-                    }
+                for (read, reply) in jobs {
+                    let _ = reply.send(query(&connection, &read.text, &read.rows));
                 }
             })
             .map_err(|error| Error::Setup(format!("cannot start a reader: {error}")))?;

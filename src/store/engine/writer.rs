@@ -322,7 +322,7 @@ async fn look_up(server: &Server, batch: Uuid) -> Result<()> {
         let found = async {
             let connection = server.connect().await?;
             connection.execute("BEGIN").await?;
-            let inserted = connection.query(FIND_BATCH, vec![batch.into()]).await?;
+            let inserted = connection.query(FIND_BATCH, &[batch.into()]).await?;
             connection.execute("ROLLBACK").await?;
             Ok(inserted.is_empty())
         };

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use reqwest::StatusCode;
 use serde_json::json;
-use wicara::model::{ConversationId, Message, MessageId};
+use wicara::model::{ConversationId, Message};
 use wicara::store::Store;
 
 /// One client that writes messages, each with a key of its own, and tries again what was not acknowledged.
@@ -79,14 +79,11 @@ pub async fn assert_nothing_lost_or_doubled(store: &Store, writers: &[Writer]) {
     for id in conversations {
         let id = ConversationId(id);
         let conversation = store.conversation_get(id).await.unwrap().unwrap();
-        let mut messages: Vec<Message> = Vec::new();
-        loop {
-            let after = messages.last().map_or(MessageId(0), |message| message.id);
-            let (chunk, more) = store.message_chunk(&conversation, after).await.unwrap();
+        let (mut messages, mut rest) = store.message_chunk(&conversation, None).await.unwrap();
+        while rest.is_some() {
+            let (chunk, after) = store.message_chunk(&conversation, rest).await.unwrap();
             messages.extend(chunk);
-            if !more {
-                break;
-            }
+            rest = after;
         }
         let count = i64::try_from(messages.len()).unwrap();
         assert_eq!(conversation.message_count, count);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use uuid::Uuid;
 use wicara::metrics::Metrics;
 use wicara::model::{
-    Bots, Conversation, ConversationId, Message, MessageId, NewConversation, NewMessage, Random, Timestamp,
+    Bots, Conversation, ConversationId, Message, NewConversation, NewMessage, Random, Timestamp,
 };
 use wicara::store::{Append, Appended, Ask, Outcome, Store, Target};
 
@@ -73,14 +73,11 @@ pub async fn create(store: &Store, bot_id: &str, texts: &[&str]) -> Appended {
 /// All messages of a conversation that are no notes.
 async fn messages(store: &Store, id: ConversationId) -> Vec<Message> {
     let conversation = get(store, id).await;
-    let mut all = Vec::new();
-    loop {
-        let after = all.last().map_or(MessageId(0), |message: &Message| message.id);
-        let (chunk, more) = store.message_chunk(&conversation, after).await.unwrap();
+    let (mut all, mut rest) = store.message_chunk(&conversation, None).await.unwrap();
+    while rest.is_some() {
+        let (chunk, after) = store.message_chunk(&conversation, rest).await.unwrap();
         all.extend(chunk);
-        if !more {
-            break;
-        }
+        rest = after;
     }
     if conversation.note_count == 0 {
         let bytes = |message: &Message| {
