@@ -1,6 +1,6 @@
 //! How many conversations and messages there are, and where the one of a rank lies, exactly and without counting them.
 //!
-//! 256 ids make a bucket, 128 buckets one of the next level, and so once more. Table `totals` has a number for each
+//! 256 ids make a bucket, 32 buckets one of the next level, and so twice more. Table `totals` has a number for each
 //! bucket, bot and integration type, kept in the transaction of what it counts. A list adds numbers up and looks only
 //! at the rows of the buckets that its page lies in, so that every page costs the same, however many there are.
 
@@ -15,10 +15,11 @@ use super::lists::{Conditions, Part, direction};
 use crate::model::{Conversation, ConversationId, List, Listing, MessageId, Order};
 
 /// Bits of an id that its bucket leaves out, level by level.
-const SHIFTS: [u32; 3] = [8, 15, 22];
+const SHIFTS: [u32; 4] = [8, 13, 18, 23];
 const TOP: usize = SHIFTS.len() - 1;
-/// Buckets that one of the next level holds, and that are read at once.
-const BUCKETS: i64 = 128;
+/// Buckets that one of the next level holds, and that are read at once. Each has a number for every bot and
+/// integration type.
+const BUCKETS: i64 = 32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Counted {
@@ -93,7 +94,7 @@ impl<'a> Changes<'a> {
 }
 
 fn level_number(level: usize) -> i64 {
-    i64::try_from(level).expect("there are three levels")
+    i64::try_from(level).expect("there are few levels")
 }
 
 /// Where a conversation's messages are counted: a message's id and a number for each bucket.
@@ -115,7 +116,7 @@ pub(super) async fn messages_of(
 }
 
 /// The level at which to begin to look for a page, for conversations and for messages: the lowest that has no more
-/// than 128 buckets, as far as was seen. Any other gives the same page, later.
+/// than 32 buckets, as far as was seen. Any other gives the same page, later.
 #[derive(Default)]
 pub(super) struct Levels([OnceCell<AtomicUsize>; 2]);
 

@@ -127,7 +127,7 @@ fn kept(size: Size, dialect: &Dialect) -> String {
             "{TOTALS}SELECT '{what}', 0, {id} >> 8, bot_id, integration_type, count(*) FROM {from} \
              GROUP BY {id} >> 8, bot_id, integration_type;\n"
         );
-        for (level, shift) in [(1, 7), (2, 14)] {
+        for (level, shift) in [(1, 5), (2, 10), (3, 15)] {
             kept += &format!(
                 "{TOTALS}SELECT what, {level}, bucket >> {shift}, bot_id, integration_type, sum(count) FROM totals \
                  WHERE what = '{what}' AND level = 0 GROUP BY what, bucket >> {shift}, bot_id, integration_type;\n"
@@ -212,7 +212,7 @@ pub fn fill_sqlite(path: &Path, size: Size) -> Result<()> {
             connection.execute_batch(definition)?;
         }
         connection.execute_batch(&kept(size, &SQLITE))?;
-        connection.execute_batch("ANALYZE; PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
     };
     fill().with_context(|| format!("{} cannot be filled", path.display()))
 }

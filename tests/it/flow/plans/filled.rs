@@ -129,7 +129,7 @@ impl Direct {
             ("conversations", "conversations.id", of_conversations),
             ("messages", "messages.id", of_messages),
         ] {
-            for (level, shift) in [(0, 8), (1, 15), (2, 22)] {
+            for (level, shift) in [(0, 8), (1, 13), (2, 18), (3, 23)] {
                 statements.push(format!(
                     "INSERT INTO totals (what, level, bucket, bot_id, integration_type, count) \
                      SELECT '{what}', {level}, {id} >> {shift}, bot_id, integration_type, count(*) {from} \
