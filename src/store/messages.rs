@@ -82,12 +82,10 @@ pub fn groups(messages: &[MessageRef]) -> Vec<Vec<MessageId>> {
 }
 
 /// What is still to be read of a conversation's messages.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Rest {
     /// Between these ids, at once each.
     parts: VecDeque<(MessageId, MessageId)>,
-    /// Where more may follow the parts: their last id.
-    beyond: Option<MessageId>,
 }
 
 type ByConversation = BTreeMap<ConversationId, Vec<Message>>;
@@ -236,12 +234,9 @@ impl Store {
         );
         let params = vec![conversation.id.into(), first.into(), last.into()];
         let messages = by_id(self.inner.reads.query(Lane::Rest, sql, params).await?)?;
-        let rest = match rest.beyond {
-            _ if !rest.parts.is_empty() => Some(rest),
-            Some(last) => Some(self.message_rest(conversation.id, last).await?),
-            None => None,
-        };
-        Ok((messages, rest.filter(|rest| !rest.parts.is_empty())))
+        // After the last part, what has come since.
+        let rest = if rest.parts.is_empty() { self.message_rest(conversation.id, last).await? } else { rest };
+        Ok((messages, Some(rest).filter(|rest| !rest.parts.is_empty())))
     }
 
     /// What follows a message, without notes, by how much of it can be read at once.
@@ -254,13 +249,11 @@ impl Store {
         let messages = rows.into_iter().map(ref_read).collect::<Result<Vec<_>>>()?;
         let ends = |group: &Vec<MessageId>| Some((*group.first()?, *group.last()?));
         let mut parts: VecDeque<_> = groups(&messages).iter().filter_map(ends).collect();
-        let more = messages.len() == SIZED;
         // With what follows, the last part may be larger.
-        if more && parts.len() > 1 {
+        if messages.len() == SIZED && parts.len() > 1 {
             parts.pop_back();
         }
-        let beyond = parts.back().map(|&(_, last)| last).filter(|_| more);
-        Ok(Rest { parts, beyond })
+        Ok(Rest { parts })
     }
 
     /// Each conversation's newest messages without notes, oldest first: at most 50 or 256 KiB, at least one.

@@ -59,7 +59,7 @@ struct Inner {
     node: i32,
 }
 
-/// The reads that nearly every request begins with.
+/// The reads that nearly every request begins with, and the one of most details.
 struct Gathers {
     keys: Arc<Gather>,
     sessions: Arc<Gather>,
@@ -91,12 +91,13 @@ impl Store {
             return Err(Error::Setup("store.url is neither sqlite:PATH nor postgres://…".into()));
         };
         let reads = Arc::new(Reads::new(source, Arc::clone(&metrics.store)));
+        let by_key = |sql| Gather::new(&reads, Lane::Quick, sql, ROWS_GATHERED);
         let gathers = Gathers {
-            keys: Gather::new(&reads, keys::by_hash(), ROWS_GATHERED),
-            sessions: Gather::new(&reads, users::session_by_hash(), ROWS_GATHERED),
-            conversations: Gather::new(&reads, conversations::by_id(), ROWS_GATHERED),
-            conversations_by_session: Gather::new(&reads, conversations::by_session(), ROWS_GATHERED),
-            whole_conversations: Gather::new(&reads, messages::whole(), WHOLE_GATHERED),
+            keys: by_key(keys::by_hash()),
+            sessions: by_key(users::session_by_hash()),
+            conversations: by_key(conversations::by_id()),
+            conversations_by_session: by_key(conversations::by_session()),
+            whole_conversations: Gather::new(&reads, Lane::Rest, messages::whole(), WHOLE_GATHERED),
         };
         let writer = Writer::start(target, Arc::clone(&metrics.store))?;
         let inner = Inner { path, reads, gathers, writer, levels: Levels::default(), node };

@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::{Error, Lane, Reads, Result, Row, Sql, Value};
+use super::shared::{Waiting, answer, found, retain};
+use super::{Lane, Reads, Result, Row, Sql, Value};
 
 /// One statement by key. Its parameters are the key and a number, and its first column is that number.
 pub struct Gather {
     reads: Arc<Reads>,
+    lane: Lane,
     sql: Sql,
     /// Keys that are read at once.
     most: usize,
@@ -23,53 +25,52 @@ struct State {
     wanted: Wanted,
 }
 
-type Wanted = HashMap<Value, Vec<Reply>>;
-
-type Reply = oneshot::Sender<Result<Vec<Row>>>;
+type Wanted = HashMap<Value, Vec<Waiting>>;
 
 impl Gather {
-    pub fn new(reads: &Arc<Reads>, sql: Sql, most: usize) -> Arc<Self> {
-        Arc::new(Self { reads: Arc::clone(reads), sql, most, state: Mutex::default() })
+    pub fn new(reads: &Arc<Reads>, lane: Lane, sql: Sql, most: usize) -> Arc<Self> {
+        Arc::new(Self { reads: Arc::clone(reads), lane, sql, most, state: Mutex::default() })
     }
 
     /// The rows with this key, without their first column.
     pub async fn get(self: &Arc<Self>, key: Value) -> Result<Vec<Row>> {
-        let _place = self.reads.place(Lane::Quick).await?;
+        let place = self.reads.place(self.lane).await?;
         let (reply, answer) = oneshot::channel();
         let begins = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.wanted.entry(key).or_default().push(reply);
+            state.wanted.entry(key).or_default().push(Waiting { reply, _place: place });
             !std::mem::replace(&mut state.under_way, true)
         };
         if begins {
             // Others wait for it, whether this caller stays or leaves.
             tokio::spawn(Arc::clone(self).read());
         }
-        answer.await.unwrap_or_else(|_| Err(Error::Unavailable("a read ended early".into())))
+        found(answer).await
     }
 
     async fn read(self: Arc<Self>) {
-        let _guard = UnderWay(&self);
+        let mut guard = Guard { gather: &self, ended: false };
         // Whoever is ready to ask asks first.
         tokio::task::yield_now().await;
         while let Some(wanted) = self.next() {
             let mut wanted = wanted.into_iter();
             loop {
-                let (keys, replies): (Vec<_>, Vec<_>) = wanted.by_ref().take(self.most).unzip();
+                let (keys, waiting): (Vec<_>, Vec<_>) = wanted.by_ref().take(self.most).unzip();
                 if keys.is_empty() {
                     break;
                 }
-                self.read_once(keys, replies).await;
+                self.read_once(keys, waiting).await;
             }
             tokio::task::yield_now().await;
         }
+        guard.ended = true;
     }
 
-    async fn read_once(&self, keys: Vec<Value>, replies: Vec<Vec<Reply>>) {
+    async fn read_once(&self, keys: Vec<Value>, waiting: Vec<Vec<Waiting>>) {
         let rows = (0..).zip(keys).map(|(place, key)| vec![key, Value::Int(place)]).collect();
-        let read = Arc::new(self.reads.many(Lane::Quick, self.sql.clone(), rows));
+        let read = Arc::new(self.reads.many(self.lane, self.sql.clone(), rows));
         let found = self.reads.run(&read).await;
-        let mut answers = vec![found.as_ref().map(|_| Vec::new()).map_err(Clone::clone); replies.len()];
+        let mut answers = vec![found.as_ref().map(|_| Vec::new()).map_err(Clone::clone); waiting.len()];
         for Row(values) in found.into_iter().flatten() {
             let mut values = values.into_iter();
             if let Some(Value::Int(place)) = values.next()
@@ -78,36 +79,33 @@ impl Gather {
                 rows.push(Row(values.collect()));
             }
         }
-        for (mut replies, answer) in replies.into_iter().zip(answers) {
-            let last = replies.pop();
-            for reply in replies {
-                let _ = reply.send(answer.clone());
-            }
-            if let Some(last) = last {
-                let _ = last.send(answer);
-            }
+        for (waiting, found) in waiting.into_iter().zip(answers) {
+            answer(waiting, &found.map(Arc::new));
         }
     }
 
     /// What is to be read next, for those who still wait.
     fn next(&self) -> Option<Wanted> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.wanted.retain(|_, replies| {
-            replies.retain(|reply| !reply.is_closed());
-            !replies.is_empty()
+        state.wanted.retain(|_, waiting| {
+            retain(waiting);
+            !waiting.is_empty()
         });
         state.under_way = !state.wanted.is_empty();
         state.under_way.then(|| std::mem::take(&mut state.wanted))
     }
 }
 
-/// Lets nobody wait for a read that ended in a panic.
-struct UnderWay<'a>(&'a Gather);
+/// Lets nobody wait for reads that did not come to their end.
+struct Guard<'a> {
+    gather: &'a Gather,
+    ended: bool,
+}
 
-impl Drop for UnderWay<'_> {
+impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            *self.0.state.lock().unwrap_or_else(PoisonError::into_inner) = State::default();
+        if !self.ended {
+            *self.gather.state.lock().unwrap_or_else(PoisonError::into_inner) = State::default();
         }
     }
 }
@@ -118,7 +116,7 @@ mod tests {
 
     use super::*;
     use crate::metrics::Metrics;
-    use crate::store::engine::{Source, sqlite};
+    use crate::store::engine::{Error, Source, sqlite};
 
     #[tokio::test]
     async fn everybody_gets_the_rows_of_their_own_key() {
@@ -129,7 +127,8 @@ mod tests {
         sqlite::open(&path).unwrap().execute_batch(fill).unwrap();
         let source = Source::Sqlite(sqlite::Reads::open(&path).unwrap());
         let reads = Arc::new(Reads::new(source, Metrics::default().store));
-        let words = Gather::new(&reads, Sql::both("SELECT $2, word FROM words WHERE length = $1"), 2);
+        let words =
+            Gather::new(&reads, Lane::Quick, Sql::both("SELECT $2, word FROM words WHERE length = $1"), 2);
         // The first is under way alone; the others wait for the next read, some for the same key.
         let keys = [1, 2, 3, 2, 1];
         let found = join_all(keys.map(|key| words.get(Value::Int(key)))).await;
@@ -146,7 +145,8 @@ mod tests {
         let path = folder.path().join("db");
         let source = Source::Sqlite(sqlite::Reads::open(&path).unwrap());
         let reads = Arc::new(Reads::new(source, Metrics::default().store));
-        let words = Gather::new(&reads, Sql::both("SELECT $2, word FROM words WHERE length = $1"), 2);
+        let words =
+            Gather::new(&reads, Lane::Quick, Sql::both("SELECT $2, word FROM words WHERE length = $1"), 2);
         for failed in join_all([1, 2, 2].map(|key| words.get(Value::Int(key)))).await {
             assert!(matches!(failed, Err(Error::Database(_))), "{failed:?}");
         }

@@ -11,7 +11,7 @@ pub mod writer;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use flight::Flight;
 pub use gather::Gather;
@@ -98,8 +98,8 @@ pub enum Lane {
 pub struct Reads {
     from: Source,
     under_way: UnderWay,
-    quick: Semaphore,
-    slow: Semaphore,
+    quick: Arc<Semaphore>,
+    slow: Arc<Semaphore>,
     metrics: Arc<StoreMetrics>,
 }
 
@@ -113,8 +113,8 @@ impl Reads {
         Self {
             from,
             under_way: UnderWay::default(),
-            quick: Semaphore::new(QUICK_READS),
-            slow: Semaphore::new(SLOW_READS),
+            quick: Arc::new(Semaphore::new(QUICK_READS)),
+            slow: Arc::new(Semaphore::new(SLOW_READS)),
             metrics,
         }
     }
@@ -130,8 +130,8 @@ impl Reads {
             Source::Postgres(_) => sql.postgres,
             Source::Sqlite(_) => sql.sqlite,
         };
-        let _place = self.place(lane).await?;
-        self.share(Read { lane, text, rows: vec![params] }).await
+        let place = self.place(lane).await?;
+        self.share(Read { lane, text, rows: vec![params] }, place).await
     }
 
     /// Runs a statement for many rows of parameters; the rows that come back follow each other.
@@ -144,8 +144,8 @@ impl Reads {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let _place = self.place(lane).await?;
-        self.share(self.many(lane, sql, rows)).await
+        let place = self.place(lane).await?;
+        self.share(self.many(lane, sql, rows), place).await
     }
 
     fn many(&self, lane: Lane, sql: Sql, rows: Vec<Vec<Value>>) -> Read {
@@ -162,20 +162,25 @@ impl Reads {
         }
     }
 
-    /// A place among the reads under way, and its count.
-    async fn place(&self, lane: Lane) -> Result<(SemaphorePermit<'_>, Held)> {
-        let (pending, place) = match lane {
-            Lane::Quick => (self.metrics.quick_read(), self.quick.try_acquire()),
+    async fn place(&self, lane: Lane) -> Result<Place> {
+        let (counted, place) = match lane {
+            Lane::Quick => (self.metrics.quick_read(), Arc::clone(&self.quick).try_acquire_owned()),
             Lane::Rest => {
-                let pending = self.metrics.quick_read();
-                let place = self.quick.acquire().await.expect("nobody closes the semaphore");
-                return Ok((place, pending));
+                let counted = self.metrics.quick_read();
+                let place = Arc::clone(&self.quick).acquire_owned().await;
+                return Ok(Place { _permit: place.expect("nobody closes the semaphore"), _counted: counted });
             }
-            Lane::Slow => (self.metrics.slow_read(), self.slow.try_acquire()),
+            Lane::Slow => (self.metrics.slow_read(), Arc::clone(&self.slow).try_acquire_owned()),
         };
-        let place = place.map_err(|_| Error::Unavailable("too many reads wait".into()))?;
-        Ok((place, pending))
+        let permit = place.map_err(|_| Error::Unavailable("too many reads wait".into()))?;
+        Ok(Place { _permit: permit, _counted: counted })
     }
+}
+
+/// A place among the reads under way, until the read is made: whether its caller waits for it or has left.
+pub struct Place {
+    _permit: OwnedSemaphorePermit,
+    _counted: Held,
 }
 
 /// The transaction that the writer has open.

@@ -1,6 +1,6 @@
 use wicara::model::{
     Answer, Bots, Conversation, ConversationFilter, ConversationId, Cursor, Json, Listing, MessageFilter,
-    MessageId, MessagePatch, NewConversation, NewMessage, Order, role,
+    MessageId, MessagePatch, NewConversation, NewMessage, Order, Timestamp, role,
 };
 use wicara::store::{Append, Store, Target};
 
@@ -13,6 +13,7 @@ on_both_engines!(
     filters_combine_and_count_exactly,
     messages_are_listed_per_conversation_and_in_all,
     a_long_conversation_is_read_in_bounded_chunks,
+    a_detail_that_changes_while_it_is_read_shows_once_what_stayed,
     embedded_messages_are_the_newest_and_bounded,
     notes_are_left_out,
     a_bot_is_told_the_newest_of_what_was_said,
@@ -168,6 +169,39 @@ async fn a_long_conversation_is_read_in_bounded_chunks(engine: Engine) {
     }
     assert_eq!(found, texts);
     assert_eq!(sizes, [303, 4, 2], "256 KiB each");
+}
+
+async fn a_detail_that_changes_while_it_is_read_shows_once_what_stayed(engine: Engine) {
+    let store = open(engine).await;
+    let id = create(&store, "guide", &[]).await.conversation.id;
+    // More than are looked at at once, and large ones around that bound.
+    let text = |number: usize| match number {
+        3 | 1020..1030 | 2400 => format!("{number} {}", "x".repeat(100 * 1024)),
+        _ => number.to_string(),
+    };
+    let texts: Vec<_> = (0..2500).map(text).collect();
+    let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+    let mut expected = stored(store.append(append(Target::Existing(id), &texts)).await.unwrap()).messages;
+    let conversation = get(&store, id).await;
+    let (mut found, mut rest) = store.message_chunk(&conversation, None).await.unwrap();
+    for turn in 0.. {
+        if turn < 4 {
+            // What would be read next goes, and something new comes.
+            let next = expected.iter().position(|message| message.id > found.last().unwrap().id).unwrap();
+            let gone = expected.remove(next).id;
+            store.message_delete(id, gone, Timestamp(0)).await.unwrap().unwrap();
+            expected.extend(
+                stored(store.append(append(Target::Existing(id), &["later"])).await.unwrap()).messages,
+            );
+        }
+        let Some(after) = rest else { break };
+        let (chunk, after) = store.message_chunk(&conversation, Some(after)).await.unwrap();
+        let bytes: usize = chunk.iter().map(|message| message.text.len()).sum();
+        assert!(bytes <= 256 * 1024 && chunk.len() <= 1024, "{bytes} bytes in {} messages", chunk.len());
+        found.extend(chunk);
+        rest = after;
+    }
+    assert!(found == expected, "{} messages of {}", found.len(), expected.len());
 }
 
 async fn embedded_messages_are_the_newest_and_bounded(engine: Engine) {
