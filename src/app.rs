@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -49,7 +50,8 @@ impl App {
     /// Opens the store, sets up the bots and listens. Returns when requests are being answered.
     pub async fn start(config: Config, clock: Clock, random: Random) -> Result<Self> {
         let listen = config.server.listen;
-        let listener = bind(listen).with_context(|| {
+        let front = Front::start()?;
+        let listener = front.bind(listen).with_context(|| {
             format!("cannot listen on {listen} (server.listen): is another program there?")
         })?;
         let address = listener.local_addr().context("the listener has no address")?;
@@ -114,7 +116,7 @@ impl App {
                 let _ = stopped.await;
             };
             let serving = http::listener::serve(listener, router, metrics.http, stopped, drain, connections);
-            let deadline = serving.await;
+            let deadline = front.run(serving).await;
             expire.abort();
             service.close(deadline.saturating_duration_since(tokio::time::Instant::now())).await;
             drop(lock);
@@ -175,11 +177,40 @@ fn store_setting(source: &str) -> String {
     format!("store.url ({source} or WICARA_STORE__URL)")
 }
 
-fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    socket.bind(listen)?;
-    socket.listen(BACKLOG)
+/// The runtime of the connections. Questions are carried out on the other one: however many requests come, and have to
+/// be refused, what was let in does not stand in line behind them.
+struct Front(Option<Runtime>);
+
+impl Front {
+    fn start() -> Result<Self> {
+        let runtime = Builder::new_multi_thread().thread_name("connections").enable_all().build();
+        Ok(Self(Some(runtime.context("cannot start threads for connections")?)))
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+
+    fn bind(&self, listen: SocketAddr) -> io::Result<TcpListener> {
+        let _here = self.runtime().enter();
+        let socket = if listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(listen)?;
+        socket.listen(BACKLOG)
+    }
+
+    async fn run<T: Send + 'static>(&self, serving: impl Future<Output = T> + Send + 'static) -> T {
+        self.runtime().spawn(serving).await.expect("nobody ends it, and the listener does not panic")
+    }
+}
+
+impl Drop for Front {
+    /// Without waiting, which a task must not.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// How many clients may be connected at once, beside so many calls of bots. Takes as many descriptors as the system

@@ -11,8 +11,11 @@ mod password;
 mod people;
 mod questions;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,6 +36,10 @@ use crate::store::Store;
 
 /// Conversations whose messages one call of [`Service::message_newest`] reads: bounds its memory.
 pub const EMBED_GROUP: usize = 10;
+
+/// Appends under way at once; beyond it, what begins is refused. More would not be faster, and each would wait for all
+/// others.
+const WRITES: usize = 256;
 
 /// How often what has expired is deleted.
 const EXPIRE_EVERY: Duration = Duration::from_secs(15 * 60);
@@ -59,6 +66,9 @@ pub struct Service {
     settings: Settings,
     passwords: password::Passwords,
     limiters: limits::Limiters,
+    writes: Arc<Semaphore>,
+    /// Where questions are carried out.
+    work: Handle,
     /// Questions being answered: they are finished even if whoever asked has left.
     asking: TaskTracker,
     /// Bots are waited for no longer.
@@ -66,6 +76,7 @@ pub struct Service {
 }
 
 impl Service {
+    /// Questions are carried out on the runtime that this is called on, whatever the one that they come from.
     #[must_use]
     pub fn new(
         store: Store,
@@ -75,10 +86,21 @@ impl Service {
         metrics: Metrics,
         settings: Settings,
     ) -> Self {
-        let passwords = password::Passwords::new();
         let limiters = limits::Limiters::new(settings.limits);
-        let (asking, interrupt) = (TaskTracker::new(), CancellationToken::new());
-        Self { store, bots, clock, random, metrics, settings, passwords, limiters, asking, interrupt }
+        Self {
+            store,
+            bots,
+            clock,
+            random,
+            metrics,
+            settings,
+            passwords: password::Passwords::new(),
+            limiters,
+            writes: Arc::new(Semaphore::new(WRITES)),
+            work: Handle::current(),
+            asking: TaskTracker::new(),
+            interrupt: CancellationToken::new(),
+        }
     }
 
     /// Whether the database answers.
@@ -92,10 +114,20 @@ impl Service {
         self.metrics.text()
     }
 
-    /// `Unavailable` while too many writes wait. Asked before anything is read for one more: a refusal has to cost
-    /// little, or refusing is all that the server does.
+    /// `Unavailable` while too many appends are under way. Asked before anything is read for one more: a refusal has to
+    /// cost little, or refusing is all that the server does.
     pub fn room_to_write(&self) -> Result<()> {
-        if self.store.is_full() { Err(Error::Unavailable) } else { Ok(()) }
+        if self.writes.available_permits() == 0 { Err(Error::Unavailable) } else { Ok(()) }
+    }
+
+    /// A place for a write that begins something, for as long as it is kept.
+    fn place_to_write(&self) -> Result<OwnedSemaphorePermit> {
+        Arc::clone(&self.writes).try_acquire_owned().map_err(|_| Error::Unavailable)
+    }
+
+    /// A place for what ends something that was let in before, ahead of what begins.
+    async fn place_to_write_in_turn(&self) -> SemaphorePermit<'_> {
+        self.writes.acquire().await.expect("nobody closes the semaphore")
     }
 
     /// Gives the questions that an earlier process left behind their failure.

@@ -50,6 +50,7 @@ impl Service {
 
     /// Carries out an append that needs nothing after its transaction.
     pub(super) async fn append(&self, append: Append) -> Result<Appended> {
+        let _place = self.place_to_write()?;
         match self.store.append(append).await? {
             Outcome::Stored(appended) => Ok(appended),
             Outcome::Gone | Outcome::Answered => Err(Error::NotFound(Missing::Conversation)),

@@ -2,12 +2,13 @@
 //! the answer before it is returned.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::sync::oneshot;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::timeout;
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -46,14 +47,26 @@ pub struct Asking {
     pub session_id: Uuid,
     /// The answer's text as it comes; nothing where it is there already or a human handles the conversation.
     pub tokens: tokens::Receiver,
-    answered: JoinHandle<Result<Answered>>,
+    answered: oneshot::Receiver<Result<Answered>>,
 }
 
 impl Asking {
     /// Waits until the answers are stored, or it is clear that there will be none.
     pub async fn answered(self) -> Result<Answered> {
-        self.answered.await.map_err(not_carried_out)?
+        self.answered.await.unwrap_or_else(|_| not_carried_out())
     }
+}
+
+/// What came of a question that is stored.
+enum Heard {
+    /// It was settled before, or nobody has to answer.
+    Settled(Answered),
+    Now {
+        conversation: Conversation,
+        question: Message,
+        said: std::result::Result<Vec<Answer>, bot::Error>,
+        key: Option<IdempotencyKey>,
+    },
 }
 
 /// A question's answers, stored.
@@ -84,6 +97,7 @@ impl Service {
         new: NewQuestion,
         once: Option<Once>,
     ) -> Result<Asking> {
+        let place = self.place_to_write()?;
         let conversation = match new.session_id {
             Some(session_id) => Some(self.question_conversation(asker, session_id).await?),
             None => None,
@@ -116,14 +130,18 @@ impl Service {
         let ask = if asked { Ask::Opens } else { Ask::No };
         let question = Append { at, target, messages, ask, claim };
         let (stored, session_id) = oneshot::channel();
+        let (reply, answered) = oneshot::channel();
         let (sender, tokens) = tokens::channel();
         let service = Arc::clone(self);
-        let carried_out = service.question_carry_out(question, stored, sender).in_current_span();
-        let answered = self.asking.spawn(carried_out);
+        let carried_out = async move {
+            let heard = service.question_hear(question, place, stored, sender).await;
+            service.question_settle(heard, reply).await;
+        };
+        self.asking.spawn_on(carried_out.in_current_span(), &self.work);
         match session_id.await {
             Ok(session_id) => Ok(Asking { session_id, tokens, answered }),
             // It ended before the question was stored.
-            Err(_) => Err(match answered.await.map_err(not_carried_out)? {
+            Err(_) => Err(match answered.await.unwrap_or_else(|_| not_carried_out()) {
                 Err(error) => error,
                 Ok(_) => Error::Internal("a question was answered but not stored".to_owned()),
             }),
@@ -175,13 +193,14 @@ impl Service {
         }
     }
 
-    /// `stored` is told the session once the question is committed.
-    async fn question_carry_out(
-        self: Arc<Self>,
+    /// Stores a question, in its place among the writes, and asks the bot. `stored` is told the session in between.
+    async fn question_hear(
+        &self,
         question: Append,
+        place: OwnedSemaphorePermit,
         stored: oneshot::Sender<Uuid>,
         tokens: tokens::Sender,
-    ) -> Result<Answered> {
+    ) -> Result<Heard> {
         let key = question.claim.as_ref().map(|claim| claim.key.clone());
         let opened = matches!(question.ask, Ask::Opens);
         let existing = match question.target {
@@ -192,12 +211,14 @@ impl Service {
             // Nobody hears it if the caller has left.
             let _ = stored.send(conversation.session_id);
         };
-        let (conversation, question) = match self.store.append(question).await? {
+        let outcome = self.store.append(question).await?;
+        drop(place);
+        let (conversation, question) = match outcome {
             Outcome::Gone | Outcome::Answered => return Err(Error::NotFound(Missing::Session)),
             Outcome::Stored(appended) if !opened => {
                 tell(&appended.conversation);
                 self.question_count(&appended.conversation, &Ok(Vec::new()));
-                return Ok(answered(appended));
+                return Ok(Heard::Settled(answered(appended)));
             }
             Outcome::Stored(Appended { conversation, mut messages }) => {
                 (conversation, messages.pop().expect("a question is one message"))
@@ -205,34 +226,47 @@ impl Service {
             Outcome::Claimed(claimed) => match self.question_repeated(existing, claimed)? {
                 Earlier::Done(appended) => {
                     tell(&appended.conversation);
-                    return Ok(answered(appended));
+                    return Ok(Heard::Settled(answered(appended)));
                 }
                 Earlier::Resumed { conversation, question } => (conversation, question),
             },
         };
         tell(&conversation);
-        let session_id = conversation.session_id;
-        let heard = match conversation.handler {
+        let said = match conversation.handler {
             Handler::Bot => self.question_pass_on(&conversation, &question, &tokens).await,
             // Handed over since the question was first asked: it gets no answer, and no failure.
             Handler::Human => Ok(Vec::new()),
         };
-        drop(tokens);
-        self.question_count(&conversation, &heard);
-        // Goes on until it is stored, also where whoever asked is told to come back.
-        let service = Arc::clone(&self);
-        let settle = async move {
-            match heard {
-                Ok(answers) => service.question_answer(conversation, &question, answers, key).await,
-                Err(error) => service.question_fail(&conversation, &question, &error, key).await,
+        self.question_count(&conversation, &said);
+        Ok(Heard::Now { conversation, question, said, key })
+    }
+
+    /// Stores what was heard, however long that takes, also where whoever asked is told to come back.
+    async fn question_settle(&self, heard: Result<Heard>, reply: oneshot::Sender<Result<Answered>>) {
+        let (conversation, question, said, key) = match heard {
+            Ok(Heard::Now { conversation, question, said, key }) => (conversation, question, said, key),
+            Ok(Heard::Settled(answered)) => {
+                let _ = reply.send(Ok(answered));
+                return;
+            }
+            Err(error) => {
+                let _ = reply.send(Err(error));
+                return;
             }
         };
-        let settled = self.asking.spawn(settle.in_current_span());
-        match tokio::time::timeout(STORE_PATIENCE, settled).await {
-            Ok(Ok(settled)) => settled,
-            Ok(Err(_)) => Err(Error::Internal("a question was not settled".to_owned())),
-            Err(_) => Err(Error::AnswerDelayed { session_id }),
-        }
+        let session_id = conversation.session_id;
+        let mut settled = pin!(async {
+            match said {
+                Ok(answers) => self.question_answer(conversation, &question, answers, key).await,
+                Err(error) => self.question_fail(&conversation, &question, &error, key).await,
+            }
+        });
+        let Ok(answered) = timeout(STORE_PATIENCE, &mut settled).await else {
+            let _ = reply.send(Err(Error::AnswerDelayed { session_id }));
+            let _ = settled.await;
+            return;
+        };
+        let _ = reply.send(answered);
     }
 
     /// What a retry gets. One for which no bot is asked does not count against the conversation's limit.
@@ -309,7 +343,7 @@ impl Service {
     ) -> Result<Answered> {
         let messages: Vec<_> =
             answers.into_iter().map(|answer| NewMessage::answer(answer, question.id)).collect();
-        let stored = patiently(|| {
+        let stored = self.patiently(|| {
             self.store.append(Append {
                 at: self.clock.now(),
                 target: Target::Existing(conversation.id),
@@ -337,18 +371,39 @@ impl Service {
     ) -> Result<Answered> {
         tracing::warn!(bot = conversation.bot_id, %error, "a bot gave no answer");
         let (at, reason) = (self.clock.now(), error.reason());
-        let failed = patiently(|| self.store.question_fail(question.id, reason, at, key.clone())).await?;
+        let fail = || self.store.question_fail(question.id, reason, at, key.clone());
+        let failed = self.patiently(fail).await?;
         if !failed && self.store.conversation_get(conversation.id).await?.is_none() {
             return Err(Error::NotFound(Missing::Session));
         }
         let retry_after = error.retry_after();
         Err(Error::BotFailed { session_id: conversation.session_id, reason, retry_after })
     }
+
+    /// Stores what a bot has said, however long the database is away. Few wait here: a question that cannot be stored
+    /// reaches no bot.
+    async fn patiently<T, F>(&self, store: impl Fn() -> F) -> store::Result<T>
+    where
+        F: Future<Output = store::Result<T>>,
+    {
+        loop {
+            let place = self.place_to_write_in_turn().await;
+            let stored = store().await;
+            drop(place);
+            match stored {
+                Err(store::Error::Unavailable(reason)) => {
+                    tracing::debug!(reason, "an answer waits for the database");
+                    tokio::time::sleep(STORE_PAUSE).await;
+                }
+                stored => return stored,
+            }
+        }
+    }
 }
 
 /// Why is in the log already, where the panic was: the error itself may quote what was asked.
-fn not_carried_out(_: JoinError) -> Error {
-    Error::Internal("a question was not carried out".to_owned())
+fn not_carried_out<T>() -> Result<T> {
+    Err(Error::Internal("a question was not carried out".to_owned()))
 }
 
 fn answered(appended: Appended) -> Answered {
@@ -370,23 +425,6 @@ fn once_scope(asker: &Asker, session_id: Option<Uuid>, once: &Once) -> Result<St
         (None, None) if once.key.len() >= MIN_FIRST_KEY => Ok(format!("visitor {ROUTE}")),
         (None, None) => {
             Err(Error::Invalid(vec![Violation { rule: Rule::MinLength, field: "Idempotency-Key" }]))
-        }
-    }
-}
-
-/// Stores what a bot has said, however long the database is away. Few wait here: a question that cannot be stored
-/// reaches no bot.
-async fn patiently<T, F>(store: impl Fn() -> F) -> store::Result<T>
-where
-    F: Future<Output = store::Result<T>>,
-{
-    loop {
-        match store().await {
-            Err(store::Error::Unavailable(reason)) => {
-                tracing::debug!(reason, "an answer waits for the database");
-                tokio::time::sleep(STORE_PAUSE).await;
-            }
-            result => return result,
         }
     }
 }

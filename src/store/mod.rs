@@ -121,12 +121,6 @@ impl Store {
         self.inner.reads.query(Lane::Quick, "SELECT CAST(1 AS bigint)", vec![]).await.map(|_| ())
     }
 
-    /// Whether something new to write would be refused now.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.inner.writer.is_full()
-    }
-
     /// Writes what waits; everything written afterwards is refused.
     pub async fn close(&self) {
         self.inner.writer.close().await;

@@ -109,11 +109,6 @@ impl<C: Command> Writer<C> {
         }
     }
 
-    /// Whether what begins would be refused now.
-    pub fn is_full(&self) -> bool {
-        self.queue.capacity() == 0
-    }
-
     /// Whether nothing can be written any more.
     pub fn is_closed(&self) -> bool {
         self.queue.is_closed()
@@ -384,7 +379,6 @@ mod tests {
         };
         let mut waiting: Vec<_> = (0..QUEUE).map(|_| send()).collect();
         assert!(matches!(send().try_recv(), Ok(Err(Error::Unavailable(_)))));
-        assert!(writer.is_full());
         let (reply, last) = oneshot::channel();
         let mut in_turn = writer.send_in_turn(Wait(None, reply)).boxed_local();
         assert!(poll!(&mut in_turn).is_pending());
