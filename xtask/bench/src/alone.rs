@@ -9,7 +9,7 @@ use crate::figure::{Figure, Measured, Target};
 use crate::process;
 use crate::server::Engine;
 use crate::times::{both_percentiles, milliseconds, now, percentile};
-use crate::writes::QUESTION;
+use crate::writes::{QUESTION, question_in_new_session};
 
 /// Questions asked one after the other.
 const QUESTIONS: usize = 500;
@@ -19,7 +19,7 @@ const WARM: usize = 50;
 pub fn added_time(bench: &mut Bench, engine: Engine) -> Result<()> {
     let database = bench.database(engine, Data::Writes)?;
     let server = bench.start(&database)?;
-    let asked = post("/api/questions", "", &format!(r#"{{"message":"{QUESTION}"}}"#));
+    let asked = question_in_new_session();
     let session = crate::data::session(1);
     let direct = post("/ask", "", &format!(r#"{{"question": "{QUESTION}", "session_id": "{session}"}}"#));
     let (server_port, bot_port) = (server.port, bench.instant.port);

@@ -1,7 +1,8 @@
 //! More requests than the server can take, sent whether or not it keeps up.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -15,12 +16,12 @@ use crate::client::{Client, block_on};
 use crate::figure::{Figure, Measured, Target};
 use crate::server::Engine;
 use crate::times::{milliseconds, now, percentile};
-use crate::writes::messages;
+use crate::writes::question_in_new_session;
 use crate::wrk::Order;
 
 /// How much more than the server can take.
 const TIMES: f64 = 3.0;
-const OPEN_CONNECTIONS: usize = 2000;
+const OPEN_CONNECTIONS: usize = 1000;
 /// After which the server is to be as before.
 const REST: Duration = Duration::from_secs(5);
 /// How much longer the slowest may take then.
@@ -29,14 +30,25 @@ const NORMAL: f64 = 1.5;
 /// What came of an open loop. Times are milliseconds.
 #[derive(Debug, Default)]
 struct Open {
-    /// From when a request was due, so that one that waits for a connection counts in full.
+    /// From when a request was due, which is when a client would have sent it.
     admitted: Vec<f64>,
     /// The same from when it was sent.
     admitted_sent: Vec<f64>,
     refused: u64,
     /// Other answers, and none.
     errors: u64,
+    /// They were due when every connection waited for an answer. Of them nothing can be known.
     unsent: u64,
+}
+
+/// What is due and not sent yet.
+#[derive(Debug)]
+struct Due {
+    since: Mutex<VecDeque<Duration>>,
+    /// A permit for each.
+    permits: Semaphore,
+    /// Connections that wait for something to send.
+    idle: AtomicUsize,
 }
 
 #[expect(clippy::disallowed_methods, reason = "nobody waits for this thread")]
@@ -45,16 +57,17 @@ pub fn overload(bench: &mut Bench, engine: Engine) -> Result<()> {
     let duration = Duration::from_secs(if full { 10 } else { 2 });
     let database = bench.database(engine, Data::Writes)?;
     let server = bench.start(&database)?;
-    let requests = messages(database.size.conversations, &database.key);
-    let before = bench.load(&server, &requests, Order::Random, CONNECTIONS)?;
+    let request = question_in_new_session();
+    let closed_loop = [request.clone()];
+    let before = bench.load(&server, &closed_loop, Order::InTurn, CONNECTIONS)?;
     let capacity = before.rate.context("a load has a rate")?;
 
     let offered = capacity * TIMES;
-    let run = || block_on(send(server.port, Arc::new(requests.clone()), offered, duration));
+    let run = || block_on(send(server.port, &request, offered, duration));
     let count = |open: &Open| open.admitted.len() as u64 + open.refused;
     let (mut open, load) = bench.watch(&server, run, count)?;
     thread::sleep(if full { REST } else { Duration::from_secs(1) });
-    let after = bench.load(&server, &requests, Order::Random, CONNECTIONS)?;
+    let after = bench.load(&server, &closed_loop, Order::InTurn, CONNECTIONS)?;
     server.stop()?;
 
     let a_second = |count: u64| count as f64 / duration.as_secs_f64();
@@ -88,31 +101,38 @@ pub fn overload(bench: &mut Bench, engine: Engine) -> Result<()> {
     Ok(())
 }
 
-async fn send(port: u16, requests: Arc<Vec<String>>, rate: f64, duration: Duration) -> Result<Open> {
-    let mut clients = Vec::new();
-    for _ in 0..OPEN_CONNECTIONS {
-        clients.push(Client::connect(port).await?);
-    }
-    // A permit is a request that is due; the number of the next one says since when.
-    let due = Arc::new(Semaphore::new(0));
-    let next = Arc::new(AtomicU64::new(0));
-    let started = now();
+async fn send(port: u16, request: &str, rate: f64, duration: Duration) -> Result<Open> {
+    let due = Arc::new(Due {
+        since: Mutex::default(),
+        permits: Semaphore::new(0),
+        idle: AtomicUsize::new(OPEN_CONNECTIONS),
+    });
     let mut workers = JoinSet::new();
-    for client in clients {
-        let (due, next, requests) = (Arc::clone(&due), Arc::clone(&next), Arc::clone(&requests));
-        workers.spawn(async move { work(client, port, &requests, rate, started, &due, &next).await });
+    for _ in 0..OPEN_CONNECTIONS {
+        let (client, due, request) = (Client::connect(port).await?, Arc::clone(&due), request.to_owned());
+        workers.spawn(async move { work(client, port, &request, &due).await });
     }
+    let mut all = Open::default();
     let mut tick = interval(Duration::from_millis(1));
     let mut issued = 0;
+    let started = now();
     while now() - started < duration {
         tick.tick().await;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
         let wanted = ((now() - started).as_secs_f64() * rate) as usize;
-        due.add_permits(wanted.saturating_sub(issued));
+        let mut since = due.since.lock().expect("nobody panics with it");
+        for number in issued..wanted {
+            if since.len() < due.idle.load(Ordering::Relaxed) {
+                since.push_back(started + Duration::from_secs_f64(number as f64 / rate));
+                due.permits.add_permits(1);
+            } else {
+                all.unsent += 1;
+            }
+        }
         issued = wanted.max(issued);
     }
-    let mut all = Open { unsent: due.available_permits() as u64, ..Open::default() };
-    due.close();
+    due.permits.close();
+    all.unsent += due.since.lock().expect("nobody panics with it").len() as u64;
     while let Some(open) = workers.join_next().await {
         let open = open.context("a connection's task")?;
         all.admitted.extend(open.admitted);
@@ -124,23 +144,13 @@ async fn send(port: u16, requests: Arc<Vec<String>>, rate: f64, duration: Durati
 }
 
 /// Sends what is due over one connection until there is no more.
-async fn work(
-    mut client: Client,
-    port: u16,
-    requests: &[String],
-    rate: f64,
-    started: Duration,
-    due: &Semaphore,
-    next: &AtomicU64,
-) -> Open {
+async fn work(mut client: Client, port: u16, request: &str, due: &Due) -> Open {
     let mut open = Open::default();
-    while let Ok(permit) = due.acquire().await {
+    while let Ok(permit) = due.permits.acquire().await {
         permit.forget();
-        let number = next.fetch_add(1, Ordering::Relaxed);
-        let since = started + Duration::from_secs_f64(number as f64 / rate);
-        // Far enough apart that neighbours do not go to one conversation.
-        #[expect(clippy::cast_possible_truncation, reason = "a place in a list")]
-        let request = &requests[(number.wrapping_mul(7919) % requests.len() as u64) as usize];
+        let since = due.since.lock().expect("nobody panics with it").pop_front();
+        let since = since.expect("a permit is given for each");
+        due.idle.fetch_sub(1, Ordering::Relaxed);
         let sent = now();
         let answer = client.ask(request).await;
         let again = match &answer {
@@ -164,6 +174,7 @@ async fn work(
                 Err(_) => return open,
             }
         }
+        due.idle.fetch_add(1, Ordering::Relaxed);
     }
     open
 }

@@ -100,20 +100,25 @@ pub fn detail_long(bench: &mut Bench, engine: Engine) -> Result<()> {
     let path = format!("/api/conversation/{}", database.size.long_conversation());
     let request = get(&path, &key(&database.key));
     let body = block_on(async { Client::connect(server.port).await?.ask(&request).await })?.body;
-    let load = bench.load(&server, &[request], Order::InTurn, LONG_CONNECTIONS)?;
-    server.stop()?;
-    bench.figures.push(Figure {
-        benchmark: "detail-long",
-        what: "GET /api/conversation/:id, 2,000 messages, 16 connections".to_owned(),
-        engine,
-        value: load.rate.context("a load has a rate")?,
-        unit: "/s",
-        target: Target::AtLeast(200.0),
-        load,
-        reference: None,
-        details: vec![("answer", body.len() as f64 / 1024.0, "KB")],
-    });
-    Ok(())
+    let what = "GET /api/conversation/:id, 2,000 messages";
+    for (connections, what, target) in [
+        (LONG_CONNECTIONS, format!("{what}, {LONG_CONNECTIONS} connections"), Target::AtLeast(200.0)),
+        (1, format!("{what}, one connection"), Target::None),
+    ] {
+        let load = bench.load(&server, std::slice::from_ref(&request), Order::InTurn, connections)?;
+        bench.figures.push(Figure {
+            benchmark: "detail-long",
+            what,
+            engine,
+            value: load.rate.context("a load has a rate")?,
+            unit: "/s",
+            target,
+            load,
+            reference: None,
+            details: vec![("answer", body.len() as f64 / 1024.0, "KB")],
+        });
+    }
+    server.stop()
 }
 
 /// What lies deep in the list against its first page, under the same load.

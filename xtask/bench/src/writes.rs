@@ -11,7 +11,7 @@ use crate::wrk::Order;
 pub const QUESTION: &str = "When is the office open, and what has to be brought along?";
 
 /// Messages for random conversations.
-pub fn messages(conversations: i64, api_key: &str) -> Vec<String> {
+fn messages(conversations: i64, api_key: &str) -> Vec<String> {
     let body =
         |id| format!(r#"{{"conversationId":"{id}","message":"{QUESTION}","type":"text","role":"client"}}"#);
     (1..=conversations).map(|id| post("/api/message", &key(api_key), &body(id))).collect()
@@ -27,8 +27,12 @@ pub fn message(bench: &mut Bench, engine: Engine) -> Result<()> {
     measure(bench, engine, ("message", "POST /api/message"), &requests, Target::AtLeast(least))
 }
 
+pub fn question_in_new_session() -> String {
+    post("/api/questions", "", &format!(r#"{{"message":"{QUESTION}"}}"#))
+}
+
 pub fn questions_new(bench: &mut Bench, engine: Engine) -> Result<()> {
-    let request = post("/api/questions", "", &format!(r#"{{"message":"{QUESTION}"}}"#));
+    let request = question_in_new_session();
     let what = ("questions-new", "POST /api/questions, new session each");
     measure(bench, engine, what, &[request], questions_target(engine))
 }
