@@ -130,25 +130,31 @@ pub fn pages(bench: &mut Bench, engine: Engine) -> Result<()> {
     let walk = |word: &str| depths.map(|id| list(&format!("{word}={id}"))).to_vec();
     let deep = last / 10 * 9 / 10;
     let server = bench.start(&database)?;
-    let mut rate_and_load = |request: String| {
+    let rate_and_load = |request: String| {
         let load = bench.load(&server, &[request], Order::InTurn, CONNECTIONS)?;
         Ok::<_, anyhow::Error>((load.rate.context("a load has a rate")?, load))
     };
-    let (first, _) = rate_and_load(list("page=1"))?;
     let mut figures = Vec::new();
     for (what, requests, least) in [
         (format!("page {deep} against page 1"), vec![list(&format!("page={deep}"))], 0.9),
         ("before an id, the slowest of three depths, against page 1".to_owned(), walk("before"), 0.95),
         ("after an id, the slowest of three depths, against page 1".to_owned(), walk("after"), 0.95),
     ] {
-        let loads = requests.into_iter().map(&mut rate_and_load).collect::<Result<Vec<_>>>()?;
-        let slowest = loads.into_iter().min_by(|(one, _), (other, _)| one.total_cmp(other));
-        let (rate, load) = slowest.context("there is a load")?;
+        let mut slowest: Option<(f64, f64, Measured)> = None;
+        for request in requests {
+            // Anew each time: the machine may be faster or slower than a moment ago.
+            let (first, _) = rate_and_load(list("page=1"))?;
+            let (rate, load) = rate_and_load(request)?;
+            if slowest.as_ref().is_none_or(|(least, ..)| rate / first < *least) {
+                slowest = Some((rate / first, first, load));
+            }
+        }
+        let (value, first, load) = slowest.context("there is a load")?;
         figures.push(Figure {
             benchmark: "pages",
             what,
             engine,
-            value: rate / first,
+            value,
             unit: "× page 1",
             target: Target::AtLeast(least),
             load,
