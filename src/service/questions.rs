@@ -245,14 +245,8 @@ impl Service {
     async fn question_settle(&self, heard: Result<Heard>, reply: oneshot::Sender<Result<Answered>>) {
         let (conversation, question, said, key) = match heard {
             Ok(Heard::Now { conversation, question, said, key }) => (conversation, question, said, key),
-            Ok(Heard::Settled(answered)) => {
-                let _ = reply.send(Ok(answered));
-                return;
-            }
-            Err(error) => {
-                let _ = reply.send(Err(error));
-                return;
-            }
+            Ok(Heard::Settled(answered)) => return drop(reply.send(Ok(answered))),
+            Err(error) => return drop(reply.send(Err(error))),
         };
         let session_id = conversation.session_id;
         let mut settled = pin!(async {
@@ -261,12 +255,13 @@ impl Service {
                 Err(error) => self.question_fail(&conversation, &question, &error, key).await,
             }
         });
-        let Ok(answered) = timeout(STORE_PATIENCE, &mut settled).await else {
-            let _ = reply.send(Err(Error::AnswerDelayed { session_id }));
-            let _ = settled.await;
-            return;
-        };
-        let _ = reply.send(answered);
+        match timeout(STORE_PATIENCE, &mut settled).await {
+            Ok(answered) => drop(reply.send(answered)),
+            Err(_) => {
+                let _ = reply.send(Err(Error::AnswerDelayed { session_id }));
+                let _ = settled.await;
+            }
+        }
     }
 
     /// What a retry gets. One for which no bot is asked does not count against the conversation's limit.
