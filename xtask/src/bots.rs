@@ -109,7 +109,17 @@ pub fn run() -> Result<ExitCode> {
         progress(&format!("waiting for {}", server.name));
         server.wait()?;
         let mut tests = cargo();
-        tests.args(["test", "--workspace", "--locked", "--test", "bots", "--", server.name]);
+        // One at a time: Langflow keeps its runs in SQLite, where one that writes can hold up another for 30 s.
+        tests.args([
+            "test",
+            "--workspace",
+            "--locked",
+            "--test",
+            "bots",
+            "--",
+            "--test-threads=1",
+            server.name,
+        ]);
         tests.env("WICARA_BOTS_SERVER", &server.url).env("WICARA_BOTS_FOLDER", &server.folder);
         let (count, code) = count_tests(&mut tests)?;
         ensure!(code != 0 || count.passed > 0, "no test asks {}", server.name);

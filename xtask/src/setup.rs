@@ -102,7 +102,8 @@ pub fn wrk() -> Result<()> {
 /// `requirements` lists everything that is to be installed, each with its hashes.
 pub fn python_programs(name: &str, requirements: &Path) -> Result<PathBuf> {
     let environment = env::current_dir()?.join("target/tools").join(name);
-    let wanted = fs::read_to_string(requirements)?;
+    // Its programs name their folder, so that they do not run in another one.
+    let wanted = format!("# {}\n{}", environment.display(), fs::read_to_string(requirements)?);
     // Written last, so that it tells of a whole installation.
     let installed = environment.join("installed.txt");
     if fs::read_to_string(&installed).ok().as_ref() != Some(&wanted) {
