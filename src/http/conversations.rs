@@ -23,7 +23,7 @@ use super::input::Input;
 use super::query::Query;
 use super::reply::{self, Envelope};
 use crate::model::{self, Api, ConversationFilter, ConversationId, List, Listing, Message};
-use crate::service::{EMBED_GROUP, Error, Missing, Reader, Service, Writer};
+use crate::service::{Chunk, EMBED_GROUP, Error, Missing, Reader, Service, Writer};
 
 pub fn routes() -> OpenApiRouter<Http> {
     OpenApiRouter::new()
@@ -126,14 +126,14 @@ async fn conversation_list(
 
 async fn list_of_conversations(
     service: Arc<Service>,
-    list: List<model::Conversation>,
+    list: Arc<List<model::Conversation>>,
     listing: &Listing,
 ) -> Result<Response, Failure> {
     let envelope = Envelope::of(&ConversationList::new(Pagination::new(&list, listing)));
     reply::list(envelope, |mut items| async move {
         for group in list.items.chunks(EMBED_GROUP) {
             let last = service.message_last(&ids(group), true).await.map_err(RoomApi)?;
-            for (conversation, last) in group.iter().zip(&last) {
+            for (conversation, last) in group.iter().zip(last.iter()) {
                 items.push(&Conversation::new(conversation, last.as_ref())).await;
             }
         }
@@ -144,7 +144,7 @@ async fn list_of_conversations(
 
 async fn list_of_chats(
     service: Arc<Service>,
-    list: List<model::Conversation>,
+    list: Arc<List<model::Conversation>>,
     filter: &ConversationFilter,
     listing: &Listing,
 ) -> Result<Response, Failure> {
@@ -152,7 +152,7 @@ async fn list_of_chats(
     reply::list(envelope, |mut items| async move {
         for group in list.items.chunks(EMBED_GROUP) {
             let newest = service.message_newest(group).await.map_err(ChatbotApi)?;
-            for (conversation, newest) in group.iter().zip(&newest) {
+            for (conversation, newest) in group.iter().zip(newest.iter()) {
                 items.push(&ChatListEntry::new(conversation, newest)).await;
             }
         }
@@ -206,17 +206,21 @@ async fn conversation_get(
         }
         Api::Chatbot => {
             let id = id.parse().map_err(|_| Failure::MalformedId)?;
-            let conversation = service.conversation_get(&reader, id).await.map_err(ChatbotApi)?;
-            chat(service, conversation).await
+            let (conversation, chunk) = service.detail_get(&reader, id).await.map_err(ChatbotApi)?;
+            chat(service, conversation, chunk).await
         }
     }
 }
 
 /// The conversation with all its messages, read and sent chunk by chunk.
-async fn chat(service: Arc<Service>, conversation: model::Conversation) -> Result<Response, Failure> {
-    let mut chunk = service.message_chunk(&conversation, None).await.map_err(ChatbotApi)?;
+async fn chat(
+    service: Arc<Service>,
+    conversation: model::Conversation,
+    mut chunk: Chunk,
+) -> Result<Response, Failure> {
     let later = if chunk.rest.is_some() {
-        service.message_last(&[conversation.id], false).await.map_err(ChatbotApi)?.pop().flatten()
+        let last = service.message_last(&[conversation.id], false).await.map_err(ChatbotApi)?;
+        Arc::unwrap_or_clone(last).pop().flatten()
     } else {
         None
     };
@@ -228,7 +232,7 @@ async fn chat(service: Arc<Service>, conversation: model::Conversation) -> Resul
                 items.push(&ChatMessage::new(message)).await;
             }
             let Some(rest) = chunk.rest else { return Ok(items) };
-            chunk = service.message_chunk(&conversation, Some(rest)).await.map_err(ChatbotApi)?;
+            chunk = service.message_chunk(conversation.id, rest).await.map_err(ChatbotApi)?;
         }
     })
     .await
@@ -352,8 +356,8 @@ async fn last_message(
     if conversation.message_count == 0 {
         return Ok(None);
     }
-    let mut last = service.message_last(&[conversation.id], true).await.map_err(RoomApi)?;
-    Ok(last.pop().flatten())
+    let last = service.message_last(&[conversation.id], true).await.map_err(RoomApi)?;
+    Ok(Arc::unwrap_or_clone(last).pop().flatten())
 }
 
 fn ids(conversations: &[model::Conversation]) -> Vec<ConversationId> {

@@ -70,7 +70,7 @@ words!(Role { Viewer = "viewer", Agent = "agent", Admin = "admin" });
 words!(Api { Chatbot = "chatbot", Conversation = "conversation" });
 
 /// The bots whose conversations somebody sees.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Bots {
     All,
     Only(Vec<String>),

@@ -66,7 +66,7 @@ pub struct ConversationPatch {
 }
 
 /// Which conversations a list is of; `None` is any.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct ConversationFilter {
     pub user_id: Option<String>,
     pub bot_id: Option<String>,

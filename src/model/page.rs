@@ -1,14 +1,14 @@
 //! Lists: what part of one is asked for, and what comes back.
 
 /// The order of a list by id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Order {
     Ascending,
     Descending,
 }
 
 /// Where a list starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cursor {
     /// Page `n` from 1, each as long as the limit.
     Page(i64),
@@ -17,7 +17,7 @@ pub enum Cursor {
 }
 
 /// The part of a list that is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Listing {
     pub cursor: Cursor,
     /// Entries a page, 1–100.

@@ -1,11 +1,13 @@
 //! Conversations, as people and programs read and keep them.
 
+use std::sync::Arc;
+
 use super::{Error, Missing, Once, Reader, Result, Service, Writer, once};
 use crate::model::{
     Conversation, ConversationFilter, ConversationId, ConversationPatch, List, Listing, Message,
     NewConversation,
 };
-use crate::store::{Append, Ask, Target};
+use crate::store::{Append, Ask, Chunk, Target};
 
 impl Service {
     /// `bot_id`: `None` is the default bot, and it need not name a configured one; `user_id`: `None` is the
@@ -45,12 +47,21 @@ impl Service {
             .ok_or(Error::NotFound(Missing::Conversation))
     }
 
+    /// A conversation and the first of its messages without notes; the others follow with [`Service::message_chunk`].
+    pub async fn detail_get(&self, reader: &Reader, id: ConversationId) -> Result<(Conversation, Chunk)> {
+        self.store
+            .detail_get(id)
+            .await?
+            .filter(|(conversation, _)| reader.bots().contain(&conversation.bot_id))
+            .ok_or(Error::NotFound(Missing::Conversation))
+    }
+
     pub async fn conversation_list(
         &self,
         reader: &Reader,
         filter: &ConversationFilter,
         listing: &Listing,
-    ) -> Result<List<Conversation>> {
+    ) -> Result<Arc<List<Conversation>>> {
         Ok(self.store.conversation_list(reader.bots(), filter, listing).await?)
     }
 

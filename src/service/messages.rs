@@ -1,19 +1,13 @@
 //! Messages, as people and programs read and keep them.
 
+use std::sync::Arc;
+
 use super::{EMBED_GROUP, Error, Missing, Once, Reader, Result, Service, Writer, once};
 use crate::model::{
     Bots, Conversation, ConversationId, List, Listing, Message, MessageFilter, MessageId, MessagePatch,
     NewMessage,
 };
-use crate::store::{Append, Ask, MessageRef, Rest, Target};
-
-/// A part of a conversation's messages, by id rising.
-#[derive(Debug, Clone)]
-pub struct Chunk {
-    pub messages: Vec<Message>,
-    /// What follows them.
-    pub rest: Option<Rest>,
-}
+use crate::store::{Append, Ask, Chunk, MessageRef, Rest, Target};
 
 impl Service {
     /// Stores a message; the bot is not asked.
@@ -96,22 +90,25 @@ impl Service {
             .ok_or(Error::NotFound(Missing::Message))
     }
 
-    /// Messages of a conversation the reader was just shown, without notes, by id, from the first one or from `rest`
-    /// on: a bounded number of rows and bytes, so that a detail of any length streams chunk by chunk.
-    pub async fn message_chunk(&self, of: &Conversation, rest: Option<Rest>) -> Result<Chunk> {
-        let (messages, rest) = self.store.message_chunk(of, rest).await?;
-        Ok(Chunk { messages, rest })
+    /// What follows a chunk of a conversation the reader was just shown: a bounded number of rows and bytes, so that a
+    /// detail of any length streams chunk by chunk.
+    pub async fn message_chunk(&self, id: ConversationId, rest: Rest) -> Result<Chunk> {
+        Ok(self.store.message_chunk(id, rest).await?)
     }
 
     /// For each of at most [`EMBED_GROUP`] conversations its newest messages without notes, oldest first: at
     /// most 50 or 256 KiB, always at least one where there is one.
-    pub async fn message_newest(&self, conversations: &[Conversation]) -> Result<Vec<Vec<Message>>> {
+    pub async fn message_newest(&self, conversations: &[Conversation]) -> Result<Arc<Vec<Vec<Message>>>> {
         debug_assert!(conversations.len() <= EMBED_GROUP, "the group bounds the memory");
         Ok(self.store.message_newest(conversations).await?)
     }
 
     /// For each conversation its newest message. `notes`: whether a note counts.
-    pub async fn message_last(&self, ids: &[ConversationId], notes: bool) -> Result<Vec<Option<Message>>> {
+    pub async fn message_last(
+        &self,
+        ids: &[ConversationId],
+        notes: bool,
+    ) -> Result<Arc<Vec<Option<Message>>>> {
         Ok(self.store.message_last(ids, notes).await?)
     }
 }

@@ -19,12 +19,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use crate::store::groups;
+pub use crate::store::{Chunk, groups};
 pub use access::{Asker, Door, Monitor, Reader, Writer};
 pub use auth::{Credentials, Login};
 pub use error::{Error, Missing, Result};
 pub use limits::Limits;
-pub use messages::Chunk;
 pub use once::Once;
 pub use people::People;
 pub use questions::{Answered, Asking, NewQuestion, Thread};

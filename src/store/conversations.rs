@@ -1,5 +1,7 @@
 //! Conversations.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::engine::{Columns, Lane, Result, Row, Sql, Transaction};
@@ -66,6 +68,14 @@ fn first(rows: Vec<Row>) -> Result<Option<Conversation>> {
     rows.into_iter().next().map(|row| conversation_read(&mut row.columns("conversations"))).transpose()
 }
 
+/// A list that somebody asks for.
+#[derive(PartialEq, Eq, Hash)]
+pub(super) struct ListWanted {
+    bots: Bots,
+    filter: ConversationFilter,
+    listing: Listing,
+}
+
 impl Store {
     pub async fn conversation_get(&self, id: ConversationId) -> Result<Option<Conversation>> {
         first(self.inner.gathers.conversations.get(id.into()).await?)
@@ -81,6 +91,15 @@ impl Store {
         bots: &Bots,
         filter: &ConversationFilter,
         listing: &Listing,
+    ) -> Result<Arc<List<Conversation>>> {
+        let wanted = ListWanted { bots: bots.clone(), filter: filter.clone(), listing: *listing };
+        let read = |store: Self, wanted: Arc<_>| async move { store.conversation_list_read(&wanted).await };
+        self.share(&self.inner.lists.conversations, wanted, read).await
+    }
+
+    async fn conversation_list_read(
+        &self,
+        ListWanted { bots, filter, listing }: &ListWanted,
     ) -> Result<List<Conversation>> {
         let conditions = conditions(bots, filter);
         if filter.user_id.is_some() || filter.room.is_some() {

@@ -1,8 +1,9 @@
 //! Messages.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use super::conversations;
+use super::conversations::{self, CONVERSATION, conversation_read};
 use super::engine::{Columns, Lane, Result, Row, Sql};
 use super::lists::{self, Conditions, Part};
 use super::totals::{Changes, Counted};
@@ -81,6 +82,15 @@ pub fn groups(messages: &[MessageRef]) -> Vec<Vec<MessageId>> {
     groups
 }
 
+/// A part of a conversation's messages without notes, by id: at most 256 KiB or one message, none where they were
+/// deleted meanwhile.
+#[derive(Debug, Clone)]
+pub struct Chunk {
+    pub messages: Vec<Message>,
+    /// What is to be read after them.
+    pub rest: Option<Rest>,
+}
+
 /// What is still to be read of a conversation's messages.
 #[derive(Debug, Clone)]
 pub struct Rest {
@@ -90,10 +100,33 @@ pub struct Rest {
 
 type ByConversation = BTreeMap<ConversationId, Vec<Message>>;
 
-/// Whether a conversation's messages can be read all at once.
-fn is_short(conversation: &Conversation, messages: usize) -> bool {
-    conversation.message_bytes <= CHUNK_BYTES
-        && usize::try_from(conversation.message_count).is_ok_and(|count| count <= messages)
+/// How much a conversation holds, as far as is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Length {
+    id: ConversationId,
+    messages: i64,
+    notes: i64,
+    bytes: i64,
+}
+
+impl Length {
+    fn of(conversation: &Conversation) -> Self {
+        let &Conversation { id, message_count, note_count, message_bytes, .. } = conversation;
+        Self { id, messages: message_count, notes: note_count, bytes: message_bytes }
+    }
+
+    /// Whether its messages can be read all at once.
+    fn is_short(&self, messages: usize) -> bool {
+        self.bytes <= CHUNK_BYTES && usize::try_from(self.messages).is_ok_and(|count| count <= messages)
+    }
+}
+
+/// Conversations whose newest messages somebody asks for.
+#[derive(PartialEq, Eq, Hash)]
+pub(super) struct LastWanted {
+    ids: Vec<ConversationId>,
+    /// Whether a note counts.
+    notes: bool,
 }
 
 fn ref_read(row: Row) -> Result<MessageRef> {
@@ -102,27 +135,31 @@ fn ref_read(row: Row) -> Result<MessageRef> {
 }
 
 /// Messages that a database was not asked to sort: with few rows in a table it might read all of it for the order.
-fn by_id(rows: Vec<Row>) -> Result<Vec<Message>> {
-    let messages = rows.into_iter().map(|row| message_read(&mut row.columns("messages")));
-    let mut messages = messages.collect::<Result<Vec<_>>>()?;
+fn in_order(messages: impl IntoIterator<Item = Result<Message>>) -> Result<Vec<Message>> {
+    let mut messages = messages.into_iter().collect::<Result<Vec<_>>>()?;
     messages.sort_unstable_by_key(|message| message.id);
     Ok(messages)
 }
 
-/// See `Store::message_chunk`: all messages of a conversation that is short, without a look at how large each is,
-/// which would cost as much again.
-pub(super) fn whole() -> Sql {
-    let short = is_short_now(SHORT);
+/// A conversation and, where it is short, its messages without notes: one row each, or one without a message.
+pub(super) fn detail() -> Sql {
+    let columns = [("conversations", CONVERSATION), ("messages", MESSAGE)].map(|(table, columns)| {
+        let columns = columns.split(", ").map(|column| format!("{table}.{column}"));
+        columns.collect::<Vec<_>>().join(", ")
+    });
+    let columns = columns.join(", ");
+    // A key that is null finds nothing in the index; a condition beside it would be looked at message by message.
+    let messages = format!(
+        "LEFT JOIN messages ON messages.conversation_id = CASE WHEN {} THEN conversations.id END \
+             AND role <> 'note'",
+        is_short_now(SHORT)
+    );
     Sql::each(
         format!(
-            "SELECT place, {MESSAGE} FROM unnest(CAST($1 AS bigint[]), CAST($2 AS bigint[])) AS wanted (key, place) \
-             JOIN messages ON conversation_id = key \
-             WHERE role <> 'note' AND EXISTS (SELECT FROM conversations WHERE conversations.id = key AND {short})"
+            "SELECT place, {columns} FROM unnest(CAST($1 AS bigint[]), CAST($2 AS bigint[])) AS wanted (key, place) \
+             JOIN conversations ON conversations.id = key {messages}"
         ),
-        format!(
-            "SELECT $2, {MESSAGE} FROM messages WHERE conversation_id = (SELECT id FROM conversations \
-                 WHERE id = $1 AND {short}) AND role <> 'note'"
-        ),
+        format!("SELECT $2, {columns} FROM conversations {messages} WHERE conversations.id = $1"),
     )
 }
 
@@ -211,32 +248,40 @@ impl Store {
             .collect()
     }
 
-    /// A conversation's messages without notes, by id, from the first one or from `rest` on: at most 256 KiB or one
-    /// message, none where they were deleted meanwhile; and what is to be read after them.
-    pub async fn message_chunk(
-        &self,
-        conversation: &Conversation,
-        rest: Option<Rest>,
-    ) -> Result<(Vec<Message>, Option<Rest>)> {
-        if rest.is_none() && is_short(conversation, SHORT) {
-            let whole = self.inner.gathers.whole_conversations.get(conversation.id.into()).await?;
-            if !whole.is_empty() {
-                return Ok((by_id(whole)?, None));
-            }
+    /// A conversation and the first of its messages.
+    pub async fn detail_get(&self, id: ConversationId) -> Result<Option<(Conversation, Chunk)>> {
+        let (mut conversation, mut messages) = (None, Vec::new());
+        for row in self.inner.gathers.details.get(id.into()).await? {
+            let mut columns = row.columns("conversations");
+            conversation = Some(conversation_read(&mut columns)?);
+            messages.extend(columns.joined("messages").map(|mut columns| message_read(&mut columns)));
         }
-        let mut rest = match rest {
-            Some(rest) => rest,
-            None => self.message_rest(conversation.id, MessageId(0)).await?,
+        let Some(conversation) = conversation else { return Ok(None) };
+        let messages = in_order(messages)?;
+        let chunk = if messages.is_empty() && conversation.message_count > conversation.note_count {
+            let rest = self.message_rest(id, MessageId(0)).await?;
+            self.message_chunk(id, rest).await?
+        } else {
+            Chunk { messages, rest: None }
         };
-        let Some((first, last)) = rest.parts.pop_front() else { return Ok((Vec::new(), None)) };
+        Ok(Some((conversation, chunk)))
+    }
+
+    /// What follows a chunk.
+    pub async fn message_chunk(&self, id: ConversationId, mut rest: Rest) -> Result<Chunk> {
+        let Some((first, last)) = rest.parts.pop_front() else {
+            return Ok(Chunk { messages: Vec::new(), rest: None });
+        };
         let sql = format!(
             "SELECT {MESSAGE} FROM messages WHERE conversation_id = $1 AND id >= $2 AND id <= $3 AND role <> 'note'"
         );
-        let params = vec![conversation.id.into(), first.into(), last.into()];
-        let messages = by_id(self.inner.reads.query(Lane::Rest, sql, params).await?)?;
+        let rows =
+            self.inner.reads.query(Lane::Rest, sql, vec![id.into(), first.into(), last.into()]).await?;
+        let messages = rows.into_iter().map(|row| message_read(&mut row.columns("messages")));
+        let messages = in_order(messages)?;
         // After the last part, what has come since.
-        let rest = if rest.parts.is_empty() { self.message_rest(conversation.id, last).await? } else { rest };
-        Ok((messages, Some(rest).filter(|rest| !rest.parts.is_empty())))
+        let rest = if rest.parts.is_empty() { self.message_rest(id, last).await? } else { rest };
+        Ok(Chunk { messages, rest: Some(rest).filter(|rest| !rest.parts.is_empty()) })
     }
 
     /// What follows a message, without notes, by how much of it can be read at once.
@@ -257,12 +302,18 @@ impl Store {
     }
 
     /// Each conversation's newest messages without notes, oldest first: at most 50 or 256 KiB, at least one.
-    pub async fn message_newest(&self, conversations: &[Conversation]) -> Result<Vec<Vec<Message>>> {
-        let short = conversations.iter().filter(|conversation| is_short(conversation, EMBEDDED));
+    pub async fn message_newest(&self, conversations: &[Conversation]) -> Result<Arc<Vec<Vec<Message>>>> {
+        let wanted = conversations.iter().map(Length::of).collect();
+        let read = |store: Self, wanted: Arc<Vec<_>>| async move { store.message_newest_read(&wanted).await };
+        self.share(&self.inner.lists.newest, wanted, read).await
+    }
+
+    async fn message_newest_read(&self, conversations: &[Length]) -> Result<Vec<Vec<Message>>> {
+        let short = conversations.iter().filter(|conversation| conversation.is_short(EMBEDDED));
         let short: Vec<_> = short.map(|conversation| conversation.id).collect();
         let mut found = self.message_whole(&short).await?;
         let rest = conversations.iter().filter(|conversation| {
-            conversation.message_count > conversation.note_count && !found.contains_key(&conversation.id)
+            conversation.messages > conversation.notes && !found.contains_key(&conversation.id)
         });
         let rest: Vec<_> = rest.map(|conversation| conversation.id).collect();
         found.extend(self.message_ends(&rest).await?);
@@ -324,7 +375,20 @@ impl Store {
     }
 
     /// Each conversation's newest message; `notes`: whether a note counts.
-    pub async fn message_last(&self, ids: &[ConversationId], notes: bool) -> Result<Vec<Option<Message>>> {
+    pub async fn message_last(
+        &self,
+        ids: &[ConversationId],
+        notes: bool,
+    ) -> Result<Arc<Vec<Option<Message>>>> {
+        let wanted = LastWanted { ids: ids.to_vec(), notes };
+        let read = |store: Self, wanted: Arc<_>| async move { store.message_last_read(&wanted).await };
+        self.share(&self.inner.lists.last, wanted, read).await
+    }
+
+    async fn message_last_read(
+        &self,
+        &LastWanted { ref ids, notes }: &LastWanted,
+    ) -> Result<Vec<Option<Message>>> {
         let role = if notes { "" } else { "AND role <> 'note' " };
         let last = |id: &str| {
             format!(

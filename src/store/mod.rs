@@ -13,6 +13,7 @@ mod totals;
 mod users;
 
 use std::fs::File;
+use std::hash::Hash;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,22 +21,24 @@ use std::time::Duration;
 pub use append::{Append, Appended, Ask, Outcome, Target};
 pub use engine::{Error, Result};
 pub use idempotency::{Claim, Claimed, IdempotencyKey};
-pub use messages::{MessageRef, Rest, groups};
+pub use messages::{Chunk, MessageRef, Rest, groups};
 
 use change::Write;
+use conversations::ListWanted;
 use engine::writer::{self, Writer};
-use engine::{Gather, Lane, Reads, Source, postgres, sqlite};
+use engine::{Gather, Lane, Reads, Shared, Source, postgres, sqlite};
+use messages::{LastWanted, Length};
 use totals::Levels;
 
 use crate::metrics::Metrics;
-use crate::model::Random;
+use crate::model::{Conversation, List, Message, Random};
 
 /// How long to wait between two attempts to reach the database at start.
 const OPEN_PAUSE: Duration = Duration::from_millis(500);
 /// Single rows that are read at once for different requests.
 const ROWS_GATHERED: usize = 256;
-/// Short conversations that are read at once for different requests, each of at most 256 KiB.
-const WHOLE_GATHERED: usize = 32;
+/// Details that are read at once for different requests, each of at most 256 KiB.
+const DETAILS_GATHERED: usize = 32;
 
 /// The database. Clones share it.
 #[derive(Clone)]
@@ -53,6 +56,7 @@ struct Inner {
     path: Option<PathBuf>,
     reads: Arc<Reads>,
     gathers: Gathers,
+    lists: Lists,
     writer: Writer<Write>,
     levels: Levels,
     /// Marks the questions that this process asks; nobody living has the same.
@@ -65,8 +69,16 @@ struct Gathers {
     sessions: Arc<Gather>,
     conversations: Arc<Gather>,
     conversations_by_session: Arc<Gather>,
-    /// The messages of short ones.
-    whole_conversations: Arc<Gather>,
+    /// With their messages, where they are short.
+    details: Arc<Gather>,
+}
+
+/// Lists and what they show of their conversations' messages, made once for all who ask for the same.
+#[derive(Default)]
+struct Lists {
+    conversations: Arc<Shared<ListWanted, List<Conversation>>>,
+    newest: Arc<Shared<Vec<Length>, Vec<Vec<Message>>>>,
+    last: Arc<Shared<LastWanted, Vec<Option<Message>>>>,
 }
 
 impl Store {
@@ -97,10 +109,11 @@ impl Store {
             sessions: by_key(users::session_by_hash()),
             conversations: by_key(conversations::by_id()),
             conversations_by_session: by_key(conversations::by_session()),
-            whole_conversations: Gather::new(&reads, Lane::Rest, messages::whole(), WHOLE_GATHERED),
+            details: Gather::new(&reads, Lane::Quick, messages::detail(), DETAILS_GATHERED),
         };
         let writer = Writer::start(target, Arc::clone(&metrics.store))?;
-        let inner = Inner { path, reads, gathers, writer, levels: Levels::default(), node };
+        let inner =
+            Inner { path, reads, gathers, lists: Lists::default(), writer, levels: Levels::default(), node };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -111,6 +124,22 @@ impl Store {
             Some(path) => sqlite::lock_server(path).map(|file| ServerLock { _file: Some(file) }),
             None => Ok(ServerLock { _file: None }),
         }
+    }
+
+    /// What `read` finds, once for all who wait for the same.
+    async fn share<K, T, F>(
+        &self,
+        shared: &Arc<Shared<K, T>>,
+        wanted: K,
+        read: impl Fn(Self, Arc<K>) -> F + Send + 'static,
+    ) -> Result<Arc<T>>
+    where
+        K: Eq + Hash + Send + Sync + 'static,
+        T: Send + Sync + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let store = self.clone();
+        shared.get(wanted, (), move |wanted| read(store.clone(), wanted)).await
     }
 
     /// Whether the database answers and the writer takes commands.

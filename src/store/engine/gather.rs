@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 use super::shared::{Waiting, answer, found, retain};
-use super::{Lane, Reads, Result, Row, Sql, Value};
+use super::{Lane, Place, Reads, Result, Row, Sql, Value};
 
 /// One statement by key. Its parameters are the key and a number, and its first column is that number.
 pub struct Gather {
@@ -25,7 +25,7 @@ struct State {
     wanted: Wanted,
 }
 
-type Wanted = HashMap<Value, Vec<Waiting>>;
+type Wanted = HashMap<Value, Vec<Waiting<Vec<Row>, Place>>>;
 
 impl Gather {
     pub fn new(reads: &Arc<Reads>, lane: Lane, sql: Sql, most: usize) -> Arc<Self> {
@@ -45,7 +45,7 @@ impl Gather {
             // Others wait for it, whether this caller stays or leaves.
             tokio::spawn(Arc::clone(self).read());
         }
-        found(answer).await
+        found(answer).await.map(Arc::unwrap_or_clone)
     }
 
     async fn read(self: Arc<Self>) {
@@ -66,7 +66,7 @@ impl Gather {
         guard.ended = true;
     }
 
-    async fn read_once(&self, keys: Vec<Value>, waiting: Vec<Vec<Waiting>>) {
+    async fn read_once(&self, keys: Vec<Value>, waiting: Vec<Vec<Waiting<Vec<Row>, Place>>>) {
         let rows = (0..).zip(keys).map(|(place, key)| vec![key, Value::Int(place)]).collect();
         let read = Arc::new(self.reads.many(self.lane, self.sql.clone(), rows));
         let found = self.reads.run(&read).await;

@@ -15,7 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use flight::Flight;
 pub use gather::Gather;
-use shared::{Read, UnderWay};
+use shared::Read;
+pub use shared::Shared;
 pub use value::{Columns, Row, Value};
 
 use crate::metrics::{Held, StoreMetrics};
@@ -97,7 +98,7 @@ pub enum Lane {
 /// The reading side of a database.
 pub struct Reads {
     from: Source,
-    under_way: UnderWay,
+    under_way: Arc<Shared<Read, Vec<Row>, Place>>,
     quick: Arc<Semaphore>,
     slow: Arc<Semaphore>,
     metrics: Arc<StoreMetrics>,
@@ -112,7 +113,7 @@ impl Reads {
     pub fn new(from: Source, metrics: Arc<StoreMetrics>) -> Self {
         Self {
             from,
-            under_way: UnderWay::default(),
+            under_way: Arc::default(),
             quick: Arc::new(Semaphore::new(QUICK_READS)),
             slow: Arc::new(Semaphore::new(SLOW_READS)),
             metrics,

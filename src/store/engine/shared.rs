@@ -1,60 +1,100 @@
-//! Equal reads, made once: those that come while one is under way are the next one, together. Whoever looks at the
+//! Equal work, made once: those who come while it is under way share the next time it is made. Whoever looks at the
 //! same list at the same time, as operators do, costs the database one read, and none is told what was there before
 //! it asked.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
 use super::{Error, Lane, Place, Reads, Result, Row, Value};
 
-/// A statement as its database gets it.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct Read {
-    pub lane: Lane,
-    pub text: Cow<'static, str>,
-    /// Each row's parameters. PostgreSQL gets one row, where need be of arrays.
-    pub rows: Vec<Vec<Value>>,
+/// What was found, for all who asked.
+pub type Found<T> = Result<Arc<T>>;
+
+/// Somebody who waits, whether they are still there or not, with what they hold until they are answered.
+pub struct Waiting<T, P> {
+    pub reply: oneshot::Sender<Found<T>>,
+    pub _place: P,
 }
 
-/// What was read, for all who asked.
-pub type Found = Result<Arc<Vec<Row>>>;
-
-/// Somebody who waits, whether they are still there or not, with their place among the reads.
-pub struct Waiting {
-    pub reply: oneshot::Sender<Found>,
-    pub _place: Place,
-}
-
-/// Answers everybody. Each takes their copy as they go on.
-pub fn answer(waiting: Vec<Waiting>, found: &Found) {
+/// Answers everybody.
+pub fn answer<T, P>(waiting: Vec<Waiting<T, P>>, found: &Found<T>) {
     for Waiting { reply, _place } in waiting {
         let _ = reply.send(found.clone());
     }
 }
 
 /// Drops those who have left.
-pub fn retain(waiting: &mut Vec<Waiting>) {
+pub fn retain<T, P>(waiting: &mut Vec<Waiting<T, P>>) {
     waiting.retain(|waiting| !waiting.reply.is_closed());
 }
 
 /// Waits for what is read.
-pub async fn found(answer: oneshot::Receiver<Found>) -> Result<Vec<Row>> {
-    let found = answer.await.unwrap_or_else(|_| Err(Error::Unavailable("a read ended early".into())));
-    found.map(Arc::unwrap_or_clone)
+pub async fn found<T>(answer: oneshot::Receiver<Found<T>>) -> Found<T> {
+    answer.await.unwrap_or_else(|_| Err(Error::Unavailable("a read ended early".into())))
 }
 
-/// The reads under way, and who waits for the next one of each.
-#[derive(Default)]
-pub struct UnderWay(Mutex<HashMap<Arc<Read>, Vec<Waiting>>>);
+/// The work under way, by what it is for, and who waits for the next time that it is made.
+pub struct Shared<K, T, P = ()>(Mutex<UnderWay<K, T, P>>);
 
-impl UnderWay {
-    /// Whether this is the first of its reads, so that somebody has to make them.
-    fn join(&self, read: &Arc<Read>, waiting: Waiting) -> bool {
-        match self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(Arc::clone(read)) {
+type UnderWay<K, T, P> = HashMap<Arc<K>, Vec<Waiting<T, P>>>;
+
+impl<K, T, P> Default for Shared<K, T, P> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K, T, P> Shared<K, T, P>
+where
+    K: Eq + Hash + Send + Sync + 'static,
+    T: Send + Sync + 'static,
+    P: Send + 'static,
+{
+    /// What `make` makes for the key after this was called. `place` is held until then, whether the caller stays or
+    /// leaves.
+    pub async fn get<F>(
+        self: &Arc<Self>,
+        key: K,
+        place: P,
+        make: impl Fn(Arc<K>) -> F + Send + 'static,
+    ) -> Found<T>
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let key = Arc::new(key);
+        let (reply, answer) = oneshot::channel();
+        if self.join(&key, Waiting { reply, _place: place }) {
+            // Others wait for it, whether this caller stays or leaves.
+            tokio::spawn(Arc::clone(self).make(key, make));
+        }
+        found(answer).await
+    }
+
+    async fn make<F>(self: Arc<Self>, key: Arc<K>, make: impl Fn(Arc<K>) -> F)
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let mut guard = Guard { shared: &self, key: &key, ended: false };
+        loop {
+            // Whoever is ready to ask asks first.
+            tokio::task::yield_now().await;
+            let waiting = self.next(&key);
+            if waiting.is_empty() {
+                guard.ended = true;
+                return;
+            }
+            answer(waiting, &make(Arc::clone(&key)).await.map(Arc::new));
+        }
+    }
+
+    /// Whether this is the first for its key, so that somebody has to begin.
+    fn join(&self, key: &Arc<K>, waiting: Waiting<T, P>) -> bool {
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(Arc::clone(key)) {
             Entry::Occupied(mut others) => {
                 others.get_mut().push(waiting);
                 false
@@ -66,56 +106,51 @@ impl UnderWay {
         }
     }
 
-    /// Who waits still; nobody, when it was the last of its reads.
-    fn next(&self, read: &Arc<Read>) -> Vec<Waiting> {
+    /// Who waits still; nobody, when it was made for the last time.
+    fn next(&self, key: &Arc<K>) -> Vec<Waiting<T, P>> {
         let mut under_way = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut waiting = under_way.get_mut(read).map(std::mem::take).unwrap_or_default();
+        let mut waiting = under_way.get_mut(key).map(std::mem::take).unwrap_or_default();
         retain(&mut waiting);
         if waiting.is_empty() {
-            under_way.remove(read);
+            under_way.remove(key);
         }
         waiting
     }
 }
 
-impl Reads {
-    pub(super) async fn share(self: &Arc<Self>, read: Read, place: Place) -> Result<Vec<Row>> {
-        let read = Arc::new(read);
-        let (reply, answer) = oneshot::channel();
-        if self.under_way.join(&read, Waiting { reply, _place: place }) {
-            // Others wait for it, whether this caller stays or leaves.
-            tokio::spawn(Arc::clone(self).make(read));
-        }
-        found(answer).await
-    }
-
-    async fn make(self: Arc<Self>, read: Arc<Read>) {
-        let mut guard = Guard { reads: &self, read: &read, ended: false };
-        loop {
-            // Whoever is ready to ask asks first.
-            tokio::task::yield_now().await;
-            let waiting = self.under_way.next(&read);
-            if waiting.is_empty() {
-                guard.ended = true;
-                return;
-            }
-            answer(waiting, &self.run(&read).await.map(Arc::new));
-        }
-    }
-}
-
-/// Lets nobody wait for a read that did not come to its end.
-struct Guard<'a> {
-    reads: &'a Reads,
-    read: &'a Arc<Read>,
+/// Lets nobody wait for work that did not come to its end.
+struct Guard<'a, K: Eq + Hash, T, P> {
+    shared: &'a Shared<K, T, P>,
+    key: &'a Arc<K>,
     ended: bool,
 }
 
-impl Drop for Guard<'_> {
+impl<K: Eq + Hash, T, P> Drop for Guard<'_, K, T, P> {
     fn drop(&mut self) {
         if !self.ended {
-            self.reads.under_way.0.lock().unwrap_or_else(PoisonError::into_inner).remove(self.read);
+            self.shared.0.lock().unwrap_or_else(PoisonError::into_inner).remove(self.key);
         }
+    }
+}
+
+/// A statement as its database gets it.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Read {
+    pub lane: Lane,
+    pub text: Cow<'static, str>,
+    /// Each row's parameters. PostgreSQL gets one row, where need be of arrays.
+    pub rows: Vec<Vec<Value>>,
+}
+
+impl Reads {
+    /// Equal statements are made once too.
+    pub(super) async fn share(self: &Arc<Self>, read: Read, place: Place) -> Result<Vec<Row>> {
+        let reads = Arc::clone(self);
+        let run = move |read| {
+            let reads = Arc::clone(&reads);
+            async move { reads.run(&read).await }
+        };
+        self.under_way.get(read, place, run).await.map(Arc::unwrap_or_clone)
     }
 }
 

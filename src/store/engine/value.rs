@@ -141,6 +141,12 @@ impl Columns {
         }
     }
 
+    /// The columns of the table that was joined; `None` where no row of it was, so that its key is null.
+    pub fn joined(self, table: &'static str) -> Option<Self> {
+        let is_there = !matches!(self.values.as_slice().first(), Some(Value::Null));
+        is_there.then_some(Self { table, ..self })
+    }
+
     pub fn int(&mut self, column: &'static str) -> Result<i64> {
         match self.next(column)? {
             Value::Int(value) => Ok(value),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use reqwest::StatusCode;
 use serde_json::json;
 use wicara::model::{ConversationId, Message};
-use wicara::store::Store;
+use wicara::store::{Chunk, Store};
 
 /// One client that writes messages, each with a key of its own, and tries again what was not acknowledged.
 pub struct Writer {
@@ -78,12 +78,11 @@ pub async fn assert_nothing_lost_or_doubled(store: &Store, writers: &[Writer]) {
     let mut stored: HashMap<i64, Message> = HashMap::new();
     for id in conversations {
         let id = ConversationId(id);
-        let conversation = store.conversation_get(id).await.unwrap().unwrap();
-        let (mut messages, mut rest) = store.message_chunk(&conversation, None).await.unwrap();
-        while rest.is_some() {
-            let (chunk, after) = store.message_chunk(&conversation, rest).await.unwrap();
-            messages.extend(chunk);
-            rest = after;
+        let (conversation, Chunk { mut messages, mut rest }) = store.detail_get(id).await.unwrap().unwrap();
+        while let Some(after) = rest {
+            let chunk = store.message_chunk(id, after).await.unwrap();
+            messages.extend(chunk.messages);
+            rest = chunk.rest;
         }
         let count = i64::try_from(messages.len()).unwrap();
         assert_eq!(conversation.message_count, count);

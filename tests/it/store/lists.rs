@@ -1,14 +1,16 @@
+use futures_util::future::join_all;
 use wicara::model::{
     Answer, Bots, Conversation, ConversationFilter, ConversationId, Cursor, Json, Listing, MessageFilter,
     MessageId, MessagePatch, NewConversation, NewMessage, Order, Timestamp, role,
 };
-use wicara::store::{Append, Store, Target};
+use wicara::store::{Append, Chunk, Store, Target};
 
 use super::{append, create, get, manual, messages, new_conversation, open, stored};
 use crate::support::{Engine, on_both_engines};
 
 on_both_engines!(
     pages_hold_every_conversation_once,
+    whoever_asks_for_a_list_sees_what_was_there_before,
     walking_gives_the_same_as_pages,
     filters_combine_and_count_exactly,
     messages_are_listed_per_conversation_and_in_all,
@@ -54,6 +56,32 @@ async fn pages_hold_every_conversation_once(engine: Engine) {
     }
     for number in [4, 1_000_000, i64::MAX] {
         assert_eq!(list(&store, &any, &page(number, 3)).await, (vec![], 7));
+    }
+}
+
+async fn whoever_asks_for_a_list_sees_what_was_there_before(engine: Engine) {
+    let store = open(engine).await;
+    let conversation = create(&store, "guide", &["x"]).await.conversation;
+    let readers = (0..8).map(|_| {
+        let (store, conversation) = (store.clone(), conversation.clone());
+        tokio::spawn(async move {
+            for _ in 0..20 {
+                let own = create(&store, "guide", &["x"]).await.conversation.id.0;
+                let (newest, total) = list(&store, &ConversationFilter::default(), &page(1, 10)).await;
+                assert!(total >= own && newest[0] >= own, "{newest:?} of {total} after {own}");
+                let target = Target::Existing(conversation.id);
+                let own = stored(store.append(append(target, &["x"])).await.unwrap()).messages[0].id;
+                let last = store.message_last(&[conversation.id], true).await.unwrap();
+                let now = std::slice::from_ref(&conversation);
+                let newest = store.message_newest(now).await.unwrap();
+                for found in [last[0].as_ref(), newest[0].last()] {
+                    assert!(found.unwrap().id >= own, "{found:?} after {own}");
+                }
+            }
+        })
+    });
+    for reader in join_all(readers).await {
+        reader.unwrap();
     }
 }
 
@@ -156,16 +184,13 @@ async fn a_long_conversation_is_read_in_bounded_chunks(engine: Engine) {
     let mut texts = vec!["short"; 300];
     texts.extend(vec![long.as_str(); 9]);
     stored(store.append(append(Target::Existing(id), &texts)).await.unwrap());
-    let conversation = get(&store, id).await;
-    let (mut rest, mut sizes, mut found) = (None, Vec::new(), Vec::new());
+    let (mut sizes, mut found) = (Vec::new(), Vec::new());
+    let (_, mut chunk) = store.detail_get(id).await.unwrap().unwrap();
     loop {
-        let (chunk, after) = store.message_chunk(&conversation, rest).await.unwrap();
-        sizes.push(chunk.len());
-        found.extend(chunk.into_iter().map(|message| message.text));
-        if after.is_none() {
-            break;
-        }
-        rest = after;
+        sizes.push(chunk.messages.len());
+        found.extend(chunk.messages.into_iter().map(|message| message.text));
+        let Some(rest) = chunk.rest else { break };
+        chunk = store.message_chunk(id, rest).await.unwrap();
     }
     assert_eq!(found, texts);
     assert_eq!(sizes, [303, 4, 2], "256 KiB each");
@@ -182,8 +207,7 @@ async fn a_detail_that_changes_while_it_is_read_shows_once_what_stayed(engine: E
     let texts: Vec<_> = (0..2500).map(text).collect();
     let texts: Vec<_> = texts.iter().map(String::as_str).collect();
     let mut expected = stored(store.append(append(Target::Existing(id), &texts)).await.unwrap()).messages;
-    let conversation = get(&store, id).await;
-    let (mut found, mut rest) = store.message_chunk(&conversation, None).await.unwrap();
+    let (_, Chunk { messages: mut found, mut rest }) = store.detail_get(id).await.unwrap().unwrap();
     for turn in 0.. {
         if turn < 4 {
             // What would be read next goes, and something new comes.
@@ -195,7 +219,7 @@ async fn a_detail_that_changes_while_it_is_read_shows_once_what_stayed(engine: E
             );
         }
         let Some(after) = rest else { break };
-        let (chunk, after) = store.message_chunk(&conversation, Some(after)).await.unwrap();
+        let Chunk { messages: chunk, rest: after } = store.message_chunk(id, after).await.unwrap();
         let bytes: usize = chunk.iter().map(|message| message.text.len()).sum();
         assert!(bytes <= 256 * 1024 && chunk.len() <= 1024, "{bytes} bytes in {} messages", chunk.len());
         found.extend(chunk);
@@ -231,7 +255,7 @@ async fn embedded_messages_are_the_newest_and_bounded(engine: Engine) {
     assert_eq!(newest[1], a.messages[10..]);
     let last = store.message_last(&ids, true).await.unwrap();
     let expected: Vec<_> = newest.iter().map(|messages| messages.last().cloned()).collect();
-    assert_eq!(last, expected);
+    assert_eq!(*last, expected);
 }
 
 async fn notes_are_left_out(engine: Engine) {

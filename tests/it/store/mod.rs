@@ -14,7 +14,7 @@ use wicara::metrics::Metrics;
 use wicara::model::{
     Bots, Conversation, ConversationId, Message, NewConversation, NewMessage, Random, Timestamp,
 };
-use wicara::store::{Append, Appended, Ask, Outcome, Store, Target};
+use wicara::store::{Append, Appended, Ask, Chunk, Outcome, Store, Target};
 
 use crate::support::{Database, Engine};
 
@@ -72,12 +72,11 @@ pub async fn create(store: &Store, bot_id: &str, texts: &[&str]) -> Appended {
 
 /// All messages of a conversation that are no notes.
 async fn messages(store: &Store, id: ConversationId) -> Vec<Message> {
-    let conversation = get(store, id).await;
-    let (mut all, mut rest) = store.message_chunk(&conversation, None).await.unwrap();
-    while rest.is_some() {
-        let (chunk, after) = store.message_chunk(&conversation, rest).await.unwrap();
-        all.extend(chunk);
-        rest = after;
+    let (conversation, Chunk { messages: mut all, mut rest }) = store.detail_get(id).await.unwrap().unwrap();
+    while let Some(after) = rest {
+        let chunk = store.message_chunk(id, after).await.unwrap();
+        all.extend(chunk.messages);
+        rest = chunk.rest;
     }
     if conversation.note_count == 0 {
         let bytes = |message: &Message| {
