@@ -16,13 +16,13 @@ use crate::figure::{Cost, Figure, Measured, Target};
 use crate::folder::run;
 use crate::process::{self, Usage};
 use crate::server::{Database, Engine, Place, Server};
-use crate::times::now;
+use crate::times::{median, now};
 use crate::wrk::{Load, Order, Outcome};
 
 /// Connections of a load, where nothing else is said.
 pub const CONNECTIONS: usize = 64;
-/// How long a reference stands for the machine as it is.
-const FRESH: Duration = Duration::from_secs(20);
+/// How long a load goes on before what it is held against has its turn, and that in turn.
+const TURN: Duration = Duration::from_secs(1);
 
 /// How long, how often and how much.
 #[derive(Debug, Clone, Copy)]
@@ -67,9 +67,6 @@ pub struct Bench {
     pub instant: Bot,
     pub streaming: Bot,
     databases: HashMap<(Engine, Data), Rc<Database>>,
-    /// Rows that pgbench inserts a second, and when it was asked.
-    commits: Option<(Duration, f64)>,
-    healthz: HashMap<Engine, (Duration, f64)>,
     /// Everything measured so far.
     pub figures: Vec<Figure>,
     /// Where those of this round begin.
@@ -88,8 +85,6 @@ impl Bench {
             instant,
             streaming,
             databases: HashMap::new(),
-            commits: None,
-            healthz: HashMap::new(),
             figures: Vec::new(),
             round_start: 0,
         })
@@ -98,8 +93,6 @@ impl Bench {
     /// A round starts with nothing of the one before but what it only reads.
     pub fn next_round(&mut self) {
         self.databases.retain(|(_, data), _| *data != Data::Writes);
-        self.commits = None;
-        self.healthz.clear();
         self.round_start = self.figures.len();
     }
 
@@ -134,17 +127,19 @@ impl Bench {
         database.start(&self.place.folder)
     }
 
-    /// **P**: rows like messages that PostgreSQL itself can insert in a second, each committed.
-    pub fn commits(&mut self) -> Result<f64> {
-        if let Some((_, rate)) = self.commits.filter(|(at, _)| now() - *at < FRESH) {
-            return Ok(rate);
-        }
-        let said = self.pgbench(&["--client", "16", "--jobs", "2"])?;
+    /// **P**: makes the table for rows like messages, which PostgreSQL itself inserts at [`Bench::commits`].
+    pub fn commits_prepare(&self) -> Result<()> {
+        const TABLE: &str = include_str!("../reference.sql");
+        self.place.sql("reference", TABLE)?;
+        self.checkpoint()?;
+        if self.scale.warm.is_zero() { Ok(()) } else { self.commits().map(drop) }
+    }
+
+    /// How many it inserts in a second, each committed.
+    pub fn commits(&self) -> Result<f64> {
+        let said = self.pgbench(TURN, &["--client", "16", "--jobs", "2"])?;
         let tps = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
-        let rate = tps.with_context(|| format!("pgbench said {said}"))?;
-        self.commits = Some((now(), rate));
-        self.reference("P: pgbench, one row inserted a transaction", Engine::Postgres, rate, None);
-        Ok(rate)
+        tps.with_context(|| format!("pgbench said {said}"))
     }
 
     /// One client's commits, each in milliseconds.
@@ -153,7 +148,8 @@ impl Bench {
         let prefix = folder.join("times");
         let log = ["--log", "--log-prefix"].map(str::to_owned);
         let prefix = prefix.to_str().context("the temporary folder's name is no text")?;
-        self.pgbench(&["--client", "1", &log[0], &log[1], prefix])?;
+        self.commits_prepare()?;
+        self.pgbench(self.scale.load, &["--client", "1", &log[0], &log[1], prefix])?;
         let mut times = Vec::new();
         for entry in fs::read_dir(&folder)?.flatten() {
             for line in fs::read_to_string(entry.path())?.lines() {
@@ -164,22 +160,13 @@ impl Bench {
         Ok(times)
     }
 
-    fn pgbench(&self, arguments: &[&str]) -> Result<String> {
-        const TABLE: &str = include_str!("../reference.sql");
+    fn pgbench(&self, duration: Duration, arguments: &[&str]) -> Result<String> {
         const INSERT: &str = include_str!("../insert.sql");
-        self.place.sql("reference", TABLE)?;
-        self.checkpoint()?;
         let script = self.place.folder.write("insert.sql", INSERT)?;
-        let pgbench = |duration: Duration| {
-            let mut pgbench = Command::new(&self.place.pgbench);
-            pgbench.args(["--no-vacuum", "--protocol", "prepared"]).args(arguments);
-            pgbench.args(["--time", &duration.as_secs().to_string()]).arg("--file").arg(&script);
-            run(pgbench.arg(self.place.cluster.url("reference")))
-        };
-        if !self.scale.warm.is_zero() {
-            pgbench(self.scale.warm)?;
-        }
-        pgbench(self.scale.load)
+        let mut pgbench = Command::new(&self.place.pgbench);
+        pgbench.args(["--no-vacuum", "--protocol", "prepared"]).args(arguments);
+        pgbench.args(["--time", &duration.as_secs().to_string()]).arg("--file").arg(&script);
+        run(pgbench.arg(self.place.cluster.url("reference")))
     }
 
     /// What is written after it costs every load on PostgreSQL the same.
@@ -187,46 +174,76 @@ impl Bench {
         self.place.sql("postgres", "CHECKPOINT").map(drop)
     }
 
-    /// **H**: answers a second of the smallest request that there is, from a server that runs already.
-    pub fn healthz(&mut self, database: &Database, server: &Server) -> Result<f64> {
-        let known = self.healthz.get(&database.engine).filter(|(at, _)| now() - *at < FRESH);
-        if let Some((_, rate)) = known {
-            return Ok(*rate);
-        }
-        let load = self.load(server, &[get("/healthz", "")], Order::InTurn, CONNECTIONS)?;
-        let rate = load.rate.context("a load has a rate")?;
-        self.healthz.insert(database.engine, (now(), rate));
-        self.reference("H: GET /healthz", database.engine, rate, Some(load));
-        Ok(rate)
+    /// **H**: a load of the smallest request that there is.
+    #[must_use]
+    pub fn healthz(&self, server: &Server) -> Load<'_> {
+        self.requests(server, &[get("/healthz", "")], Order::InTurn)
     }
 
-    fn reference(&mut self, what: &str, engine: Engine, value: f64, load: Option<Measured>) {
+    #[must_use]
+    pub fn requests(&self, server: &Server, requests: &[String], order: Order) -> Load<'_> {
+        Load::new(&self.place.folder, server.url(), requests, order)
+    }
+
+    /// Notes what others are held against.
+    pub fn reference(&mut self, what: &str, engine: Engine, load: Measured) -> Result<()> {
         self.figures.push(Figure {
             benchmark: "reference",
             what: what.to_owned(),
             engine,
-            value,
+            value: load.rate.context("a reference has a rate")?,
             unit: "/s",
             target: Target::None,
-            load: load.unwrap_or_else(|| Measured { rate: Some(value), ..Measured::default() }),
+            load,
             reference: None,
             details: Vec::new(),
         });
+        Ok(())
+    }
+
+    /// Before a load is measured.
+    pub fn warm(&self, load: &Load<'_>, connections: usize) -> Result<()> {
+        if self.scale.warm.is_zero() { Ok(()) } else { load.run(connections, self.scale.warm).map(drop) }
     }
 
     /// Puts a server under a closed-loop load.
-    pub fn load(
+    pub fn load(&self, server: &Server, load: &Load<'_>, connections: usize) -> Result<Measured> {
+        self.warm(load, connections)?;
+        self.piece(server, load, connections, self.scale.load)
+    }
+
+    /// A load, what it is held against, and how they compare. They go on in turn: a machine that changes its speed from
+    /// one second to the next harms both alike.
+    pub fn load_against(
         &self,
         server: &Server,
-        requests: &[String],
-        order: Order,
-        connections: usize,
-    ) -> Result<Measured> {
-        let load = Load::new(&self.place.folder, &server.url(), requests, order)?;
-        if !self.scale.warm.is_zero() {
-            load.run(connections, self.scale.warm)?;
+        load: &Load<'_>,
+        against: impl Fn() -> Result<Measured>,
+    ) -> Result<(Measured, Measured, f64)> {
+        let (mut pieces, mut others, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..self.scale.load.as_secs() {
+            let (other, piece) = (against()?, self.turn(server, load)?);
+            let (rate, of) = piece.rate.zip(other.rate).context("a load has a rate")?;
+            ratios.push(rate / of);
+            others.push(other);
+            pieces.push(piece);
         }
-        let run = || load.run(connections, self.scale.load);
+        Ok((Measured::of(&pieces), Measured::of(&others), median(&ratios)))
+    }
+
+    /// One turn of a load.
+    pub fn turn(&self, server: &Server, load: &Load<'_>) -> Result<Measured> {
+        self.piece(server, load, CONNECTIONS, TURN)
+    }
+
+    fn piece(
+        &self,
+        server: &Server,
+        load: &Load<'_>,
+        connections: usize,
+        duration: Duration,
+    ) -> Result<Measured> {
+        let run = || load.run(connections, duration);
         let (outcome, mut measured) = self.watch(server, run, |outcome: &Outcome| outcome.requests)?;
         measured.rate = Some(outcome.rate());
         measured.p50 = Some(outcome.p50);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::process::Usage;
 use crate::server::Engine;
-use crate::times::median;
+use crate::times::{mean, median};
 
 /// What a figure is held against.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,6 +44,31 @@ pub struct Measured {
     pub cost: Option<Cost>,
     /// The most that the server had, in MB.
     pub memory: Option<f64>,
+}
+
+impl Measured {
+    /// What pieces of a load come to that took equally long.
+    #[must_use]
+    pub fn of(pieces: &[Self]) -> Self {
+        let values = |of: fn(&Self) -> Option<f64>| pieces.iter().filter_map(of).collect::<Vec<_>>();
+        let middle = |of| Some(median(&values(of))).filter(|middle| !middle.is_nan());
+        let costs: Vec<_> = pieces.iter().filter_map(|piece| piece.cost).collect();
+        let cost = |of: fn(&Cost) -> f64| mean(&costs.iter().map(of).collect::<Vec<_>>());
+        Self {
+            rate: Some(mean(&values(|piece| piece.rate))),
+            p50: middle(|piece| piece.p50),
+            p99: middle(|piece| piece.p99),
+            errors: pieces.iter().map(|piece| piece.errors).sum(),
+            cost: (!costs.is_empty()).then(|| Cost {
+                server: cost(|cost| cost.server),
+                database: cost(|cost| cost.database),
+                generator: cost(|cost| cost.generator),
+                bot: cost(|cost| cost.bot),
+                server_microseconds: cost(|cost| cost.server_microseconds),
+            }),
+            memory: values(|piece| piece.memory).into_iter().reduce(f64::max),
+        }
+    }
 }
 
 /// Who used how much of the processors, in percent of one of them, and the server's time for a request.

@@ -58,8 +58,8 @@ pub fn overload(bench: &mut Bench, engine: Engine) -> Result<()> {
     let database = bench.database(engine, Data::Writes)?;
     let server = bench.start(&database)?;
     let request = question_in_new_session();
-    let closed_loop = [request.clone()];
-    let before = bench.load(&server, &closed_loop, Order::InTurn, CONNECTIONS)?;
+    let closed_loop = bench.requests(&server, std::slice::from_ref(&request), Order::InTurn);
+    let before = bench.load(&server, &closed_loop, CONNECTIONS)?;
     let capacity = before.rate.context("a load has a rate")?;
 
     let offered = capacity * TIMES;
@@ -67,7 +67,7 @@ pub fn overload(bench: &mut Bench, engine: Engine) -> Result<()> {
     let count = |open: &Open| open.admitted.len() as u64 + open.refused;
     let (mut open, load) = bench.watch(&server, run, count)?;
     thread::sleep(if full { REST } else { Duration::from_secs(1) });
-    let after = bench.load(&server, &closed_loop, Order::InTurn, CONNECTIONS)?;
+    let after = bench.load(&server, &closed_loop, CONNECTIONS)?;
     server.stop()?;
 
     let a_second = |count: u64| count as f64 / duration.as_secs_f64();

@@ -77,21 +77,22 @@ fn against_healthz(
     target: Target,
 ) -> Result<()> {
     let server = bench.start(database)?;
-    let reference = bench.healthz(database, &server)?;
-    let load = bench.load(&server, requests, Order::Random, CONNECTIONS)?;
+    let (load, healthz) = (bench.requests(&server, requests, Order::Random), bench.healthz(&server));
+    bench.warm(&load, CONNECTIONS)?;
+    let (load, reference, value) = bench.load_against(&server, &load, || bench.turn(&server, &healthz))?;
     server.stop()?;
     bench.figures.push(Figure {
         benchmark,
         what: what.to_owned(),
         engine: database.engine,
-        value: load.rate.context("a load has a rate")? / reference,
+        value,
         unit: "H",
         target,
         load,
-        reference: Some(reference),
+        reference: reference.rate,
         details: Vec::new(),
     });
-    Ok(())
+    bench.reference("H: GET /healthz", database.engine, reference)
 }
 
 pub fn detail_long(bench: &mut Bench, engine: Engine) -> Result<()> {
@@ -105,7 +106,8 @@ pub fn detail_long(bench: &mut Bench, engine: Engine) -> Result<()> {
         (LONG_CONNECTIONS, format!("{what}, {LONG_CONNECTIONS} connections"), Target::AtLeast(200.0)),
         (1, format!("{what}, one connection"), Target::None),
     ] {
-        let load = bench.load(&server, std::slice::from_ref(&request), Order::InTurn, connections)?;
+        let load = bench.requests(&server, std::slice::from_ref(&request), Order::InTurn);
+        let load = bench.load(&server, &load, connections)?;
         bench.figures.push(Figure {
             benchmark: "detail-long",
             what,
@@ -135,27 +137,22 @@ pub fn pages(bench: &mut Bench, engine: Engine) -> Result<()> {
         }
     }
     let server = bench.start(&database)?;
-    let rate_and_load = |request: String| {
-        let load = bench.load(&server, &[request], Order::InTurn, CONNECTIONS)?;
-        Ok::<_, anyhow::Error>((load.rate.context("a load has a rate")?, load))
-    };
+    let load = |request| bench.requests(&server, &[request], Order::InTurn);
+    let first = load(list("page=1"));
+    bench.warm(&first, CONNECTIONS)?;
     let mut figures = Vec::new();
-    let (mut before, _) = rate_and_load(list("page=1"))?;
     for (what, request, least) in depths {
-        let (rate, load) = rate_and_load(request)?;
-        // On both sides of it: the machine's own speed drifts from one load to the next.
-        let (after, _) = rate_and_load(list("page=1"))?;
-        let first = f64::midpoint(before, after);
-        before = after;
+        let (load, reference, value) =
+            bench.load_against(&server, &load(request), || bench.turn(&server, &first))?;
         figures.push(Figure {
             benchmark: "pages",
             what,
             engine,
-            value: rate / first,
+            value,
             unit: "× page 1",
             target: Target::AtLeast(least),
             load,
-            reference: Some(first),
+            reference: reference.rate,
             details: Vec::new(),
         });
     }

@@ -38,6 +38,12 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// NaN of none.
+#[must_use]
+pub fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
 #[must_use]
 pub fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0

@@ -1,9 +1,9 @@
 //! What stores something.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::bench::{Bench, CONNECTIONS, Data, key, post};
-use crate::figure::{Figure, Target};
+use crate::figure::{Figure, Measured, Target};
 use crate::server::Engine;
 use crate::wrk::Order;
 
@@ -60,15 +60,16 @@ fn measure(
     requests: &[String],
     target: Target,
 ) -> Result<()> {
-    let reference = bench.commits()?;
     let database = bench.database(engine, Data::Writes)?;
     let server = bench.start(&database)?;
-    bench.checkpoint()?;
     // In turn, since of 64 sessions the one whose answer came first is then the one that is asked in next.
     let order = if requests.len() > CONNECTIONS { Order::Random } else { Order::InTurn };
-    let load = bench.load(&server, requests, order, CONNECTIONS)?;
+    let load = bench.requests(&server, requests, order);
+    bench.warm(&load, CONNECTIONS)?;
+    bench.commits_prepare()?;
+    let commits = || Ok(Measured { rate: Some(bench.commits()?), ..Measured::default() });
+    let (load, reference, value) = bench.load_against(&server, &load, commits)?;
     server.stop()?;
-    let value = load.rate.context("a load has a rate")? / reference;
     bench.figures.push(Figure {
         benchmark,
         what: what.to_owned(),
@@ -77,8 +78,8 @@ fn measure(
         unit: "P",
         target,
         load,
-        reference: Some(reference),
+        reference: reference.rate,
         details: Vec::new(),
     });
-    Ok(())
+    bench.reference("P: pgbench, one row inserted a transaction", Engine::Postgres, reference)
 }

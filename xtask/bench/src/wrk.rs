@@ -1,7 +1,6 @@
 //! Closed-loop loads: wrk, which sends the next request of a connection when the last was answered.
 
 use std::fmt::Write;
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -58,26 +57,28 @@ impl Outcome {
 pub struct Load<'a> {
     folder: &'a Folder,
     url: String,
-    requests: std::path::PathBuf,
+    /// Each with its length before it.
+    requests: String,
     order: Order,
 }
 
 impl<'a> Load<'a> {
     /// `requests`: whole requests as they go to the socket.
-    pub fn new(folder: &'a Folder, url: &str, requests: &[String], order: Order) -> Result<Self> {
+    #[must_use]
+    pub fn new(folder: &'a Folder, url: String, requests: &[String], order: Order) -> Self {
         let mut file = String::new();
         for request in requests {
             let _ = writeln!(file, "{}", request.len());
             file.push_str(request);
         }
-        let requests = folder.write("requests", file)?;
-        Ok(Self { folder, url: url.to_owned(), requests, order })
+        Self { folder, url, requests: file, order }
     }
 
     /// One thread of it has the whole set of requests and is faster than the server.
     pub fn run(&self, connections: usize, duration: Duration) -> Result<Outcome> {
         const SCRIPT: &str = include_str!("../load.lua");
         let script = self.folder.write("load.lua", SCRIPT)?;
+        let requests = self.folder.write("requests", &self.requests)?;
         let order = match self.order {
             Order::InTurn => "in-turn",
             Order::Random => "random",
@@ -86,7 +87,7 @@ impl<'a> Load<'a> {
         wrk.args(["--threads", "1", "--timeout", "10s", "--connections", &connections.to_string()]);
         // It takes whole seconds only.
         wrk.args(["--duration", &format!("{}s", duration.as_secs().max(1))]);
-        wrk.arg("--script").arg(script).arg(&self.url).arg("--").arg::<&Path>(&self.requests).arg(order);
+        wrk.arg("--script").arg(script).arg(&self.url).arg("--").arg(requests).arg(order);
         Outcome::parse(&run(&mut wrk)?)
     }
 }
