@@ -49,11 +49,7 @@ impl Service {
 
     /// A conversation and the first of its messages without notes; the others follow with [`Service::message_chunk`].
     pub async fn detail_get(&self, reader: &Reader, id: ConversationId) -> Result<(Conversation, Chunk)> {
-        self.store
-            .detail_get(id)
-            .await?
-            .filter(|(conversation, _)| reader.bots().contain(&conversation.bot_id))
-            .ok_or(Error::NotFound(Missing::Conversation))
+        self.store.detail_get(reader.bots(), id).await?.ok_or(Error::NotFound(Missing::Conversation))
     }
 
     pub async fn conversation_list(

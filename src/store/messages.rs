@@ -248,15 +248,19 @@ impl Store {
             .collect()
     }
 
-    /// A conversation and the first of its messages.
-    pub async fn detail_get(&self, id: ConversationId) -> Result<Option<(Conversation, Chunk)>> {
+    /// A conversation of some bots, and the first of its messages.
+    pub async fn detail_get(&self, bots: &Bots, id: ConversationId) -> Result<Option<(Conversation, Chunk)>> {
         let (mut conversation, mut messages) = (None, Vec::new());
         for row in self.inner.gathers.details.get(id.into()).await? {
             let mut columns = row.columns("conversations");
             conversation = Some(conversation_read(&mut columns)?);
             messages.extend(columns.joined("messages").map(|mut columns| message_read(&mut columns)));
         }
-        let Some(conversation) = conversation else { return Ok(None) };
+        // Before more is read: to others it is as if it were not there.
+        let Some(conversation) = conversation.filter(|conversation| bots.contain(&conversation.bot_id))
+        else {
+            return Ok(None);
+        };
         let messages = in_order(messages)?;
         let chunk = if messages.is_empty() && conversation.message_count > conversation.note_count {
             let rest = self.message_rest(id, MessageId(0)).await?;

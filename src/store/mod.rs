@@ -37,7 +37,7 @@ use crate::model::{Conversation, List, Message, Random};
 const OPEN_PAUSE: Duration = Duration::from_millis(500);
 /// Single rows that are read at once for different requests.
 const ROWS_GATHERED: usize = 256;
-/// Details that are read at once for different requests, each of at most 256 KiB.
+/// Details that are read at once for different requests, each with at most 256 KiB of messages.
 const DETAILS_GATHERED: usize = 32;
 
 /// The database. Clones share it.

@@ -1,6 +1,6 @@
 //! Equal work, made once: those who come while it is under way share the next time it is made. Whoever looks at the
-//! same list at the same time, as operators do, costs the database one read, and none is told what was there before
-//! it asked.
+//! same list at the same time, as operators do, costs the database no more than one of them, and none is told what was
+//! there before it asked.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use reqwest::StatusCode;
 use serde_json::json;
-use wicara::model::{ConversationId, Message};
+use wicara::model::{Bots, ConversationId, Message};
 use wicara::store::{Chunk, Store};
 
 /// One client that writes messages, each with a key of its own, and tries again what was not acknowledged.
@@ -78,7 +78,8 @@ pub async fn assert_nothing_lost_or_doubled(store: &Store, writers: &[Writer]) {
     let mut stored: HashMap<i64, Message> = HashMap::new();
     for id in conversations {
         let id = ConversationId(id);
-        let (conversation, Chunk { mut messages, mut rest }) = store.detail_get(id).await.unwrap().unwrap();
+        let (conversation, Chunk { mut messages, mut rest }) =
+            store.detail_get(&Bots::All, id).await.unwrap().unwrap();
         while let Some(after) = rest {
             let chunk = store.message_chunk(id, after).await.unwrap();
             messages.extend(chunk.messages);

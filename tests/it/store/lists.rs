@@ -185,7 +185,7 @@ async fn a_long_conversation_is_read_in_bounded_chunks(engine: Engine) {
     texts.extend(vec![long.as_str(); 9]);
     stored(store.append(append(Target::Existing(id), &texts)).await.unwrap());
     let (mut sizes, mut found) = (Vec::new(), Vec::new());
-    let (_, mut chunk) = store.detail_get(id).await.unwrap().unwrap();
+    let (_, mut chunk) = store.detail_get(&Bots::All, id).await.unwrap().unwrap();
     loop {
         sizes.push(chunk.messages.len());
         found.extend(chunk.messages.into_iter().map(|message| message.text));
@@ -194,6 +194,8 @@ async fn a_long_conversation_is_read_in_bounded_chunks(engine: Engine) {
     }
     assert_eq!(found, texts);
     assert_eq!(sizes, [303, 4, 2], "256 KiB each");
+    let others = Bots::Only(vec!["another".into()]);
+    assert!(store.detail_get(&others, id).await.unwrap().is_none());
 }
 
 async fn a_detail_that_changes_while_it_is_read_shows_once_what_stayed(engine: Engine) {
@@ -207,7 +209,8 @@ async fn a_detail_that_changes_while_it_is_read_shows_once_what_stayed(engine: E
     let texts: Vec<_> = (0..2500).map(text).collect();
     let texts: Vec<_> = texts.iter().map(String::as_str).collect();
     let mut expected = stored(store.append(append(Target::Existing(id), &texts)).await.unwrap()).messages;
-    let (_, Chunk { messages: mut found, mut rest }) = store.detail_get(id).await.unwrap().unwrap();
+    let (_, Chunk { messages: mut found, mut rest }) =
+        store.detail_get(&Bots::All, id).await.unwrap().unwrap();
     for turn in 0.. {
         if turn < 4 {
             // What would be read next goes, and something new comes.

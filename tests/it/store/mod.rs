@@ -72,7 +72,8 @@ pub async fn create(store: &Store, bot_id: &str, texts: &[&str]) -> Appended {
 
 /// All messages of a conversation that are no notes.
 async fn messages(store: &Store, id: ConversationId) -> Vec<Message> {
-    let (conversation, Chunk { messages: mut all, mut rest }) = store.detail_get(id).await.unwrap().unwrap();
+    let (conversation, Chunk { messages: mut all, mut rest }) =
+        store.detail_get(&Bots::All, id).await.unwrap().unwrap();
     while let Some(after) = rest {
         let chunk = store.message_chunk(id, after).await.unwrap();
         all.extend(chunk.messages);

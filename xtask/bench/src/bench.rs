@@ -127,7 +127,8 @@ impl Bench {
         database.start(&self.place.folder)
     }
 
-    /// **P**: makes the table for rows like messages, which PostgreSQL itself inserts at [`Bench::commits`].
+    /// **P**: makes the table for rows like messages, which PostgreSQL itself inserts at [`Bench::commits`], after a
+    /// checkpoint, and warms up.
     pub fn commits_prepare(&self) -> Result<()> {
         const TABLE: &str = include_str!("../reference.sql");
         self.place.sql("reference", TABLE)?;
