@@ -1,30 +1,23 @@
 //! Messages.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
-use super::conversations::{self, CONVERSATION, conversation_read};
+use super::conversations;
 use super::engine::{Columns, Lane, Result, Row, Sql};
 use super::lists::{self, Conditions, Part};
 use super::totals::{Changes, Counted};
 use super::{Store, questions};
 use crate::model::{
-    Bots, Conversation, ConversationId, Failure, Json, List, Listing, Message, MessageFilter, MessageId,
-    MessagePatch, Object, Timestamp, role,
+    Bots, ConversationId, Failure, Json, List, Listing, Message, MessageFilter, MessageId, MessagePatch,
+    Object, Timestamp, role,
 };
 
 /// The columns that [`message_read`] reads.
 pub(super) const MESSAGE: &str = "id, conversation_id, seq, role, kind, text, payload, reply_to, failure, \
      failed_at, created_at, updated_at";
 
-/// Messages of one conversation that a list of conversations shows.
-const EMBEDDED: usize = 50;
 /// Bytes of text and payload that are read at once, at least one message.
-const CHUNK_BYTES: i64 = 256 * 1024;
-/// Messages of a conversation that is read whole.
-const SHORT: usize = 256;
-/// Messages whose bytes are looked at before they are read.
-const SIZED: usize = 1024;
+pub(super) const CHUNK_BYTES: i64 = 256 * 1024;
 
 pub(super) fn message_read(columns: &mut Columns) -> Result<Message> {
     let mut message = Message {
@@ -82,89 +75,13 @@ pub fn groups(messages: &[MessageRef]) -> Vec<Vec<MessageId>> {
     groups
 }
 
-/// A part of a conversation's messages without notes, by id: at most 256 KiB or one message, none where they were
-/// deleted meanwhile.
-#[derive(Debug, Clone)]
-pub struct Chunk {
-    pub messages: Vec<Message>,
-    /// What is to be read after them.
-    pub rest: Option<Rest>,
-}
-
-/// What is still to be read of a conversation's messages.
-#[derive(Debug, Clone)]
-pub struct Rest {
-    /// Between these ids, at once each.
-    parts: VecDeque<(MessageId, MessageId)>,
-}
-
-type ByConversation = BTreeMap<ConversationId, Vec<Message>>;
-
-/// How much a conversation holds, as far as is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Length {
-    id: ConversationId,
-    messages: i64,
-    notes: i64,
-    bytes: i64,
-}
-
-impl Length {
-    fn of(conversation: &Conversation) -> Self {
-        let &Conversation { id, message_count, note_count, message_bytes, .. } = conversation;
-        Self { id, messages: message_count, notes: note_count, bytes: message_bytes }
-    }
-
-    /// Whether its messages can be read all at once.
-    fn is_short(&self, messages: usize) -> bool {
-        self.bytes <= CHUNK_BYTES && usize::try_from(self.messages).is_ok_and(|count| count <= messages)
-    }
-}
-
-/// Conversations whose newest messages somebody asks for.
-#[derive(PartialEq, Eq, Hash)]
-pub(super) struct LastWanted {
-    ids: Vec<ConversationId>,
-    /// Whether a note counts.
-    notes: bool,
-}
-
-fn ref_read(row: Row) -> Result<MessageRef> {
+pub(super) fn ref_read(row: Row) -> Result<MessageRef> {
     let mut columns = row.columns("messages");
     Ok(MessageRef { id: MessageId(columns.int("id")?), bytes: columns.int("bytes")? })
 }
 
-/// Messages that a database was not asked to sort: with few rows in a table it might read all of it for the order.
-fn in_order(messages: impl IntoIterator<Item = Result<Message>>) -> Result<Vec<Message>> {
-    let mut messages = messages.into_iter().collect::<Result<Vec<_>>>()?;
-    messages.sort_unstable_by_key(|message| message.id);
-    Ok(messages)
-}
-
-/// A conversation and, where it is short, its messages without notes: one row each, or one without a message.
-pub(super) fn detail() -> Sql {
-    let columns = [("conversations", CONVERSATION), ("messages", MESSAGE)].map(|(table, columns)| {
-        let columns = columns.split(", ").map(|column| format!("{table}.{column}"));
-        columns.collect::<Vec<_>>().join(", ")
-    });
-    let columns = columns.join(", ");
-    // A key that is null finds nothing in the index; a condition beside it would be looked at message by message.
-    let messages = format!(
-        "LEFT JOIN messages ON messages.conversation_id = CASE WHEN {} THEN conversations.id END \
-             AND role <> 'note'",
-        is_short_now(SHORT)
-    );
-    Sql::each(
-        format!(
-            "SELECT place, {columns} FROM unnest(CAST($1 AS bigint[]), CAST($2 AS bigint[])) AS wanted (key, place) \
-             JOIN conversations ON conversations.id = key {messages}"
-        ),
-        format!("SELECT $2, {columns} FROM conversations {messages} WHERE conversations.id = $1"),
-    )
-}
-
-/// Short they have to be when they are read: they may have grown since.
-fn is_short_now(messages: usize) -> String {
+/// The condition that a conversation is short when it is read: it may have grown since it was seen.
+pub(super) fn is_short_now(messages: usize) -> String {
     format!("message_count <= {messages} AND message_bytes <= {CHUNK_BYTES}")
 }
 
@@ -246,174 +163,6 @@ impl Store {
                 Ok((columns.text("role")?, columns.text("text")?))
             })
             .collect()
-    }
-
-    /// A conversation of some bots, and the first of its messages.
-    pub async fn detail_get(&self, bots: &Bots, id: ConversationId) -> Result<Option<(Conversation, Chunk)>> {
-        let (mut conversation, mut messages) = (None, Vec::new());
-        for row in self.inner.gathers.details.get(id.into()).await? {
-            let mut columns = row.columns("conversations");
-            conversation = Some(conversation_read(&mut columns)?);
-            messages.extend(columns.joined("messages").map(|mut columns| message_read(&mut columns)));
-        }
-        // Before more is read: to others it is as if it were not there.
-        let Some(conversation) = conversation.filter(|conversation| bots.contain(&conversation.bot_id))
-        else {
-            return Ok(None);
-        };
-        let messages = in_order(messages)?;
-        let chunk = if messages.is_empty() && conversation.message_count > conversation.note_count {
-            let rest = self.message_rest(id, MessageId(0)).await?;
-            self.message_chunk(id, rest).await?
-        } else {
-            Chunk { messages, rest: None }
-        };
-        Ok(Some((conversation, chunk)))
-    }
-
-    /// What follows a chunk.
-    pub async fn message_chunk(&self, id: ConversationId, mut rest: Rest) -> Result<Chunk> {
-        let Some((first, last)) = rest.parts.pop_front() else {
-            return Ok(Chunk { messages: Vec::new(), rest: None });
-        };
-        let sql = format!(
-            "SELECT {MESSAGE} FROM messages WHERE conversation_id = $1 AND id >= $2 AND id <= $3 AND role <> 'note'"
-        );
-        let rows =
-            self.inner.reads.query(Lane::Rest, sql, vec![id.into(), first.into(), last.into()]).await?;
-        let messages = rows.into_iter().map(|row| message_read(&mut row.columns("messages")));
-        let messages = in_order(messages)?;
-        // After the last part, what has come since.
-        let rest = if rest.parts.is_empty() { self.message_rest(id, last).await? } else { rest };
-        Ok(Chunk { messages, rest: Some(rest).filter(|rest| !rest.parts.is_empty()) })
-    }
-
-    /// What follows a message, without notes, by how much of it can be read at once.
-    async fn message_rest(&self, id: ConversationId, after: MessageId) -> Result<Rest> {
-        let sql = format!(
-            "SELECT id, bytes FROM messages WHERE conversation_id = $1 AND id > $2 AND role <> 'note' \
-             ORDER BY id LIMIT {SIZED}"
-        );
-        let rows = self.inner.reads.query(Lane::Rest, sql, vec![id.into(), after.into()]).await?;
-        let messages = rows.into_iter().map(ref_read).collect::<Result<Vec<_>>>()?;
-        let ends = |group: &Vec<MessageId>| Some((*group.first()?, *group.last()?));
-        let mut parts: VecDeque<_> = groups(&messages).iter().filter_map(ends).collect();
-        // With what follows, the last part may be larger.
-        if messages.len() == SIZED && parts.len() > 1 {
-            parts.pop_back();
-        }
-        Ok(Rest { parts })
-    }
-
-    /// Each conversation's newest messages without notes, oldest first: at most 50 or 256 KiB, at least one.
-    pub async fn message_newest(&self, conversations: &[Conversation]) -> Result<Arc<Vec<Vec<Message>>>> {
-        let wanted = conversations.iter().map(Length::of).collect();
-        let read = |store: Self, wanted: Arc<Vec<_>>| async move { store.message_newest_read(&wanted).await };
-        self.share(&self.inner.lists.newest, wanted, read).await
-    }
-
-    async fn message_newest_read(&self, conversations: &[Length]) -> Result<Vec<Vec<Message>>> {
-        let short = conversations.iter().filter(|conversation| conversation.is_short(EMBEDDED));
-        let short: Vec<_> = short.map(|conversation| conversation.id).collect();
-        let mut found = self.message_whole(&short).await?;
-        let rest = conversations.iter().filter(|conversation| {
-            conversation.messages > conversation.notes && !found.contains_key(&conversation.id)
-        });
-        let rest: Vec<_> = rest.map(|conversation| conversation.id).collect();
-        found.extend(self.message_ends(&rest).await?);
-        let newest =
-            conversations.iter().map(|conversation| found.remove(&conversation.id).unwrap_or_default());
-        Ok(newest.collect())
-    }
-
-    /// All messages without notes of those conversations that have no more than 50, and 256 KiB.
-    async fn message_whole(&self, ids: &[ConversationId]) -> Result<ByConversation> {
-        let short = is_short_now(EMBEDDED);
-        let sql = Sql::each(
-            format!(
-                "SELECT {MESSAGE} FROM messages WHERE conversation_id = ANY(ARRAY(SELECT id FROM conversations \
-                     WHERE id = ANY(CAST($1 AS bigint[])) AND {short})) AND role <> 'note'"
-            ),
-            format!(
-                "SELECT {MESSAGE} FROM messages WHERE conversation_id = (SELECT id FROM conversations \
-                     WHERE id = $1 AND {short}) AND role <> 'note'"
-            ),
-        );
-        let mut found = self.message_read_many(sql, ids).await?;
-        for messages in found.values_mut() {
-            messages.sort_unstable_by_key(|message| message.id);
-        }
-        Ok(found)
-    }
-
-    /// The newest messages of conversations of any length.
-    async fn message_ends(&self, ids: &[ConversationId]) -> Result<ByConversation> {
-        let newest = |id: &str| {
-            format!(
-                "SELECT {MESSAGE} FROM (SELECT {MESSAGE}, bytes, \
-                     CAST(sum(bytes) OVER (ORDER BY id DESC) AS bigint) AS upto \
-                     FROM (SELECT {MESSAGE}, bytes FROM messages WHERE conversation_id = {id} \
-                         AND role <> 'note' ORDER BY id DESC LIMIT {EMBEDDED}) AS page) AS sized \
-                 WHERE upto <= {CHUNK_BYTES} OR upto = bytes"
-            )
-        };
-        let sql = Sql::each(
-            format!(
-                "SELECT newest.* FROM unnest(CAST($1 AS bigint[])) AS wanted (wanted_id) \
-                 CROSS JOIN LATERAL ({}) AS newest ORDER BY id",
-                newest("wanted_id")
-            ),
-            format!("{} ORDER BY id", newest("$1")),
-        );
-        self.message_read_many(sql, ids).await
-    }
-
-    async fn message_read_many(&self, sql: Sql, ids: &[ConversationId]) -> Result<ByConversation> {
-        let rows = ids.iter().map(|&id| vec![id.into()]).collect();
-        let mut found = ByConversation::new();
-        for row in self.inner.reads.query_many(Lane::Rest, sql, rows).await? {
-            let message = message_read(&mut row.columns("messages"))?;
-            found.entry(message.conversation_id).or_default().push(message);
-        }
-        Ok(found)
-    }
-
-    /// Each conversation's newest message; `notes`: whether a note counts.
-    pub async fn message_last(
-        &self,
-        ids: &[ConversationId],
-        notes: bool,
-    ) -> Result<Arc<Vec<Option<Message>>>> {
-        let wanted = LastWanted { ids: ids.to_vec(), notes };
-        let read = |store: Self, wanted: Arc<_>| async move { store.message_last_read(&wanted).await };
-        self.share(&self.inner.lists.last, wanted, read).await
-    }
-
-    async fn message_last_read(
-        &self,
-        &LastWanted { ref ids, notes }: &LastWanted,
-    ) -> Result<Vec<Option<Message>>> {
-        let role = if notes { "" } else { "AND role <> 'note' " };
-        let last = |id: &str| {
-            format!(
-                "SELECT {MESSAGE} FROM messages WHERE conversation_id = {id} {role}ORDER BY id DESC LIMIT 1"
-            )
-        };
-        let sql = Sql::each(
-            format!(
-                "SELECT last.* FROM unnest(CAST($1 AS bigint[])) AS wanted (wanted_id) \
-                 CROSS JOIN LATERAL ({}) AS last",
-                last("wanted_id")
-            ),
-            last("$1"),
-        );
-        let rows = ids.iter().map(|&id| vec![id.into()]).collect();
-        let mut found = BTreeMap::new();
-        for row in self.inner.reads.query_many(Lane::Rest, sql, rows).await? {
-            let message = message_read(&mut row.columns("messages"))?;
-            found.insert(message.conversation_id, message);
-        }
-        Ok(ids.iter().map(|id| found.remove(id)).collect())
     }
 
     /// A conversation's newest messages without notes before an id, oldest first.

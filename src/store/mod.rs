@@ -3,6 +3,8 @@
 mod append;
 mod change;
 mod conversations;
+mod details;
+mod embedded;
 mod engine;
 mod idempotency;
 mod keys;
@@ -19,15 +21,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use append::{Append, Appended, Ask, Outcome, Target};
+pub use details::{Chunk, Rest};
 pub use engine::{Error, Result};
 pub use idempotency::{Claim, Claimed, IdempotencyKey};
-pub use messages::{Chunk, MessageRef, Rest, groups};
+pub use messages::{MessageRef, groups};
 
 use change::Write;
 use conversations::ListWanted;
+use embedded::{LastWanted, Length};
 use engine::writer::{self, Writer};
 use engine::{Gather, Lane, Reads, Shared, Source, postgres, sqlite};
-use messages::{LastWanted, Length};
 use totals::Levels;
 
 use crate::metrics::Metrics;
@@ -109,7 +112,7 @@ impl Store {
             sessions: by_key(users::session_by_hash()),
             conversations: by_key(conversations::by_id()),
             conversations_by_session: by_key(conversations::by_session()),
-            details: Gather::new(&reads, Lane::Quick, messages::detail(), DETAILS_GATHERED),
+            details: Gather::new(&reads, Lane::Quick, details::detail(), DETAILS_GATHERED),
         };
         let writer = Writer::start(target, Arc::clone(&metrics.store))?;
         let inner =

@@ -1,0 +1,118 @@
+//! A conversation with all its messages: a short one in one read, a long one part by part.
+
+use std::collections::VecDeque;
+
+use super::Store;
+use super::conversations::{CONVERSATION, conversation_read};
+use super::engine::{Lane, Result, Sql};
+use super::messages::{MESSAGE, groups, is_short_now, message_read, ref_read};
+use crate::model::{Bots, Conversation, ConversationId, Message, MessageId};
+
+/// Messages of a conversation that is read whole.
+const SHORT: usize = 256;
+/// Messages whose bytes are looked at before they are read.
+const SIZED: usize = 1024;
+
+/// A part of a conversation's messages without notes, by id: at most 256 KiB or one message, none where they were
+/// deleted meanwhile.
+#[derive(Debug, Clone)]
+pub struct Chunk {
+    pub messages: Vec<Message>,
+    /// What is to be read after them.
+    pub rest: Option<Rest>,
+}
+
+/// What is still to be read of a conversation's messages.
+#[derive(Debug, Clone)]
+pub struct Rest {
+    /// Between these ids, at once each.
+    parts: VecDeque<(MessageId, MessageId)>,
+}
+
+/// A conversation and, where it is short, its messages without notes: one row each, or one without a message.
+pub(super) fn detail() -> Sql {
+    let columns = [("conversations", CONVERSATION), ("messages", MESSAGE)].map(|(table, columns)| {
+        let columns = columns.split(", ").map(|column| format!("{table}.{column}"));
+        columns.collect::<Vec<_>>().join(", ")
+    });
+    let columns = columns.join(", ");
+    // A key that is null finds nothing in the index; a condition beside it would be looked at message by message.
+    let messages = format!(
+        "LEFT JOIN messages ON messages.conversation_id = CASE WHEN {} THEN conversations.id END \
+             AND role <> 'note'",
+        is_short_now(SHORT)
+    );
+    Sql::each(
+        format!(
+            "SELECT place, {columns} FROM unnest(CAST($1 AS bigint[]), CAST($2 AS bigint[])) AS wanted (key, place) \
+             JOIN conversations ON conversations.id = key {messages}"
+        ),
+        format!("SELECT $2, {columns} FROM conversations {messages} WHERE conversations.id = $1"),
+    )
+}
+
+/// Messages that a database was not asked to sort: with few rows in a table it might read all of it for the order.
+fn in_order(messages: impl IntoIterator<Item = Result<Message>>) -> Result<Vec<Message>> {
+    let mut messages = messages.into_iter().collect::<Result<Vec<_>>>()?;
+    messages.sort_unstable_by_key(|message| message.id);
+    Ok(messages)
+}
+
+impl Store {
+    /// A conversation of some bots, and the first of its messages.
+    pub async fn detail_get(&self, bots: &Bots, id: ConversationId) -> Result<Option<(Conversation, Chunk)>> {
+        let (mut conversation, mut messages) = (None, Vec::new());
+        for row in self.inner.gathers.details.get(id.into()).await? {
+            let mut columns = row.columns("conversations");
+            conversation = Some(conversation_read(&mut columns)?);
+            messages.extend(columns.joined("messages").map(|mut columns| message_read(&mut columns)));
+        }
+        // Before more is read: to others it is as if it were not there.
+        let Some(conversation) = conversation.filter(|conversation| bots.contain(&conversation.bot_id))
+        else {
+            return Ok(None);
+        };
+        let messages = in_order(messages)?;
+        let chunk = if messages.is_empty() && conversation.message_count > conversation.note_count {
+            let rest = self.message_rest(id, MessageId(0)).await?;
+            self.message_chunk(id, rest).await?
+        } else {
+            Chunk { messages, rest: None }
+        };
+        Ok(Some((conversation, chunk)))
+    }
+
+    /// What follows a chunk.
+    pub async fn message_chunk(&self, id: ConversationId, mut rest: Rest) -> Result<Chunk> {
+        let Some((first, last)) = rest.parts.pop_front() else {
+            return Ok(Chunk { messages: Vec::new(), rest: None });
+        };
+        let sql = format!(
+            "SELECT {MESSAGE} FROM messages WHERE conversation_id = $1 AND id >= $2 AND id <= $3 AND role <> 'note'"
+        );
+        let rows =
+            self.inner.reads.query(Lane::Rest, sql, vec![id.into(), first.into(), last.into()]).await?;
+        let messages = rows.into_iter().map(|row| message_read(&mut row.columns("messages")));
+        let messages = in_order(messages)?;
+        // After the last part, what has come since.
+        let rest = if rest.parts.is_empty() { self.message_rest(id, last).await? } else { rest };
+        Ok(Chunk { messages, rest: Some(rest).filter(|rest| !rest.parts.is_empty()) })
+    }
+
+    /// What follows a message, without notes, by how much of it can be read at once.
+    async fn message_rest(&self, id: ConversationId, after: MessageId) -> Result<Rest> {
+        let sql = format!(
+            "SELECT id, bytes FROM messages WHERE conversation_id = $1 AND id > $2 AND role <> 'note' \
+             ORDER BY id LIMIT {SIZED}"
+        );
+        let rows = self.inner.reads.query(Lane::Rest, sql, vec![id.into(), after.into()]).await?;
+        let messages = rows.into_iter().map(ref_read).collect::<Result<Vec<_>>>()?;
+        let ends = |group: &Vec<MessageId>| Some((*group.first()?, *group.last()?));
+        let mut parts: VecDeque<_> = groups(&messages).iter().filter_map(ends).collect();
+        // With what follows, the last part may be larger.
+        if messages.len() == SIZED && parts.len() > 1 {
+            parts.pop_back();
+        }
+        Ok(Rest { parts })
+    }
+}
