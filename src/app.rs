@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::bot;
 use crate::config::{self, Anonymous, Config, SameSite};
@@ -30,6 +32,12 @@ const BACKLOG: u32 = 4096;
 const RESERVED_DESCRIPTORS: usize = 128;
 /// Connections that are tried however few descriptors the system grants.
 const MIN_CONNECTIONS: usize = 64;
+
+/// After the drain, how long the questions that are interrupted then may take to be marked; how long their callers have
+/// to be told where the database does not answer; and how long it may take to close. Less than two seconds together.
+const MARK_TIME: Duration = Duration::from_millis(800);
+const TELL_TIME: Duration = Duration::from_millis(300);
+const CLOSE_TIME: Duration = Duration::from_millis(500);
 
 /// How long the body of a request may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(30);
@@ -107,19 +115,23 @@ impl App {
         let (stop, stopped) = oneshot::channel();
         let drain = config.server.drain;
         let connections = connections(calls);
+        let told = http::listener::Stop::default();
+        let serving =
+            front.spawn(http::listener::serve(listener, router, metrics.http, told.clone(), connections));
         let running = tokio::spawn(async move {
-            let expire = tokio::spawn({
+            let maintenance = tokio::spawn({
                 let service = Arc::clone(&service);
-                async move { service.expire().await }
+                async move { service.maintain().await }
             });
-            let stopped = async {
-                let _ = stopped.await;
-            };
-            let serving = http::listener::serve(listener, router, metrics.http, stopped, drain, connections);
-            let deadline = front.run(serving).await;
-            expire.abort();
-            service.close(deadline.saturating_duration_since(tokio::time::Instant::now())).await;
-            drop(lock);
+            let _ = stopped.await;
+            end(&service, serving, told, drain).await;
+            maintenance.abort();
+            if timeout(CLOSE_TIME, service.close()).await.is_err() {
+                tracing::warn!(
+                    "the database did not answer in time: what it was last given may be stored or not"
+                );
+            }
+            drop((front, lock));
         });
         tracing::info!(%address, "listening");
         Ok(Self { address, base, administrator, stop, running })
@@ -144,6 +156,28 @@ impl App {
     pub async fn stop(self) -> Result<()> {
         let _ = self.stop.send(());
         self.running.await.context("the server ended badly")
+    }
+}
+
+/// Finishes what runs for up to `drain`. What is left then is interrupted, and at last cut off, whatever the database
+/// does.
+async fn end(service: &Service, serving: JoinHandle<()>, told: http::listener::Stop, drain: Duration) {
+    let mut done = pin!(async {
+        serving.await.expect("the listener does not panic, and nobody ends it");
+        service.idle().await;
+    });
+    told.finish.cancel();
+    if timeout(drain, &mut done).await.is_ok() {
+        return;
+    }
+    tracing::warn!("requests took too long to finish and are cut off");
+    service.interrupt();
+    if timeout(MARK_TIME, &mut done).await.is_ok() {
+        return;
+    }
+    service.abandon();
+    if timeout(TELL_TIME, &mut done).await.is_err() {
+        told.cut.cancel();
     }
 }
 
@@ -199,8 +233,8 @@ impl Front {
         socket.listen(BACKLOG)
     }
 
-    async fn run<T: Send + 'static>(&self, serving: impl Future<Output = T> + Send + 'static) -> T {
-        self.runtime().spawn(serving).await.expect("nobody ends it, and the listener does not panic")
+    fn spawn<T: Send + 'static>(&self, serving: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.runtime().spawn(serving)
     }
 }
 

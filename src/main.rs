@@ -5,7 +5,10 @@ use tikv_jemallocator::Jemalloc;
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    wicara::cli::run().await
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Runtime::new().expect("the system has threads for a runtime");
+    let code = runtime.block_on(wicara::cli::run());
+    // Without waiting for what blocks a thread: the look-up of a host's name may take half a minute.
+    runtime.shutdown_background();
+    code
 }

@@ -72,8 +72,8 @@ async fn conversation_create(
         .conversation_create(&writer, room, integration_type, bot_id, user_id, once)
         .await
         .map_err(RoomApi)?;
-    let last = last_message(&service, &conversation).await?;
-    Ok(reply::ok(&ConversationCreated::new(Conversation::new(&conversation, last.as_ref()))))
+    // It has no message yet: a retry gets it as it was, too.
+    Ok(reply::ok(&ConversationCreated::new(Conversation::new(&conversation, None))))
 }
 
 #[derive(ToSchema)]
@@ -218,11 +218,9 @@ async fn chat(
     conversation: model::Conversation,
     mut chunk: Chunk,
 ) -> Result<Response, Failure> {
-    let later = if chunk.rest.is_some() {
-        let last = service.message_last(&[conversation.id], false).await.map_err(ChatbotApi)?;
-        Arc::unwrap_or_clone(last).pop().flatten()
-    } else {
-        None
+    let later = match &chunk.rest {
+        Some(rest) => service.message_get_many(&[rest.newest()]).await.map_err(ChatbotApi)?.pop(),
+        None => None,
     };
     let last = later.as_ref().or(chunk.messages.last());
     let envelope = Envelope::of(&ChatDetail::new(&conversation, last));
@@ -262,8 +260,8 @@ async fn conversation_update(
     let patch = ConversationPatch::read(&mut input);
     input.finish().map_err(RoomApi)?;
 
-    let conversation = service.conversation_update(&writer, id, patch.into()).await.map_err(RoomApi)?;
-    let last = last_message(&service, &conversation).await?;
+    let (conversation, last) =
+        service.conversation_update(&writer, id, patch.into()).await.map_err(RoomApi)?;
     Ok(reply::ok(&ConversationUpdated::new(Conversation::new(&conversation, last.as_ref()))))
 }
 

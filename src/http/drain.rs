@@ -114,14 +114,7 @@ mod tests {
     async fn a_client_that_sends_before_it_reads_gets_its_answer() {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
-        tokio::spawn(listener::serve(
-            socket,
-            app(),
-            Metrics::default().http,
-            std::future::pending(),
-            Duration::ZERO,
-            8,
-        ));
+        tokio::spawn(listener::serve(socket, app(), Metrics::default().http, listener::Stop::default(), 8));
 
         let mut stream = TcpStream::connect(address).await.unwrap();
         let body = vec![b'x'; 8 * 1024 * 1024];

@@ -101,6 +101,15 @@ fn answer(words: Words, error: Error) -> Response {
             TRY_AGAIN,
             refused(503, "unavailable", "The server cannot answer just now. Nothing was stored."),
         ),
+        Error::OutcomeUnknown => later(
+            TRY_AGAIN,
+            refused(
+                503,
+                "outcome unknown",
+                "It is not known whether this was stored. Send it again with the same Idempotency-Key, or look \
+                 before you send it again.",
+            ),
+        ),
         Error::Internal(cause) => {
             tracing::error!(cause, "internal error");
             refused(500, "internal error", "Something went wrong in the server.")
@@ -145,7 +154,7 @@ fn bot_unavailable(session_id: Uuid, reason: FailureReason, retry_after: Option<
         FailureReason::Busy => (503, "Too many questions wait for the bot."),
         FailureReason::Suspended => (503, "The bot has failed too often and is left alone for a while."),
         FailureReason::Unconfigured => (502, "The bot of this conversation is not set up on this server."),
-        FailureReason::Interrupted => (502, "The server stopped before the bot answered."),
+        FailureReason::Interrupted => (503, "The server stopped before the bot answered."),
     };
     let body = BotUnavailable { status, message: wording::BOT_UNAVAILABLE, error, session_id };
     let response = reply::json(status, &body);

@@ -64,7 +64,7 @@ fn events(asking: Asking, open: Held) -> impl Stream<Item = Result<Event, Infall
                 let session = StreamSession { session_id: asking.session_id };
                 (event("session", &session), Next::Token(asking))
             }
-            Next::Token(mut asking) => match asking.tokens.next().await {
+            Next::Token(mut asking) => match asking.token().await {
                 Some(text) => (event("token", &AnswerToken { text }), Next::Token(asking)),
                 None => (last(asking).await, Next::End),
             },

@@ -1,7 +1,6 @@
 //! The accept loop: connections in, bounded in number and in patience, and a shutdown that finishes what runs.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -30,65 +29,60 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// How long to wait before accepting again when the system has no descriptor or memory left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Serves until `shutdown`, then finishes what runs for up to `drain`, then cuts off what is left.
+/// How a listener and its connections are told to stop.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    /// Accept nothing more, answer what was asked, then close.
+    pub finish: CancellationToken,
+    /// Close.
+    pub cut: CancellationToken,
+}
+
+/// Serves until it is told to stop; returns when the last connection is closed.
 ///
 /// `connections` may be open at once. For a new one beyond them, one is closed whose client has been waited for longest;
 /// while all are being answered, the new one waits.
-///
-/// Returns when that time is over, for whoever has more to finish.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     metrics: Arc<HttpMetrics>,
-    shutdown: impl Future<Output = ()>,
-    drain: Duration,
+    stop: Stop,
     connections: usize,
-) -> Instant {
-    serve_patiently(listener, router, metrics, shutdown, drain, connections, Patience::DEFAULT).await
+) {
+    serve_patiently(listener, router, metrics, stop, connections, Patience::DEFAULT).await
 }
 
 async fn serve_patiently(
     listener: TcpListener,
     router: Router,
     metrics: Arc<HttpMetrics>,
-    shutdown: impl Future<Output = ()>,
-    drain: Duration,
+    stop: Stop,
     connections: usize,
     patience: Patience,
-) -> Instant {
+) {
     let mut room = Room::new(connections);
     let connections = TaskTracker::new();
-    let end = End { finish: CancellationToken::new(), cut: CancellationToken::new() };
-    let mut shutdown = pin!(shutdown);
     loop {
         let accepted = async {
             let (stream, peer) = accept(&listener).await;
             (stream, peer, room.place().await)
         };
         let (stream, peer, slot) = tokio::select! {
-            () = &mut shutdown => break,
+            () = stop.finish.cancelled() => break,
             accepted = accepted => accepted,
         };
         let watch = Watch::new(patience);
         room.enter(&watch);
-        let (router, end) = (router.clone(), end.clone());
+        let (router, stop) = (router.clone(), stop.clone());
         let open = metrics.connection();
         connections.spawn(async move {
-            connection(stream, peer, router, watch, end).await;
+            connection(stream, peer, router, watch, stop).await;
             drop((slot, open));
         });
     }
-
-    let deadline = Instant::now() + drain;
     drop(listener);
-    end.finish.cancel();
     connections.close();
-    if timeout_at(deadline, connections.wait()).await.is_err() {
-        tracing::warn!(connections = connections.len(), "requests took too long to finish and are cut off");
-        end.cut.cancel();
-        connections.wait().await;
-    }
-    deadline
+    connections.wait().await;
 }
 
 async fn accept(listener: &TcpListener) -> (TcpStream, Peer) {
@@ -110,16 +104,7 @@ fn of_the_client(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// How connections are told that the server stops.
-#[derive(Clone)]
-struct End {
-    /// Answer what was asked, then close.
-    finish: CancellationToken,
-    /// Close.
-    cut: CancellationToken,
-}
-
-async fn connection(stream: TcpStream, peer: Peer, router: Router, watch: Arc<Watch>, end: End) {
+async fn connection(stream: TcpStream, peer: Peer, router: Router, watch: Arc<Watch>, stop: Stop) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection stays with its delay");
     }
@@ -154,12 +139,12 @@ async fn connection(stream: TcpStream, peer: Peer, router: Router, watch: Arc<Wa
                 }
                 return;
             }
-            () = end.finish.cancelled(), if !finishing => {
+            () = stop.finish.cancelled(), if !finishing => {
                 finishing = true;
                 connection.as_mut().graceful_shutdown();
             }
             () = &mut expired => return,
-            () = end.cut.cancelled() => return,
+            () = stop.cut.cancelled() => return,
         }
     }
 }
@@ -170,8 +155,9 @@ mod tests {
 
     use axum::routing::{any, get, post};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::sync::{Notify, oneshot};
+    use tokio::sync::Notify;
     use tokio::task::JoinHandle;
+    use tokio::time::{Instant, timeout_at};
 
     use super::*;
     use crate::metrics::Metrics;
@@ -188,15 +174,15 @@ mod tests {
         go: Arc<Notify>,
         /// Requests for `/slow` that have come.
         waiting: Arc<AtomicUsize>,
-        stop: oneshot::Sender<()>,
-        running: JoinHandle<Instant>,
+        stop: Stop,
+        running: JoinHandle<()>,
     }
 
-    async fn start(patience: Patience, drain: Duration) -> Server {
-        start_with(patience, drain, 4096).await
+    async fn start(patience: Patience) -> Server {
+        start_with(patience, 4096).await
     }
 
-    async fn start_with(patience: Patience, drain: Duration, connections: usize) -> Server {
+    async fn start_with(patience: Patience, connections: usize) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (go, waiting) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
@@ -215,11 +201,10 @@ mod tests {
             .route("/slow", any(slow))
             .route("/read", post(|body: axum::body::Bytes| async move { drop(body) }))
             .route("/large", get(|| async { &LARGE[..] }));
-        let (stop, stopped) = oneshot::channel();
-        let shutdown = async move { drop(stopped.await) };
+        let stop = Stop::default();
         let metrics = Metrics::default().http;
         let running =
-            tokio::spawn(serve_patiently(listener, router, metrics, shutdown, drain, connections, patience));
+            tokio::spawn(serve_patiently(listener, router, metrics, stop.clone(), connections, patience));
         Server { address, go, waiting, stop, running }
     }
 
@@ -265,13 +250,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_silent_connection_is_closed() {
-        let server = start(Patience { first_byte: SHORT, ..PATIENT }, LONG).await;
+        let server = start(Patience { first_byte: SHORT, ..PATIENT }).await;
         assert_eq!(rest(&mut server.connect().await).await, "");
     }
 
     #[tokio::test]
     async fn a_head_that_does_not_end_is_closed() {
-        let server = start(Patience { head: SHORT, ..PATIENT }, LONG).await;
+        let server = start(Patience { head: SHORT, ..PATIENT }).await;
         let mut stream = server.connect().await;
         stream.write_all(b"GET / HTTP/1.1\r\nHost: ").await.unwrap();
         assert_eq!(rest(&mut stream).await, "");
@@ -279,7 +264,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_idle_connection_is_closed_after_its_answer() {
-        let server = start(Patience { idle: SHORT, ..PATIENT }, LONG).await;
+        let server = start(Patience { idle: SHORT, ..PATIENT }).await;
         let mut stream = server.connect().await;
         ask(&mut stream).await;
         assert_eq!(rest(&mut stream).await, "");
@@ -287,7 +272,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_second_head_of_a_connection_has_to_end_too() {
-        let server = start(Patience { head: SHORT, ..PATIENT }, LONG).await;
+        let server = start(Patience { head: SHORT, ..PATIENT }).await;
         let mut stream = server.connect().await;
         ask(&mut stream).await;
         stream.write_all(b"GET /").await.unwrap();
@@ -296,12 +281,12 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_nobody_reads_is_given_up() {
-        let server = start(Patience { unread: SHORT, ..PATIENT }, LONG).await;
+        let server = start(Patience { unread: SHORT, ..PATIENT }).await;
         let mut stream = server.connect().await;
         stream.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         // Read only once the server has given up: all connections are gone when it stops.
         let Server { stop, running, .. } = server;
-        stop.send(()).unwrap();
+        stop.finish.cancel();
         running.await.unwrap();
         assert!(rest(&mut stream).await.len() < LARGE.len());
     }
@@ -309,7 +294,7 @@ mod tests {
     /// Connections that begin like this and go no further keep nobody out.
     async fn crowded_by(beginning: &[u8]) {
         const ROOM: usize = 20;
-        let server = start_with(PATIENT, LONG, ROOM).await;
+        let server = start_with(PATIENT, ROOM).await;
         let chunked =
             b"POST /slow HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
         let asked = [server.asked_slowly().await, server.asked_slowly_by(chunked).await];
@@ -360,7 +345,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_that_takes_long_is_not_cut() {
         let hasty = Patience { first_byte: LONG, head: SHORT, idle: SHORT, unread: SHORT };
-        let server = start(hasty, LONG).await;
+        let server = start(hasty).await;
         let mut stream = server.asked_slowly().await;
         sleep(4 * SHORT).await;
         server.go.notify_waiters();
@@ -369,12 +354,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_under_way_is_finished_at_shutdown_and_its_connection_closed() {
-        let server = start(PATIENT, LONG).await;
+        let server = start(PATIENT).await;
         let mut idle = server.connect().await;
         ask(&mut idle).await;
         let mut stream = server.asked_slowly().await;
         let Server { go, stop, running, .. } = server;
-        stop.send(()).unwrap();
+        stop.finish.cancel();
         // That idle connections are closed shows that the shutdown has begun.
         assert_eq!(rest(&mut idle).await, "");
         go.notify_waiters();
@@ -385,9 +370,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_outlasts_the_drain_is_cut() {
-        let server = start(PATIENT, SHORT).await;
+        let server = start(PATIENT).await;
         let mut stream = server.asked_slowly().await;
-        server.stop.send(()).unwrap();
+        server.stop.finish.cancel();
+        server.stop.cut.cancel();
         server.running.await.unwrap();
         assert_eq!(rest(&mut stream).await, "");
     }

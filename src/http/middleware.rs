@@ -10,6 +10,7 @@ use axum::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::drain::drain_body;
@@ -21,11 +22,23 @@ use crate::service::Error;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// What [`around`] works with.
+#[derive(Clone)]
+pub struct Around {
+    pub metrics: Arc<HttpMetrics>,
+    /// The server stops, and waits for no handler any more.
+    pub abandoned: CancellationToken,
+}
+
 /// Everything, in one layer: each has its price in every request.
 ///
 /// Gives each request an id, which every line that is logged meanwhile carries, and logs and counts the request itself:
 /// by the route's template, since a path may hold a visitor's session.
-pub async fn around(State(metrics): State<Arc<HttpMetrics>>, request: Request, next: Next) -> Response {
+pub async fn around(
+    State(Around { metrics, abandoned }): State<Around>,
+    request: Request,
+    next: Next,
+) -> Response {
     // It names lines of a log, which no test has to repeat.
     let id = Random::System.uuid().to_string();
     let method = request.method().clone();
@@ -37,7 +50,14 @@ pub async fn around(State(metrics): State<Arc<HttpMetrics>>, request: Request, n
     async move {
         let _in_flight = metrics.request();
         let is_of_api = request.uri().path().starts_with("/api/");
-        let mut response = drain_body(request, |request| catch_panic(next.run(request))).await;
+        let is_safe = method.is_safe();
+        let answer = |request| async move {
+            tokio::select! {
+                response = catch_panic(next.run(request)) => response,
+                () = abandoned.cancelled() => stopped(is_safe),
+            }
+        };
+        let mut response = drain_body(request, answer).await;
         harden(&mut response);
         if is_of_api {
             // What people say is not for caches, wherever they stand.
@@ -68,6 +88,11 @@ async fn catch_panic(answer: impl Future<Output = Response>) -> Response {
     AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(failed)
 }
 
+/// What a client gets whose request takes longer than the server runs. What it wanted written may be written.
+fn stopped(is_safe: bool) -> Response {
+    Failure::ChatbotApi(if is_safe { Error::Unavailable } else { Error::OutcomeUnknown }).into_response()
+}
+
 #[cfg(test)]
 mod tests {
     use axum::Router;
@@ -82,9 +107,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_answered() {
+        let state = Around { metrics: Metrics::default().http, abandoned: CancellationToken::new() };
         let app: Router = Router::new()
             .route("/", get(|| async { panic!("secret") as () }))
-            .layer(from_fn_with_state(Metrics::default().http, around));
+            .layer(from_fn_with_state(state, around));
         let response = app.oneshot(Request::new(Body::empty())).await.unwrap();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(response.headers().contains_key(REQUEST_ID));

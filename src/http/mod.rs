@@ -99,6 +99,7 @@ impl FromRef<Http> for Arc<Settings> {
 /// Every path of the server.
 pub fn router(service: Arc<Service>, metrics: Arc<HttpMetrics>, settings: Settings) -> Router {
     let (router, document) = api(&settings);
+    let around = middleware::Around { metrics: Arc::clone(&metrics), abandoned: service.abandoned() };
     let http = Http { service, metrics, settings: Arc::new(settings) };
 
     router
@@ -106,7 +107,7 @@ pub fn router(service: Arc<Service>, metrics: Arc<HttpMetrics>, settings: Settin
         .merge(guide::router())
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(http.clone(), middleware::around))
+        .layer(from_fn_with_state(around, middleware::around))
         .with_state(http)
 }
 

@@ -33,7 +33,7 @@ impl Service {
             bot_id,
             user_id: user_id.or_else(|| writer.caller().id()),
         };
-        let claim = once.map(|once| once.claim(once::scope(writer, "POST /api/conversation"), None));
+        let claim = once.map(|once| once.claim(once::scope(writer, "POST /api/conversation")));
         let at = self.clock.now();
         let append = Append { at, target: Target::New(new), messages: Vec::new(), ask: Ask::No, claim };
         Ok(self.append(append).await?.conversation)
@@ -61,19 +61,20 @@ impl Service {
         Ok(self.store.conversation_list(reader.bots(), filter, listing).await?)
     }
 
-    /// `Forbidden` for moving it to a bot outside the caller's.
+    /// Returns it with its newest message, notes included. `Forbidden` for moving it to a bot outside the caller's.
     pub async fn conversation_update(
         &self,
         writer: &Writer,
         id: ConversationId,
         patch: ConversationPatch,
-    ) -> Result<Conversation> {
+    ) -> Result<(Conversation, Option<Message>)> {
         let conversation = self.conversation_get(writer, id).await?;
         if patch.bot_id.as_ref().is_some_and(|bot_id| !writer.bots().contain(bot_id)) {
             return Err(Error::Forbidden);
         }
         if patch == ConversationPatch::default() {
-            return Ok(conversation);
+            let last = self.store.message_last(&[id], true).await?;
+            return Ok((conversation, Arc::unwrap_or_clone(last).pop().flatten()));
         }
         self.store
             .conversation_update(id, patch, self.clock.now())

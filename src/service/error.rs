@@ -55,6 +55,9 @@ pub enum Error {
     /// Overloaded, the database away, or shutting down: nothing was stored.
     #[error("unavailable")]
     Unavailable,
+    /// The database went away in the middle of a commit, or the server stopped: it may be stored or not.
+    #[error("the outcome is not known")]
+    OutcomeUnknown,
     /// Ours to mend: for the log, never for the caller.
     #[error("internal error: {0}")]
     Internal(String),
@@ -68,6 +71,14 @@ impl From<store::Error> for Error {
             store::Error::Unavailable(reason) => {
                 tracing::warn!(reason, "the store is unavailable");
                 Error::Unavailable
+            }
+            store::Error::Refused(reason) => {
+                tracing::warn!(reason, "the database refused");
+                Error::Unavailable
+            }
+            store::Error::OutcomeUnknown(reason) => {
+                tracing::warn!(reason, "the outcome of a write is not known");
+                Error::OutcomeUnknown
             }
             error => Error::Internal(error.to_string()),
         }

@@ -22,7 +22,7 @@ impl Service {
         if *writer.bots() != Bots::All || once.is_some() {
             self.conversation_get(writer, conversation_id).await?;
         }
-        let claim = once.map(|once| once.claim(once::scope(writer, "POST /api/message"), None));
+        let claim = once.map(|once| once.claim(once::scope(writer, "POST /api/message")));
         let at = self.clock.now();
         let target = Target::Existing(conversation_id);
         let append = Append { at, target, messages: vec![new], ask: Ask::No, claim };

@@ -1,6 +1,7 @@
 //! What Wicara does, whoever asks for it and wherever it is stored. One file an area.
 
 pub mod access;
+mod attempts;
 mod auth;
 mod conversations;
 pub mod error;
@@ -12,6 +13,7 @@ mod people;
 mod questions;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -43,8 +45,13 @@ const WRITES: usize = 256;
 /// How often what has expired is deleted.
 const EXPIRE_EVERY: Duration = Duration::from_secs(15 * 60);
 
-/// How long a stop waits for the questions that it interrupts to be marked.
-const SETTLE: Duration = Duration::from_secs(5);
+/// How often this node says that it lives, and how soon it tries again where the database refused it: until then
+/// `/readyz` says so.
+const RENEW_EVERY: Duration = Duration::from_secs(5);
+const RENEW_AGAIN: Duration = Duration::from_secs(1);
+
+/// How often questions are looked for that nobody is answering.
+const SETTLE_EVERY: Duration = Duration::from_secs(30);
 
 /// What the service goes by.
 #[derive(Debug, Clone)]
@@ -68,10 +75,14 @@ pub struct Service {
     writes: Arc<Semaphore>,
     /// Where questions are carried out.
     work: Handle,
-    /// Questions being answered: they are finished even if whoever asked has left.
+    /// Questions being answered: they are finished even if the client has left.
     asking: TaskTracker,
+    attempts: Arc<attempts::Attempts>,
+    answers_waiting: AtomicUsize,
     /// Bots are waited for no longer.
-    interrupt: CancellationToken,
+    interrupted: CancellationToken,
+    /// The database is waited for no longer.
+    abandoned: CancellationToken,
 }
 
 impl Service {
@@ -98,7 +109,10 @@ impl Service {
             writes: Arc::new(Semaphore::new(WRITES)),
             work: Handle::current(),
             asking: TaskTracker::new(),
-            interrupt: CancellationToken::new(),
+            attempts: Arc::default(),
+            answers_waiting: AtomicUsize::new(0),
+            interrupted: CancellationToken::new(),
+            abandoned: CancellationToken::new(),
         }
     }
 
@@ -129,20 +143,55 @@ impl Service {
         self.writes.acquire().await.expect("nobody closes the semaphore")
     }
 
-    /// Gives the questions that an earlier process left behind their failure.
+    /// Makes this node known and settles what an earlier process left.
     pub async fn recover(&self) -> Result<()> {
-        let interrupted = self.store.question_interrupt(self.clock.now()).await?;
+        self.store.node_renew().await?;
+        self.settle().await
+    }
+
+    /// Gives the questions that nobody is answering their failure.
+    async fn settle(&self) -> Result<()> {
+        let is_open = |attempt| self.attempts.contains(attempt);
+        let interrupted = self.store.question_interrupt(self.clock.now(), is_open).await?;
         if interrupted > 0 {
-            tracing::warn!(interrupted, "questions were cut off when the server stopped");
+            tracing::warn!(
+                interrupted,
+                "questions were cut off, by a server that ended or a task that failed"
+            );
         }
         Ok(())
     }
 
-    /// Deletes what has expired, again and again, until it is dropped.
-    pub async fn expire(&self) {
+    /// Does again and again what nobody asks for, until it is dropped: says that this node lives, settles questions that
+    /// nobody is answering, deletes what has expired.
+    pub async fn maintain(&self) {
+        tokio::join!(self.renew(), self.settle_repeatedly(), self.expire());
+    }
+
+    /// A SQLite database has one server, so that nobody has to know of it: its disk is left alone unless it refused.
+    async fn renew(&self) {
+        let mut refused = false;
+        loop {
+            tokio::time::sleep(if refused { RENEW_AGAIN } else { RENEW_EVERY }).await;
+            if self.store.is_shared() || self.store.is_refused() {
+                refused = self.store.node_renew().await.is_err();
+            }
+        }
+    }
+
+    async fn settle_repeatedly(&self) {
+        loop {
+            tokio::time::sleep(SETTLE_EVERY).await;
+            if let Err(error) = self.settle().await {
+                tracing::warn!(%error, "questions that nobody is answering could not be settled");
+            }
+        }
+    }
+
+    async fn expire(&self) {
         loop {
             let now = self.clock.now();
-            for expired in [self.store.session_expire(now).await, self.store.idempotency_expire(now).await] {
+            for expired in [self.store.session_expire(now).await, self.store.idempotency_expire().await] {
                 if let Err(error) = expired {
                     tracing::warn!(%error, "what has expired could not be deleted");
                 }
@@ -151,15 +200,36 @@ impl Service {
         }
     }
 
-    /// Waits for the questions that are being answered, then writes what waits and closes the store.
-    ///
-    /// What is not answered within `drain` is marked as interrupted, by the next start if the database is away.
-    pub async fn close(&self, drain: Duration) {
+    /// Waits until no question is being answered any more. None may begin meanwhile.
+    pub async fn idle(&self) {
         self.asking.close();
-        if tokio::time::timeout(drain, self.asking.wait()).await.is_err() {
+        self.asking.wait().await;
+    }
+
+    /// Waits for bots no longer: their questions get the failure `interrupted`.
+    pub fn interrupt(&self) {
+        if !self.asking.is_empty() {
             tracing::warn!(questions = self.asking.len(), "stopping before every question is answered");
-            self.interrupt.cancel();
-            let _ = tokio::time::timeout(SETTLE, self.asking.wait()).await;
+        }
+        self.interrupted.cancel();
+    }
+
+    /// Waits for the database no longer: callers are told that the server stops. What is left open then is settled by
+    /// another node, or the next start.
+    pub fn abandon(&self) {
+        self.abandoned.cancel();
+    }
+
+    /// Is cancelled by [`Service::abandon`].
+    #[must_use]
+    pub fn abandoned(&self) -> CancellationToken {
+        self.abandoned.clone()
+    }
+
+    /// Writes what waits and closes the store.
+    pub async fn close(&self) {
+        if let Err(error) = self.store.node_remove().await {
+            tracing::warn!(%error, "other nodes are not told that this one has ended");
         }
         self.store.close().await;
     }

@@ -1,9 +1,7 @@
 //! Idempotency keys: the same request again gets the first answer again.
 
-use std::time::Duration;
-
 use super::{Error, Missing, Reader, Result, Service};
-use crate::model::{Conversation, Message, Timestamp};
+use crate::model::{Conversation, Message};
 use crate::store::{Append, Appended, Claim, Claimed, IdempotencyKey, Outcome};
 
 /// An `Idempotency-Key` with the body it came with.
@@ -16,9 +14,9 @@ pub struct Once {
 }
 
 impl Once {
-    /// A claim in a scope: caller and route. `lease_until`: for a request whose result is stored later.
-    pub(super) fn claim(self, scope: String, lease_until: Option<Timestamp>) -> Claim {
-        Claim { key: IdempotencyKey { scope, key: self.key }, body: self.body, lease_until }
+    /// A claim in a scope: caller and route.
+    pub(super) fn claim(self, scope: String) -> Claim {
+        Claim { key: IdempotencyKey { scope, key: self.key }, body: self.body, lease: None, attempt: None }
     }
 }
 
@@ -40,11 +38,7 @@ impl Service {
             Claimed::Done(appended) => Ok(Earlier::Done(appended)),
             Claimed::Resumed { conversation, question } => Ok(Earlier::Resumed { conversation, question }),
             Claimed::OtherBody => Err(Error::KeyReused),
-            Claimed::Running { until } => {
-                let millis = until.0.saturating_sub(self.clock.now().0);
-                let retry_after = Duration::from_millis(u64::try_from(millis).unwrap_or(0));
-                Err(Error::StillRunning { retry_after })
-            }
+            Claimed::Running { left } => Err(Error::StillRunning { retry_after: left }),
         }
     }
 

@@ -4,24 +4,29 @@
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use super::attempts::Attempt;
 use super::once::Earlier;
 use super::{Asker, Error, Missing, Once, Result, Service};
 use crate::bot::tokens;
 use crate::bot::{self, Question, Speaker, Turn};
 use crate::metrics;
 use crate::model::{
-    Answer, Conversation, ConversationId, Handler, Message, MessageId, NewConversation, NewMessage, Rule,
-    Violation, role,
+    Answer, Conversation, ConversationId, FailureReason, Handler, Message, MessageId, NewConversation,
+    NewMessage, Rule, Violation, role,
 };
-use crate::store::{self, Append, Appended, Ask, Claimed, IdempotencyKey, MessageRef, Outcome, Target};
+use crate::store::{
+    self, Append, Appended, Ask, Claim, Claimed, IdempotencyKey, MessageRef, Outcome, Target,
+};
 
 /// Where visitors' questions come from, as far as anybody knows.
 const INTEGRATION_TYPE: &str = "website";
@@ -34,6 +39,8 @@ const LEASE_BEYOND_DEADLINE: Duration = Duration::from_secs(10);
 /// How long whoever asked waits while the database is away that the answer is to be stored in.
 const STORE_PATIENCE: Duration = Duration::from_secs(30);
 const STORE_PAUSE: Duration = Duration::from_millis(250);
+/// Answers that may wait for the database, each of at most `max_answer_bytes`; meanwhile no more questions are taken.
+const ANSWERS_WAITING: usize = 256;
 
 #[derive(Debug, Clone)]
 pub struct NewQuestion {
@@ -45,15 +52,31 @@ pub struct NewQuestion {
 /// A question that is stored and being answered, whether anybody waits for it or not.
 pub struct Asking {
     pub session_id: Uuid,
-    /// The answer's text as it comes; nothing where it is there already or a human handles the conversation.
-    pub tokens: tokens::Receiver,
+    tokens: tokens::Receiver,
     answered: oneshot::Receiver<Result<Answered>>,
+    abandoned: CancellationToken,
 }
 
 impl Asking {
-    /// Waits until the answers are stored, or it is clear that there will be none.
+    /// The next piece of the answer's text as it comes; none where it is there already or a human handles the
+    /// conversation.
+    pub async fn token(&mut self) -> Option<String> {
+        tokio::select! {
+            token = self.tokens.next() => token,
+            () = self.abandoned.cancelled() => None,
+        }
+    }
+
+    /// Waits until the answers are stored, or it is clear that there will be none; no longer than the server runs.
     pub async fn answered(self) -> Result<Answered> {
-        self.answered.await.unwrap_or_else(|_| not_carried_out())
+        let Self { session_id, answered, abandoned, .. } = self;
+        tokio::select! {
+            biased;
+            answered = answered => answered.unwrap_or_else(|_| not_carried_out()),
+            () = abandoned.cancelled() => {
+                Err(Error::BotFailed { session_id, reason: FailureReason::Interrupted, retry_after: None })
+            }
+        }
     }
 }
 
@@ -98,6 +121,9 @@ impl Service {
         once: Option<Once>,
     ) -> Result<Asking> {
         let place = self.place_to_write()?;
+        if self.answers_waiting.load(Ordering::Relaxed) >= ANSWERS_WAITING {
+            return Err(Error::Unavailable);
+        }
         let conversation = match new.session_id {
             Some(session_id) => Some(self.question_conversation(asker, session_id).await?),
             None => None,
@@ -107,11 +133,12 @@ impl Service {
         let asked = conversation.as_ref().is_none_or(|conversation| conversation.handler == Handler::Bot);
         let at = self.clock.now();
         let deadline = self.bots.get(&bot_id).map(bot::Entry::timeout).unwrap_or_default();
-        let lease = asked.then(|| at.plus(deadline + LEASE_BEYOND_DEADLINE));
+        let attempt = self.attempts.begin(self.random.uuid());
         let claim = match once {
             Some(once) => {
+                let lease = asked.then_some(deadline + LEASE_BEYOND_DEADLINE);
                 let scope = once_scope(asker, new.session_id, &once)?;
-                Some(once.claim(scope, lease))
+                Some(Claim { lease, attempt: Some(attempt.id), ..once.claim(scope) })
             }
             None => None,
         };
@@ -127,7 +154,7 @@ impl Service {
             }),
         };
         let messages = vec![NewMessage::question(new.text)];
-        let ask = if asked { Ask::Opens } else { Ask::No };
+        let ask = if asked { Ask::Opens(attempt.id) } else { Ask::No };
         let question = Append { at, target, messages, ask, claim };
         let (stored, session_id) = oneshot::channel();
         let (reply, answered) = oneshot::channel();
@@ -135,11 +162,11 @@ impl Service {
         let service = Arc::clone(self);
         let carried_out = async move {
             let heard = service.question_hear(question, place, stored, sender).await;
-            service.question_settle(heard, reply).await;
+            service.question_settle(heard, &attempt, reply).await;
         };
         self.asking.spawn_on(carried_out.in_current_span(), &self.work);
         match session_id.await {
-            Ok(session_id) => Ok(Asking { session_id, tokens, answered }),
+            Ok(session_id) => Ok(Asking { session_id, tokens, answered, abandoned: self.abandoned.clone() }),
             // It ended before the question was stored.
             Err(_) => Err(match answered.await.unwrap_or_else(|_| not_carried_out()) {
                 Err(error) => error,
@@ -202,7 +229,7 @@ impl Service {
         tokens: tokens::Sender,
     ) -> Result<Heard> {
         let key = question.claim.as_ref().map(|claim| claim.key.clone());
-        let opened = matches!(question.ask, Ask::Opens);
+        let opened = matches!(question.ask, Ask::Opens(_));
         let existing = match question.target {
             Target::Existing(id) => Some(id),
             Target::New(_) => None,
@@ -242,17 +269,23 @@ impl Service {
     }
 
     /// Stores what was heard, however long that takes, also where whoever asked is told to come back.
-    async fn question_settle(&self, heard: Result<Heard>, reply: oneshot::Sender<Result<Answered>>) {
+    async fn question_settle(
+        &self,
+        heard: Result<Heard>,
+        attempt: &Attempt,
+        reply: oneshot::Sender<Result<Answered>>,
+    ) {
         let (conversation, question, said, key) = match heard {
             Ok(Heard::Now { conversation, question, said, key }) => (conversation, question, said, key),
             Ok(Heard::Settled(answered)) => return drop(reply.send(Ok(answered))),
             Err(error) => return drop(reply.send(Err(error))),
         };
         let session_id = conversation.session_id;
+        let attempt = store::Attempt { question: question.id, id: attempt.id };
         let mut settled = pin!(async {
             match said {
-                Ok(answers) => self.question_answer(conversation, &question, answers, key).await,
-                Err(error) => self.question_fail(&conversation, &question, &error, key).await,
+                Ok(answers) => self.question_answer(conversation, attempt, answers, key).await,
+                Err(error) => self.question_fail(&conversation, attempt, &error).await,
             }
         });
         match timeout(STORE_PATIENCE, &mut settled).await {
@@ -292,7 +325,7 @@ impl Service {
         let heard = AssertUnwindSafe(bot.ask(asked, tokens)).catch_unwind();
         tokio::select! {
             heard = heard => heard.unwrap_or_else(|_| Err(bot::Error::Unreadable("asking for it failed".to_owned()))),
-            () = self.interrupt.cancelled() => Err(bot::Error::Interrupted),
+            () = self.interrupted.cancelled() => Err(bot::Error::Interrupted),
         }
     }
 
@@ -332,18 +365,19 @@ impl Service {
     async fn question_answer(
         &self,
         conversation: Conversation,
-        question: &Message,
+        attempt: store::Attempt,
         answers: Vec<Answer>,
         key: Option<IdempotencyKey>,
     ) -> Result<Answered> {
+        let session_id = conversation.session_id;
         let messages: Vec<_> =
-            answers.into_iter().map(|answer| NewMessage::answer(answer, question.id)).collect();
+            answers.into_iter().map(|answer| NewMessage::answer(answer, attempt.question)).collect();
         let stored = self.patiently(|| {
             self.store.append(Append {
                 at: self.clock.now(),
                 target: Target::Existing(conversation.id),
                 messages: messages.clone(),
-                ask: Ask::Closes { question: question.id, key: key.clone() },
+                ask: Ask::Closes { attempt, key: key.clone() },
                 claim: None,
             })
         });
@@ -352,23 +386,48 @@ impl Service {
             Outcome::Gone | Outcome::Claimed(_) => return Err(Error::NotFound(Missing::Session)),
             Outcome::Answered => conversation,
         };
-        // A request with the same key was faster: its answers are the answers.
-        let messages = self.store.message_answers(conversation.id, question.id).await?;
+        // A retry was faster: its answers are the answers. The question is stored, whatever becomes of this read.
+        let delayed = |error: store::Error| match error.is_passing() {
+            true => Error::AnswerDelayed { session_id },
+            false => error.into(),
+        };
+        let messages =
+            self.store.message_answers(conversation.id, attempt.question).await.map_err(delayed)?;
+        if messages.is_empty() {
+            return self.question_superseded(session_id, attempt.question).await.map_err(delayed)?;
+        }
         Ok(answered(Appended { conversation, messages }))
+    }
+
+    /// What the caller of an attempt gets whose answers were dropped while there are no others.
+    async fn question_superseded(
+        &self,
+        session_id: Uuid,
+        question: MessageId,
+    ) -> store::Result<Result<Answered>> {
+        if self.store.message_get(question).await?.is_none() {
+            return Ok(Err(Error::NotFound(Missing::Session)));
+        }
+        Ok(match self.store.conversation_get_by_session(session_id).await? {
+            None => Err(Error::NotFound(Missing::Session)),
+            Some(conversation) if conversation.handler == Handler::Human => {
+                Ok(answered(Appended { conversation, messages: Vec::new() }))
+            }
+            Some(_) => Err(Error::StillRunning { retry_after: LEASE_BEYOND_DEADLINE }),
+        })
     }
 
     async fn question_fail(
         &self,
         conversation: &Conversation,
-        question: &Message,
+        attempt: store::Attempt,
         error: &bot::Error,
-        key: Option<IdempotencyKey>,
     ) -> Result<Answered> {
         tracing::warn!(bot = conversation.bot_id, %error, "a bot gave no answer");
         let (at, reason) = (self.clock.now(), error.reason());
-        let fail = || self.store.question_fail(question.id, reason, at, key.clone());
-        let failed = self.patiently(fail).await?;
-        if !failed && self.store.conversation_get(conversation.id).await?.is_none() {
+        let failed = self.patiently(|| self.store.question_fail(attempt, reason, at)).await?;
+        // A read that fails here changes nothing about the failure that is stored.
+        if !failed && matches!(self.store.conversation_get(conversation.id).await, Ok(None)) {
             return Err(Error::NotFound(Missing::Session));
         }
         let retry_after = error.retry_after();
@@ -376,23 +435,41 @@ impl Service {
     }
 
     /// Stores what a bot has said, however long the database is away. Few wait here: a question that cannot be stored
-    /// reaches no bot.
+    /// reaches no bot, and none is taken while [`ANSWERS_WAITING`] do.
     async fn patiently<T, F>(&self, store: impl Fn() -> F) -> store::Result<T>
     where
         F: Future<Output = store::Result<T>>,
     {
+        let mut waiting = None;
         loop {
             let place = self.place_to_write_in_turn().await;
             let stored = store().await;
             drop(place);
             match stored {
-                Err(store::Error::Unavailable(reason)) => {
-                    tracing::debug!(reason, "an answer waits for the database");
+                Err(error) if error.is_passing() => {
+                    tracing::debug!(%error, "an answer waits for the database");
+                    waiting.get_or_insert_with(|| Waiting::begin(&self.answers_waiting));
                     tokio::time::sleep(STORE_PAUSE).await;
                 }
                 stored => return stored,
             }
         }
+    }
+}
+
+/// An answer that waits for the database.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! Opening a conversation, asking in it, answering and storing a message are all this one command, because
 //! they are what a busy server does, and many of them go into one transaction with a handful of statements,
-//! whatever their number, in at most three round trips unless a retry or a failed question is among them: what is
-//! passed over, which places the rest gets, and everything that is written. Rows are locked in one order everywhere: idempotency keys, asks, conversations by
-//! id, totals.
+//! whatever their number, in three round trips unless a retry or a failed question is among them: (1) take claims and
+//! end attempts, which decides what to skip; (2) lock conversations and reserve ids; (3) insert everything. Rows are
+//! locked in one order: idempotency keys, asks, conversations by id, totals.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -15,7 +15,7 @@ use super::conversations::{CONVERSATION, conversation_read};
 use super::engine::{Result, Sql, Statement, Transaction, Value};
 use super::idempotency::{self, Claim, Claimed, IdempotencyKey, Record};
 use super::messages::bytes;
-use super::questions;
+use super::questions::{self, Attempt};
 use super::totals::Changes;
 use crate::model::{
     Conversation, ConversationId, Handler, Json, Message, MessageId, NewConversation, NewMessage, Timestamp,
@@ -44,11 +44,11 @@ pub enum Target {
 #[derive(Debug)]
 pub enum Ask {
     No,
-    /// The first message is a question that a bot is about to be asked.
-    Opens,
-    /// The messages answer the question; its idempotency key, where it has one, gets its result.
+    /// The first message is a question that a bot is about to be asked, in this attempt.
+    Opens(Uuid),
+    /// The messages are what the attempt brought; its idempotency key, where it has one, gets its result.
     Closes {
-        question: MessageId,
+        attempt: Attempt,
         key: Option<IdempotencyKey>,
     },
 }
@@ -60,7 +60,7 @@ pub enum Outcome {
     Gone,
     /// The claim was taken before: nothing was stored now.
     Claimed(Claimed),
-    /// The question has its answers already: these were dropped.
+    /// These answers were dropped: the question has its answers already, is asked again, or is gone.
     Answered,
 }
 
@@ -90,7 +90,7 @@ pub(super) async fn append_many(transaction: &Transaction<'_>, batch: &mut [Item
     let items = batch.iter_mut().enumerate().filter(|(index, _)| passed_over.lost.contains(index));
     for (_, (append, node, outcome)) in items {
         let claim = append.claim.as_ref().expect("only an append with a claim can lose it");
-        **outcome = Some(match idempotency::look_up(transaction, claim, append.at, *node).await? {
+        **outcome = Some(match idempotency::look_up(transaction, claim, *node).await? {
             Some(claimed) => Outcome::Claimed(claimed),
             None => Outcome::Gone,
         });
@@ -102,22 +102,22 @@ pub(super) async fn append_many(transaction: &Transaction<'_>, batch: &mut [Item
 struct PassedOver {
     /// Their claim was taken before.
     lost: HashSet<usize>,
-    /// They answer a question that was answered meanwhile: two requests with one key may both have asked.
+    /// They answer a question that was answered or asked again meanwhile.
     late: HashSet<usize>,
 }
 
 async fn pass_over(transaction: &Transaction<'_>, batch: &[Item<'_>]) -> Result<PassedOver> {
     let mut first: BTreeMap<&IdempotencyKey, (usize, &Claim)> = BTreeMap::new();
-    let mut closed: BTreeMap<MessageId, usize> = BTreeMap::new();
+    let mut closed: BTreeMap<Attempt, usize> = BTreeMap::new();
     for (index, (append, ..)) in batch.iter().enumerate() {
         if let Some(claim) = &append.claim {
             first.entry(&claim.key).or_insert((index, claim));
         }
-        if let Ask::Closes { question, .. } = append.ask {
-            closed.entry(question).or_insert(index);
+        if let Ask::Closes { attempt, .. } = append.ask {
+            closed.entry(attempt).or_insert(index);
         }
     }
-    let claims = first.values().map(|&(index, claim)| (claim, batch[index].0.at));
+    let claims = first.values().map(|&(_, claim)| claim);
     let [taken, open] =
         transaction.query_all([idempotency::take(claims), questions::close(closed.keys().copied())]).await?;
     let taken = idempotency::taken(taken)?;
@@ -129,8 +129,8 @@ async fn pass_over(transaction: &Transaction<'_>, batch: &[Item<'_>]) -> Result<
         {
             passed_over.lost.insert(index);
         }
-        if let Ask::Closes { question, .. } = append.ask
-            && (closed[&question] != index || !open.contains(&question))
+        if let Ask::Closes { attempt, .. } = append.ask
+            && (closed[&attempt] != index || !open.contains(&attempt))
         {
             passed_over.late.insert(index);
         }
@@ -428,17 +428,18 @@ async fn finish(
         let first = appended.messages.first().map(|message| message.id);
         match &append.ask {
             Ask::No => {}
-            Ask::Opens => {
+            Ask::Opens(attempt) => {
                 if let Some(question) = first {
-                    opened.push(vec![question.into(), i64::from(*node).into(), append.at.into()]);
+                    opened.push(vec![question.into(), i64::from(*node).into(), (*attempt).into()]);
                 }
             }
-            Ask::Closes { question, key } => {
-                records.extend(key.as_ref().map(|key| Record::result(key, Some(*question), &appended)));
+            Ask::Closes { attempt, key } => {
+                let question = Some(attempt.question);
+                records.extend(key.as_ref().map(|key| Record::result(key, question, &appended)));
             }
         }
         if let Some(claim) = &append.claim {
-            records.push(match claim.lease_until {
+            records.push(match claim.lease {
                 Some(_) => Record::running(&claim.key, appended.conversation.id, first),
                 None => Record::result(&claim.key, first, &appended),
             });

@@ -87,7 +87,7 @@ impl Store {
         } else {
             writer.send(write)
         }
-        answer.await.map_err(|_| closed())?
+        answer.await.map_err(|_| abandoned())?
     }
 
     /// Runs statements in the writer's transaction, from the beginning again if it has to be retried.
@@ -98,7 +98,7 @@ impl Store {
     {
         let (reply, answer) = oneshot::channel();
         self.inner.writer.send(Write::Change(Box::new(Statements { run, found: None, reply })));
-        answer.await.map_err(|_| closed())?
+        answer.await.map_err(|_| abandoned())?
     }
 
     /// The same for the end of what was let in before: it waits where too many writes do.
@@ -110,10 +110,11 @@ impl Store {
         let (reply, answer) = oneshot::channel();
         let write = Write::Change(Box::new(Statements { run, found: None, reply }));
         self.inner.writer.send_in_turn(write).await;
-        answer.await.map_err(|_| closed())?
+        answer.await.map_err(|_| abandoned())?
     }
 }
 
-fn closed() -> Error {
-    Error::Unavailable("the store is closed".into())
+/// The writer ended with the command in its hands.
+fn abandoned() -> Error {
+    Error::OutcomeUnknown("the store was closed meanwhile".into())
 }

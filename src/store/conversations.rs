@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::engine::{Columns, Lane, Result, Row, Sql, Transaction};
+use super::engine::{Columns, Error, Lane, Result, Row, Sql, Transaction};
 use super::idempotency;
 use super::lists::{self, Conditions, Part};
 use super::messages::{MESSAGE, message_read};
@@ -66,6 +66,10 @@ fn by(column: &str, sql_type: &str) -> Sql {
 
 fn first(rows: Vec<Row>) -> Result<Option<Conversation>> {
     rows.into_iter().next().map(|row| conversation_read(&mut row.columns("conversations"))).transpose()
+}
+
+fn first_message(rows: Vec<Row>) -> Result<Option<Message>> {
+    rows.into_iter().next().map(|row| message_read(&mut row.columns("messages"))).transpose()
 }
 
 /// A list that somebody asks for.
@@ -136,13 +140,14 @@ impl Store {
         rows.into_iter().map(|row| conversation_read(&mut row.columns("conversations"))).collect()
     }
 
-    /// Changes a conversation; `None` if there is none (any more).
+    /// Changes a conversation and returns it with its newest message, which a read after the commit might not get;
+    /// `None` if there is no such conversation (any more).
     pub async fn conversation_update(
         &self,
         id: ConversationId,
         patch: ConversationPatch,
         at: Timestamp,
-    ) -> Result<Option<Conversation>> {
+    ) -> Result<Option<(Conversation, Option<Message>)>> {
         self.change(move |transaction| {
             let patch = patch.clone();
             Box::pin(async move {
@@ -181,7 +186,10 @@ impl Store {
                     }
                     changes.write(transaction).await?;
                 }
-                Ok(Some(new))
+                let newest =
+                    format!("SELECT {MESSAGE} FROM messages WHERE conversation_id = $1 ORDER BY id DESC LIMIT 1");
+                let newest = first_message(transaction.query(newest, vec![id.into()]).await?)?;
+                Ok(Some((new, newest)))
             })
         })
         .await
@@ -189,17 +197,23 @@ impl Store {
 
     /// Deletes a conversation and its messages; returns it as it was, with its newest message that is no note.
     ///
-    /// A long one goes piece by piece, oldest messages first, so that nobody waits long behind it.
+    /// A long one goes piece by piece, oldest messages first, so that nobody waits long behind it. What fails after the
+    /// first piece is `OutcomeUnknown`: a part of it is gone.
     pub async fn conversation_delete(
         &self,
         id: ConversationId,
     ) -> Result<Option<(Conversation, Option<Message>)>> {
         let Some(before) = self.conversation_get(id).await? else { return Ok(None) };
+        let mut begun = false;
         loop {
-            let deleted = self.change(move |transaction| Box::pin(delete_piece(transaction, id))).await?;
-            match deleted {
+            let deleted = self.change(move |transaction| Box::pin(delete_piece(transaction, id))).await;
+            let deleted = deleted.map_err(|error| match error {
+                error if begun && error.is_passing() => Error::OutcomeUnknown(error.to_string()),
+                error => error,
+            });
+            match deleted? {
                 Piece::None => return Ok(None),
-                Piece::Messages => {}
+                Piece::Messages => begun = true,
                 Piece::Last(mut conversation, newest) => {
                     conversation.message_count = before.message_count.max(conversation.message_count);
                     conversation.note_count = before.note_count.max(conversation.note_count);
@@ -252,8 +266,7 @@ async fn delete_piece(transaction: &Transaction<'_>, id: ConversationId) -> Resu
     let newest = format!(
         "SELECT {MESSAGE} FROM messages WHERE conversation_id = $1 AND role <> 'note' ORDER BY id DESC LIMIT 1"
     );
-    let rows = transaction.query(newest, vec![id.into()]).await?;
-    let newest = rows.into_iter().next().map(|row| message_read(&mut row.columns("messages"))).transpose()?;
+    let newest = first_message(transaction.query(newest, vec![id.into()]).await?)?;
     let mut changes = Changes::default();
     changes.conversation(&conversation, -1);
     let sql = "DELETE FROM messages WHERE conversation_id = $1 RETURNING id";

@@ -27,6 +27,16 @@ pub struct Chunk {
 pub struct Rest {
     /// Between these ids, at once each.
     parts: VecDeque<(MessageId, MessageId)>,
+    newest: MessageId,
+}
+
+impl Rest {
+    /// The last message to be read, fixed when the first was: a conversation that is written to faster than its reader
+    /// reads has an end all the same.
+    #[must_use]
+    pub fn newest(&self) -> MessageId {
+        self.newest
+    }
 }
 
 /// A conversation and, where it is short, its messages without notes: one row each, or one without a message.
@@ -74,7 +84,10 @@ impl Store {
         };
         let messages = in_order(messages)?;
         let chunk = if messages.is_empty() && conversation.message_count > conversation.note_count {
-            let rest = self.message_rest(id, MessageId(0)).await?;
+            let sql = "SELECT id FROM messages WHERE conversation_id = $1 AND role <> 'note' ORDER BY id DESC LIMIT 1";
+            let rows = self.inner.reads.query(Lane::Rest, sql, vec![id.into()]).await?;
+            let newest = rows.into_iter().next().map_or(Ok(0), |row| row.int("messages", "id"))?;
+            let rest = self.message_rest(id, MessageId(0), MessageId(newest)).await?;
             self.message_chunk(id, rest).await?
         } else {
             Chunk { messages, rest: None }
@@ -94,18 +107,19 @@ impl Store {
             self.inner.reads.query(Lane::Rest, sql, vec![id.into(), first.into(), last.into()]).await?;
         let messages = rows.into_iter().map(|row| message_read(&mut row.columns("messages")));
         let messages = in_order(messages)?;
-        // After the last part, what has come since.
-        let rest = if rest.parts.is_empty() { self.message_rest(id, last).await? } else { rest };
+        let newest = rest.newest;
+        let rest = if rest.parts.is_empty() { self.message_rest(id, last, newest).await? } else { rest };
         Ok(Chunk { messages, rest: Some(rest).filter(|rest| !rest.parts.is_empty()) })
     }
 
-    /// What follows a message, without notes, by how much of it can be read at once.
-    async fn message_rest(&self, id: ConversationId, after: MessageId) -> Result<Rest> {
+    /// What follows a message up to the newest, without notes, by how much of it can be read at once.
+    async fn message_rest(&self, id: ConversationId, after: MessageId, newest: MessageId) -> Result<Rest> {
         let sql = format!(
-            "SELECT id, bytes FROM messages WHERE conversation_id = $1 AND id > $2 AND role <> 'note' \
+            "SELECT id, bytes FROM messages WHERE conversation_id = $1 AND id > $2 AND id <= $3 AND role <> 'note' \
              ORDER BY id LIMIT {SIZED}"
         );
-        let rows = self.inner.reads.query(Lane::Rest, sql, vec![id.into(), after.into()]).await?;
+        let params = vec![id.into(), after.into(), newest.into()];
+        let rows = self.inner.reads.query(Lane::Rest, sql, params).await?;
         let messages = rows.into_iter().map(ref_read).collect::<Result<Vec<_>>>()?;
         let ends = |group: &Vec<MessageId>| Some((*group.first()?, *group.last()?));
         let mut parts: VecDeque<_> = groups(&messages).iter().filter_map(ends).collect();
@@ -113,6 +127,6 @@ impl Store {
         if messages.len() == SIZED && parts.len() > 1 {
             parts.pop_back();
         }
-        Ok(Rest { parts })
+        Ok(Rest { parts, newest })
     }
 }

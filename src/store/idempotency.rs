@@ -3,12 +3,15 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use uuid::Uuid;
+
+use super::Store;
 use super::append::Appended;
 use super::conversations::{CONVERSATION, conversation_read};
-use super::engine::{Result, Row, Sql, Statement, Transaction, Value};
+use super::engine::{DatabaseClock, Result, Row, Sql, Statement, Transaction, Value};
 use super::messages::{MESSAGE, message_read};
-use super::{Store, questions};
-use crate::model::{Conversation, ConversationId, Message, MessageId, Timestamp};
+use super::questions::{self, Attempt};
+use crate::model::{Conversation, ConversationId, Message, MessageId};
 
 /// How long a key is remembered.
 pub const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
@@ -27,8 +30,10 @@ pub struct Claim {
     pub key: IdempotencyKey,
     /// SHA-256 of the raw body.
     pub body: [u8; 32],
-    /// Until when the request is taken to be running; `None` where its result is stored at once.
-    pub lease_until: Option<Timestamp>,
+    /// How long the request is taken to be running, by the database's clock; `None` where its result is stored at once.
+    pub lease: Option<Duration>,
+    /// The attempt at a question that takes over where an earlier one is lost.
+    pub attempt: Option<Uuid>,
 }
 
 /// What a claim met that was taken before.
@@ -37,7 +42,8 @@ pub enum Claimed {
     /// The first request is done: what it stored.
     Done(Appended),
     Running {
-        until: Timestamp,
+        /// Until its lease is over.
+        left: Duration,
     },
     OtherBody,
     /// The first request failed or was lost: this one takes over the question it stored.
@@ -70,35 +76,45 @@ impl Record {
     }
 }
 
-/// Takes claims, each with its time, that nobody has taken in the last 24 hours. See [`taken`].
-pub(super) fn take<'a>(claims: impl Iterator<Item = (&'a Claim, Timestamp)>) -> Statement {
-    let row = |(claim, at): (&Claim, Timestamp)| {
+/// Takes claims that nobody has taken in the last 24 hours, by the database's clock: those of the nodes differ. See
+/// [`taken`].
+pub(super) fn take<'a>(claims: impl Iterator<Item = &'a Claim>) -> Statement {
+    let row = |claim: &Claim| {
         vec![
             claim.key.scope.as_str().into(),
             claim.key.key.as_str().into(),
             claim.body[..].into(),
-            claim.lease_until.unwrap_or(Timestamp(0)).into(),
-            at.into(),
-            at.minus(REMEMBERED).into(),
+            claim.lease.map(millis).into(),
         ]
     };
-    const TAKE_AGAIN: &str = "ON CONFLICT (scope, key) DO UPDATE SET body = excluded.body, \
-         lease_until = excluded.lease_until, conversation_id = NULL, message_id = NULL, result = NULL, \
-         created_at = excluded.created_at";
+    let take_again = |now| {
+        format!(
+            "ON CONFLICT (scope, key) DO UPDATE SET body = excluded.body, lease_until = excluded.lease_until, \
+                 conversation_id = NULL, message_id = NULL, result = NULL, created_at = excluded.created_at \
+             WHERE idempotency.created_at < {now} - {} RETURNING scope, key",
+            millis(REMEMBERED)
+        )
+    };
+    let (postgres, sqlite) = (DatabaseClock::POSTGRES, DatabaseClock::SQLITE);
     let sql = Sql::each(
         format!(
             "INSERT INTO idempotency (scope, key, body, lease_until, created_at) \
-             SELECT scope, key, body, lease_until, at FROM unnest(CAST($1 AS text[]), CAST($2 AS text[]), \
-                 CAST($3 AS bytea[]), CAST($4 AS bigint[]), CAST($5 AS bigint[])) \
-                 AS new (scope, key, body, lease_until, at) ORDER BY scope, key \
-             {TAKE_AGAIN} WHERE idempotency.created_at < (CAST($6 AS bigint[]))[1] RETURNING scope, key"
+             SELECT scope, key, body, coalesce({postgres} + lease, 0), {postgres} \
+             FROM unnest(CAST($1 AS text[]), CAST($2 AS text[]), CAST($3 AS bytea[]), CAST($4 AS bigint[])) \
+                 AS new (scope, key, body, lease) ORDER BY scope, key {}",
+            take_again(postgres)
         ),
         format!(
-            "INSERT INTO idempotency (scope, key, body, lease_until, created_at) VALUES ($1, $2, $3, $4, $5) \
-             {TAKE_AGAIN} WHERE idempotency.created_at < $6 RETURNING scope, key"
+            "INSERT INTO idempotency (scope, key, body, lease_until, created_at) \
+             VALUES ($1, $2, $3, coalesce({sqlite} + $4, 0), {sqlite}) {}",
+            take_again(sqlite)
         ),
     );
     (sql, claims.map(row).collect())
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 2)
 }
 
 /// Reads which claims [`take`] took.
@@ -114,21 +130,21 @@ pub(super) fn taken(rows: Vec<Row>) -> Result<HashSet<IdempotencyKey>> {
 pub(super) async fn look_up(
     transaction: &Transaction<'_>,
     claim: &Claim,
-    at: Timestamp,
     node: i32,
 ) -> Result<Option<Claimed>> {
     let key = || -> Vec<Value> { vec![claim.key.scope.as_str().into(), claim.key.key.as_str().into()] };
-    let rows = transaction
-        .query(
-            "SELECT body, lease_until, conversation_id, message_id, result FROM idempotency \
-             WHERE scope = $1 AND key = $2",
-            key(),
+    let select = |now| {
+        format!(
+            "SELECT body, lease_until - {now}, conversation_id, message_id, result FROM idempotency \
+             WHERE scope = $1 AND key = $2"
         )
-        .await?;
+    };
+    let sql = Sql::each(select(DatabaseClock::POSTGRES), select(DatabaseClock::SQLITE));
+    let rows = transaction.query(sql, key()).await?;
     let Some(row) = rows.into_iter().next() else { return Ok(None) };
     let mut columns = row.columns("idempotency");
     let body = columns.bytes("body")?;
-    let until = Timestamp(columns.int("lease_until")?);
+    let left = columns.int("lease_until")?;
     let conversation_id = columns.opt_int("conversation_id")?;
     let message_id = columns.opt_int("message_id")?;
     if body != claim.body {
@@ -137,8 +153,8 @@ pub(super) async fn look_up(
     if let Some(appended) = columns.opt_json("result")? {
         return Ok(Some(Claimed::Done(appended)));
     }
-    if until > at {
-        return Ok(Some(Claimed::Running { until }));
+    if let Some(left) = u64::try_from(left).ok().filter(|left| *left > 0) {
+        return Ok(Some(Claimed::Running { left: Duration::from_millis(left) }));
     }
     let (Some(conversation_id), Some(message_id)) = (conversation_id, message_id) else { return Ok(None) };
     let conversation = transaction
@@ -155,11 +171,15 @@ pub(super) async fn look_up(
         return Ok(None);
     };
     let mut params = key();
-    params.push(claim.lease_until.unwrap_or(Timestamp(0)).into());
-    transaction
-        .query("UPDATE idempotency SET lease_until = $3 WHERE scope = $1 AND key = $2", params)
-        .await?;
-    questions::reopen(transaction, MessageId(message_id), node, at).await?;
+    params.push(claim.lease.map(millis).into());
+    let extend = |now| {
+        format!("UPDATE idempotency SET lease_until = coalesce({now} + $3, 0) WHERE scope = $1 AND key = $2")
+    };
+    let sql = Sql::each(extend(DatabaseClock::POSTGRES), extend(DatabaseClock::SQLITE));
+    transaction.query(sql, params).await?;
+    if let Some(id) = claim.attempt {
+        questions::reopen(transaction, Attempt { question: MessageId(message_id), id }, node).await?;
+    }
     Ok(Some(Claimed::Resumed {
         conversation: conversation_read(&mut conversation.columns("conversations"))?,
         question: message_read(&mut question.columns("messages"))?,
@@ -211,47 +231,53 @@ pub(super) async fn forget(transaction: &Transaction<'_>, id: ConversationId) ->
     transaction.query(sql, vec![id.into()]).await.map(|_| ())
 }
 
-/// Lets the next request with the key take over at once: the one before it failed.
-pub(super) async fn give_up(transaction: &Transaction<'_>, key: &IdempotencyKey) -> Result<()> {
-    transaction
-        .query(
-            "UPDATE idempotency SET lease_until = 0 WHERE scope = $1 AND key = $2 AND result IS NULL",
-            vec![key.scope.as_str().into(), key.key.as_str().into()],
-        )
-        .await?;
-    Ok(())
+/// Lets the next requests with the keys of these questions take over at once: nobody answers them any more.
+pub(super) async fn give_up(
+    transaction: &Transaction<'_>,
+    questions: Vec<(ConversationId, MessageId)>,
+) -> Result<()> {
+    let sql = Sql::each(
+        "UPDATE idempotency SET lease_until = 0 FROM unnest(CAST($1 AS bigint[]), CAST($2 AS bigint[])) \
+             AS given_up (of_conversation, of_message) \
+         WHERE conversation_id = of_conversation AND message_id = of_message AND result IS NULL",
+        "UPDATE idempotency SET lease_until = 0 \
+         WHERE conversation_id = $1 AND message_id = $2 AND result IS NULL",
+    );
+    let rows = questions.into_iter().map(|(conversation, message)| vec![conversation.into(), message.into()]);
+    transaction.execute_many(sql, rows.collect()).await
 }
 
 /// Keys that are deleted in one go, so that nobody waits long behind it.
 const EXPIRED: usize = 1000;
 
 impl Store {
-    /// Deletes keys that are older than 24 hours.
-    pub async fn idempotency_expire(&self, now: Timestamp) -> Result<()> {
+    /// Deletes keys that are older than 24 hours by the database's clock.
+    pub async fn idempotency_expire(&self) -> Result<()> {
         loop {
             let deleted = self
                 .change(move |transaction| {
                     Box::pin(async move {
-                        let oldest = |row| {
+                        let old = |now| format!("created_at < {now} - {}", millis(REMEMBERED));
+                        let oldest = |row, old: &str| {
                             format!(
-                                "(SELECT {row} FROM idempotency WHERE created_at < $1 ORDER BY created_at \
-                                     LIMIT {EXPIRED})"
+                                "(SELECT {row} FROM idempotency WHERE {old} ORDER BY created_at LIMIT {EXPIRED})"
                             )
                         };
-                        // By where the rows lie: to find so many by their keys, PostgreSQL would read all of them. One
-                        // that is taken again meanwhile is no longer old.
+                        let (postgres, sqlite) = (old(DatabaseClock::POSTGRES), old(DatabaseClock::SQLITE));
+                        // By ctid: for a thousand keys the planner would choose a sequential scan. The age is asked
+                        // again, since a key may have been taken again since the subquery.
                         let sql = Sql::each(
                             format!(
-                                "DELETE FROM idempotency WHERE ctid = ANY(ARRAY{}) AND created_at < $1 \
+                                "DELETE FROM idempotency WHERE ctid = ANY(ARRAY{}) AND {postgres} \
                                  RETURNING scope",
-                                oldest("ctid")
+                                oldest("ctid", &postgres)
                             ),
                             format!(
                                 "DELETE FROM idempotency WHERE rowid IN {} RETURNING scope",
-                                oldest("rowid")
+                                oldest("rowid", &sqlite)
                             ),
                         );
-                        Ok(transaction.query(sql, vec![now.minus(REMEMBERED).into()]).await?.len())
+                        Ok(transaction.query(sql, vec![]).await?.len())
                     })
                 })
                 .await?;

@@ -10,6 +10,7 @@ mod idempotency;
 mod keys;
 mod lists;
 mod messages;
+mod nodes;
 mod questions;
 mod totals;
 mod users;
@@ -25,6 +26,7 @@ pub use details::{Chunk, Rest};
 pub use engine::{Error, Result};
 pub use idempotency::{Claim, Claimed, IdempotencyKey};
 pub use messages::{MessageRef, groups};
+pub use questions::Attempt;
 
 use change::Write;
 use conversations::ListWanted;
@@ -100,7 +102,7 @@ impl Store {
             migrate_patiently(&server, wait).await?;
             (
                 Source::Postgres(postgres::Reads::new(&server)),
-                writer::Target::Postgres { server, node, random: random.clone() },
+                writer::Target::Postgres { server, random: random.clone() },
             )
         } else {
             return Err(Error::Setup("store.url is neither sqlite:PATH nor postgres://…".into()));
@@ -145,12 +147,22 @@ impl Store {
         shared.get(wanted, (), move |wanted| read(store.clone(), wanted)).await
     }
 
-    /// Whether the database answers and the writer takes commands.
+    /// Whether the database answers and takes what is written. After it has refused a batch, [`Store::node_renew`] is
+    /// what shows that it takes them again.
     pub async fn ping(&self) -> Result<()> {
         if self.inner.writer.is_closed() {
             return Err(Error::Unavailable("the writer has ended".into()));
         }
+        if self.inner.writer.is_refused() {
+            return Err(Error::Unavailable("what was written last was refused".into()));
+        }
         self.inner.reads.query(Lane::Quick, "SELECT CAST(1 AS bigint)", vec![]).await.map(|_| ())
+    }
+
+    /// Whether the database refused what was written last, for a reason that may pass.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.inner.writer.is_refused()
     }
 
     /// Writes what waits; everything written afterwards is refused.

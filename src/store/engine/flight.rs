@@ -11,7 +11,7 @@ use std::task::Poll;
 use futures_util::future::join_all;
 use futures_util::poll;
 
-use super::postgres::{Connection, in_time};
+use super::postgres::Connection;
 use super::{Error, Result, Row, Value};
 
 pub struct Flight {
@@ -22,6 +22,15 @@ pub struct Flight {
 
 type Sent = Pin<Box<dyn Future<Output = Result<()>>>>;
 
+/// How long a transaction waits for rows that others have locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// As long as the session does.
+    ForLocks,
+    /// 100 ms: it is being found out which command of a batch meets such a row.
+    Briefly,
+}
+
 /// Why a transaction is not known to be committed.
 pub enum Uncommitted {
     /// It is rolled back.
@@ -31,15 +40,22 @@ pub enum Uncommitted {
 }
 
 impl Flight {
-    pub async fn begin(connection: Arc<Connection>) -> Result<Self> {
+    /// Sends BEGIN without waiting for it. Should it fail alone, what follows is outside of a transaction, and the
+    /// writer's session, which is read-only by itself, refuses it.
+    pub async fn begin(connection: Arc<Connection>, waiting: Waiting) -> Result<Self> {
         let flight = Self { connection, sent: RefCell::default() };
-        flight.command("BEGIN").await?;
+        flight
+            .command(match waiting {
+                Waiting::ForLocks => "BEGIN READ WRITE",
+                Waiting::Briefly => "BEGIN READ WRITE; SET LOCAL lock_timeout = 100",
+            })
+            .await?;
         Ok(flight)
     }
 
     /// Runs statements in their order, sent together.
     pub async fn query_all(&self, statements: Vec<(Cow<'static, str>, Vec<Value>)>) -> Result<Vec<Vec<Row>>> {
-        let found = in_time(self.connection.run_all(statements)).await;
+        let found = self.connection.in_time(self.connection.run_all(statements)).await;
         // Where one failed that was sent before, that is why.
         self.settle().await?;
         found
@@ -48,7 +64,7 @@ impl Flight {
     /// Sends a statement that is waited for at the commit, or at the next query.
     pub async fn execute(&self, sql: &str, params: Vec<Value>) -> Result<()> {
         let sent = async {
-            let statement = in_time(self.connection.prepare(sql)).await?;
+            let statement = self.connection.in_time(self.connection.prepare(sql)).await?;
             let connection = Arc::clone(&self.connection);
             self.send(async move { connection.run(&statement, &params).await.map(|_| ()) }).await
         };
@@ -62,7 +78,9 @@ impl Flight {
         if let Err(error) = self.command("COMMIT").await {
             return Err(Uncommitted::No(error));
         }
-        let mut outcomes = in_time(async { Ok(join_all(self.sent.take()).await) }).await.unwrap_or_default();
+        let sent = self.sent.take();
+        let mut outcomes =
+            self.connection.in_time(async { Ok(join_all(sent).await) }).await.unwrap_or_default();
         let committed = outcomes.pop();
         let written = outcomes.into_iter().collect::<Result<()>>();
         match committed {
@@ -75,8 +93,11 @@ impl Flight {
 
     /// Whether the connection can be used again.
     pub async fn roll_back(self) -> bool {
+        if self.connection.is_closed() {
+            return false;
+        }
         let _ = self.settle().await;
-        self.connection.execute("ROLLBACK").await.is_ok()
+        !self.connection.is_closed() && self.connection.execute("ROLLBACK").await.is_ok()
     }
 
     async fn command(&self, sql: &'static str) -> Result<()> {
@@ -98,6 +119,6 @@ impl Flight {
 
     async fn settle(&self) -> Result<()> {
         let sent = self.sent.take();
-        in_time(async { join_all(sent).await.into_iter().collect() }).await
+        self.connection.in_time(async { join_all(sent).await.into_iter().collect() }).await
     }
 }

@@ -27,10 +27,16 @@ pub enum Error {
     /// Something with the same unique name is there already, or what a row refers to is gone.
     #[error("conflict: {0}")]
     Conflict(String),
-    /// The database is away, full, too slow or has too much to do. Nothing was stored, but for a commit whose
-    /// outcome could not be looked up.
+    /// The database is away, read-only, full or has too much to do. Nothing was stored.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
+    /// The database refuses this for now: another session holds a row, or the statement took too long. Others may be
+    /// accepted. Nothing was stored.
+    #[error("the database refuses: {0}")]
+    Refused(String),
+    /// Whether it was stored is not known: a commit went unanswered, and could not be looked up.
+    #[error("the outcome is not known: {0}")]
+    OutcomeUnknown(String),
     /// A stored value is not what its column should hold.
     #[error("{table}.{column} holds {found}")]
     Corrupt { table: &'static str, column: &'static str, found: String },
@@ -43,6 +49,23 @@ pub enum Error {
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Whether the same may succeed later, without anybody changing it.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Refused(_) | Self::OutcomeUnknown(_))
+    }
+}
+
+/// The database's own clock, in milliseconds since 1970: for what several nodes, whose clocks differ, compare. It stands
+/// still within a statement, so that an index can be searched by it.
+pub struct DatabaseClock;
+
+impl DatabaseClock {
+    pub const POSTGRES: &str = "CAST(extract(epoch FROM statement_timestamp()) * 1000 AS bigint)";
+    pub const SQLITE: &str = "CAST(unixepoch('subsec') * 1000 AS integer)";
+}
 
 /// One statement in each dialect.
 ///

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::error::Error as _;
 use std::future::Future;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,8 +30,16 @@ const QUICK_CONNECTIONS: usize = 2;
 const CACHED_STATEMENTS: usize = 512;
 /// Held while migrations run, so that nodes that start at once wait for each other.
 const MIGRATION_LOCK: i64 = 0x7769_6361_7261;
-/// The class of the locks by which a living node is known.
-pub const NODE_LOCK_CLASS: i32 = 0x7769;
+/// How long a write waits for a row that another session has locked. A batch of another node takes a fraction of it.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
+/// After so long without a statement the server ends a transaction of the writer and frees its locks: this node is
+/// frozen then, or cut off, and the others must not wait for it.
+const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(2);
+/// A peer that is gone without a word is noticed after `KEEPALIVE_IDLE` + `KEEPALIVE_PROBES` × `KEEPALIVE_INTERVAL`, on
+/// both sides.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
+const KEEPALIVE_PROBES: u32 = 3;
 
 mod embedded {
     refinery::embed_migrations!("migrations/postgres");
@@ -50,6 +59,8 @@ impl Server {
             url.parse().map_err(|error| Error::Setup(format!("store.url is not usable: {error}")))?;
         config.connect_timeout(CONNECT_TIMEOUT).application_name("wicara");
         config.tcp_user_timeout(STATEMENT_TIMEOUT);
+        config.keepalives_idle(KEEPALIVE_IDLE).keepalives_interval(KEEPALIVE_INTERVAL);
+        config.keepalives_retries(KEEPALIVE_PROBES);
         let tls = if config.get_ssl_mode() == SslMode::Require {
             crate::tls::install();
             let (tls, _) = MakeRustlsConnect::with_native_certs()
@@ -88,12 +99,32 @@ impl Server {
             Ok(connected) => connected.map_err(|error: tokio_postgres::Error| failure(&error))?,
             Err(_) => return Err(Error::Unavailable("connecting took too long".into())),
         };
-        let connection = Connection { client, statements: Mutex::default() };
+        let connection =
+            Connection { client, statements: Mutex::default(), is_spoiled: AtomicBool::new(false) };
         connection
             .execute(&format!(
-                "SET statement_timeout = {}; SET plan_cache_mode = force_generic_plan; SET jit = off; \
-                 SET default_transaction_isolation = 'read committed'",
-                STATEMENT_TIMEOUT.as_millis()
+                "SET statement_timeout = {statement}; SET plan_cache_mode = force_generic_plan; SET jit = off; \
+                 SET default_transaction_isolation = 'read committed'; SET tcp_keepalives_idle = {idle}; \
+                 SET tcp_keepalives_interval = {interval}; SET tcp_keepalives_count = {KEEPALIVE_PROBES}; \
+                 SET tcp_user_timeout = {statement}",
+                statement = STATEMENT_TIMEOUT.as_millis(),
+                idle = KEEPALIVE_IDLE.as_secs(),
+                interval = KEEPALIVE_INTERVAL.as_secs(),
+            ))
+            .await?;
+        Ok(connection)
+    }
+
+    /// For the writer. Its session is read-only, and each transaction asks for more: a statement whose BEGIN failed alone
+    /// is refused then, rather than committed by itself.
+    pub async fn connect_writer(&self) -> Result<Connection> {
+        let connection = self.connect_by_key().await?;
+        connection
+            .execute(&format!(
+                "SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}; \
+                 SET default_transaction_read_only = on",
+                LOCK_TIMEOUT.as_millis(),
+                IDLE_IN_TRANSACTION_TIMEOUT.as_millis()
             ))
             .await?;
         Ok(connection)
@@ -151,11 +182,14 @@ fn is_here(host: &Host) -> bool {
 pub struct Connection {
     client: Client,
     statements: Mutex<HashMap<String, Statement>>,
+    /// An error said that a new connection may do better: after a failover this one leads to a standby.
+    is_spoiled: AtomicBool,
 }
 
 impl Connection {
+    /// Whether a new connection is to be opened for what comes next.
     pub fn is_closed(&self) -> bool {
-        self.client.is_closed()
+        self.client.is_closed() || self.is_spoiled.load(Ordering::Relaxed)
     }
 
     pub async fn prepare(&self, sql: &str) -> Result<Statement> {
@@ -163,7 +197,7 @@ impl Connection {
         if let Some(statement) = known {
             return Ok(statement);
         }
-        let statement = self.client.prepare(sql).await.map_err(|error| failure(&error))?;
+        let statement = self.client.prepare(sql).await.map_err(|error| self.failure(&error))?;
         let mut statements = self.statements.lock().unwrap_or_else(PoisonError::into_inner);
         if statements.len() >= CACHED_STATEMENTS {
             statements.clear();
@@ -173,7 +207,7 @@ impl Connection {
     }
 
     pub async fn query(&self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
-        in_time(async { self.run(&self.prepare(sql).await?, params).await }).await
+        self.in_time(async { self.run(&self.prepare(sql).await?, params).await }).await
     }
 
     /// Runs statements in their order, sent together. All are prepared before, or one could overtake another.
@@ -196,33 +230,47 @@ impl Connection {
             )));
         }
         let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|value| value as _).collect();
-        let rows = self.client.query(statement, &params).await.map_err(|error| failure(&error))?;
+        let rows = self.client.query(statement, &params).await.map_err(|error| self.failure(&error))?;
         rows.iter()
             .map(|row| {
                 (0..row.len())
                     .map(|column| row.try_get(column))
                     .collect::<std::result::Result<_, _>>()
                     .map(Row)
-                    .map_err(|error| failure(&error))
+                    .map_err(|error| self.failure(&error))
             })
             .collect()
     }
 
     /// Runs statements without parameters or results.
     pub async fn execute(&self, sql: &str) -> Result<()> {
-        in_time(async { self.client.batch_execute(sql).await.map_err(|error| failure(&error)) }).await
+        self.in_time(async { self.client.batch_execute(sql).await.map_err(|error| self.failure(&error)) })
+            .await
+    }
+
+    /// Bounds how long the database is waited for. A connection that does not answer is given up.
+    pub async fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        // The server's own limit comes first where it still answers.
+        tokio::time::timeout(STATEMENT_TIMEOUT + Duration::from_secs(1), work).await.unwrap_or_else(|_| {
+            self.is_spoiled.store(true, Ordering::Relaxed);
+            Err(Error::Unavailable("the database does not answer".into()))
+        })
+    }
+
+    fn failure(&self, error: &tokio_postgres::Error) -> Error {
+        let failure = failure(error);
+        let is_of_the_transaction = error.code().is_some_and(|code| {
+            code.code().starts_with("40") || *code == SqlState::IN_FAILED_SQL_TRANSACTION
+        });
+        if matches!(failure, Error::Unavailable(_)) && !is_of_the_transaction {
+            self.is_spoiled.store(true, Ordering::Relaxed);
+        }
+        failure
     }
 }
 
-/// Bounds how long the database is waited for.
-pub async fn in_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    // The server's own limit comes first where it still answers.
-    tokio::time::timeout(STATEMENT_TIMEOUT + Duration::from_secs(1), work)
-        .await
-        .unwrap_or_else(|_| Err(Error::Unavailable("the database does not answer".into())))
-}
-
-/// What an error of PostgreSQL means to a caller.
+/// What an error of PostgreSQL means to a caller, by the classes of
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 fn failure(error: &tokio_postgres::Error) -> Error {
     let Some(database) = error.as_db_error() else {
         let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
@@ -235,14 +283,20 @@ fn failure(error: &tokio_postgres::Error) -> Error {
     let code = database.code();
     let text = format!("{} ({})", database.message(), code.code());
     match &code.code()[..2] {
-        // Connection exceptions, insufficient resources, operator intervention, and what passes by itself.
-        "08" | "53" | "57" | "40" => Error::Unavailable(text),
         _ if *code == SqlState::UNIQUE_VIOLATION || *code == SqlState::FOREIGN_KEY_VIOLATION => {
             Error::Conflict(text)
         }
+        // The command's own data: cardinality, values, constraints, and what is larger than the server takes.
+        "21" | "22" | "23" | "44" | "54" => Error::Database(text),
         // A login that the server refuses.
         "28" | "3D" => Error::Setup(text),
-        _ => Error::Database(text),
+        // A lock that is not to be had, a statement over its time, a trigger or a privilege: it may be about one command
+        // of a batch alone.
+        "42" | "55" | "P0" => Error::Refused(text),
+        _ if *code == SqlState::QUERY_CANCELED => Error::Refused(text),
+        // Whatever else there is lies with the server, and may pass: lost connections (08), a failover (25, 0A), no
+        // resources (53), an operator (57), its disk (58), a fault within (XX), a deadlock (40).
+        _ => Error::Unavailable(text),
     }
 }
 
@@ -290,7 +344,7 @@ impl Lease {
 pub struct Reads {
     quick: Vec<Lease>,
     slow: Lease,
-    next: std::sync::atomic::AtomicUsize,
+    next: AtomicUsize,
 }
 
 impl Reads {
@@ -303,7 +357,7 @@ impl Reads {
     pub async fn query(&self, lane: Lane, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
         let lease = match lane {
             Lane::Quick | Lane::Rest => {
-                let next = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let next = self.next.fetch_add(1, Ordering::Relaxed);
                 &self.quick[next % self.quick.len()]
             }
             Lane::Slow => &self.slow,

@@ -204,6 +204,13 @@ impl Columns {
         }
     }
 
+    pub fn opt_uuid(&mut self, column: &'static str) -> Result<Option<Uuid>> {
+        match self.values.as_slice().first() {
+            Some(Value::Null) => self.next(column).map(|_| None),
+            _ => self.uuid(column).map(Some),
+        }
+    }
+
     pub fn bytes(&mut self, column: &'static str) -> Result<Vec<u8>> {
         match self.next(column)? {
             Value::Bytes(value) => Ok(value),

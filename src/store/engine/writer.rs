@@ -1,21 +1,23 @@
 //! The writer: takes what waits, commits it in one transaction, and only then answers.
 //!
-//! One thread, one connection, one transaction at a time. A batch that fails for a passing reason is tried
-//! again; one that fails for another is halved until the command that cannot be stored fails alone. A commit
-//! whose answer got lost is looked up by the row that its batch left, never guessed.
+//! One thread, one connection, one transaction at a time (group commit). A batch that the database as a whole cannot
+//! take is tried again, over a new connection; one that may fail for a single command is halved until that command fails
+//! alone. A commit whose answer got lost is looked up by the row that its batch left, never guessed.
 
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::flight::{Flight, Uncommitted};
-use super::postgres::{Connection, NODE_LOCK_CLASS, Server};
+use super::flight::{Flight, Uncommitted, Waiting};
+use super::postgres::{Connection, Server};
 use super::{Error, Result, Transaction, sqlite};
 use crate::metrics::StoreMetrics;
 use crate::model::Random;
@@ -25,8 +27,13 @@ use crate::model::Random;
 const QUEUE: usize = 512;
 /// Commands in one transaction.
 const BATCH: usize = 512;
-/// How often a batch is tried when it failed for a passing reason.
+/// How often a batch is tried while the database cannot take it.
 const ATTEMPTS: usize = 3;
+/// No attempt begins later than this after the first: others wait behind it.
+const ATTEMPTS_TIME: Duration = Duration::from_secs(3);
+/// How long one batch may be halved. Each half may wait for a row that another session has locked, and what comes after
+/// waits behind all of them: at its end the rest of the batch is refused.
+const HALVING_TIME: Duration = Duration::from_secs(3);
 /// How long the outcome of a commit is looked up before its callers are told that the database is away.
 const IN_DOUBT: Duration = Duration::from_secs(20);
 const IN_DOUBT_PAUSE: Duration = Duration::from_millis(200);
@@ -50,6 +57,7 @@ enum Job<C> {
 /// The way to the writer.
 pub struct Writer<C> {
     queue: mpsc::Sender<Job<C>>,
+    is_refused: Arc<AtomicBool>,
     metrics: Arc<StoreMetrics>,
 }
 
@@ -57,8 +65,6 @@ pub struct Writer<C> {
 pub enum Target {
     Postgres {
         server: Server,
-        /// Known to be alive by a lock on the writer's connection.
-        node: i32,
         /// Names the batches.
         random: Random,
     },
@@ -69,8 +75,8 @@ impl<C: Command> Writer<C> {
     pub fn start(target: Target, metrics: Arc<StoreMetrics>) -> Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let backend = match target {
-            Target::Postgres { server, node, random } => {
-                Backend::Postgres(Postgres { server, node, random, connection: None, last: None })
+            Target::Postgres { server, random } => {
+                Backend::Postgres(Postgres { server, random, connection: None, last: None })
             }
             Target::Sqlite(path) => Backend::Sqlite(sqlite::open(&path)?),
         };
@@ -78,12 +84,18 @@ impl<C: Command> Writer<C> {
             .enable_all()
             .build()
             .map_err(|error| Error::Setup(format!("cannot start the writer: {error}")))?;
-        let counting = Arc::clone(&metrics);
+        let is_refused = Arc::default();
+        let thread = Thread {
+            backend,
+            is_refused: Arc::clone(&is_refused),
+            in_doubt: TaskTracker::new(),
+            metrics: Arc::clone(&metrics),
+        };
         std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || runtime.block_on(run(backend, jobs, counting)))
+            .spawn(move || runtime.block_on(thread.run(jobs)))
             .map_err(|error| Error::Setup(format!("cannot start the writer: {error}")))?;
-        Ok(Self { queue, metrics })
+        Ok(Self { queue, is_refused, metrics })
     }
 
     /// Hands over a command that begins something; it is answered by [`Command::answer`].
@@ -114,6 +126,11 @@ impl<C: Command> Writer<C> {
         self.queue.is_closed()
     }
 
+    /// Whether the database refused what was tried last, for a reason that may pass.
+    pub fn is_refused(&self) -> bool {
+        self.is_refused.load(Ordering::Relaxed)
+    }
+
     /// Writes what waits and ends the writer.
     pub async fn close(&self) {
         let (done, closed) = oneshot::channel();
@@ -123,63 +140,91 @@ impl<C: Command> Writer<C> {
     }
 }
 
-async fn run<C: Command>(mut backend: Backend, mut jobs: mpsc::Receiver<Job<C>>, metrics: Arc<StoreMetrics>) {
-    let mut waiting = Vec::with_capacity(BATCH);
-    while jobs.recv_many(&mut waiting, BATCH).await > 0 {
-        let mut batch = Vec::with_capacity(waiting.len());
-        let mut closing = None;
-        for job in waiting.drain(..) {
-            match job {
-                Job::Write(command) => batch.push(command),
-                Job::Close(done) => closing = Some(done),
-            }
-        }
-        metrics.dequeued(batch.len());
-        store(&mut backend, batch, &metrics).await;
-        if let Some(done) = closing {
-            drop((jobs, backend));
-            let _ = done.send(());
-            return;
-        }
-    }
+/// What the writer's thread works with.
+struct Thread {
+    backend: Backend,
+    is_refused: Arc<AtomicBool>,
+    /// The look-ups of commits whose answer got lost.
+    in_doubt: TaskTracker,
+    metrics: Arc<StoreMetrics>,
 }
 
-async fn store<C: Command>(backend: &mut Backend, batch: Vec<C>, metrics: &Arc<StoreMetrics>) {
-    let mut batches = vec![batch];
-    while let Some(mut batch) = batches.pop() {
-        if batch.is_empty() {
-            continue;
-        }
-        let begin = Instant::now();
-        let committed = backend.commit(&mut batch).await;
-        match committed {
-            Committed::Yes => metrics.committed(batch.len(), begin.elapsed()),
-            Committed::No(_) => metrics.commit_failed(),
-            // Known only once it is looked up.
-            Committed::InDoubt { .. } => {}
-        }
-        match committed {
-            Committed::Yes => answer(batch, &Ok(())),
-            Committed::No(error @ Error::Unavailable(_)) => {
-                tracing::warn!(%error, commands = batch.len(), "the store cannot write");
-                answer(batch, &Err(error));
+impl Thread {
+    async fn run<C: Command>(mut self, mut jobs: mpsc::Receiver<Job<C>>) {
+        let mut waiting = Vec::with_capacity(BATCH);
+        while jobs.recv_many(&mut waiting, BATCH).await > 0 {
+            let mut batch = Vec::with_capacity(waiting.len());
+            let mut closing = None;
+            for job in waiting.drain(..) {
+                match job {
+                    Job::Write(command) => batch.push(command),
+                    Job::Close(done) => closing = Some(done),
+                }
             }
-            Committed::No(error) if batch.len() == 1 => answer(batch, &Err(error)),
-            Committed::No(_) => {
-                let rest = batch.split_off(batch.len() / 2);
-                batches.push(rest);
-                batches.push(batch);
+            self.metrics.dequeued(batch.len());
+            self.store(batch).await;
+            if let Some(done) = closing {
+                let Self { backend, in_doubt, .. } = self;
+                drop((jobs, backend));
+                in_doubt.close();
+                in_doubt.wait().await;
+                let _ = done.send(());
+                return;
             }
-            Committed::InDoubt { server, batch: name } => {
-                let metrics = Arc::clone(metrics);
-                tokio::spawn(async move {
-                    let committed = look_up(&server, name).await;
-                    match committed {
-                        Ok(()) => metrics.committed(batch.len(), begin.elapsed()),
-                        Err(_) => metrics.commit_failed(),
+        }
+    }
+
+    async fn store<C: Command>(&mut self, batch: Vec<C>) {
+        let mut batches = vec![batch];
+        let mut waiting = Waiting::ForLocks;
+        let mut halving_since = None;
+        while let Some(mut batch) = batches.pop() {
+            if batch.is_empty() {
+                continue;
+            }
+            let begin = Instant::now();
+            let committed = self.backend.commit(&mut batch, waiting).await;
+            match &committed {
+                Committed::Yes => self.metrics.committed(batch.len(), begin.elapsed()),
+                Committed::No(_) => self.metrics.commit_failed(),
+                // Known only once it is looked up.
+                Committed::InDoubt { .. } => {}
+            }
+            let refused = matches!(committed, Committed::No(Error::Unavailable(_) | Error::Refused(_)));
+            self.is_refused.store(refused, Ordering::Relaxed);
+            match committed {
+                Committed::Yes => answer(batch, &Ok(())),
+                Committed::No(error @ Error::Unavailable(_)) => {
+                    tracing::warn!(%error, commands = batch.len(), "the store cannot write");
+                    answer(batch, &Err(error));
+                }
+                Committed::No(error) if batch.len() == 1 => answer(batch, &Err(error)),
+                Committed::No(error @ Error::Refused(_))
+                    if halving_since.is_some_and(|since: Instant| since.elapsed() > HALVING_TIME) =>
+                {
+                    tracing::warn!(%error, commands = batch.len(), "the store cannot write");
+                    answer(batch, &Err(error));
+                }
+                Committed::No(error) => {
+                    halving_since.get_or_insert(begin);
+                    if matches!(error, Error::Refused(_)) {
+                        waiting = Waiting::Briefly;
                     }
-                    answer(batch, &committed);
-                });
+                    let rest = batch.split_off(batch.len() / 2);
+                    batches.push(rest);
+                    batches.push(batch);
+                }
+                Committed::InDoubt { server, batch: name } => {
+                    let metrics = Arc::clone(&self.metrics);
+                    self.in_doubt.spawn(async move {
+                        let committed = look_up(&server, name).await;
+                        match committed {
+                            Ok(()) => metrics.committed(batch.len(), begin.elapsed()),
+                            Err(_) => metrics.commit_failed(),
+                        }
+                        answer(batch, &committed);
+                    });
+                }
             }
         }
     }
@@ -208,7 +253,6 @@ enum Backend {
 
 struct Postgres {
     server: Server,
-    node: i32,
     random: Random,
     connection: Option<Arc<Connection>>,
     /// The last batch, if it is known to be committed.
@@ -216,7 +260,7 @@ struct Postgres {
 }
 
 impl Backend {
-    async fn commit<C: Command>(&mut self, batch: &mut [C]) -> Committed {
+    async fn commit<C: Command>(&mut self, batch: &mut [C], waiting: Waiting) -> Committed {
         match self {
             Backend::Sqlite(connection) => match commit_sqlite(connection, batch).await {
                 Ok(()) => Committed::Yes,
@@ -224,9 +268,12 @@ impl Backend {
             },
             Backend::Postgres(postgres) => {
                 let mut attempt = 1;
+                let begin = Instant::now();
                 loop {
-                    match commit_postgres(postgres, batch).await {
-                        Committed::No(Error::Unavailable(reason)) if attempt < ATTEMPTS => {
+                    match commit_postgres(postgres, batch, waiting).await {
+                        Committed::No(Error::Unavailable(reason))
+                            if attempt < ATTEMPTS && begin.elapsed() < ATTEMPTS_TIME =>
+                        {
                             tracing::debug!(reason, attempt, "writing again");
                             attempt += 1;
                         }
@@ -256,16 +303,20 @@ async fn commit_sqlite<C: Command>(connection: &rusqlite::Connection, batch: &mu
     written
 }
 
-async fn commit_postgres<C: Command>(postgres: &mut Postgres, batch: &mut [C]) -> Committed {
+async fn commit_postgres<C: Command>(
+    postgres: &mut Postgres,
+    batch: &mut [C],
+    waiting: Waiting,
+) -> Committed {
     let connection = match postgres.connection.take().filter(|connection| !connection.is_closed()) {
         Some(connection) => connection,
-        None => match connect(&postgres.server, postgres.node).await {
+        None => match postgres.server.connect_writer().await {
             Ok(connection) => Arc::new(connection),
             Err(error) => return Committed::No(Error::Unavailable(error.to_string())),
         },
     };
     let name = postgres.random.uuid();
-    let flight = match Flight::begin(Arc::clone(&connection)).await {
+    let flight = match Flight::begin(Arc::clone(&connection), waiting).await {
         Ok(flight) => flight,
         Err(error) => return Committed::No(error),
     };
@@ -304,31 +355,24 @@ const NAME_BATCH: &str =
 /// Waits for the batch's transaction if it still runs, and then finds its row or does not.
 const FIND_BATCH: &str = "INSERT INTO batches (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id";
 
-async fn connect(server: &Server, node: i32) -> Result<Connection> {
-    let connection = server.connect_by_key().await?;
-    connection.execute(&format!("SELECT pg_advisory_lock_shared({NODE_LOCK_CLASS}, {node})")).await?;
-    Ok(connection)
-}
-
 /// Whether a batch was committed, once its database can be asked again.
 async fn look_up(server: &Server, batch: Uuid) -> Result<()> {
     let deadline = Instant::now() + IN_DOUBT;
     loop {
         let found = async {
             let connection = server.connect().await?;
-            connection.execute("BEGIN").await?;
+            connection.execute("BEGIN READ WRITE").await?;
             let inserted = connection.query(FIND_BATCH, &[batch.into()]).await?;
             connection.execute("ROLLBACK").await?;
-            Ok(inserted.is_empty())
+            Ok::<_, Error>(inserted.is_empty())
         };
         match found.await {
             Ok(true) => return Ok(()),
             Ok(false) => return Err(Error::Unavailable("the connection was lost".into())),
-            Err(Error::Unavailable(_)) => {}
-            Err(error) => return Err(error),
-        }
-        if Instant::now() >= deadline {
-            return Err(Error::Unavailable("a commit's outcome cannot be looked up".into()));
+            Err(error) if Instant::now() >= deadline => {
+                return Err(Error::OutcomeUnknown(format!("a commit cannot be looked up: {error}")));
+            }
+            Err(_) => {}
         }
         tokio::time::sleep(IN_DOUBT_PAUSE).await;
     }

@@ -116,7 +116,6 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
     assert_eq!(program.write(&text).await, None, "still refused");
     for path in [
         "/healthz".to_owned(),
-        "/readyz".to_owned(),
         "/api/conversation".to_owned(),
         format!("/api/conversation/{conversation}"),
         "/api/message?page=2".to_owned(),
@@ -125,10 +124,13 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
         assert_eq!(program.get(&path).await, 200, "{path}");
     }
 
+    assert_eq!(program.get("/readyz").await, 503, "what was written last was refused");
+
     limit_files(&server, None);
     for _ in 0..WRITERS {
         stored.push(program.write(&text).await.expect("there is room again"));
     }
+    assert_eq!(program.get("/readyz").await, 200);
     server.kill_9();
 
     let store =

@@ -150,12 +150,12 @@ async fn a_server_that_stops_marks_what_it_cuts_off(engine: Engine) {
     until(async || app.bot.asked() == 1).await;
     let id = messages(&program).await["data"][0]["id"].as_str().unwrap().parse().unwrap();
     let store =
-        Store::open(&app.database_url, Duration::ZERO, &Random::System, &Metrics::default()).await.unwrap();
+        Store::open(&app.database.url, Duration::ZERO, &Random::System, &Metrics::default()).await.unwrap();
     app.stop().await;
     let question = store.message_get(MessageId(id)).await.unwrap().unwrap();
     assert_eq!(question.failure.unwrap().reason, FailureReason::Interrupted);
     assert_eq!(
-        store.question_interrupt(Timestamp(1)).await.unwrap(),
+        store.question_interrupt(Timestamp(1), |_| false).await.unwrap(),
         0,
         "nothing is left for the next start"
     );

@@ -182,7 +182,7 @@ async fn passwords_tried_at_once_are_counted(engine: Engine) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_password_that_could_not_be_looked_at_is_not_wrong() {
     let (app, _) = started(Engine::Sqlite, MANY_LOGINS).await;
-    let database = rusqlite::Connection::open(app.database_url.strip_prefix("sqlite:").unwrap()).unwrap();
+    let database = rusqlite::Connection::open(app.database.url.strip_prefix("sqlite:").unwrap()).unwrap();
     database.execute_batch("ALTER TABLE users RENAME TO away").unwrap();
     for _ in 0..6 {
         assert_eq!(log_in(&app.anonymous(), "admin@localhost", PASSWORD).await.status, 500);

@@ -165,7 +165,7 @@ async fn writes_are_counted(engine: Engine) {
     }
 
     let metrics = Metrics::default();
-    let store = Store::open(&app.database_url, Duration::ZERO, &Random::System, &metrics).await.unwrap();
+    let store = Store::open(&app.database.url, Duration::ZERO, &Random::System, &metrics).await.unwrap();
     let people = People::new(store, Clock::System, Random::System);
     let add = async || people.user_create("a@localhost", PASSWORD.into(), Role::Viewer, Bots::All).await;
     add().await.unwrap();

@@ -19,8 +19,7 @@ async fn told(go_on: impl AsyncFn(&mut tokio::net::tcp::OwnedWriteHalf) -> std::
             listener,
             router,
             wicara::metrics::Metrics::default().http,
-            std::future::pending(),
-            Duration::ZERO,
+            wicara::http::listener::Stop::default(),
             8,
         )
         .await

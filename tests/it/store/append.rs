@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
-use wicara::metrics::Metrics;
-use wicara::model::{Answer, Bots, ConversationId, FailureReason, Json, NewMessage, NewUser, Role, role};
+use wicara::model::{
+    Answer, Bots, ConversationId, FailureReason, Json, MessageId, NewMessage, NewUser, Role, role,
+};
 use wicara::store::{Append, Ask, Error, Outcome, Store, Target};
 
-use super::{append, create, get, manual, messages, node, open, reopen, stored, total};
+use super::{append, attempt, create, get, manual, messages, open, reopen, stored, total};
 use crate::support::{Engine, on_both_engines};
 
 on_both_engines!(
@@ -16,7 +17,6 @@ on_both_engines!(
     an_answer_clears_what_was_given_up,
     of_two_answers_to_a_question_the_first_is_stored,
     a_long_conversation_is_deleted_whole,
-    a_dead_nodes_questions_are_interrupted_and_a_living_ones_are_not,
     what_was_committed_is_there_after_opening_again,
     a_command_that_cannot_be_stored_fails_alone,
 );
@@ -131,8 +131,10 @@ async fn deleted_id(store: &Store) -> ConversationId {
 }
 
 async fn ask(store: &Store, text: &str) -> wicara::store::Appended {
-    let question =
-        Append { ask: Ask::Opens, ..append(Target::New(super::new_conversation("guide")), &[text]) };
+    let question = Append {
+        ask: Ask::Opens(attempt(MessageId(0)).id),
+        ..append(Target::New(super::new_conversation("guide")), &[text])
+    };
     stored(store.append(question).await.unwrap())
 }
 
@@ -140,13 +142,13 @@ async fn an_answer_clears_what_was_given_up(engine: Engine) {
     let store = open(engine).await;
     let asked = ask(&store, "slow?").await;
     let (id, question) = (asked.conversation.id, asked.messages[0].id);
-    store.question_fail(question, FailureReason::Timeout, manual(7), None).await.unwrap();
+    store.question_fail(attempt(question), FailureReason::Timeout, manual(7)).await.unwrap();
     let failure = messages(&store, id).await[0].failure.unwrap();
     assert_eq!((failure.reason, failure.at), (FailureReason::Timeout, manual(7)));
 
     let answer = Append {
         messages: vec![NewMessage::answer(Answer::text("here"), question)],
-        ask: Ask::Closes { question, key: None },
+        ask: Ask::Closes { attempt: attempt(question), key: None },
         ..append(Target::Existing(id), &[])
     };
     stored(store.append(answer).await.unwrap());
@@ -163,7 +165,7 @@ async fn of_two_answers_to_a_question_the_first_is_stored(engine: Engine) {
         let store = Arc::clone(&store);
         let answer = Append {
             messages: vec![NewMessage::answer(Answer::text(number.to_string()), question)],
-            ask: Ask::Closes { question, key: None },
+            ask: Ask::Closes { attempt: attempt(question), key: None },
             ..append(Target::Existing(id), &[])
         };
         tokio::spawn(async move { store.append(answer).await.unwrap() })
@@ -180,7 +182,7 @@ async fn of_two_answers_to_a_question_the_first_is_stored(engine: Engine) {
     assert_eq!(store.message_answers(id, question).await.unwrap(), first);
     assert_eq!(get(&store, id).await.message_count, 2);
     // A failure that comes later than the answer is none.
-    assert!(!store.question_fail(question, FailureReason::Timeout, manual(7), None).await.unwrap());
+    assert!(!store.question_fail(attempt(question), FailureReason::Timeout, manual(7)).await.unwrap());
     assert_eq!(messages(&store, id).await[0].failure, None);
 }
 
@@ -198,44 +200,6 @@ async fn a_long_conversation_is_deleted_whole(engine: Engine) {
     assert_eq!(total(&store, &Bots::All).await, (0, 0));
     let ids: Vec<_> = opened.messages.iter().map(|message| message.id).collect();
     assert_eq!(store.message_get_many(&ids).await.unwrap(), []);
-}
-
-async fn a_dead_nodes_questions_are_interrupted_and_a_living_ones_are_not(engine: Engine) {
-    let first = open(engine).await;
-    let dead = ask(&first, "left behind").await;
-    let answered = ask(&first, "answered").await;
-    let answer = Append {
-        messages: vec![NewMessage::answer(Answer::text("here"), answered.messages[0].id)],
-        ask: Ask::Closes { question: answered.messages[0].id, key: None },
-        ..append(Target::Existing(answered.conversation.id), &[])
-    };
-    stored(first.append(answer).await.unwrap());
-    let database = first.database;
-    first.store.close().await;
-
-    let open = |number| {
-        let url = database.url.clone();
-        async move {
-            Store::open(&url, std::time::Duration::ZERO, &node(number), &Metrics::default()).await.unwrap()
-        }
-    };
-    let second = open(2).await;
-    let living = ask(&second, "being answered").await;
-    assert_eq!(second.question_interrupt(manual(9)).await.unwrap(), 1);
-    let failure = messages(&second, dead.conversation.id).await[0].failure.unwrap();
-    assert_eq!((failure.reason, failure.at), (FailureReason::Interrupted, manual(9)));
-    for conversation in [&answered, &living] {
-        assert_eq!(messages(&second, conversation.conversation.id).await[0].failure, None);
-    }
-    if engine == Engine::Postgres {
-        let third = open(3).await;
-        assert_eq!(third.question_interrupt(manual(10)).await.unwrap(), 0, "the second node is alive");
-        second.close().await;
-        // The server notices a closed connection in its own time.
-        while third.question_interrupt(manual(11)).await.unwrap() == 0 {
-            tokio::task::yield_now().await;
-        }
-    }
 }
 
 async fn what_was_committed_is_there_after_opening_again(engine: Engine) {

@@ -1,10 +1,11 @@
 use std::sync::Arc;
+use std::time::Duration;
 
-use wicara::model::{Answer, Bots, FailureReason, NewMessage, Timestamp};
+use wicara::model::{Answer, Bots, FailureReason, MessageId, NewMessage};
 use wicara::store::{Append, Ask, Claim, Claimed, IdempotencyKey, Outcome, Store, Target};
 
-use super::{append, create, manual, messages, new_conversation, open, stored, total};
-use crate::support::{Engine, on_both_engines};
+use super::{append, attempt, create, execute, manual, messages, new_conversation, open, stored, total};
+use crate::support::{Database, Engine, on_both_engines};
 
 on_both_engines!(
     of_equal_claims_at_once_one_is_carried_out,
@@ -16,9 +17,19 @@ on_both_engines!(
     a_key_is_forgotten_after_a_day,
 );
 
-fn claim(key: &str, body: u8, lease_until: Option<Timestamp>) -> Claim {
+fn claim(key: &str, body: u8, lease_seconds: Option<u64>) -> Claim {
     let key = IdempotencyKey { scope: "test".into(), key: key.into() };
-    Claim { key, body: [body; 32], lease_until }
+    let lease = lease_seconds.map(Duration::from_secs);
+    Claim { key, body: [body; 32], lease, attempt: Some(attempt(MessageId(0)).id) }
+}
+
+/// Lets time pass by the database's clock, as far as keys go.
+async fn pass(database: &Database, seconds: i64) {
+    let millis = seconds * 1000;
+    let sql = format!(
+        "UPDATE idempotency SET created_at = created_at - {millis}, lease_until = lease_until - {millis}"
+    );
+    execute(database, &sql).await;
 }
 
 fn claimed(outcome: Outcome) -> Claimed {
@@ -28,10 +39,9 @@ fn claimed(outcome: Outcome) -> Claimed {
     }
 }
 
-fn question(at: i64, claim: Claim) -> Append {
+fn question(claim: Claim) -> Append {
     Append {
-        at: manual(at),
-        ask: Ask::Opens,
+        ask: Ask::Opens(attempt(MessageId(0)).id),
         claim: Some(claim),
         ..append(Target::New(new_conversation("guide")), &["halo"])
     }
@@ -63,42 +73,49 @@ async fn of_equal_claims_at_once_one_is_carried_out(engine: Engine) {
 
 async fn a_key_with_another_body_is_refused(engine: Engine) {
     let store = open(engine).await;
-    stored(store.append(question(1, claim("key", 1, None))).await.unwrap());
-    let other = claimed(store.append(question(2, claim("key", 2, None))).await.unwrap());
+    stored(store.append(question(claim("key", 1, None))).await.unwrap());
+    let other = claimed(store.append(question(claim("key", 2, None))).await.unwrap());
     assert!(matches!(other, Claimed::OtherBody), "{other:?}");
     assert_eq!(total(&store, &Bots::All).await, (1, 1));
 }
 
 async fn a_question_runs_until_its_lease_is_over(engine: Engine) {
     let store = open(engine).await;
-    let lease = |until| claim("key", 1, Some(manual(until)));
-    let first = stored(store.append(question(10, lease(100))).await.unwrap());
-    let running = claimed(store.append(question(99, lease(199))).await.unwrap());
-    assert!(matches!(running, Claimed::Running { until } if until == manual(100)), "{running:?}");
-    let resumed = claimed(store.append(question(100, lease(200))).await.unwrap());
+    let lease = || claim("key", 1, Some(100));
+    let first = stored(store.append(question(lease())).await.unwrap());
+    let assert_running = async || {
+        let running = claimed(store.append(question(lease())).await.unwrap());
+        let Claimed::Running { left } = running else { panic!("{running:?}") };
+        assert!(left <= Duration::from_secs(100), "{left:?}");
+        left
+    };
+    assert!(assert_running().await > Duration::from_secs(50));
+    pass(&store.database, 50).await;
+    assert!(assert_running().await <= Duration::from_secs(50));
+    pass(&store.database, 50).await;
+    let resumed = claimed(store.append(question(lease())).await.unwrap());
     let Claimed::Resumed { conversation, question: stored } = resumed else { panic!("{resumed:?}") };
     assert_eq!((conversation, stored), (first.conversation, first.messages[0].clone()));
-    let running = claimed(store.append(question(101, lease(201))).await.unwrap());
-    assert!(matches!(running, Claimed::Running { until } if until == manual(200)), "{running:?}");
+    assert!(assert_running().await > Duration::from_secs(50));
     assert_eq!(total(&store, &Bots::All).await, (1, 1));
 }
 
 async fn a_failed_question_is_taken_over_and_stored_once(engine: Engine) {
     let store = open(engine).await;
-    let lease = || claim("key", 1, Some(manual(1000)));
-    let first = stored(store.append(question(10, lease())).await.unwrap());
-    let key = Some(lease().key);
-    store.question_fail(first.messages[0].id, FailureReason::Rejected, manual(11), key).await.unwrap();
-    let resumed = claimed(store.append(question(12, lease())).await.unwrap());
+    let lease = || claim("key", 1, Some(1000));
+    let first = stored(store.append(question(lease())).await.unwrap());
+    let failed = attempt(first.messages[0].id);
+    assert!(store.question_fail(failed, FailureReason::Rejected, manual(11)).await.unwrap());
+    let resumed = claimed(store.append(question(lease())).await.unwrap());
     assert!(matches!(resumed, Claimed::Resumed { .. }), "{resumed:?}");
     assert_eq!(total(&store, &Bots::All).await, (1, 1));
 }
 
 async fn answer(store: &Store, asked: &wicara::store::Appended, claim: &Claim) -> wicara::store::Appended {
-    let question = asked.messages[0].id;
+    let attempt = attempt(asked.messages[0].id);
     let answer = Append {
-        messages: vec![NewMessage::answer(Answer::text("here"), question)],
-        ask: Ask::Closes { question, key: Some(claim.key.clone()) },
+        messages: vec![NewMessage::answer(Answer::text("here"), attempt.question)],
+        ask: Ask::Closes { attempt, key: Some(claim.key.clone()) },
         ..append(Target::Existing(asked.conversation.id), &[])
     };
     stored(store.append(answer).await.unwrap())
@@ -106,12 +123,12 @@ async fn answer(store: &Store, asked: &wicara::store::Appended, claim: &Claim) -
 
 async fn a_settled_question_gives_its_answers_again(engine: Engine) {
     let store = open(engine).await;
-    let lease = claim("key", 1, Some(manual(100)));
-    let asked = stored(store.append(question(10, lease.clone())).await.unwrap());
+    let lease = claim("key", 1, Some(100));
+    let asked = stored(store.append(question(lease.clone())).await.unwrap());
     let answered = answer(&store, &asked, &lease).await;
     // What happens to the messages later does not change the first answer.
     store.message_delete(asked.conversation.id, answered.messages[0].id, manual(20)).await.unwrap().unwrap();
-    let done = claimed(store.append(question(500, lease)).await.unwrap());
+    let done = claimed(store.append(question(lease)).await.unwrap());
     let Claimed::Done(again) = done else { panic!("{done:?}") };
     assert_eq!(again.messages, answered.messages);
 }
@@ -131,12 +148,17 @@ async fn a_claim_on_a_conversation_that_is_gone_is_not_kept(engine: Engine) {
 }
 
 async fn a_key_is_forgotten_after_a_day(engine: Engine) {
-    const DAY: i64 = 24 * 60 * 60 * 1000;
+    const DAY: i64 = 24 * 60 * 60;
     let store = open(engine).await;
-    stored(store.append(question(10, claim("key", 1, None))).await.unwrap());
-    claimed(store.append(question(10 + DAY, claim("key", 1, None))).await.unwrap());
-    stored(store.append(question(11 + DAY, claim("key", 2, None))).await.unwrap());
-    claimed(store.append(question(11 + DAY, claim("key", 2, None))).await.unwrap());
-    store.idempotency_expire(manual(12 + 2 * DAY)).await.unwrap();
-    stored(store.append(question(11 + DAY, claim("key", 3, None))).await.unwrap());
+    // What a node's own clock says counts for nothing: those of several nodes differ.
+    let at = |millis, number| Append { at: manual(millis), ..question(claim("key", number, None)) };
+    stored(store.append(at(10, 1)).await.unwrap());
+    pass(&store.database, DAY - 60).await;
+    claimed(store.append(at(i64::MAX / 2, 1)).await.unwrap());
+    pass(&store.database, 61).await;
+    stored(store.append(at(11, 2)).await.unwrap());
+    claimed(store.append(at(11, 2)).await.unwrap());
+    pass(&store.database, DAY + 1).await;
+    store.idempotency_expire().await.unwrap();
+    stored(store.append(at(11, 3)).await.unwrap());
 }

@@ -1,6 +1,7 @@
 mod append;
 mod idempotency;
 mod lists;
+mod nodes;
 mod people;
 mod schema;
 mod totals;
@@ -12,9 +13,9 @@ use std::time::Duration;
 use uuid::Uuid;
 use wicara::metrics::Metrics;
 use wicara::model::{
-    Bots, Conversation, ConversationId, Message, NewConversation, NewMessage, Random, Timestamp,
+    Bots, Conversation, ConversationId, Message, MessageId, NewConversation, NewMessage, Random, Timestamp,
 };
-use wicara::store::{Append, Appended, Ask, Chunk, Outcome, Store, Target};
+use wicara::store::{Append, Appended, Ask, Attempt, Chunk, Outcome, Store, Target};
 
 use crate::support::{Database, Engine};
 
@@ -65,6 +66,11 @@ fn stored(outcome: Outcome) -> Appended {
     }
 }
 
+/// The first attempt at a question.
+fn attempt(question: MessageId) -> Attempt {
+    Attempt { question, id: Uuid::from_u128(1) }
+}
+
 /// A conversation with these messages.
 pub async fn create(store: &Store, bot_id: &str, texts: &[&str]) -> Appended {
     stored(store.append(append(Target::New(new_conversation(bot_id)), texts)).await.unwrap())
@@ -113,7 +119,7 @@ fn node(number: u64) -> Random {
 }
 
 /// Runs SQL behind the store's back.
-async fn execute(database: &Database, sql: &str) {
+pub async fn execute(database: &Database, sql: &str) {
     if let Some(path) = database.url.strip_prefix("sqlite:") {
         rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();
     } else {

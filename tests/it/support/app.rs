@@ -28,11 +28,10 @@ pub struct TestApp {
     pub base: String,
     /// The default bot, `echo`, behind the kind `http`.
     pub bot: Bot,
-    pub database_url: String,
+    pub database: Database,
     people: People,
     store: Store,
     app: App,
-    _database: Database,
     _folder: TempDir,
 }
 
@@ -80,16 +79,7 @@ impl TestApp {
         let people = People::new(store.clone(), clock, Random::System);
         // Where it listens: its public URL may lead elsewhere.
         let base = format!("http://{}", app.address);
-        Self {
-            base,
-            bot,
-            database_url: database.url.clone(),
-            people,
-            store,
-            app,
-            _database: database,
-            _folder: folder,
-        }
+        Self { base, bot, people, store, app, database, _folder: folder }
     }
 
     /// Behind the API: what tests arrange that no client can.

@@ -142,7 +142,7 @@ async fn ask(place: &mut Place) {
     answer_twice(place, &opened).await;
 }
 
-/// A question that has been answered elsewhere when its answer comes.
+/// A question that is no longer asked here when its answer comes, and has no other.
 async fn answer_twice(place: &mut Place, session: &str) {
     let (client, asked) = (place.visitor.clone(), place.bot.asked());
     let body = json!({"message": "wait 300", "session_id": session});
@@ -151,7 +151,7 @@ async fn answer_twice(place: &mut Place, session: &str) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     place.direct.run(&format!("DELETE FROM asks WHERE node <> {ELSEWHERE}")).await;
-    asking.await.unwrap().ok();
+    assert_eq!(asking.await.unwrap().status, 409);
     place.statements.take("question_ask");
 }
 

@@ -19,17 +19,18 @@ const ROWS: f64 = 2000.0;
 const STEPS: u64 = 150_000;
 
 /// What may be read from one end to the other, by which operation (`""`: any).
-const SMALL: [(&str, &str); 6] = [
+const SMALL: [(&str, &str); 7] = [
     // A row for each server.
     ("", "batches"),
+    ("", "nodes"),
     // A row for each version of the schema.
     ("", "refinery_schema_history"),
     // People and programs, listed by a command; a start looks whether there is anybody.
     ("start", "users"),
     ("user_list", "users"),
     ("key_list", "keys"),
-    // What was being asked when a server died.
-    ("start", "asks"),
+    // What is being asked, looked through every half minute.
+    ("", "asks"),
 ];
 
 /// Lists of a user or a room, who have few conversations: the database may sort those. And what moves to another bot,

@@ -1,0 +1,178 @@
+//! Questions that nobody is answering any more, and answers that come all the same.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use uuid::Uuid;
+use wicara::metrics::Metrics;
+use wicara::model::{Answer, FailureReason, NewMessage};
+use wicara::store::{Append, Appended, Ask, Attempt, Claim, Claimed, IdempotencyKey, Outcome, Store, Target};
+
+use super::{append, attempt, execute, get, manual, messages, new_conversation, node, open, stored};
+use crate::support::{Database, Engine, on_both_engines};
+
+on_both_engines!(
+    a_dead_nodes_questions_are_interrupted_and_a_living_ones_are_not,
+    a_living_node_settles_what_it_does_not_answer_itself,
+    many_questions_are_interrupted,
+    an_answer_that_comes_after_all_is_stored,
+    an_answer_to_a_question_that_is_asked_again_is_dropped,
+    an_interrupted_question_is_asked_again_at_once,
+);
+
+/// Another server on the database.
+async fn other(database: &Database, number: u64) -> Store {
+    Store::open(&database.url, Duration::ZERO, &node(number), &Metrics::default()).await.unwrap()
+}
+
+fn claim(attempt: u128) -> Claim {
+    Claim {
+        key: IdempotencyKey { scope: "test".into(), key: "key".into() },
+        body: [1; 32],
+        lease: Some(Duration::from_secs(3600)),
+        attempt: Some(Uuid::from_u128(attempt)),
+    }
+}
+
+async fn ask(store: &Store) -> (Appended, Attempt) {
+    let ask = Ask::Opens(Uuid::from_u128(1));
+    let question = Append { ask, ..append(Target::New(new_conversation("guide")), &["halo"]) };
+    let asked = stored(store.append(question).await.unwrap());
+    let attempt = attempt(asked.messages[0].id);
+    (asked, attempt)
+}
+
+async fn answer(store: &Store, asked: &Appended, attempt: Attempt, text: &str) -> Outcome {
+    let answer = Append {
+        messages: vec![NewMessage::answer(Answer::text(text), attempt.question)],
+        ask: Ask::Closes { attempt, key: Some(claim(0).key) },
+        ..append(Target::Existing(asked.conversation.id), &[])
+    };
+    store.append(answer).await.unwrap()
+}
+
+async fn failure(store: &Store, asked: &Appended) -> Option<FailureReason> {
+    messages(store, asked.conversation.id).await[0].failure.map(|failure| failure.reason)
+}
+
+async fn a_dead_nodes_questions_are_interrupted_and_a_living_ones_are_not(engine: Engine) {
+    let first = open(engine).await;
+    first.node_renew().await.unwrap();
+    let (dead, _) = ask(&first).await;
+    let (answered, its_attempt) = ask(&first).await;
+    stored(answer(&first, &answered, its_attempt, "here").await);
+    let second = other(&first.database, 2).await;
+    second.node_renew().await.unwrap();
+    let (living, _) = ask(&second).await;
+    let is_open = |_| true;
+    if engine == Engine::Postgres {
+        assert_eq!(
+            second.question_interrupt(manual(8), is_open).await.unwrap(),
+            0,
+            "the first node is alive"
+        );
+        // By the database's clock, whatever a node's own says.
+        execute(&first.database, "UPDATE nodes SET renewed_at = renewed_at - 59000").await;
+        assert_eq!(second.question_interrupt(manual(8), is_open).await.unwrap(), 0, "and still is");
+        execute(&first.database, "UPDATE nodes SET renewed_at = renewed_at - 2000").await;
+        second.node_renew().await.unwrap();
+    }
+    assert_eq!(second.question_interrupt(manual(9), is_open).await.unwrap(), 1);
+    let failed = messages(&second, dead.conversation.id).await[0].failure.unwrap();
+    assert_eq!((failed.reason, failed.at), (FailureReason::Interrupted, manual(9)));
+    for asked in [&answered, &living] {
+        assert_eq!(failure(&second, asked).await, None);
+    }
+    if engine == Engine::Postgres {
+        let third = other(&first.database, 3).await;
+        assert_eq!(third.question_interrupt(manual(10), is_open).await.unwrap(), 0);
+        second.node_remove().await.unwrap();
+        assert_eq!(third.question_interrupt(manual(11), is_open).await.unwrap(), 1, "it said that it ends");
+    }
+}
+
+async fn a_living_node_settles_what_it_does_not_answer_itself(engine: Engine) {
+    let store = open(engine).await;
+    store.node_renew().await.unwrap();
+    let (asked, attempt) = ask(&store).await;
+    let open = |id| id == attempt.id;
+    assert_eq!(store.question_interrupt(manual(8), open).await.unwrap(), 0);
+    assert_eq!(failure(&store, &asked).await, None);
+    assert_eq!(store.question_interrupt(manual(9), |_| false).await.unwrap(), 1);
+    assert_eq!(failure(&store, &asked).await, Some(FailureReason::Interrupted));
+    assert_eq!(store.question_interrupt(manual(10), |_| false).await.unwrap(), 0, "only once");
+}
+
+async fn many_questions_are_interrupted(engine: Engine) {
+    let store = open(engine).await;
+    for hundred in 0..12 {
+        let ask = async |number: u128| {
+            let ask = Ask::Opens(Uuid::from_u128(hundred * 100 + number));
+            let question = Append { ask, ..append(Target::New(new_conversation("guide")), &["halo"]) };
+            stored(store.append(question).await.unwrap());
+        };
+        join_all((0..100).map(ask)).await;
+    }
+    // Those between that are being answered hide none behind them.
+    let is_open = |attempt: Uuid| attempt.as_u128() < 1000;
+    assert_eq!(store.question_interrupt(manual(9), is_open).await.unwrap(), 200);
+    assert_eq!(store.question_interrupt(manual(9), |_| false).await.unwrap(), 1000);
+}
+
+async fn an_answer_that_comes_after_all_is_stored(engine: Engine) {
+    let store = open(engine).await;
+    let (asked, attempt) = ask(&store).await;
+    assert_eq!(store.question_interrupt(manual(9), |_| false).await.unwrap(), 1);
+    stored(answer(&store, &asked, attempt, "after all").await);
+    assert_eq!(failure(&store, &asked).await, None);
+    let again = answer(&store, &asked, attempt, "once more").await;
+    assert!(matches!(again, Outcome::Answered), "{again:?}");
+    assert_eq!(get(&store, asked.conversation.id).await.message_count, 2);
+}
+
+async fn an_answer_to_a_question_that_is_asked_again_is_dropped(engine: Engine) {
+    let store = open(engine).await;
+    let question = || Append {
+        ask: Ask::Opens(Uuid::from_u128(1)),
+        claim: Some(claim(1)),
+        ..append(Target::New(new_conversation("guide")), &["halo"])
+    };
+    let asked = stored(store.append(question()).await.unwrap());
+    let first = attempt(asked.messages[0].id);
+    store.question_interrupt(manual(9), |_| false).await.unwrap();
+    let resumed = store.append(Append { claim: Some(claim(2)), ..question() }).await.unwrap();
+    assert!(matches!(resumed, Outcome::Claimed(Claimed::Resumed { .. })), "{resumed:?}");
+    assert_eq!(failure(&store, &asked).await, None, "it is being answered");
+
+    let late = answer(&store, &asked, first, "late").await;
+    assert!(matches!(late, Outcome::Answered), "{late:?}");
+    assert!(!store.question_fail(first, FailureReason::Timeout, manual(10)).await.unwrap());
+    let second = Attempt { id: Uuid::from_u128(2), ..first };
+    let answered = stored(answer(&store, &asked, second, "asked again").await);
+    assert_eq!(
+        store.message_answers(asked.conversation.id, first.question).await.unwrap(),
+        answered.messages
+    );
+    let late = answer(&store, &asked, first, "later still").await;
+    assert!(matches!(late, Outcome::Answered), "{late:?}");
+    assert_eq!(get(&store, asked.conversation.id).await.message_count, 2);
+}
+
+async fn an_interrupted_question_is_asked_again_at_once(engine: Engine) {
+    let store = open(engine).await;
+    let question = |number| Append {
+        ask: Ask::Opens(Uuid::from_u128(number)),
+        claim: Some(claim(number)),
+        ..append(Target::New(new_conversation("guide")), &["halo"])
+    };
+    let asked = stored(store.append(question(1)).await.unwrap());
+    let running = store.append(question(2)).await.unwrap();
+    assert!(matches!(running, Outcome::Claimed(Claimed::Running { .. })), "{running:?}");
+    assert_eq!(store.question_interrupt(manual(9), |_| false).await.unwrap(), 1);
+    let resumed = store.append(question(3)).await.unwrap();
+    let Outcome::Claimed(Claimed::Resumed { question, .. }) = resumed else { panic!("{resumed:?}") };
+    assert_eq!(question.id, asked.messages[0].id);
+    let running = store
+        .append(Append { claim: Some(claim(4)), ..append(Target::Existing(asked.conversation.id), &[]) });
+    assert!(matches!(running.await.unwrap(), Outcome::Claimed(Claimed::Running { .. })));
+}
