@@ -39,6 +39,8 @@ const LEASE_BEYOND_DEADLINE: Duration = Duration::from_secs(10);
 /// How long whoever asked waits while the database is away that the answer is to be stored in.
 const STORE_PATIENCE: Duration = Duration::from_secs(30);
 const STORE_PAUSE: Duration = Duration::from_millis(250);
+/// The same where the database refuses this answer alone: each try makes others wait for the row that it meets.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// Answers that may wait for the database, each of at most `max_answer_bytes`; meanwhile no more questions are taken.
 const ANSWERS_WAITING: usize = 256;
 
@@ -449,7 +451,8 @@ impl Service {
                 Err(error) if error.is_passing() => {
                     tracing::debug!(%error, "an answer waits for the database");
                     waiting.get_or_insert_with(|| Waiting::begin(&self.answers_waiting));
-                    tokio::time::sleep(STORE_PAUSE).await;
+                    let refused = matches!(error, store::Error::Refused(_));
+                    tokio::time::sleep(if refused { REFUSED_PAUSE } else { STORE_PAUSE }).await;
                 }
                 stored => return stored,
             }

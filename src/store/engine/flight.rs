@@ -27,7 +27,7 @@ type Sent = Pin<Box<dyn Future<Output = Result<()>>>>;
 pub enum Waiting {
     /// As long as the session does.
     ForLocks,
-    /// 100 ms: it is being found out which command of a batch meets such a row.
+    /// 50 ms: it is being found out which command of a batch meets such a row.
     Briefly,
 }
 
@@ -47,7 +47,7 @@ impl Flight {
         flight
             .command(match waiting {
                 Waiting::ForLocks => "BEGIN READ WRITE",
-                Waiting::Briefly => "BEGIN READ WRITE; SET LOCAL lock_timeout = 100",
+                Waiting::Briefly => "BEGIN READ WRITE; SET LOCAL lock_timeout = 50",
             })
             .await?;
         Ok(flight)

@@ -163,11 +163,21 @@ pub fn failure(error: &rusqlite::Error) -> Error {
             | ErrorCode::SystemIoFailure
             | ErrorCode::CannotOpen
             | ErrorCode::ReadOnly
+            | ErrorCode::PermissionDenied
+            | ErrorCode::FileLockingProtocolFailed
+            | ErrorCode::OperationInterrupted
+            | ErrorCode::SchemaChanged
             | ErrorCode::OutOfMemory,
         ) => Error::Unavailable(error.to_string()),
+        Some(ErrorCode::ConstraintViolation) if is_of_a_trigger(error) => Error::Refused(error.to_string()),
         Some(ErrorCode::ConstraintViolation) => Error::Conflict(error.to_string()),
         _ => Error::Database(error.to_string()),
     }
+}
+
+/// An operator's trigger refuses, and not the data.
+fn is_of_a_trigger(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_TRIGGER)
 }
 
 type Job = (Arc<Read>, oneshot::Sender<Result<Vec<Row>>>);

@@ -183,7 +183,9 @@ impl Thread {
                 continue;
             }
             let begin = Instant::now();
-            let committed = self.backend.commit(&mut batch, waiting).await;
+            // Alone, a command waits as long as any: the row may only be busy.
+            let lock_wait = if batch.len() == 1 { Waiting::ForLocks } else { waiting };
+            let committed = self.backend.commit(&mut batch, lock_wait).await;
             match &committed {
                 Committed::Yes => self.metrics.committed(batch.len(), begin.elapsed()),
                 Committed::No(_) => self.metrics.commit_failed(),
