@@ -103,6 +103,7 @@ impl App {
             http::Settings {
                 public_url: config.server.public_url,
                 allowed_origins: config.server.allowed_origins,
+                anonymous_anywhere: config.auth.anonymous_anywhere,
                 trusted_proxies: config.server.trusted_proxies,
                 cookie_same_site: match config.auth.cookie_same_site {
                     SameSite::Lax => http::CookieSameSite::Lax,

@@ -132,6 +132,7 @@ mod tests {
         let mut settings = Settings {
             public_url: None,
             allowed_origins: Vec::new(),
+            anonymous_anywhere: false,
             trusted_proxies: Vec::new(),
             cookie_same_site: CookieSameSite::Lax,
             body_bytes: 1024,

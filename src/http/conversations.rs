@@ -103,7 +103,8 @@ enum ListError {
     params(ConversationQuery),
     responses(
         (status = 200, description = "A page of conversations", body = ConversationListAnswer),
-        (status = 400, description = "Bad input", body = ListError)
+        (status = 400, description = "Bad input", body = ListError),
+        (status = 403, description = "No credentials, where `auth.anonymous` lets them be left out, and called by another name than the server's", body = Refused)
     )
 )]
 async fn conversation_list(
@@ -189,6 +190,7 @@ enum IdError {
     responses(
         (status = 200, description = "The conversation", body = ConversationDetailAnswer),
         (status = 400, description = "The id is malformed; in the Conversation API also unknown", body = IdError),
+        (status = 403, description = "No credentials, where `auth.anonymous` lets them be left out, and called by another name than the server's", body = Refused),
         (status = 404, description = "The id is unknown, in the Chatbot API", body = Refused)
     )
 )]

@@ -17,7 +17,7 @@ use super::address::ClientAddress;
 use super::credentials::{credentials, key_only};
 use super::error::Failure::{self, ChatbotApi};
 use super::input::Input;
-use super::{Http, origin};
+use super::{Http, origin, own_hosts};
 use crate::model::{Caller, Rule};
 use crate::service::{Asker, Credentials, Door, Error, Once, Reader, Writer};
 
@@ -39,7 +39,7 @@ impl FromRequestParts<Http> for OpenDoor<Reader> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Failure> {
-        reader(parts, http, Door::ChatbotApi).await.map(OpenDoor)
+        reader(parts, http, chatbot_api(parts, http)).await.map(OpenDoor)
     }
 }
 
@@ -55,7 +55,7 @@ impl FromRequestParts<Http> for OpenDoor<Writer> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Failure> {
-        writer(parts, http, Door::ChatbotApi).await.map(OpenDoor)
+        writer(parts, http, chatbot_api(parts, http)).await.map(OpenDoor)
     }
 }
 
@@ -99,18 +99,29 @@ impl FromRequestParts<Http> for LoginAddress {
     }
 }
 
+/// A door that callers without credentials find open only if they know whom they call.
+fn chatbot_api(parts: &Parts, http: &Http) -> Door {
+    Door::ChatbotApi { by_own_name: http.settings.anonymous_anywhere || http.own_hosts.are_called(parts) }
+}
+
 async fn reader(parts: &Parts, http: &Http, door: Door) -> Result<Reader, Failure> {
     let caller = caller(http, &credentials(&parts.headers)).await?;
-    http.service.reader(caller, door).map_err(ChatbotApi)
+    let reader = http.service.reader(caller, door);
+    if let Err(Error::Forbidden) = reader {
+        // All others may read at least.
+        own_hosts::warn_once(parts);
+    }
+    reader.map_err(ChatbotApi)
 }
 
 async fn writer(parts: &Parts, http: &Http, door: Door) -> Result<Writer, Failure> {
     http.service.room_to_write().map_err(ChatbotApi)?;
-    let caller = caller(http, &credentials(&parts.headers)).await?;
-    if matches!(caller, Caller::Person(_)) && !origin::may_write(&parts.headers, &http.settings) {
+    let reader = reader(parts, http, door).await?;
+    let by_cookie = matches!(reader.caller(), Caller::Person(_));
+    if by_cookie && !origin::may_write(&parts.headers, &http.settings) {
         return Err(ChatbotApi(Error::Forbidden));
     }
-    http.service.writer(caller, door).map_err(ChatbotApi)
+    http.service.writer(reader).map_err(ChatbotApi)
 }
 
 async fn caller(http: &Http, credentials: &Credentials) -> Result<Caller, Failure> {

@@ -1,6 +1,7 @@
 //! Generated input for what a client sends: bodies, queries, cookies and headers.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use axum::http::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use proptest::collection::vec;
@@ -12,6 +13,7 @@ use serde_json::{Value, from_slice};
 use super::contract::conversation_api::ConversationQuery;
 use super::contract::message_api::{MessageQuery, NewMessage};
 use super::credentials::{SESSION_COOKIE, credentials, key_only};
+use super::own_hosts::OwnHosts;
 use super::input::{self, BOT_ID, Input, ROOM};
 use super::query::{Query, percent_encoded};
 use super::{CookieSameSite, Settings, extract, origin};
@@ -254,6 +256,7 @@ fn a_page_may_write_only_from_our_origin_or_an_allowed_one() {
     let settings = Settings {
         public_url: None,
         allowed_origins: vec!["https://console.example".into()],
+        anonymous_anywhere: false,
         cookie_same_site: CookieSameSite::Lax,
         body_bytes: 1024,
         body_time: std::time::Duration::MAX,
@@ -268,6 +271,37 @@ fn a_page_may_write_only_from_our_origin_or_an_allowed_one() {
         let ours = [format!("http://{host}"), format!("https://{host}"), "https://console.example".into()];
         let expected = ours.iter().any(|ours| ours.as_bytes() == sent);
         assert_eq!(origin::may_write(&headers, &settings), expected);
+    });
+}
+
+/// Whether a browser goes to this machine, or to `chat.example`, with this in the place of the host.
+fn leads_to_us(url: &reqwest::Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => ["localhost", "chat.example"].contains(&host.strip_suffix('.').unwrap_or(host)),
+    }
+}
+
+#[test]
+fn an_own_host_is_one_for_browsers_too() {
+    let own = OwnHosts::new(&["https://chat.example".to_owned()]);
+    let host = "(localhost|LocalHost|chat\\.example|127\\.[0-9.]{1,7}|0x7f[0-9.]{1,4}|[0-9]{8,10}|\\[[0-9a-f:.]{2,8}1\\]\
+                |\\[::ffff:(127\\.0\\.0\\.1|7f00:[0-9a-f]{1,4})\\]|[a-z]{1,3}[.@][a-z]{1,3})\\.?(:[0-9]{0,5})?";
+    fuzz("host", mutated(prop_oneof![3 => host, 1 => "[ -~]{0,12}"]), |bytes| {
+        let url = String::from_utf8(bytes.clone()).ok();
+        let url = url.and_then(|host| reqwest::Url::parse(&format!("http://{host}/")).ok());
+        if own.contain(&bytes) {
+            let url = url.as_ref().expect("browsers take it");
+            assert!(leads_to_us(url), "{url}");
+            assert_eq!((url.username(), url.password(), url.path()), ("", None, "/"));
+        }
+        // However a page spells it, this is what its browser sends.
+        if let Some(url) = url {
+            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+            let sent = format!("{}{port}", url.host_str().unwrap());
+            assert_eq!(own.contain(sent.as_bytes()), leads_to_us(&url), "{sent}");
+        }
     });
 }
 

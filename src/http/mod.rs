@@ -24,6 +24,7 @@ mod metrics;
 mod middleware;
 mod openapi;
 mod origin;
+mod own_hosts;
 mod query;
 mod questions;
 mod reply;
@@ -46,6 +47,7 @@ use crate::model::Network;
 use crate::service::Service;
 pub use address::Peer;
 use error::Failure;
+use own_hosts::OwnHosts;
 
 /// What the HTTP layer is told when it starts.
 #[derive(Debug, Clone)]
@@ -54,6 +56,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// Origins whose pages may call with credentials.
     pub allowed_origins: Vec<String>,
+    /// Whether the Chatbot API, where it stands open to everybody, may be called by any name.
+    pub anonymous_anywhere: bool,
     /// Proxies whose word is taken for where a request comes from.
     pub trusted_proxies: Vec<Network>,
     pub cookie_same_site: CookieSameSite,
@@ -76,6 +80,7 @@ struct Http {
     service: Arc<Service>,
     metrics: Arc<HttpMetrics>,
     settings: Arc<Settings>,
+    own_hosts: Arc<OwnHosts>,
 }
 
 impl FromRef<Http> for Arc<Service> {
@@ -100,7 +105,8 @@ impl FromRef<Http> for Arc<Settings> {
 pub fn router(service: Arc<Service>, metrics: Arc<HttpMetrics>, settings: Settings) -> Router {
     let (router, document) = api(&settings);
     let around = middleware::Around { metrics: Arc::clone(&metrics), abandoned: service.abandoned() };
-    let http = Http { service, metrics, settings: Arc::new(settings) };
+    let own_hosts = OwnHosts::new(settings.public_url.iter().chain(&settings.allowed_origins));
+    let http = Http { service, metrics, settings: Arc::new(settings), own_hosts: Arc::new(own_hosts) };
 
     router
         .merge(openapi::pages(document))

@@ -210,6 +210,7 @@ mod tests {
         let settings = Settings {
             public_url: None,
             allowed_origins: Vec::new(),
+            anonymous_anywhere: false,
             trusted_proxies: Vec::new(),
             cookie_same_site: CookieSameSite::Lax,
             body_bytes: 1024,

@@ -48,6 +48,7 @@ mod tests {
         let settings = Settings {
             public_url: public_url.map(Into::into),
             allowed_origins: vec!["https://console.example".into()],
+            anonymous_anywhere: false,
             trusted_proxies: Vec::new(),
             cookie_same_site: CookieSameSite::Lax,
             body_bytes: 1024,

@@ -13,7 +13,11 @@ use super::error::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
     Closed,
-    ChatbotApi,
+    ChatbotApi {
+        /// Whether the server was called by a name of its own. Where not, it may be a page of a stranger that calls,
+        /// from within a browser that reaches what the stranger does not.
+        by_own_name: bool,
+    },
 }
 
 /// May read conversations and messages of its bots.
@@ -38,11 +42,15 @@ pub struct Asker {
 pub struct Monitor(());
 
 impl Reader {
-    /// Everybody with an account or a key reads; callers without only where the Chatbot API stands open.
+    /// Everybody with an account or a key reads; callers without only where the Chatbot API stands open. `Forbidden`
+    /// where it does and they called by another name.
     pub(super) fn new(caller: Caller, door: Door, chatbot_api_open: bool) -> Result<Self> {
         let bots = match &caller {
-            Caller::Visitor if door == Door::ChatbotApi && chatbot_api_open => Bots::All,
-            Caller::Visitor => return Err(Error::Unauthenticated),
+            Caller::Visitor => match door {
+                Door::ChatbotApi { by_own_name: true } if chatbot_api_open => Bots::All,
+                Door::ChatbotApi { by_own_name: false } if chatbot_api_open => return Err(Error::Forbidden),
+                Door::ChatbotApi { .. } | Door::Closed => return Err(Error::Unauthenticated),
+            },
             Caller::Person(person) => person.bots.clone(),
             Caller::Program(program) => program.bots.clone(),
         };

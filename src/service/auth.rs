@@ -51,8 +51,8 @@ impl Service {
         Reader::new(caller, door, self.settings.chatbot_api_open)
     }
 
-    pub fn writer(&self, caller: Caller, door: Door) -> Result<Writer> {
-        Writer::new(self.reader(caller, door)?)
+    pub fn writer(&self, reader: Reader) -> Result<Writer> {
+        Writer::new(reader)
     }
 
     #[must_use]

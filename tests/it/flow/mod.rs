@@ -6,5 +6,5 @@ mod load;
 mod logs;
 mod outage;
 mod plans;
-mod process;
+pub mod process;
 mod writers;

@@ -3,6 +3,7 @@
 
 mod callers;
 mod cross_site;
+mod hosts;
 mod matrix;
 mod paths;
 

@@ -45,6 +45,7 @@ impl Routed {
         let settings = http::Settings {
             public_url: None,
             allowed_origins: Vec::new(),
+            anonymous_anywhere: false,
             trusted_proxies: Vec::new(),
             cookie_same_site: http::CookieSameSite::Lax,
             body_bytes: 1024 * 1024,
