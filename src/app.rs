@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::bot;
 use crate::config::{self, Anonymous, Config, SameSite};
 use crate::http;
-use crate::metrics::Metrics;
+use crate::metrics::{HttpMetrics, Metrics};
 use crate::model::{Clock, Random};
 use crate::service::{self, People, Service};
 use crate::store::Store;
@@ -39,6 +39,11 @@ const MARK_TIME: Duration = Duration::from_millis(800);
 const TELL_TIME: Duration = Duration::from_millis(300);
 const CLOSE_TIME: Duration = Duration::from_millis(500);
 
+/// Connections open at once to the address that shows the metrics: for a few programs that collect them.
+const METRICS_CONNECTIONS: usize = 32;
+/// How long a stop waits for metrics that are being sent.
+const METRICS_TIME: Duration = Duration::from_millis(200);
+
 /// How long the body of a request may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
@@ -46,6 +51,8 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 pub struct App {
     /// The address it listens on, with the port that it got.
     pub address: SocketAddr,
+    /// The one that shows the metrics without a key, with the port that it got.
+    pub metrics_address: Option<SocketAddr>,
     /// How others reach it, without a slash at the end.
     pub base: String,
     /// The first administrator's e-mail, if this start made one, and the password where it was generated.
@@ -57,16 +64,17 @@ pub struct App {
 impl App {
     /// Opens the store, sets up the bots and listens. Returns when requests are being answered.
     pub async fn start(config: Config, clock: Clock, random: Random) -> Result<Self> {
-        let listen = config.server.listen;
         let front = Front::start()?;
-        let listener = front.bind(listen).with_context(|| {
-            format!("cannot listen on {listen} (server.listen): is another program there?")
-        })?;
-        let address = listener.local_addr().context("the listener has no address")?;
+        let (listener, address) = front.listen(config.server.listen, "server.listen")?;
+        let metrics_port = match config.server.metrics_listen {
+            Some(listen) => Some(front.listen(listen, "server.metrics_listen")?),
+            None => None,
+        };
+        let metrics_address = metrics_port.as_ref().map(|(_, address)| *address);
         let base = config.server.public_url.clone().unwrap_or_else(|| format!("http://{}", local(address)));
         let source = config.source();
         let metrics = Metrics::default();
-        let calls = config.bots.iter().map(|bot| bot.concurrency).sum();
+        let calls: usize = config.bots.iter().map(|bot| bot.concurrency).sum();
         let bots = bot::Registry::new(config.bots, &format!("{base}/guide"), &random, &metrics)
             .map_err(|error| anyhow::Error::msg(format!("{source}: {error}")))?;
         let store = open_store(&config.store, &source, &random, &metrics).await?;
@@ -97,25 +105,24 @@ impl App {
         let service = Arc::new(Service::new(store, bots, clock, random, metrics.clone(), settings));
         service.recover().await.context("cannot take up what the last run left")?;
 
-        let router = http::router(
-            Arc::clone(&service),
-            Arc::clone(&metrics.http),
-            http::Settings {
-                public_url: config.server.public_url,
-                allowed_origins: config.server.allowed_origins,
-                anonymous_anywhere: config.auth.anonymous_anywhere,
-                trusted_proxies: config.server.trusted_proxies,
-                cookie_same_site: match config.auth.cookie_same_site {
-                    SameSite::Lax => http::CookieSameSite::Lax,
-                    SameSite::None => http::CookieSameSite::None,
-                },
-                body_bytes: config.limits.body_bytes,
-                body_time: BODY_TIME,
+        let settings = http::Settings {
+            public_url: config.server.public_url,
+            allowed_origins: config.server.allowed_origins,
+            anonymous_anywhere: config.auth.anonymous_anywhere,
+            trusted_proxies: config.server.trusted_proxies,
+            cookie_same_site: match config.auth.cookie_same_site {
+                SameSite::Lax => http::CookieSameSite::Lax,
+                SameSite::None => http::CookieSameSite::None,
             },
-        );
+            body_bytes: config.limits.body_bytes,
+            body_time: BODY_TIME,
+        };
+        let showing = metrics_port.map(|port| Showing::start(port, &metrics, &settings, &front));
+        let router = http::router(Arc::clone(&service), Arc::clone(&metrics.http), settings);
         let (stop, stopped) = oneshot::channel();
         let drain = config.server.drain;
-        let connections = connections(calls);
+        let beside = if showing.is_some() { METRICS_CONNECTIONS } else { 0 };
+        let connections = connections(calls.saturating_add(beside));
         let told = http::listener::Stop::default();
         let serving =
             front.spawn(http::listener::serve(listener, router, metrics.http, told.clone(), connections));
@@ -132,10 +139,19 @@ impl App {
                     "the database did not answer in time: what it was last given may be stored or not"
                 );
             }
+            if let Some(showing) = showing {
+                showing.stop().await;
+            }
             drop((front, lock));
         });
         tracing::info!(%address, "listening");
-        Ok(Self { address, base, administrator, stop, running })
+        Ok(Self { address, metrics_address, base, administrator, stop, running })
+    }
+
+    /// Where a program on this machine finds the metrics without a key.
+    #[must_use]
+    pub fn metrics_url(&self) -> Option<String> {
+        self.metrics_address.map(|address| format!("http://{}/metrics", local(address)))
     }
 
     /// Runs until SIGTERM or Ctrl-C, then stops.
@@ -226,6 +242,15 @@ impl Front {
         self.0.as_ref().expect("it is there until it is dropped")
     }
 
+    /// Listens where the setting says, and returns with which port.
+    fn listen(&self, listen: SocketAddr, setting: &str) -> Result<(TcpListener, SocketAddr)> {
+        let listener = self
+            .bind(listen)
+            .with_context(|| format!("cannot listen on {listen} ({setting}): is another program there?"))?;
+        let address = listener.local_addr().context("the listener has no address")?;
+        Ok((listener, address))
+    }
+
     fn bind(&self, listen: SocketAddr) -> io::Result<TcpListener> {
         let _here = self.runtime().enter();
         let socket = if listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
@@ -244,6 +269,45 @@ impl Drop for Front {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
+        }
+    }
+}
+
+/// The address that shows the metrics without a key, from the start until everything else has stopped: what is still
+/// being finished can be watched.
+struct Showing {
+    told: http::listener::Stop,
+    serving: JoinHandle<()>,
+}
+
+impl Showing {
+    fn start(
+        (listener, address): (TcpListener, SocketAddr),
+        metrics: &Metrics,
+        settings: &http::Settings,
+        front: &Front,
+    ) -> Self {
+        let near = address.ip().to_canonical().is_loopback();
+        if near {
+            tracing::info!(%address, "showing the metrics without a key");
+        } else {
+            tracing::warn!(
+                %address,
+                "showing the metrics without a key to everybody who reaches this address (server.metrics_listen)"
+            );
+        }
+        let router = http::metrics_router(metrics.clone(), settings, !near);
+        let told = http::listener::Stop::default();
+        // Connections to it are no clients'.
+        let unseen = HttpMetrics::unseen();
+        let serving = http::listener::serve(listener, router, unseen, told.clone(), METRICS_CONNECTIONS);
+        Self { told, serving: front.spawn(serving) }
+    }
+
+    async fn stop(self) {
+        self.told.finish.cancel();
+        if timeout(METRICS_TIME, self.serving).await.is_err() {
+            self.told.cut.cancel();
         }
     }
 }

@@ -29,6 +29,9 @@ const GUIDE: &str = "guide";
 /// Says where the server is, and on the first start how to go on.
 fn welcome(app: &App, guide: bool) {
     println!("Wicara is ready at {}", app.base);
+    if let Some(url) = app.metrics_url() {
+        println!("Metrics for Prometheus at {url}");
+    }
     let Some((email, generated)) = &app.administrator else { return };
     let (heading, password) = match generated {
         Some(password) => ("The first administrator, shown only now:", password.as_str()),

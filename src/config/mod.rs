@@ -52,6 +52,9 @@ pub struct Server {
     pub trusted_proxies: Vec<Network>,
     #[serde(rename = "drain_seconds", deserialize_with = "parse::seconds")]
     pub drain: Duration,
+    /// Where `/metrics` is shown without a key.
+    #[serde(deserialize_with = "parse::optional_listen")]
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 #[derive(Deserialize)]
@@ -174,6 +177,20 @@ impl Config {
                 "found \"none\", which browsers take over https only: set server.public_url to an https address, \
                  or allowed is \"lax\""
                     .to_owned(),
+            ));
+        }
+        let place = |address: SocketAddr| (address.ip().to_canonical(), address.port());
+        let listen = self.server.listen;
+        if let Some(metrics) = self.server.metrics_listen
+            && metrics.port() != 0
+            && place(metrics) == place(listen)
+        {
+            return Err((
+                "server.metrics_listen",
+                format!(
+                    "found \"{metrics}\", where server.listen is: what is shown there needs no key. Allowed is another \
+                     port, or \"\" for none"
+                ),
             ));
         }
         let loopback = self.server.listen.ip().to_canonical().is_loopback();

@@ -27,6 +27,19 @@ pub(super) fn listen<'de, D: Deserializer<'de>>(input: D) -> Result<SocketAddr, 
     })
 }
 
+/// Empty: none.
+pub(super) fn optional_listen<'de, D: Deserializer<'de>>(input: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(input)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| {
+        D::Error::custom(format!(
+            "found {text:?}, expected an IP address and a port such as \"127.0.0.1:9464\", or \"\" for none"
+        ))
+    })
+}
+
 pub(super) fn public_url<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
     let text = String::deserialize(input)?;
     if text.is_empty() { Ok(None) } else { origin(&text).map(Some).map_err(D::Error::custom) }

@@ -13,6 +13,7 @@ fn without_a_file_the_defaults_stand() {
     assert!(config.server.allowed_origins.is_empty());
     assert!(config.server.trusted_proxies.is_empty());
     assert_eq!(config.server.drain.as_secs(), 30);
+    assert_eq!(config.server.metrics_listen, None);
     assert_eq!(config.store.url, "sqlite:wicara-data/wicara.db");
     assert_eq!(config.store.wait.as_secs(), 0);
     assert_eq!((config.auth.anonymous, config.auth.anonymous_anywhere), (Anonymous::None, false));
@@ -113,6 +114,10 @@ fn an_error_in_the_file_names_the_file_the_key_what_was_found_and_what_is_allowe
         (
             "[server]\nlisten = 'localhost:1'",
             "server.listen: found \"localhost:1\", expected an IP address and a port",
+        ),
+        (
+            "[server]\nmetrics_listen = '9464'",
+            "server.metrics_listen: found \"9464\", expected an IP address and a port such as \"127.0.0.1:9464\", or \"\"",
         ),
         ("[server]\ndrain_seconds = '30'", "server.drain_seconds: found a string, expected a whole number"),
         (
@@ -266,6 +271,20 @@ fn settings_that_exclude_each_other_are_refused() {
             Some("some.toml: auth.anonymous: found \"chatbot-api\""),
         ),
         (format!("{anonymous}anonymous_anywhere = true\n[server]\nlisten = '0.0.0.0:1'"), None),
+        (
+            "[server]\nmetrics_listen = '127.0.0.1:3333'".to_owned(),
+            Some("some.toml: server.metrics_listen: found \"127.0.0.1:3333\", where server.listen is"),
+        ),
+        (
+            "[server]\nlisten = '[::1]:5'\nmetrics_listen = '[0:0::1]:5'".to_owned(),
+            Some("some.toml: server.metrics_listen: found \"[::1]:5\", where server.listen is"),
+        ),
+        (
+            "[server]\nmetrics_listen = '[::ffff:127.0.0.1]:3333'".to_owned(),
+            Some("some.toml: server.metrics_listen: found"),
+        ),
+        ("[server]\nmetrics_listen = '127.0.0.1:3334'".to_owned(), None),
+        ("[server]\nlisten = '127.0.0.1:0'\nmetrics_listen = '127.0.0.1:0'".to_owned(), None),
     ] {
         let error = load(&file, &[]).err();
         match (error, expected) {
@@ -293,6 +312,7 @@ fn secrets_are_neither_shown_nor_printed_nor_told_in_errors() {
 allowed_origins = []
 drain_seconds = 30
 listen = "127.0.0.1:3333"
+metrics_listen = ""
 public_url = ""
 trusted_proxies = []
 

@@ -3,9 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Once;
 
-use axum::http::header::HOST;
 use axum::http::request::Parts;
-use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName};
 
 use super::Http;
@@ -13,19 +11,13 @@ use crate::model::Network;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Headers that say that a request went through a proxy.
-const PROXIED: [&str; 4] = ["x-forwarded-for", "forwarded", "x-real-ip", "via"];
-
 /// The other end of a connection, which the accept loop puts on each of its requests.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
 
 /// A client's address, as far as it can be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClientAddress {
-    address: IpAddr,
-    local: bool,
-}
+pub struct ClientAddress(IpAddr);
 
 impl ClientAddress {
     #[must_use]
@@ -53,35 +45,17 @@ impl ClientAddress {
         {
             address = before;
         }
-        let proxied = PROXIED.iter().any(|name| headers.contains_key(*name));
-        let local = peer.is_loopback() && !proxied && names_this_machine(headers);
-        Self { address, local }
+        Self(address)
     }
 
     /// What counts as one client: an IPv4 address, or the first of an IPv6 /64, which is what one connection gets.
     #[must_use]
     pub fn network(&self) -> IpAddr {
-        match self.address {
+        match self.0 {
             IpAddr::V4(address) => address.into(),
             IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
         }
     }
-
-    /// Whether a program on this machine called, by a name of this machine and through no proxy that says so.
-    #[must_use]
-    pub fn is_local(&self) -> bool {
-        self.local
-    }
-}
-
-/// Whether the request is for this machine by a name that leads nowhere else: the page of a stranger could make a
-/// browser on this machine call under a name of its own.
-fn names_this_machine(headers: &HeaderMap) -> bool {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let Ok(host) = host.parse::<Authority>() else { return false };
-    let name = host.host().trim_matches(['[', ']']);
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// An entry of X-Forwarded-For. Some proxies add the port.
@@ -113,15 +87,13 @@ fn warn_once(peer: IpAddr) {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
 
     /// The address behind some lines of X-Forwarded-For, with these proxies trusted: 127.0.0.1, 10.0.0.0/8 and ::1.
     fn behind(peer: &str, lines: &[&'static str]) -> String {
         let headers = lines.iter().map(|line| (X_FORWARDED_FOR, line.parse().unwrap())).collect();
         let trusted = ["127.0.0.1", "10.0.0.0/8", "::1"].map(|network| network.parse().unwrap());
-        ClientAddress::new(peer.parse().unwrap(), &headers, &trusted).address.to_string()
+        ClientAddress::new(peer.parse().unwrap(), &headers, &trusted).0.to_string()
     }
 
     #[test]
@@ -173,31 +145,5 @@ mod tests {
         assert_ne!(network("2001:db8:1:2::"), network("2001:db8:1:3::"));
         assert_ne!(network("192.0.2.7"), network("192.0.2.6"));
         assert_eq!(network("192.0.2.7"), network("::ffff:192.0.2.7"));
-    }
-
-    #[test]
-    fn only_a_direct_call_from_this_machine_is_local() {
-        let called = |peer: &str, host: &'static str, header: Option<&'static str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(HOST, HeaderValue::from_static(host));
-            headers.extend(header.map(|name| (HeaderName::from_static(name), HeaderValue::from_static("x"))));
-            ClientAddress::new(peer.parse().unwrap(), &headers, &[]).is_local()
-        };
-        for host in ["localhost", "LOCALHOST:3333", "127.0.0.1:3333", "[::1]:3333", "127.1.2.3"] {
-            assert!(called("127.0.0.1", host, None), "{host}");
-        }
-        for host in ["", "evil.example:3333", "localhost.evil.example", "10.0.0.1", "[::2]"] {
-            assert!(!called("127.0.0.1", host, None), "{host}");
-        }
-        let is_local = |peer: &str, header| called(peer, "localhost", header);
-        for peer in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
-            assert!(is_local(peer, None), "{peer}");
-            for header in PROXIED {
-                assert!(!is_local(peer, Some(header)), "{peer} {header}");
-            }
-        }
-        for peer in ["10.0.0.1", "192.0.2.7", "2001:db8::1"] {
-            assert!(!is_local(peer, None), "{peer}");
-        }
     }
 }

@@ -109,7 +109,7 @@ async fn reader(parts: &Parts, http: &Http, door: Door) -> Result<Reader, Failur
     let reader = http.service.reader(caller, door);
     if let Err(Error::Forbidden) = reader {
         // All others may read at least.
-        own_hosts::warn_once(parts);
+        own_hosts::CHATBOT_API.warn_once(parts);
     }
     reader.map_err(ChatbotApi)
 }

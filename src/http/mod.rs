@@ -38,11 +38,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::FromRef;
 use axum::middleware::from_fn_with_state;
+use tokio_util::sync::CancellationToken;
 use tower_http::cors::CorsLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::metrics::HttpMetrics;
+use crate::metrics::{HttpMetrics, Metrics};
 use crate::model::Network;
 use crate::service::Service;
 pub use address::Peer;
@@ -65,6 +66,12 @@ pub struct Settings {
     pub body_bytes: usize,
     /// How long a body may take to arrive.
     pub body_time: Duration,
+}
+
+impl Settings {
+    fn own_hosts(&self) -> OwnHosts {
+        OwnHosts::new(self.public_url.iter().chain(&self.allowed_origins))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,8 +112,8 @@ impl FromRef<Http> for Arc<Settings> {
 pub fn router(service: Arc<Service>, metrics: Arc<HttpMetrics>, settings: Settings) -> Router {
     let (router, document) = api(&settings);
     let around = middleware::Around { metrics: Arc::clone(&metrics), abandoned: service.abandoned() };
-    let own_hosts = OwnHosts::new(settings.public_url.iter().chain(&settings.allowed_origins));
-    let http = Http { service, metrics, settings: Arc::new(settings), own_hosts: Arc::new(own_hosts) };
+    let own_hosts = Arc::new(settings.own_hosts());
+    let http = Http { service, metrics, settings: Arc::new(settings), own_hosts };
 
     router
         .merge(openapi::pages(document))
@@ -115,6 +122,21 @@ pub fn router(service: Arc<Service>, metrics: Arc<HttpMetrics>, settings: Settin
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(around, middleware::around))
         .with_state(http)
+}
+
+/// The one path of an address that shows the metrics without a key. `any_host`: whether it may be called by names that
+/// are not the server's own; where only this machine reaches it, only pages of strangers would.
+///
+/// Requests there are logged and not counted: they are no traffic, and would only tell how often somebody looks.
+pub fn metrics_router(metrics: Metrics, settings: &Settings, any_host: bool) -> Router {
+    let own_hosts = (!any_host).then(|| settings.own_hosts());
+    metrics::open(metrics, own_hosts)
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(
+            middleware::Around { metrics: HttpMetrics::unseen(), abandoned: CancellationToken::new() },
+            middleware::around,
+        ))
 }
 
 /// The paths that the OpenAPI document describes, and the document.

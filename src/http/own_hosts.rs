@@ -105,18 +105,36 @@ fn called(parts: &Parts) -> impl Iterator<Item = &[u8]> {
     target.into_iter().chain(parts.headers.get_all(HOST).iter().map(HeaderValue::as_bytes))
 }
 
-/// Says once in the life of the process why the Chatbot API, which stands open, refuses callers.
-pub fn warn_once(parts: &Parts) {
-    static WARNED: Once = Once::new();
-    WARNED.call_once(|| {
-        let called: Vec<_> = called(parts).map(|host| String::from_utf8_lossy(shortened(host))).collect();
-        tracing::warn!(
-            ?called,
-            "the open Chatbot API (auth.anonymous) was called by another name than this machine's, as a stranger's page \
-             could do, and refused it. If the name is yours, put it into server.public_url or \
-             server.allowed_origins; auth.anonymous_anywhere = true allows every name"
-        );
-    });
+/// What stands open by own names alone, and says once in the life of the process that it refused another.
+pub struct OwnNamesOnly {
+    /// With the setting that opens it.
+    what: &'static str,
+    warned: Once,
+}
+
+pub static CHATBOT_API: OwnNamesOnly = OwnNamesOnly::new(
+    "the open Chatbot API (auth.anonymous; with auth.anonymous_anywhere = true it answers by any name)",
+);
+pub static METRICS: OwnNamesOnly =
+    OwnNamesOnly::new("the address that shows the metrics without a key (server.metrics_listen)");
+
+impl OwnNamesOnly {
+    const fn new(what: &'static str) -> Self {
+        Self { what, warned: Once::new() }
+    }
+
+    pub fn warn_once(&self, parts: &Parts) {
+        self.warned.call_once(|| {
+            let called: Vec<_> =
+                called(parts).map(|host| String::from_utf8_lossy(shortened(host))).collect();
+            tracing::warn!(
+                ?called,
+                "{} was called by another name than this machine's, as a stranger's page could do, and refused it. \
+                 If the name is yours, put it into server.public_url or server.allowed_origins",
+                self.what
+            );
+        });
+    }
 }
 
 /// A client may send a name of any length.

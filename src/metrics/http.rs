@@ -63,6 +63,12 @@ impl HttpMetrics {
         new
     }
 
+    /// Of what does not belong to the server's traffic: nothing shows what it counts.
+    #[must_use]
+    pub fn unseen() -> Arc<Self> {
+        Arc::new(Self::new(&mut Registry::default()))
+    }
+
     /// `route`: the template, never the path; `None` where there is none.
     pub fn answered(&self, route: Option<&str>, method: &str, status: u16, took: Duration) {
         let route = self.routes.get_or_add(route.unwrap_or(UNKNOWN));

@@ -64,12 +64,6 @@ impl Service {
         Monitor::new(caller)
     }
 
-    /// For a request that comes from this machine itself, whoever sends it.
-    #[must_use]
-    pub fn local_monitor(&self) -> Monitor {
-        Monitor::local()
-    }
-
     /// `Unauthenticated` for an unknown e-mail as for a wrong password, after the same work. After some of these from
     /// the same address `TooMany`, for a right password too.
     pub async fn login(&self, email: &str, password: String, address: IpAddr) -> Result<Login> {

@@ -10,6 +10,8 @@ fn a_configuration_that_is_wrong_is_refused_everywhere_and_says_where() {
         ("[server]\nport = 5", &["server.port", "listen"][..]),
         ("[server]\nlisten = 'localhost'", &["server.listen", "127.0.0.1:3333"]),
         ("[server]\nlisten = 5", &["server.listen", "string"]),
+        ("[server]\nmetrics_listen = 'localhost'", &["server.metrics_listen", "127.0.0.1:9464"]),
+        ("[server]\nmetrics_listen = '127.0.0.1:3333'", &["server.metrics_listen", "server.listen"]),
         ("[sever]\nlisten = '127.0.0.1:1'", &["sever", "server"]),
         ("[limits]\nbody_bytes = -1", &["limits.body_bytes", "67108864"]),
         ("[auth]\nadmin_password = 'pass-12'", &["auth.admin_password", "8 to 1024"]),

@@ -2,6 +2,7 @@
 
 mod bots;
 mod configuration;
+mod metrics;
 mod place;
 
 use std::io::Write;

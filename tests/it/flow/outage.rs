@@ -8,6 +8,7 @@ use xtask::postgres::Cluster;
 
 use super::writers::{Writer, assert_nothing_lost_or_doubled};
 use crate::store::create;
+use crate::support::app::METRICS;
 use crate::support::{Database, TestApp};
 
 const WRITERS: usize = 16;
@@ -23,7 +24,8 @@ async fn until(what: impl Fn() -> bool) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_restart_is_survived() {
     let cluster = Arc::new(tokio::task::spawn_blocking(|| Cluster::start().unwrap()).await.unwrap());
-    let app = TestApp::on(Database::at(cluster.url("postgres")), "").await;
+    let app = TestApp::on(Database::at(cluster.url("postgres")), METRICS).await;
+    let monitor = app.anonymous().with("x-api-key", &app.key(Role::Admin, Bots::All, Api::Chatbot).await);
     let key = app.key(Role::Agent, Bots::All, Api::Chatbot).await;
     let conversation = create(app.store(), "echo", &[]).await.conversation.id.0;
     let acknowledged = Arc::new(AtomicUsize::new(0));
@@ -66,11 +68,15 @@ async fn a_database_restart_is_survived() {
             program.get("/api/message").await,
             client.post("/api/questions", &json!({"message": "now?"})).await,
             client.get("/readyz").await,
+            monitor.get("/metrics").await,
         ] {
             assert_eq!(refused.status, 503, "{}", refused.text);
             assert!(refused.header("retry-after").is_some());
         }
         assert_eq!(client.get("/healthz").await.status, 200);
+        // Where no key has to be looked up, the figures are there all the same.
+        let figures = app.metrics().get("/metrics").await;
+        assert!(figures.status == 200 && figures.text.ends_with("# EOF\n"), "{}", figures.text);
 
         let restarted = Arc::clone(&cluster);
         tokio::task::spawn_blocking(move || restarted.restart().unwrap()).await.unwrap();

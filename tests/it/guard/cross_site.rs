@@ -152,8 +152,7 @@ async fn no_other_page_ends_a_session(engine: Engine) {
             // A browser may keep the cookie to itself, and would still obey an answer that takes it away.
             for client in [&anonymous, &person] {
                 let body = kind.map(|_| "{}".to_owned());
-                let request =
-                    Request { method: Method::POST, path: "/api/auth/logout".into(), body, proxied: false };
+                let request = Request { method: Method::POST, path: "/api/auth/logout".into(), body };
                 let answer = send(&page.client(client), request, kind).await;
                 assert_eq!(answer.header("set-cookie").is_some(), page.may_write, "{case}");
                 if page.may_write {

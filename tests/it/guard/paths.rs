@@ -110,10 +110,9 @@ impl Guarded {
 
     async fn send(&self, request: &Request, target: &str, headers: &str) -> Option<RawAnswer> {
         let (method, host) = (&request.method, self.host());
-        let proxied = if request.proxied { "Via: 1.1 proxy\r\n" } else { "" };
         let body = request.body.as_deref().unwrap_or_default();
         let bytes = format!(
-            "{method} {target} HTTP/1.1\r\nHost: {host}\r\n{proxied}{headers}Content-Type: application/json\r\n\
+            "{method} {target} HTTP/1.1\r\nHost: {host}\r\n{headers}Content-Type: application/json\r\n\
              Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
             body.len()
         );

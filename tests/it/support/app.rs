@@ -18,6 +18,9 @@ use super::{Bot, Database, Engine, Events};
 
 pub const PASSWORD: &str = "a long password";
 
+/// Configuration for [`TestApp::metrics`].
+pub const METRICS: &str = "server.metrics_listen = \"127.0.0.1:0\"\n";
+
 const LIMITS: [&str; 3] = [
     "limits.questions_per_minute ",
     "limits.questions_per_minute_per_address ",
@@ -99,6 +102,11 @@ impl TestApp {
         Client::new(&self.base)
     }
 
+    /// At the address that needs no key, where the configuration has one.
+    pub fn metrics(&self) -> Client {
+        Client::new(&format!("http://{}", self.app.metrics_address.expect("server.metrics_listen is set")))
+    }
+
     /// The administrator, signed in.
     pub async fn person(&self) -> Client {
         self.sign_in("admin@localhost").await
@@ -162,6 +170,10 @@ impl Client {
     /// Without credentials.
     pub fn new(base: &str) -> Self {
         Self { base: base.to_owned(), http: http(), headers: Vec::new() }
+    }
+
+    pub fn base(&self) -> &str {
+        &self.base
     }
 
     pub fn with(&self, name: &str, value: &str) -> Self {
