@@ -8,7 +8,7 @@ use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use utoipa::OpenApi as _;
-use utoipa::openapi::path::{HttpMethod, Operation, Parameter};
+use utoipa::openapi::path::{HttpMethod, Operation, Parameter, ParameterIn};
 use utoipa::openapi::schema::{AnyOfBuilder, Object, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema};
@@ -83,8 +83,24 @@ async fn as_json(response: Response) -> Response {
 
 fn finish(document: &mut OpenApi) {
     add_common_errors(document);
+    let_parameters_be_empty(document);
     say_what_texts_hold(document);
     let_alternatives_overlap(document);
+}
+
+/// An empty parameter of any query counts as left out: `http::query` drops it before anything reads it. The field is no
+/// part of what utoipa knows; it stands in all versions of OpenAPI.
+fn let_parameters_be_empty(document: &mut OpenApi) {
+    for (_, _, operation) in operations(document) {
+        for parameter in operation.parameters.iter_mut().flatten() {
+            if let RefOr::T(parameter) = parameter
+                && parameter.parameter_in == ParameterIn::Query
+            {
+                let beyond = parameter.extensions.get_or_insert_default();
+                beyond.insert("allowEmptyValue".to_owned(), true.into());
+            }
+        }
+    }
 }
 
 /// What `http::input` takes as a text: no NUL, and where one has to be there or is changed, not only white space.
@@ -331,9 +347,27 @@ mod tests {
             let pattern = &parameter["schema"]["pattern"];
             match parameter["name"].as_str().unwrap() {
                 "userId" | "botId" | "integrationType" | "room" => assert_eq!(matches(pattern), "no NUL"),
-                "order" => assert_eq!(pattern, "^(asc|desc)?$"),
+                "order" => assert_eq!(pattern, "^(asc|desc)$"),
                 _ => assert!(pattern.is_null()),
             }
+        }
+    }
+
+    #[test]
+    fn every_parameter_of_a_query_may_be_empty_and_no_other() {
+        let document = finished();
+        let parameters = operations(&document)
+            .flat_map(|(path, method, operation)| {
+                let parameters = operation["parameters"].as_array().into_iter().flatten();
+                parameters.map(move |parameter| (path, method, parameter))
+            })
+            .collect::<Vec<_>>();
+        let in_queries = parameters.iter().filter(|(_, _, parameter)| parameter["in"] == "query");
+        assert!(in_queries.count() > 10);
+        for (path, method, parameter) in parameters {
+            let may = &parameter["allowEmptyValue"];
+            let expected = if parameter["in"] == "query" { Value::Bool(true) } else { Value::Null };
+            assert_eq!(*may, expected, "{method} {path} {}", parameter["name"]);
         }
     }
 

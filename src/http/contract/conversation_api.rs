@@ -99,7 +99,7 @@ pub struct ConversationQuery {
     #[param(max_length = 255)]
     pub room: Option<String>,
     /// By id: `desc` has the newest first.
-    #[param(pattern = "^(asc|desc)?$", default = "desc")]
+    #[param(pattern = "^(asc|desc)$", default = "desc")]
     pub order: Option<String>,
     /// Only conversations with ids below this one: walking without pages.
     #[param(minimum = 0)]

@@ -86,7 +86,7 @@ pub struct MessageQuery {
     #[param(minimum = 0)]
     pub conversation_id: Option<i64>,
     /// By id: `asc` has the oldest first.
-    #[param(pattern = "^(asc|desc)?$", default = "asc")]
+    #[param(pattern = "^(asc|desc)$", default = "asc")]
     pub order: Option<String>,
     /// Only messages with ids below this one: walking without pages.
     #[param(minimum = 0)]

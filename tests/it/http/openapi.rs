@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 use wicara::model::{Api, Bots, Role};
 
+use super::Chat;
 use crate::support::{Answer, Client, Engine, TestApp};
 
 /// Every operation with the statuses that it may answer, besides those of any operation under `/api`.
@@ -105,6 +106,31 @@ async fn what_is_described_as_closed_is_closed() {
         let answer = app.anonymous().send_json(method.clone(), &path, "{}").await;
         assert_eq!(answer.status != 401, open, "{method} {path}: {}", answer.text);
     }
+    app.stop().await;
+}
+
+/// As the document says with `allowEmptyValue`, of whatever parameter it names.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_parameter_is_described_and_counts_as_left_out() {
+    let app = TestApp::start(Engine::Sqlite).await;
+    let (document, program) = (document(&app).await, app.program().await);
+    let chat = Chat::on(&app, "echo").await;
+    let mut tried = 0;
+    for (method, template, _) in OPERATIONS {
+        let parameters =
+            document["paths"][template][method]["parameters"].as_array().cloned().unwrap_or_default();
+        let path = template.replace("{session_id}", &chat.session);
+        for parameter in parameters.iter().filter(|parameter| parameter["in"] == "query") {
+            let name = parameter["name"].as_str().unwrap();
+            assert_eq!(parameter["allowEmptyValue"], true, "{method} {template}: {name}");
+            let without = program.get(&path).await;
+            assert_eq!(without.status, 200, "{}", without.text);
+            let empty = program.get(&format!("{path}?{name}=")).await;
+            assert_eq!(empty.without_its_own(), without.without_its_own(), "{template}: {name}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 10, "{tried}");
     app.stop().await;
 }
 
