@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::bot;
 use crate::config::{self, Anonymous, Config, SameSite};
@@ -21,7 +21,7 @@ use crate::http;
 use crate::metrics::{HttpMetrics, Metrics};
 use crate::model::{Clock, Random};
 use crate::service::{self, People, Service};
-use crate::store::Store;
+use crate::store::{ServerLock, Store};
 
 /// Connections of clients open at once, if the system grants the descriptors.
 const MAX_CONNECTIONS: usize = 4096;
@@ -33,16 +33,17 @@ const RESERVED_DESCRIPTORS: usize = 128;
 /// Connections that are tried however few descriptors the system grants.
 const MIN_CONNECTIONS: usize = 64;
 
-/// After the drain, how long the questions that are interrupted then may take to be marked; how long their callers have
-/// to be told where the database does not answer; and how long it may take to close. Less than two seconds together.
+/// After the drain, the process ends within this time, whatever the database does.
+const END_TIME: Duration = Duration::from_millis(1800);
+/// Of it, how long the questions that are interrupted may take to be marked, how long their callers have to be told where
+/// the database does not answer, and how long a stop waits for metrics that are being sent. The rest, and what is left of
+/// the drain, is for closing the database.
 const MARK_TIME: Duration = Duration::from_millis(800);
 const TELL_TIME: Duration = Duration::from_millis(300);
-const CLOSE_TIME: Duration = Duration::from_millis(500);
+const METRICS_TIME: Duration = Duration::from_millis(200);
 
 /// Connections open at once to the address that shows the metrics: for a few programs that collect them.
 const METRICS_CONNECTIONS: usize = 32;
-/// How long a stop waits for metrics that are being sent.
-const METRICS_TIME: Duration = Duration::from_millis(200);
 
 /// How long the body of a request may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(30);
@@ -77,8 +78,8 @@ impl App {
         let calls: usize = config.bots.iter().map(|bot| bot.concurrency).sum();
         let bots = bot::Registry::new(config.bots, &format!("{base}/guide"), &random, &metrics)
             .map_err(|error| anyhow::Error::msg(format!("{source}: {error}")))?;
+        let lock = ServerLock::take(&config.store.url).with_context(|| store_setting(&source))?;
         let store = open_store(&config.store, &source, &random, &metrics).await?;
-        let lock = store.lock_server().with_context(|| store_setting(&source))?;
 
         let people = People::new(store.clone(), clock.clone(), random.clone());
         let administrator = people
@@ -132,17 +133,22 @@ impl App {
                 async move { service.maintain().await }
             });
             let _ = stopped.await;
+            let deadline = Instant::now() + drain + END_TIME;
             end(&service, serving, told, drain).await;
             maintenance.abort();
-            if timeout(CLOSE_TIME, service.close()).await.is_err() {
+            if let Some(showing) = showing {
+                showing.stop().await;
+            }
+            drop(front);
+            let closed = async {
+                service.close().await;
+                lock.release().await;
+            };
+            if timeout_at(deadline, closed).await.is_err() {
                 tracing::warn!(
                     "the database did not answer in time: what it was last given may be stored or not"
                 );
             }
-            if let Some(showing) = showing {
-                showing.stop().await;
-            }
-            drop((front, lock));
         });
         tracing::info!(%address, "listening");
         Ok(Self { address, metrics_address, base, administrator, stop, running })

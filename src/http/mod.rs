@@ -130,13 +130,12 @@ pub fn router(service: Arc<Service>, metrics: Arc<HttpMetrics>, settings: Settin
 /// Requests there are logged and not counted: they are no traffic, and would only tell how often somebody looks.
 pub fn metrics_router(metrics: Metrics, settings: &Settings, any_host: bool) -> Router {
     let own_hosts = (!any_host).then(|| settings.own_hosts());
-    metrics::open(metrics, own_hosts)
-        .fallback(no_such_path)
-        .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(
+    metrics::open(metrics, own_hosts).fallback(no_such_path).method_not_allowed_fallback(wrong_method).layer(
+        from_fn_with_state(
             middleware::Around { metrics: HttpMetrics::unseen(), abandoned: CancellationToken::new() },
             middleware::around,
-        ))
+        ),
+    )
 }
 
 /// The paths that the OpenAPI document describes, and the document.

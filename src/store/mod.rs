@@ -32,7 +32,7 @@ use change::Write;
 use conversations::ListWanted;
 use embedded::{LastWanted, Length};
 use engine::writer::{self, Writer};
-use engine::{Gather, Lane, Reads, Shared, Source, postgres, sqlite};
+use engine::{Gather, Lane, Reads, Shared, Source, postgres, sqlite, sqlite_file};
 use totals::Levels;
 
 use crate::metrics::Metrics;
@@ -51,14 +51,30 @@ pub struct Store {
     inner: Arc<Inner>,
 }
 
-/// See [`Store::lock_server`].
-pub struct ServerLock {
-    _file: Option<File>,
+/// The place of the server on a database. PostgreSQL has room for several, SQLite for one.
+pub struct ServerLock(Option<(PathBuf, Vec<File>)>);
+
+impl ServerLock {
+    /// Takes the place before the store is opened, or says that another server has it. What SQLite needs is created
+    /// where it is missing.
+    pub fn take(url: &str) -> Result<Self> {
+        let Some(path) = sqlite_file::path(url) else { return Ok(Self(None)) };
+        let path = sqlite_file::resolve(&path)?;
+        let files = sqlite_file::lock_server(&path)?;
+        Ok(Self(Some((path, files))))
+    }
+
+    /// Gives the place up once the store is closed, and leaves all of a SQLite database in its one file, where no other
+    /// process keeps it from that. Bounded by [`sqlite_file::CLOSE_TIME`].
+    pub async fn release(self) {
+        if let Some((path, files)) = self.0 {
+            sqlite_file::fold(path).await;
+            drop(files);
+        }
+    }
 }
 
 struct Inner {
-    /// Of a SQLite database.
-    path: Option<PathBuf>,
     reads: Arc<Reads>,
     gathers: Gathers,
     lists: Lists,
@@ -66,6 +82,8 @@ struct Inner {
     levels: Levels,
     /// Marks the questions that this process asks; nobody living has the same.
     node: i32,
+    /// Other servers may work on the database.
+    is_shared: bool,
 }
 
 /// The reads that nearly every request begins with, and the one of most details.
@@ -93,8 +111,8 @@ impl Store {
     pub async fn open(url: &str, wait: Duration, random: &Random, metrics: &Metrics) -> Result<Self> {
         let [a, b, c, d, ..] = random.bytes();
         let node = i32::from_be_bytes([a, b, c, d]);
-        let path = sqlite::path(url);
-        let (source, target) = if let Some(path) = path.clone() {
+        let (source, target) = if let Some(path) = sqlite_file::path(url) {
+            let path = sqlite_file::resolve(&path)?;
             sqlite::migrate(&path)?;
             (Source::Sqlite(sqlite::Reads::open(&path)?), writer::Target::Sqlite(path))
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
@@ -107,6 +125,7 @@ impl Store {
         } else {
             return Err(Error::Setup("store.url is neither sqlite:PATH nor postgres://…".into()));
         };
+        let is_shared = matches!(source, Source::Postgres(_));
         let reads = Arc::new(Reads::new(source, Arc::clone(&metrics.store)));
         let by_key = |sql| Gather::new(&reads, Lane::Quick, sql, ROWS_GATHERED);
         let gathers = Gathers {
@@ -117,18 +136,16 @@ impl Store {
             details: Gather::new(&reads, Lane::Quick, details::detail(), DETAILS_GATHERED),
         };
         let writer = Writer::start(target, Arc::clone(&metrics.store))?;
-        let inner =
-            Inner { path, reads, gathers, lists: Lists::default(), writer, levels: Levels::default(), node };
+        let inner = Inner {
+            reads,
+            gathers,
+            lists: Lists::default(),
+            writer,
+            levels: Levels::default(),
+            node,
+            is_shared,
+        };
         Ok(Self { inner: Arc::new(inner) })
-    }
-
-    /// Takes the place of the server on the database, until the guard is dropped. PostgreSQL has room for several,
-    /// SQLite for one.
-    pub fn lock_server(&self) -> Result<ServerLock> {
-        match &self.inner.path {
-            Some(path) => sqlite::lock_server(path).map(|file| ServerLock { _file: Some(file) }),
-            None => Ok(ServerLock { _file: None }),
-        }
     }
 
     /// What `read` finds, once for all who wait for the same.
@@ -165,9 +182,10 @@ impl Store {
         self.inner.writer.is_refused()
     }
 
-    /// Writes what waits; everything written afterwards is refused.
+    /// Writes what waits and closes the connections; everything written or, on SQLite, read afterwards is refused.
     pub async fn close(&self) {
         self.inner.writer.close().await;
+        self.inner.reads.close().await;
     }
 }
 

@@ -49,6 +49,6 @@ impl Store {
     /// Whether other nodes may work on the same database. A SQLite database has one server.
     #[must_use]
     pub fn is_shared(&self) -> bool {
-        self.inner.path.is_none()
+        self.inner.is_shared
     }
 }

@@ -5,6 +5,7 @@ mod gather;
 pub mod postgres;
 mod shared;
 pub mod sqlite;
+pub mod sqlite_file;
 pub mod value;
 pub mod writer;
 
@@ -183,6 +184,13 @@ impl Reads {
         match &self.from {
             Source::Postgres(reads) => reads.query(read.lane, &read.text, &read.rows[0]).await,
             Source::Sqlite(reads) => reads.query(Arc::clone(read)).await,
+        }
+    }
+
+    /// Closes connections that others may wait for, after the reads under way.
+    pub async fn close(&self) {
+        if let Source::Sqlite(reads) = &self.from {
+            reads.close().await;
         }
     }
 

@@ -1,17 +1,16 @@
 //! SQLite: one writer connection, a few reader threads, WAL, every commit on the disk before it is answered.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, OpenFlags, StatementStatus, ToSql};
+use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags, StatementStatus, ToSql};
 use tokio::sync::oneshot;
 
 use super::shared::Read;
+use super::sqlite_file::{in_time, lock_schema};
 use super::{Error, Lane, Result, Row, Value};
 
 /// How long a statement waits for another process that writes, such as a command on the command line.
@@ -21,6 +20,8 @@ const CHECKPOINT_PAGES: u32 = 8000;
 const CACHED_STATEMENTS: usize = 256;
 const QUICK_READERS: usize = 2;
 const SLOW_READERS: usize = 1;
+/// How long a reader that is closed may go on with a statement before it is interrupted.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
 mod embedded {
     refinery::embed_migrations!("migrations/sqlite");
@@ -41,22 +42,10 @@ pub fn open(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Creates the folder and the database where they are missing, and brings the schema up to date.
+/// Brings the schema of a database up to date. The path is one of [`super::sqlite_file::resolve`].
 pub fn migrate(path: &Path) -> Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        // What people write to an organisation is for its eyes only.
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(|error| Error::Setup(format!("cannot create {}: {error}", folder.display())))?;
-    }
     // Two processes that start at once: the second waits here until the first is through.
-    let lock_path = path.with_added_extension("lock");
-    let lock = private(&lock_path)
-        .and_then(|file| file.lock().map(|()| file))
-        .map_err(|error| Error::Setup(format!("cannot lock {}: {error}", lock_path.display())))?;
-    private(path).map_err(|error| Error::Setup(format!("cannot create {}: {error}", path.display())))?;
+    let lock = lock_schema(path)?;
     let mut connection = open(path)?;
     let runner = embedded::migrations::runner();
     let failed =
@@ -74,25 +63,6 @@ pub fn migrate(path: &Path) -> Result<()> {
     runner.run(&mut connection).map_err(failed)?;
     drop(lock);
     Ok(())
-}
-
-/// Opens a file, made readable for its owner alone where it is missing. SQLite gives its other files the same mode.
-fn private(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
-}
-
-/// Takes the place of the one server on a database, for as long as the file is open.
-pub fn lock_server(path: &Path) -> Result<File> {
-    let path = path.with_added_extension("server");
-    let failed = |error| Error::Setup(format!("cannot lock {}: {error}", path.display()));
-    let file = private(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(Error::Setup("another server runs on this SQLite database: several need PostgreSQL".into()))
-        }
-        Err(TryLockError::Error(error)) => Err(failed(error)),
-    }
 }
 
 /// Runs a statement once for each row of parameters.
@@ -180,53 +150,130 @@ fn is_of_a_trigger(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_TRIGGER)
 }
 
-type Job = (Arc<Read>, oneshot::Sender<Result<Vec<Row>>>);
+enum Job {
+    Read(Arc<Read>, oneshot::Sender<Result<Vec<Row>>>),
+    /// Ends one reader.
+    Close,
+}
 
 /// Reader threads, each with a connection of its own.
 pub struct Reads {
-    quick: Sender<Job>,
-    slow: Sender<Job>,
+    quick: Readers,
+    slow: Readers,
+}
+
+/// The readers that share a queue, which holds as many jobs as have a place.
+struct Readers {
+    queue: Sender<Job>,
+    each: Vec<Reader>,
+}
+
+#[derive(Clone)]
+struct Reader {
+    interrupt: Arc<InterruptHandle>,
+    /// Disconnected once its connection is closed.
+    closed: Receiver<()>,
 }
 
 impl Reads {
     pub fn open(path: &Path) -> Result<Self> {
-        Ok(Self { quick: readers(path, QUICK_READERS)?, slow: readers(path, SLOW_READERS)? })
+        let closing = Arc::default();
+        let open = |name, count| Readers::open(path, name, count, &closing);
+        Ok(Self { quick: open("quick", QUICK_READERS)?, slow: open("slow", SLOW_READERS)? })
     }
 
     pub async fn query(&self, read: Arc<Read>) -> Result<Vec<Row>> {
-        let lane = match read.lane {
+        let readers = match read.lane {
             Lane::Quick | Lane::Rest => &self.quick,
             Lane::Slow => &self.slow,
         };
         let (reply, answer) = oneshot::channel();
         let closed = || Error::Unavailable("the store is closed".into());
-        lane.send((read, reply)).map_err(|_| closed())?;
+        readers.queue.send(Job::Read(read, reply)).map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
-}
 
-/// Threads that make the reads of a lane, which holds as many as have a place.
-fn readers(path: &Path, count: usize) -> Result<Sender<Job>> {
-    let (sender, jobs) = crossbeam_channel::unbounded::<Job>();
-    for number in 0..count {
-        let connection = open(path)?;
-        connection
-            .pragma_update(None, "query_only", true)
-            .map_err(|error| Error::Setup(format!("cannot open a reader: {error}")))?;
-        let jobs = jobs.clone();
-        std::thread::Builder::new()
-            .name(format!("sqlite-read-{number}"))
-            .spawn(move || {
-                for (read, reply) in jobs {
-                    let _ = reply.send(query(&connection, &read.text, &read.rows));
+    /// Makes the reads that wait and closes the connections. A statement that takes long is interrupted.
+    pub async fn close(&self) {
+        let mut closing = Vec::new();
+        for Readers { queue, each } in [&self.quick, &self.slow] {
+            for reader in each {
+                let _ = queue.send(Job::Close);
+                closing.push(reader.clone());
+            }
+        }
+        let closed = in_time(move || {
+            for Reader { interrupt, closed } in closing {
+                while closed.recv_timeout(CLOSE_PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                    interrupt.interrupt();
                 }
-            })
-            .map_err(|error| Error::Setup(format!("cannot start a reader: {error}")))?;
+            }
+        });
+        if closed.await.is_none() {
+            tracing::warn!("connections to the database took too long to close");
+        }
     }
-    Ok(sender)
 }
 
-/// The path in a `sqlite:` URL.
-pub fn path(url: &str) -> Option<PathBuf> {
-    url.strip_prefix("sqlite:").filter(|path| !path.is_empty()).map(PathBuf::from)
+impl Readers {
+    /// One connection at a time is closed: SQLite removes the log with the last one, and of two that are closed at once
+    /// each takes the other for the last.
+    fn open(path: &Path, name: &str, count: usize, closing: &Arc<Mutex<()>>) -> Result<Self> {
+        let (queue, jobs) = crossbeam_channel::unbounded();
+        let mut each = Vec::with_capacity(count);
+        for number in 0..count {
+            let connection = open(path)?;
+            connection
+                .pragma_update(None, "query_only", true)
+                .map_err(|error| Error::Setup(format!("cannot open a reader: {error}")))?;
+            let (open, closed) = crossbeam_channel::bounded(0);
+            each.push(Reader { interrupt: Arc::new(connection.get_interrupt_handle()), closed });
+            let (jobs, closing) = (jobs.clone(), Arc::clone(closing));
+            std::thread::Builder::new()
+                .name(format!("sqlite-{name}-{number}"))
+                .spawn(move || {
+                    run(&jobs, &connection);
+                    let alone = closing.lock().unwrap_or_else(PoisonError::into_inner);
+                    drop(connection);
+                    drop((alone, open));
+                })
+                .map_err(|error| Error::Setup(format!("cannot start a reader: {error}")))?;
+        }
+        Ok(Self { queue, each })
+    }
+}
+
+fn run(jobs: &Receiver<Job>, connection: &Connection) {
+    while let Ok(Job::Read(read, reply)) = jobs.recv() {
+        let _ = reply.send(query(connection, &read.text, &read.rows));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_read_without_end_does_not_keep_the_connections_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        let reads = Reads::open(&path).unwrap();
+        let endless =
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+        let read = |lane| Arc::new(Read { lane, text: endless.into(), rows: vec![vec![]] });
+        let lanes = [Lane::Quick, Lane::Quick, Lane::Quick, Lane::Slow];
+        let mut under_way: Vec<_> = lanes.map(|lane| reads.query(read(lane)).boxed()).into();
+        for read in &mut under_way {
+            assert!(read.as_mut().now_or_never().is_none());
+        }
+        reads.close().await;
+        for read in under_way {
+            let ended = tokio::time::timeout(Duration::from_secs(30), read).await.expect("it is interrupted");
+            assert!(matches!(ended, Err(Error::Unavailable(_))), "{ended:?}");
+        }
+        assert!(matches!(reads.query(read(Lane::Quick)).await, Err(Error::Unavailable(_))));
+        assert!(!path.with_file_name("db-wal").exists());
+    }
 }

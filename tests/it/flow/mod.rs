@@ -2,6 +2,7 @@
 
 mod crash;
 mod disk;
+mod files;
 mod load;
 mod logs;
 mod outage;

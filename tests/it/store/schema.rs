@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use wicara::metrics::Metrics;
 use wicara::model::Random;
-use wicara::store::{Error, Store};
+use wicara::store::{Error, ServerLock, Store};
 
 use super::{create, execute, get, open, reopen};
 use crate::support::{Database, Engine, on_both_engines};
@@ -18,11 +18,10 @@ async fn a_sqlite_database_is_its_owners_and_one_servers() {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{} is open to others: {mode:o}", path.display());
     }
-    let lock = store.lock_server().unwrap();
-    let second = reopen(&store.database).await;
-    assert!(matches!(second.lock_server(), Err(Error::Setup(_))));
-    drop(lock);
-    second.lock_server().unwrap();
+    let lock = ServerLock::take(&store.database.url).unwrap();
+    assert!(matches!(ServerLock::take(&store.database.url), Err(Error::Setup(_))));
+    lock.release().await;
+    ServerLock::take(&store.database.url).unwrap();
 }
 
 #[tokio::test]
