@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use futures_util::poll;
 
 use super::postgres::Connection;
@@ -55,16 +55,20 @@ impl Flight {
 
     /// Runs statements in their order, sent together.
     pub async fn query_all(&self, statements: Vec<(Cow<'static, str>, Vec<Value>)>) -> Result<Vec<Vec<Row>>> {
-        let found = self.connection.in_time(self.connection.run_all(statements)).await;
-        // Where one failed that was sent before, that is why.
-        self.settle().await?;
-        found
+        let found = self.connection.in_time(self.connection.run_all(statements));
+        self.while_settling(found).await
     }
 
     /// Sends a statement that is waited for at the commit, or at the next query.
     pub async fn execute(&self, sql: &str, params: Vec<Value>) -> Result<()> {
         let sent = async {
-            let statement = self.connection.in_time(self.connection.prepare(sql)).await?;
+            let statement = match self.connection.prepared(sql) {
+                Some(statement) => statement,
+                None => {
+                    let prepared = self.connection.in_time(self.connection.prepare(sql));
+                    self.while_settling(prepared).await?
+                }
+            };
             let connection = Arc::clone(&self.connection);
             self.send(async move { connection.run(&statement, &params).await.map(|_| ()) }).await
         };
@@ -115,6 +119,13 @@ impl Flight {
                 Ok(())
             }
         }
+    }
+
+    /// Waits for work together with what was sent before it: the driver holds a few pieces of an answer that nobody reads,
+    /// and then reads no other. Where one failed that was sent before, that is why this one did.
+    async fn while_settling<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let (settled, done) = join(self.settle(), work).await;
+        settled.and(done)
     }
 
     async fn settle(&self) -> Result<()> {

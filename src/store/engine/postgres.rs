@@ -192,9 +192,13 @@ impl Connection {
         self.client.is_closed() || self.is_spoiled.load(Ordering::Relaxed)
     }
 
+    /// A statement that was prepared before.
+    pub fn prepared(&self, sql: &str) -> Option<Statement> {
+        self.statements.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned()
+    }
+
     pub async fn prepare(&self, sql: &str) -> Result<Statement> {
-        let known = self.statements.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned();
-        if let Some(statement) = known {
+        if let Some(statement) = self.prepared(sql) {
             return Ok(statement);
         }
         let statement = self.client.prepare(sql).await.map_err(|error| self.failure(&error))?;
