@@ -295,9 +295,7 @@ async fn sigterm_finishes_what_runs() {
         let mut command = place.command(&["ask", "wait 1000", "--server", &base]);
         move || finished(&mut command)
     });
-    while app.bot.asked() == 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    app.bot.until_asked(1).await;
     let stopping = tokio::task::spawn_blocking(move || server.terminate());
     assert_eq!(asking.await.unwrap().done(), "echo: wait 1000\n");
     stopping.await.unwrap();

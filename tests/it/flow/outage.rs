@@ -9,17 +9,11 @@ use xtask::postgres::Cluster;
 use super::writers::{Writer, assert_nothing_lost_or_doubled};
 use crate::store::create;
 use crate::support::app::METRICS;
-use crate::support::{Database, TestApp};
+use crate::support::{Database, TestApp, until, within};
 
 const WRITERS: usize = 16;
 const ROUNDS: usize = 3;
-
-/// Waits for what happens in its own time.
-async fn until(what: impl Fn() -> bool) {
-    while !what() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_restart_is_survived() {
@@ -53,13 +47,13 @@ async fn a_database_restart_is_survived() {
     let client = app.anonymous();
     for _ in 0..ROUNDS {
         let before = acknowledged.load(Ordering::SeqCst);
-        until(|| acknowledged.load(Ordering::SeqCst) > before + 100).await;
+        until(PATIENCE, "all goes on", async || acknowledged.load(Ordering::SeqCst) > before + 100).await;
         let asked = app.bot.asked();
         let asking = {
             let client = client.clone();
             tokio::spawn(async move { client.post("/api/questions", &json!({"message": "wait 500"})).await })
         };
-        until(|| app.bot.asked() > asked).await;
+        app.bot.until_asked(asked + 1).await;
 
         let stopped = Arc::clone(&cluster);
         tokio::task::spawn_blocking(move || stopped.stop_immediately().unwrap()).await.unwrap();
@@ -84,11 +78,11 @@ async fn a_database_restart_is_survived() {
         assert_eq!(answer["data"][0]["text"], "echo: wait 500");
     }
     let before = acknowledged.load(Ordering::SeqCst);
-    until(|| acknowledged.load(Ordering::SeqCst) > before + 100).await;
+    until(PATIENCE, "all goes on", async || acknowledged.load(Ordering::SeqCst) > before + 100).await;
     done.store(true, Ordering::SeqCst);
     let mut finished = Vec::new();
     for writer in writers {
-        finished.push(writer.await.unwrap());
+        finished.push(within(PATIENCE, "a writer ends", writer).await.unwrap());
     }
     assert!(finished.iter().any(|writer| writer.refused > 0), "the outage was noticed");
     assert_nothing_lost_or_doubled(app.store(), &finished).await;

@@ -3,6 +3,16 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use wicara::metrics::Metrics;
+use wicara::model::{Api, Bots, Clock, Random, Role};
+use wicara::service::People;
+use wicara::store::Store;
+
+use crate::support::{Bot, Client, Database, Engine};
 
 pub struct Server {
     process: Child,
@@ -32,8 +42,7 @@ impl Server {
 
     /// SIGTERM, and the end that follows.
     pub fn terminate(mut self) {
-        let id = self.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.signal(Signal::TERM);
         assert!(self.process.wait().unwrap().success(), "a stop that was asked for is no failure");
     }
 
@@ -42,11 +51,53 @@ impl Server {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.id().try_into().unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// What servers share: a database, the bot `echo`, and a program's key.
+pub struct Site {
+    pub database: Database,
+    pub store: Store,
+    pub key: String,
+    pub bot: Bot,
+    folder: TempDir,
+}
+
+impl Site {
+    pub async fn new(engine: Engine) -> Self {
+        let database = Database::new(engine).await;
+        let store =
+            Store::open(&database.url, Duration::ZERO, &Random::System, &Metrics::default()).await.unwrap();
+        let people = People::new(store.clone(), Clock::System, Random::System);
+        let (_, key) = people.key_create("writers", Role::Agent, Bots::All, Api::Chatbot).await.unwrap();
+        let bot = Bot::start().await;
+        let folder = tempfile::tempdir().unwrap();
+        Self { database, store, key, bot, folder }
+    }
+
+    pub fn start(&self) -> Server {
+        let config = format!(
+            "server.listen = \"127.0.0.1:0\"\nstore.url = \"{}\"\n[[bot]]\nid = \"echo\"\nkind = \"http\"\n\
+             url = \"{}\"\ndefault = true\n",
+            self.database.url, self.bot.url
+        );
+        let path = self.folder.path().join("wicara.toml");
+        std::fs::write(&path, config).unwrap();
+        Server::start(&path)
+    }
+
+    pub fn program(&self, server: &Server) -> Client {
+        Client::new(&server.base).with("x-api-key", &self.key)
     }
 }

@@ -3,11 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::json;
 use wicara::model::{Bots, ConversationId, Message};
 use wicara::store::{Chunk, Store};
+
+/// What takes longer than this hangs.
+const LONGEST_ANSWER: Duration = Duration::from_secs(120);
 
 /// One client that writes messages, each with a key of its own, and tries again what was not acknowledged.
 pub struct Writer {
@@ -25,7 +29,7 @@ pub struct Writer {
 impl Writer {
     pub fn new(number: usize, conversation: i64, key: String) -> Self {
         wicara::tls::install();
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = reqwest::Client::builder().no_proxy().timeout(LONGEST_ANSWER).build().unwrap();
         Self { number, conversation, key, sent: 0, acknowledged: Vec::new(), refused: 0, http }
     }
 

@@ -278,13 +278,6 @@ async fn lists_of_the_largest_messages(engine: Engine) {
     app.stop().await;
 }
 
-/// Waits until the bot was asked so many questions.
-async fn until_asked(app: &TestApp, count: usize) {
-    while app.bot.asked() < count {
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-    }
-}
-
 async fn a_question_under_way_is_answered_when_the_server_stops(engine: Engine) {
     let app = TestApp::start(engine).await;
     let store = app.store().clone();
@@ -293,7 +286,7 @@ async fn a_question_under_way_is_answered_when_the_server_stops(engine: Engine) 
     let mut idle = connect(&app).await;
     idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     answer(&mut idle).await.unwrap();
-    until_asked(&app, 1).await;
+    app.bot.until_asked(1).await;
     let address = app.base.strip_prefix("http://").unwrap().to_owned();
 
     let stopping = tokio::spawn(app.stop());
@@ -316,13 +309,13 @@ async fn a_client_that_leaves_loses_no_answer(engine: Engine) {
     let app = TestApp::start(engine).await;
     let mut asking = connect(&app).await;
     asking.write_all(&post("/api/questions", r#"{"message":"wait 200"}"#)).await.unwrap();
-    until_asked(&app, 1).await;
+    app.bot.until_asked(1).await;
     drop(asking);
     let person = app.person().await;
     // Also a server that stops meanwhile stores what the bot says.
     let mut asking = connect(&app).await;
     asking.write_all(&post("/api/questions", r#"{"message":"wait 300"}"#)).await.unwrap();
-    until_asked(&app, 2).await;
+    app.bot.until_asked(2).await;
     drop(asking);
     let store = app.store().clone();
     let ids: Vec<i64> = person.send(Method::GET, "/api/conversation", None).await.ok()["data"]

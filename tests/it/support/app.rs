@@ -17,6 +17,8 @@ use wicara::store::Store;
 use super::{Bot, Database, Engine, Events};
 
 pub const PASSWORD: &str = "a long password";
+/// What takes longer than this hangs.
+const LONGEST_ANSWER: Duration = Duration::from_secs(120);
 
 /// Configuration for [`TestApp::metrics`].
 pub const METRICS: &str = "server.metrics_listen = \"127.0.0.1:0\"\n";
@@ -155,7 +157,12 @@ impl TestApp {
 
 fn http() -> reqwest::Client {
     wicara::tls::install();
-    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(LONGEST_ANSWER)
+        .build()
+        .unwrap()
 }
 
 /// A client that sends the same headers with each request.

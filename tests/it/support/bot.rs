@@ -11,6 +11,10 @@ use axum::routing::post;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use super::until;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Answers with what it was asked, unless the question says otherwise:
 ///
 /// - `status 500` is answered with that status, `{` with what is no JSON;
@@ -34,6 +38,11 @@ impl Bot {
     /// Questions asked so far.
     pub fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it was asked so many in all.
+    pub async fn until_asked(&self, count: usize) {
+        until(PATIENCE, "the bot is asked", async || self.asked() >= count).await;
     }
 }
 

@@ -6,6 +6,7 @@ pub mod database;
 pub mod events;
 pub mod hostile;
 pub mod model;
+pub mod patience;
 pub mod routed;
 
 pub use app::{Answer, Client, TestApp, manual_clock};
@@ -14,6 +15,7 @@ pub use database::{Database, Engine};
 pub use events::Events;
 pub use hostile::Hostile;
 pub use model::Model;
+pub use patience::{until, within};
 pub use routed::Routed;
 
 /// Makes a test for each engine from functions that take the engine.

@@ -5,8 +5,6 @@ mod filled;
 mod place;
 mod statements;
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use self::filled::{CONVERSATIONS, ELSEWHERE, HEAVY, LONG, LONG_MESSAGES, RARE, RARE_CONVERSATION, session};
@@ -147,9 +145,7 @@ async fn answer_twice(place: &mut Place, session: &str) {
     let (client, asked) = (place.visitor.clone(), place.bot.asked());
     let body = json!({"message": "wait 300", "session_id": session});
     let asking = tokio::spawn(async move { client.post("/api/questions", &body).await });
-    while place.bot.asked() == asked {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    place.bot.until_asked(asked + 1).await;
     place.direct.run(&format!("DELETE FROM asks WHERE node <> {ELSEWHERE}")).await;
     assert_eq!(asking.await.unwrap().status, 409);
     place.statements.take("question_ask");
