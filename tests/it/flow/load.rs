@@ -6,6 +6,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use wicara::model::{Api, Bots, Role};
 
+use crate::support::database::connect;
 use crate::support::{Answer, Engine, Routed, on_both_engines};
 
 on_both_engines!(writes_beyond_those_under_way_are_refused_and_leave_nothing);
@@ -28,9 +29,7 @@ impl Lock {
             connection.execute_batch("BEGIN IMMEDIATE").unwrap();
             return Lock::Sqlite(connection);
         }
-        let (client, driver) =
-            tokio_postgres::connect(&routed.database.url, tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(driver);
+        let client = connect(&routed.database.url).await;
         client.batch_execute("BEGIN; LOCK TABLE conversations IN EXCLUSIVE MODE").await.unwrap();
         Lock::Postgres(client)
     }

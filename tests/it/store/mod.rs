@@ -17,6 +17,7 @@ use wicara::model::{
 };
 use wicara::store::{Append, Appended, Ask, Attempt, Chunk, Outcome, Store, Target};
 
+use crate::support::database::connect;
 use crate::support::{Database, Engine};
 
 /// A store with a database of its own.
@@ -123,8 +124,6 @@ pub async fn execute(database: &Database, sql: &str) {
     if let Some(path) = database.url.strip_prefix("sqlite:") {
         rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();
     } else {
-        let (client, driver) = tokio_postgres::connect(&database.url, tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(driver);
-        client.batch_execute(sql).await.unwrap();
+        connect(&database.url).await.batch_execute(sql).await.unwrap();
     }
 }

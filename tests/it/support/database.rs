@@ -34,6 +34,46 @@ impl Database {
     }
 }
 
+/// A connection to a PostgreSQL database, for what no store does.
+pub async fn connect(url: &str) -> tokio_postgres::Client {
+    let (client, driver) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(driver);
+    client
+}
+
+/// From now on, whatever is written to any of the tables fails with this SQLSTATE; on PostgreSQL.
+pub async fn refuse_writes(url: &str, sqlstate: &str) {
+    const REFUSE: &str = "
+        CREATE TABLE IF NOT EXISTS refused (sqlstate text);
+        CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        DECLARE code text := (SELECT sqlstate FROM refused LIMIT 1);
+        BEGIN
+            IF code IS NOT NULL THEN
+                RAISE EXCEPTION 'a fault of the test' USING ERRCODE = code;
+            END IF;
+            RETURN NULL;
+        END $$";
+    const TABLES: &str = "SELECT tablename::text FROM pg_tables \
+         WHERE schemaname = 'public' AND tablename NOT IN ('refused', 'refinery_schema_history')";
+    let client = connect(url).await;
+    client.batch_execute(REFUSE).await.unwrap();
+    // One by one, so that nobody meets these locks crosswise.
+    for table in client.query(TABLES, &[]).await.unwrap() {
+        let table: &str = table.get(0);
+        let trigger = format!(
+            "CREATE OR REPLACE TRIGGER refuse BEFORE INSERT OR UPDATE OR DELETE ON {table} \
+             EXECUTE FUNCTION refuse()"
+        );
+        client.batch_execute(&trigger).await.unwrap();
+    }
+    client.execute("INSERT INTO refused VALUES ($1)", &[&sqlstate]).await.unwrap();
+}
+
+/// Ends what [`refuse_writes`] began.
+pub async fn accept_writes(url: &str) {
+    connect(url).await.batch_execute("DELETE FROM refused").await.unwrap();
+}
+
 async fn postgres_database() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let server = std::env::var("WICARA_TEST_POSTGRES")
@@ -46,4 +86,26 @@ async fn postgres_database() -> String {
     driver.await.unwrap().unwrap();
     let (server, _) = server.rsplit_once('/').expect("the URL ends in a database");
     format!("{server}/{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn writes_are_refused_and_accepted() {
+        let database = Database::new(Engine::Postgres).await;
+        let client = connect(&database.url).await;
+        client.batch_execute("CREATE TABLE t (number integer); INSERT INTO t VALUES (1)").await.unwrap();
+        for code in ["25006", "XX000"] {
+            refuse_writes(&database.url, code).await;
+            for write in ["INSERT INTO t VALUES (2)", "UPDATE t SET number = 2", "DELETE FROM t"] {
+                let refused = client.batch_execute(write).await.unwrap_err();
+                assert_eq!(refused.code().unwrap().code(), code, "{write}");
+            }
+            accept_writes(&database.url).await;
+            let updated = client.execute("UPDATE t SET number = number + 1", &[]).await.unwrap();
+            assert_eq!(updated, 1);
+        }
+    }
 }

@@ -7,6 +7,7 @@ pub mod events;
 pub mod hostile;
 pub mod model;
 pub mod patience;
+pub mod postgres_proxy;
 pub mod routed;
 
 pub use app::{Answer, Client, TestApp, manual_clock};
