@@ -2,10 +2,17 @@
 
 mod crash;
 mod disk;
+mod doubt;
 mod files;
+mod interrupted;
 mod load;
+mod locked;
 mod logs;
+mod nodes;
 mod outage;
 mod plans;
 pub mod process;
+mod refused;
+mod stopped;
+mod upgrade;
 mod writers;

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,7 +12,7 @@ use wicara::model::{Api, Bots, Clock, Random, Role};
 use wicara::service::People;
 use wicara::store::Store;
 
-use crate::support::{Bot, Client, Database, Engine};
+use crate::support::{Bot, Client, Database, Engine, until};
 
 pub struct Server {
     process: Child,
@@ -46,10 +46,28 @@ impl Server {
         assert!(self.process.wait().unwrap().success(), "a stop that was asked for is no failure");
     }
 
+    /// SIGTERM, and the end that follows within so long.
+    pub async fn terminate_within(mut self, most: Duration) -> ExitStatus {
+        self.signal(Signal::TERM);
+        let process = &mut self.process;
+        until(most, "the stopped server ends", async || process.try_wait().unwrap().is_some()).await;
+        self.process.wait().unwrap()
+    }
+
     /// SIGKILL: no handler runs, nothing is flushed.
     pub fn kill_9(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    /// SIGSTOP: it lives, and does nothing.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
     }
 
     fn signal(&self, signal: Signal) {
@@ -87,17 +105,27 @@ impl Site {
     }
 
     pub fn start(&self) -> Server {
+        self.start_with(&self.database.url, "")
+    }
+
+    /// `url`: how the server reaches the database; `more`: configuration beyond that and the bot.
+    pub fn start_with(&self, url: &str, more: &str) -> Server {
         let config = format!(
-            "server.listen = \"127.0.0.1:0\"\nstore.url = \"{}\"\n[[bot]]\nid = \"echo\"\nkind = \"http\"\n\
-             url = \"{}\"\ndefault = true\n",
-            self.database.url, self.bot.url
+            "server.listen = \"127.0.0.1:0\"\nstore.url = \"{url}\"\n{more}\n\
+             [[bot]]\nid = \"echo\"\nkind = \"http\"\nurl = \"{}\"\ndefault = true\ntimeout_seconds = 300\n",
+            self.bot.url
         );
         let path = self.folder.path().join("wicara.toml");
         std::fs::write(&path, config).unwrap();
         Server::start(&path)
     }
 
+    /// A visitor of a server.
+    pub fn visitor(&self, server: &Server) -> Client {
+        Client::new(&server.base)
+    }
+
     pub fn program(&self, server: &Server) -> Client {
-        Client::new(&server.base).with("x-api-key", &self.key)
+        self.visitor(server).with("x-api-key", &self.key)
     }
 }

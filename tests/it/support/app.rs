@@ -14,7 +14,7 @@ use wicara::model::{Api, Bots, Clock, Random, Role, Timestamp};
 use wicara::service::People;
 use wicara::store::Store;
 
-use super::{Bot, Database, Engine, Events};
+use super::{Bot, Database, Engine, Events, PostgresProxy};
 
 pub const PASSWORD: &str = "a long password";
 /// What takes longer than this hangs.
@@ -51,14 +51,27 @@ impl TestApp {
     }
 
     pub async fn at(engine: Engine, more: &str, clock: Clock) -> Self {
-        Self::build(Database::new(engine).await, more, clock).await
+        Self::on_at(Database::new(engine).await, more, clock).await
     }
 
     pub async fn on(database: Database, more: &str) -> Self {
-        Self::build(database, more, Clock::System).await
+        Self::on_at(database, more, Clock::System).await
     }
 
-    async fn build(database: Database, more: &str, clock: Clock) -> Self {
+    pub async fn on_at(database: Database, more: &str, clock: Clock) -> Self {
+        let url = database.url.clone();
+        Self::build(database, &url, more, clock).await
+    }
+
+    /// On PostgreSQL with a proxy in between, past which the test itself reaches the database.
+    pub async fn behind_proxy(more: &str) -> (Self, PostgresProxy) {
+        let database = Database::new(Engine::Postgres).await;
+        let proxy = PostgresProxy::before(&database).await;
+        (Self::build(database, &proxy.url, more, Clock::System).await, proxy)
+    }
+
+    /// `url`: how the app reaches the database.
+    async fn build(database: Database, url: &str, more: &str, clock: Clock) -> Self {
         let bot = Bot::start().await;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wicara.toml");
@@ -70,10 +83,9 @@ impl TestApp {
             .map(|limit| format!("{limit} = 0\n"))
             .collect();
         let written = format!(
-            "server.listen = \"127.0.0.1:0\"\nstore.url = \"{}\"\nauth.admin_password = \"{PASSWORD}\"\n{unlimited}{}\n\
+            "server.listen = \"127.0.0.1:0\"\nstore.url = \"{url}\"\nauth.admin_password = \"{PASSWORD}\"\n{unlimited}{}\n\
              [[bot]]\nid = \"echo\"\nkind = \"http\"\nurl = \"{bot_url}\"\ndefault = true\ntimeout_seconds = 20\n\
              breaker_failures = 0\n",
-            database.url,
             more.replace("{bot}", bot_url)
         );
         std::fs::write(&path, written).unwrap();

@@ -16,7 +16,8 @@ pub use database::{Database, Engine};
 pub use events::Events;
 pub use hostile::Hostile;
 pub use model::Model;
-pub use patience::{until, within};
+pub use patience::{side_by_side, until, within};
+pub use postgres_proxy::{Fault, PostgresProxy, is_begin, is_commit};
 pub use routed::Routed;
 
 /// Makes a test for each engine from functions that take the engine.

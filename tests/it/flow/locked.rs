@@ -1,0 +1,73 @@
+//! A row that somebody else holds: a session of an operator, a backup, another program.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use wicara::model::{Api, Bots, Role};
+
+use super::writers::{Writer, assert_nothing_lost_or_doubled};
+use crate::store::create;
+use crate::support::database::connect;
+use crate::support::{Engine, TestApp, within};
+
+/// Longer than any statement of the server's may take.
+const HELD: Duration = Duration::from_secs(15);
+/// How long a write may take that has nothing to do with the row, on a machine that has much to do.
+const UNHARMED: Duration = Duration::from_secs(6);
+const PATIENCE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Writes until it is over, each message within `most`, and one more.
+async fn write(mut writer: Writer, base: String, over: Arc<AtomicBool>, most: Duration) -> Writer {
+    loop {
+        let last = over.load(Ordering::SeqCst);
+        let sent = async {
+            while !writer.send(&base).await {
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        within(most, "a message is taken", sent).await;
+        if last {
+            return writer;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locked_conversation_harms_no_other() {
+    let app = TestApp::start(Engine::Postgres).await;
+    let key = app.key(Role::Agent, Bots::All, Api::Chatbot).await;
+    let mut conversations = Vec::new();
+    for _ in 0..3 {
+        conversations.push(create(app.store(), "echo", &[]).await.conversation.id.0);
+    }
+    let (locked, others) = conversations.split_first().unwrap();
+    let holder = connect(&app.database.url).await;
+    let lock = format!("BEGIN; SELECT 1 FROM conversations WHERE id = {locked} FOR UPDATE");
+    holder.batch_execute(&lock).await.unwrap();
+
+    let over = Arc::new(AtomicBool::new(false));
+    let start = |number: usize, conversation: i64, most| {
+        let writer = Writer::new(number, conversation, key.clone());
+        tokio::spawn(write(writer, app.base.clone(), Arc::clone(&over), most))
+    };
+    let blocked: Vec<_> = (0..2).map(|number| start(number, *locked, HELD + PATIENCE)).collect();
+    let free: Vec<_> = (0..4).map(|number| start(2 + number, others[number % 2], UNHARMED)).collect();
+    tokio::time::sleep(HELD).await;
+    over.store(true, Ordering::SeqCst);
+    let mut writers = Vec::new();
+    for writer in free {
+        writers.push(within(PATIENCE, "the others write on", writer).await.unwrap());
+    }
+    assert!(blocked.iter().all(|writer| !writer.is_finished()), "nobody writes past the lock");
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    for writer in blocked {
+        let writer = within(PATIENCE, "the locked conversation is written to", writer).await.unwrap();
+        assert!(writer.refused > 0, "that it has to wait is said");
+        writers.push(writer);
+    }
+    assert_nothing_lost_or_doubled(app.store(), &writers).await;
+    app.stop().await;
+}

@@ -1,0 +1,210 @@
+//! A server that is started on what an earlier version left.
+
+use refinery::Target;
+use reqwest::Method;
+use serde_json::{Value, json};
+use wicara::model::Clock;
+
+use crate::support::database::connect;
+use crate::support::{Answer, Client, Database, Engine, TestApp, on_both_engines};
+
+on_both_engines!(a_database_of_version_1_is_taken_up);
+
+mod sqlite_migrations {
+    refinery::embed_migrations!("migrations/sqlite");
+}
+
+mod postgres_migrations {
+    refinery::embed_migrations!("migrations/postgres");
+}
+
+const CONTENT: &str = include_str!("version_1.sql");
+const SQLITE_IDS: &str = "
+    UPDATE sequences SET last = 302 WHERE name = 'conversation_ids';
+    UPDATE sequences SET last = 8195 WHERE name = 'message_ids'";
+const POSTGRES_IDS: &str = "
+    SELECT setval('conversation_ids', 302), setval('message_ids', 8195);
+    INSERT INTO batches (id) VALUES (uuid'2f1f7a37-8cf1-4a9a-b8ae-2f0c6e1ff3f5')";
+
+const SESSION: &str = "9f534a11-1c17-453e-a126-05c63efc25af";
+const AGENT: &str = "wicara_ca35c17871a2427c190ab11beb89993e97ac06822c84c1890d9de8af7c75ee1d";
+/// Of the bot `guide` alone, and of the Conversation API.
+const VIEWER: &str = "wicara_30d409f4974eb14dcf78cc5bc390b5e4dae6cff348970faf983433ad4298968b";
+const COOKIE: &str = "wicara_session=6127d28e9d2430878056e361d7fb32ee168737ca40376417b82e1899523c6ee6";
+
+/// A database as version 1 of the schema had it.
+async fn version_1(engine: Engine) -> Database {
+    let database = Database::new(engine).await;
+    let content = CONTENT.replace("{now}", &Clock::System.now().0.to_string());
+    match engine {
+        Engine::Sqlite => {
+            let path = std::path::Path::new(database.url.strip_prefix("sqlite:").unwrap());
+            std::fs::create_dir(path.parent().unwrap()).unwrap();
+            let mut connection = rusqlite::Connection::open(path).unwrap();
+            let runner = sqlite_migrations::migrations::runner().set_target(Target::Version(1));
+            runner.run(&mut connection).unwrap();
+            connection.execute_batch(&for_sqlite(&content)).unwrap();
+            connection.execute_batch(SQLITE_IDS).unwrap();
+        }
+        Engine::Postgres => {
+            let mut client = connect(&database.url).await;
+            let runner = postgres_migrations::migrations::runner().set_target(Target::Version(1));
+            runner.run_async(&mut client).await.unwrap();
+            client.batch_execute(&content.replace("bytes'", r"'\x")).await.unwrap();
+            client.batch_execute(POSTGRES_IDS).await.unwrap();
+        }
+    }
+    database
+}
+
+/// `bytes'00'` and `uuid'…'` as SQLite has them.
+fn for_sqlite(content: &str) -> String {
+    let mut parts = content.split("uuid'");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (uuid, rest) = part.split_once('\'').expect("a string ends");
+        text += &format!("x'{}'{rest}", uuid.replace('-', ""));
+    }
+    text.replace("bytes'", "x'")
+}
+
+/// Id, conversation, type, role, text, payload's text, id of the question and reason of the failure.
+type Row<'a> =
+    (&'a str, &'a str, &'a str, &'a str, &'a str, Option<&'a str>, Option<&'a str>, Option<&'a str>);
+
+const FAMILY: &str = "and 👩‍👩‍👧";
+const MESSAGES: [Row; 12] = [
+    ("1", "1", "text", "client", "hello", None, None, None),
+    ("2", "1", "text", "bot", "echo: hello", Some("echo: hello"), Some("1"), None),
+    (
+        "3",
+        "1",
+        "text",
+        "client",
+        r#"say [{"text": "two", "z": 1.00, "a": 1e3, "n": "\u0000"}, {"text": "and 👩‍👩‍👧"}]"#,
+        None,
+        None,
+        None,
+    ),
+    ("4", "1", "text", "bot", "two", Some("two"), Some("3"), None),
+    ("5", "1", "text", "bot", FAMILY, Some(FAMILY), Some("3"), None),
+    ("6", "1", "text", "note", "a note", None, None, None),
+    ("7", "2", "text", "client", "edited", None, None, None),
+    ("8", "3", "text", "client", "asked once", None, None, Some("rejected")),
+    ("8191", "301", "image", "agent", "far 0", None, None, None),
+    ("8193", "301", "image", "agent", "far 2", None, None, None),
+    ("8194", "301", "image", "agent", "far 3", None, None, None),
+    ("8195", "302", "text", "client", "still open", None, None, Some("interrupted")),
+];
+
+fn row(message: &Value) -> Row<'_> {
+    let text = |name: &str| message[name].as_str().unwrap();
+    (
+        text("id"),
+        text("conversationId"),
+        text("type"),
+        text("role"),
+        text("message"),
+        message["payload"]["text"].as_str(),
+        message["replyTo"].as_str(),
+        message["failure"]["reason"].as_str(),
+    )
+}
+
+fn items(listed: &Value) -> &[Value] {
+    listed["data"].as_array().unwrap()
+}
+
+async fn a_database_of_version_1_is_taken_up(engine: Engine) {
+    let app = TestApp::on(version_1(engine).await, "").await;
+    let agent = app.anonymous().with("x-api-key", AGENT);
+    let viewer = app.anonymous().with("x-api-key", VIEWER);
+
+    everything_is_read(&app, &agent, &viewer).await;
+    keys_are_remembered(&app, &agent).await;
+
+    let note = r#"{"conversationId":"1","message":"new","role":"agent","type":"text"}"#;
+    let new = agent.send_json(Method::POST, "/api/message", note).await.ok();
+    assert!(new["data"]["id"].as_str().unwrap().parse::<i64>().unwrap() > 8195, "{new}");
+    let room = r#"{"room":"new","integrationType":"website"}"#;
+    let new = agent.send_json(Method::POST, "/api/conversation", room).await.ok();
+    assert!(new["data"]["id"].as_str().unwrap().parse::<i64>().unwrap() > 302, "{new}");
+    // The two that were asked again have got their answers, too.
+    assert_eq!(agent.get("/api/message").await.ok()["pagination"]["totalItems"], 12 + 2 + 1);
+    assert_eq!(agent.get("/api/conversation").await.ok()["meta"]["total"], 5 + 1);
+    app.stop().await;
+}
+
+async fn everything_is_read(app: &TestApp, agent: &Client, viewer: &Client) {
+    let listed = agent.get("/api/message?limit=100").await.ok();
+    assert_eq!(items(&listed).iter().map(row).collect::<Vec<_>>(), MESSAGES);
+    assert_eq!(listed["pagination"]["totalItems"], 12);
+    for page in [1, 2, 3] {
+        let listed = agent.get(&format!("/api/message?limit=5&page={page}")).await.ok();
+        let expected = MESSAGES.chunks(5).nth(page - 1).unwrap();
+        assert_eq!(items(&listed).iter().map(row).collect::<Vec<_>>(), expected);
+    }
+    let exact = agent.get("/api/message/4").await;
+    assert!(exact.text.contains(r#"{"text": "two", "z": 1.00, "a": 1e3, "n": "\u0000"}"#), "{}", exact.text);
+
+    let conversations = agent.get("/api/conversation").await.ok();
+    let ids: Vec<_> = items(&conversations).iter().map(|it| it["id"].as_i64().unwrap()).collect();
+    assert_eq!((ids, &conversations["meta"]["total"]), (vec![302, 301, 3, 2, 1], &json!(5)));
+    let moved = agent.get("/api/conversation/301").await.ok();
+    assert_eq!([&moved["data"]["room"], &moved["data"]["botId"]], ["moved", "guide"]);
+    // Whoever sees one bot's alone has the totals of that one.
+    let seen = viewer.get("/api/conversation").await.ok();
+    assert_eq!(seen["pagination"]["totalItems"], 2);
+    assert_eq!(items(&seen)[0]["handler"], "human");
+    let seen = viewer.get("/api/message").await.ok();
+    assert_eq!(seen["pagination"]["totalItems"], 4);
+    assert_eq!(
+        items(&seen).iter().map(row).collect::<Vec<_>>(),
+        [MESSAGES[6], MESSAGES[8], MESSAGES[9], MESSAGES[10]]
+    );
+
+    let thread = app.anonymous().get(&format!("/api/questions/{SESSION}")).await.ok();
+    assert_eq!(thread["data"]["messages"].as_array().unwrap().len(), 5, "without the note");
+    let person = app.anonymous().with("cookie", COOKIE);
+    assert_eq!(person.get("/api/auth/me").await.ok()["data"]["email"], "admin@localhost");
+    app.person().await;
+    let login = json!({"email": "viewer@example.org", "password": "another long password"});
+    let login = app.anonymous().post("/api/auth/login", &login).await.ok();
+    assert_eq!(login["data"]["bots"], json!(["guide", "echo"]));
+}
+
+/// Each request as it was sent to the earlier version.
+async fn keys_are_remembered(app: &TestApp, agent: &Client) {
+    let again = async |client: &Client, key: &str, path: &str, body: &str| -> Answer {
+        client.with("idempotency-key", key).send_json(Method::POST, path, body).await
+    };
+    let visitor = app.anonymous();
+    let questions = "/api/questions";
+
+    let answer =
+        again(&visitor, "the-first-question-answered", questions, r#"{"message":"hello"}"#).await.ok();
+    assert_eq!((&answer["data"][0]["text"], &answer["session_id"]), (&json!("echo: hello"), &json!(SESSION)));
+    let note = r#"{"conversationId":"1","message":"a note","role":"note","type":"text"}"#;
+    assert_eq!(again(agent, "a-note", "/api/message", note).await.ok()["data"]["id"], "6");
+    let other = r#"{"conversationId":"1","message":"another","role":"note","type":"text"}"#;
+    assert_eq!(again(agent, "a-note", "/api/message", other).await.status, 422);
+    let room = r#"{"botId":"guide","integrationType":"whatsapp","room":"room-7","userId":"u-1"}"#;
+    assert_eq!(again(agent, "a-conversation", "/api/conversation", room).await.ok()["data"]["id"], "2");
+    let gone = again(&visitor, "the-first-question-deleted", questions, r#"{"message":"deleted"}"#).await;
+    assert_eq!(gone.status, 404, "{}", gone.text);
+    assert_eq!(app.bot.asked(), 0);
+
+    for (asked, (key, text, id)) in
+        [("the-first-question-failed", "asked once", "8"), ("the-first-question-open", "still open", "8195")]
+            .into_iter()
+            .enumerate()
+    {
+        let body = format!(r#"{{"message":"{text}"}}"#);
+        let answer = again(&visitor, key, questions, &body).await.ok();
+        assert_eq!(answer["data"][0]["text"], format!("echo: {text}"));
+        assert_eq!(app.bot.asked(), asked + 1);
+        assert_eq!(again(&visitor, key, questions, &body).await.ok(), answer);
+        let question = agent.get(&format!("/api/message/{id}")).await.ok();
+        assert_eq!(question["data"]["failure"], Value::Null);
+    }
+}
