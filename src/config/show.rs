@@ -3,6 +3,7 @@
 use toml::{Table, Value};
 
 use crate::bot;
+use crate::model::terminal;
 
 const MASK: &str = "***";
 
@@ -122,7 +123,9 @@ fn in_line(value: &Value) -> String {
     }
 }
 
-/// A TOML basic string. JSON's escapes are TOML's too; TOML also wants DEL escaped.
+/// A TOML basic string. JSON's escapes are TOML's too; TOML also wants DEL escaped, and a terminal all that steers it.
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+    let quoted = serde_json::Value::from(text).to_string();
+    let code = |character, text: &mut String| text.push_str(&format!("\\U{:08x}", u32::from(character)));
+    terminal::escaped(&quoted, terminal::steers, code).into_owned()
 }

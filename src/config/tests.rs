@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::terminal::steers;
 
 fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
     let file = (Path::new("some.toml"), file);
@@ -405,11 +406,12 @@ url = "http://h"
 
 #[test]
 fn what_is_shown_can_be_read_again() {
-    let file = "[[bot]]\nid = \"a \\\"b\\\" \\u007f\\n'\"\nkind = 'http'\nurl = 'http://h'\ndefault = true\n\
-                headers = { 'X.Y' = 'z' }";
+    let file = "[[bot]]\nid = \"a \\\"b\\\" \\u007f\\n\\u009b\u{202e}\u{e0041}'\"\nkind = 'http'\nurl = 'http://h'\n\
+                default = true\nheaders = { 'X.Y' = 'z' }";
     let shown = load(file, &[]).unwrap().show();
     let again: Table = shown.parse().unwrap();
-    assert_eq!(again["bot"][0]["id"].as_str(), Some("a \"b\" \u{7f}\n'"));
+    assert_eq!(again["bot"][0]["id"].as_str(), Some("a \"b\" \u{7f}\n\u{9b}\u{202e}\u{e0041}'"));
+    assert!(!shown.contains(steers), "{shown:?}");
     assert!(load(&shown, &[]).is_ok());
 }
 

@@ -15,6 +15,7 @@ mod message;
 mod network;
 mod page;
 mod random;
+pub mod terminal;
 
 pub use answer::{Answer, flow_id};
 pub use caller::{Api, Bots, Caller, Key, NewKey, NewUser, Person, Program, Role, User};
