@@ -87,19 +87,14 @@ async fn execute(cli: Cli) -> Result<(), Failure> {
     let command = cli.command.unwrap_or(Command::Serve);
     // A command that is over in a moment says by itself what it did.
     let level = if matches!(command, Command::Serve) { "info" } else { "warn" };
-    let logs = telemetry::start(level).map_err(Failure::usage)?;
+    let _log = telemetry::start(level).map_err(Failure::usage)?;
     let config = || Config::load(cli.config.as_deref()).map_err(Failure::failed);
-    let done = async {
-        match command {
-            Command::Serve => serve::run(config()?).await,
-            Command::Ask(args) => ask::run(args, config).await,
-            Command::User(command) => user::run(command, &config()?).await,
-            Command::Key(command) => key::run(command, &config()?).await,
-            Command::Bot(command) => bot::run(command, config()?).await,
-            Command::Config(command) => config::run(command, config()?),
-        }
-    };
-    let done = done.await;
-    logs.drain();
-    done
+    match command {
+        Command::Serve => serve::run(config()?).await,
+        Command::Ask(args) => ask::run(args, config).await,
+        Command::User(command) => user::run(command, &config()?).await,
+        Command::Key(command) => key::run(command, &config()?).await,
+        Command::Bot(command) => bot::run(command, config()?).await,
+        Command::Config(command) => config::run(command, config()?),
+    }
 }

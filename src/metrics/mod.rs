@@ -4,6 +4,7 @@
 
 mod bot;
 mod http;
+mod log;
 mod process;
 mod store;
 
@@ -15,6 +16,7 @@ use prometheus_client::registry::Registry;
 
 pub use bot::{ANSWERED, BotMetrics, BreakerMetric, HUMAN};
 pub use http::HttpMetrics;
+pub use log::log_lines_dropped;
 pub use store::StoreMetrics;
 
 /// Of what [`Metrics::text`] gives.
@@ -38,6 +40,7 @@ impl Default for Metrics {
         let http = Arc::new(HttpMetrics::new(&mut registry));
         let bots = Arc::new(bot::Bots::new(&mut registry));
         let store = Arc::new(StoreMetrics::new(&mut registry));
+        registry.register_collector(Box::new(log::Log));
         registry.register_collector(Box::new(process::Process));
         Self { http, store, bots, registry: Arc::new(registry) }
     }

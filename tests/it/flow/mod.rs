@@ -13,6 +13,7 @@ mod outage;
 mod plans;
 pub mod process;
 mod refused;
+mod stalled;
 mod stopped;
 mod upgrade;
 mod writers;

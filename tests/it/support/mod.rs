@@ -8,6 +8,7 @@ pub mod hostile;
 pub mod model;
 pub mod patience;
 pub mod postgres_proxy;
+pub mod process;
 pub mod routed;
 
 pub use app::{Answer, Client, TestApp, manual_clock};
