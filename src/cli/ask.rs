@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::tls;
 
 use super::Failure;
-use super::output::{harmless, print};
+use super::output::{harmless, print, say};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -211,11 +211,11 @@ struct Violation {
 fn show(reply: &Reply, shown: &str, server: &Url, args: &Args) -> Result<(), Failure> {
     print(&rest(&reply.data, shown, server))?;
     if reply.data.is_empty() {
-        eprintln!("A person has taken this conversation over and will answer there.");
+        say("A person has taken this conversation over and will answer there.");
     }
     if let Some(session) = &reply.session_id {
         let server = if args.server.is_some() { format!(" --server {server}") } else { String::new() };
-        eprintln!("To go on: wicara ask \"…\" --session {}{server}", harmless(session));
+        say(&format!("To go on: wicara ask \"…\" --session {}{server}", harmless(session)));
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::metrics::Metrics;
 use crate::model::{Answer, Json, MessageId, Random};
 
 use super::Failure;
-use super::output::{harmless, print, print_json, table};
+use super::output::{harmless, print, print_json, say, table};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -93,7 +93,7 @@ async fn ask(config: &Config, id: &str, question: String, as_json: bool) -> Resu
     let asking = async {
         let answers = bot.ask(question, &sender).await;
         drop(sender);
-        answers
+        Ok(answers)
     };
     let showing = async {
         while let Some(text) = tokens.next().await {
@@ -104,8 +104,8 @@ async fn ask(config: &Config, id: &str, question: String, as_json: bool) -> Resu
         }
         Ok(())
     };
-    let (answers, shown) = tokio::join!(asking, showing);
-    shown?;
+    // An answer that cannot be shown is not waited for.
+    let (answers, ()) = tokio::try_join!(asking, showing)?;
     if first.is_some() && !as_json {
         print("\n")?;
     }
@@ -114,7 +114,7 @@ async fn ask(config: &Config, id: &str, question: String, as_json: bool) -> Resu
         print_json(&answers.iter().map(whole).collect::<Vec<_>>())?;
     }
     let seconds = |time: Duration| format!("{:.3} s", time.as_secs_f64());
-    eprintln!(
+    say(&format!(
         "{} after {}, all of it after {}. Session {session_id}.",
         if answers.len() == 1 {
             "The first piece".to_owned()
@@ -123,7 +123,7 @@ async fn ask(config: &Config, id: &str, question: String, as_json: bool) -> Resu
         },
         seconds(first.unwrap_or_default()),
         seconds(start.elapsed()),
-    );
+    ));
     Ok(())
 }
 

@@ -9,6 +9,8 @@ pub(super) enum Failure {
     Failed(anyhow::Error),
     /// Exit code 2: another command line would have worked.
     Usage(String),
+    /// Exit code 0, and no word: stdout's reader went away and wants no more.
+    Unread,
 }
 
 impl Failure {
@@ -24,6 +26,7 @@ impl Failure {
         match self {
             Self::Failed(_) => ExitCode::from(1),
             Self::Usage(_) => ExitCode::from(2),
+            Self::Unread => ExitCode::SUCCESS,
         }
     }
 }
@@ -34,6 +37,7 @@ impl fmt::Display for Failure {
             // With its causes, in one line.
             Self::Failed(error) => write!(f, "{error:#}"),
             Self::Usage(reason) => f.write_str(reason),
+            Self::Unread => f.write_str("nobody reads stdout any more"),
         }
     }
 }

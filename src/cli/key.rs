@@ -1,5 +1,7 @@
 //! `wicara key`
 
+use std::io;
+
 use clap::Subcommand;
 use serde_json::json;
 
@@ -8,7 +10,7 @@ use crate::model::{Api, Key};
 use crate::service::People;
 
 use super::Failure;
-use super::output::{print, print_json, table};
+use super::output::{self, print, print_done, print_json, say, table};
 use super::people::{Grant, api, bots_in_words, failure, open};
 
 pub(super) const EXAMPLES: &str = "\
@@ -72,14 +74,14 @@ async fn execute(command: Command, people: &People) -> Result<(), Failure> {
                 .await
                 .map_err(|error| failure(error, &name))?;
             let program = key.program;
-            eprintln!(
+            say(&format!(
                 "The key {}, role {}, bots {}, api {}. It is shown only now:",
                 program.name,
                 program.role,
                 bots_in_words(&program.bots),
                 program.api
-            );
-            print(&format!("{secret}\n"))
+            ));
+            output::write(&format!("{secret}\n")).map_err(|error| unseen(&name, &error))
         }
         Command::List { json } => {
             let keys = people.key_list().await.map_err(|error| failure(error, ""))?;
@@ -91,9 +93,17 @@ async fn execute(command: Command, people: &People) -> Result<(), Failure> {
         }
         Command::Remove { name } => {
             people.key_delete(&name).await.map_err(|error| failure(error, &name))?;
-            print(&format!("Removed the key {name}.\n"))
+            print_done(&format!("Removed the key {name}."))
         }
     }
+}
+
+/// The key is lost, also to a reader that went away.
+fn unseen(name: &str, error: &io::Error) -> Failure {
+    Failure::failed(format!(
+        "the key cannot be written to stdout: {error}. It exists, and nobody has seen it: remove it with `wicara key \
+         remove {name:?}`, and add it again"
+    ))
 }
 
 /// `bots` is null for all.

@@ -1,7 +1,7 @@
 //! The command line: one file a command.
 //!
-//! Results go to stdout, everything else to stderr. The exit code is 0 for done, 1 for failed, 2 for wrong usage.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
+//! Results go to stdout, everything else to stderr, both through `output`. The exit code is 0 for done, 1 for failed, 2
+//! for wrong usage.
 
 mod ask;
 mod bot;
@@ -19,6 +19,7 @@ mod tests;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -26,6 +27,7 @@ use crate::config::Config;
 use crate::telemetry;
 
 use failure::Failure;
+use output::{print, say, say_within};
 
 /// Keeps the conversations between an organisation's bots and its public.
 #[derive(Debug, Parser)]
@@ -72,12 +74,36 @@ enum Command {
     Config(config::Command),
 }
 
+/// How long a server that failed waits for a reader of stderr, so that its end does not depend on one.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// Does what the command line says.
 pub async fn run() -> ExitCode {
-    match execute(Cli::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => return instead(&told),
+    };
+    let serves = matches!(cli.command, None | Some(Command::Serve));
+    let Err(failure) = execute(cli).await else { return ExitCode::SUCCESS };
+    match failure {
+        Failure::Unread => {}
+        _ if serves => say_within(format!("wicara: {failure}"), LAST_WORDS),
+        _ => say(&format!("wicara: {failure}")),
+    }
+    failure.exit_code()
+}
+
+/// What is said instead of doing anything: the help or the version, or what is wrong with the command line.
+fn instead(told: &clap::Error) -> ExitCode {
+    let text = told.render().to_string();
+    if told.use_stderr() {
+        say(text.trim_end());
+        return ExitCode::from(2);
+    }
+    match print(&text) {
+        Ok(()) | Err(Failure::Unread) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("wicara: {failure}");
+            say(&format!("wicara: {failure}"));
             failure.exit_code()
         }
     }

@@ -13,6 +13,7 @@ use crate::service::{Error, Missing, People};
 use crate::store::Store;
 
 use super::Failure;
+use super::output::say;
 
 /// What somebody may do.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
@@ -33,7 +34,7 @@ impl Grant {
     /// Says so where a bot is not configured: it may be on purpose, or a slip.
     pub(super) fn warn_of_unknown_bots(&self, config: &Config) {
         for id in self.bots.iter().filter(|id| config.bots.iter().all(|bot| bot.id != **id)) {
-            eprintln!("wicara: note that no bot {id:?} is in the configuration");
+            say(&format!("wicara: note that no bot {id:?} is in the configuration"));
         }
     }
 }

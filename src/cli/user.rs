@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::model::User;
 use crate::service::People;
 
-use super::output::{print, print_json, table};
+use super::output::{print, print_done, print_json, table};
 use super::people::{Grant, bots_in_words, failure, open};
 use super::{Failure, password};
 
@@ -78,14 +78,14 @@ async fn execute(command: Command, people: &People) -> Result<(), Failure> {
                 .map_err(|error| failure(error, &email))?;
             let person = user.person;
             let bots = bots_in_words(&person.bots);
-            print(&format!("Added {}, role {}, bots {bots}.\n", person.email, person.role))
+            print_done(&format!("Added {}, role {}, bots {bots}.", person.email, person.role))
         }
         Command::Password { email } => {
             // Nobody should type a password twice for somebody who is not there.
             people.user_get(&email).await.map_err(|error| failure(error, &email))?;
             let password = password::read(&email)?;
             people.user_password(&email, password).await.map_err(|error| failure(error, &email))?;
-            print(&format!("{email} has a new password and is signed out everywhere.\n"))
+            print_done(&format!("{email} has a new password and is signed out everywhere."))
         }
         Command::List { json } => {
             let users = people.user_list().await.map_err(|error| failure(error, ""))?;
@@ -97,7 +97,7 @@ async fn execute(command: Command, people: &People) -> Result<(), Failure> {
         }
         Command::Remove { email } => {
             people.user_delete(&email).await.map_err(|error| failure(error, &email))?;
-            print(&format!("Removed {email}.\n"))
+            print_done(&format!("Removed {email}."))
         }
     }
 }

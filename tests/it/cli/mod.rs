@@ -4,6 +4,7 @@ mod bots;
 mod configuration;
 mod metrics;
 mod place;
+mod streams;
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -23,9 +24,13 @@ on_both_engines!(
 
 const PASSWORD: &str = "a long password";
 async fn call(server: &Server, path: &str, header: (&str, &str), body: Option<Value>) -> (StatusCode, Value) {
+    call_at(&server.base, path, header, body).await
+}
+
+async fn call_at(base: &str, path: &str, header: (&str, &str), body: Option<Value>) -> (StatusCode, Value) {
     wicara::tls::install();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let address = format!("{}{path}", server.base);
+    let address = format!("{base}{path}");
     let request = match body {
         Some(body) => client.post(address).header("content-type", "application/json").body(body.to_string()),
         None => client.get(address),
@@ -35,8 +40,12 @@ async fn call(server: &Server, path: &str, header: (&str, &str), body: Option<Va
 }
 
 async fn log_in(server: &Server, email: &str, password: &str) -> (StatusCode, Value) {
+    log_in_at(&server.base, email, password).await
+}
+
+async fn log_in_at(base: &str, email: &str, password: &str) -> (StatusCode, Value) {
     let body = json!({"email": email, "password": password});
-    call(server, "/api/auth/login", ("accept", "*/*"), Some(body)).await
+    call_at(base, "/api/auth/login", ("accept", "*/*"), Some(body)).await
 }
 
 async fn people_come_and_go_while_the_server_runs(engine: Engine) {
