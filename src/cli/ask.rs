@@ -6,15 +6,17 @@ use std::time::Duration;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Response, Url};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::bot::sse::Parser;
 use crate::config::Config;
+use crate::model::terminal::visible_json;
 use crate::tls;
 
 use super::Failure;
-use super::output::{harmless, print, say};
+use super::output::{print, say};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -42,7 +44,7 @@ pub(super) struct Args {
     /// The server's address [default: where the configuration says that it listens]
     #[arg(long, value_name = "URL", value_parser = server_address)]
     server: Option<Url>,
-    /// Print the server's answer as it came
+    /// Print the server's answer as it came; what would steer the terminal is escaped
     #[arg(long)]
     json: bool,
 }
@@ -69,10 +71,12 @@ pub(super) async fn run(args: Args, config: impl FnOnce() -> Result<Config, Fail
         return follow(response, &server, &args).await;
     }
     let body = response.text().await.map_err(|error| unreachable(&server, error))?;
-    if args.json {
-        print(&format!("{}\n", body.trim_end()))?;
-    }
     let reply = serde_json::from_str(&body);
+    if args.json {
+        let is_json = serde_json::from_str::<IgnoredAny>(&body).is_ok();
+        let shown = if is_json { visible_json(&body) } else { body.as_str().into() };
+        print(&format!("{}\n", shown.trim_end()))?;
+    }
     if (200..300).contains(&status) {
         match reply {
             Ok(_) if args.json => Ok(()),
@@ -98,7 +102,7 @@ async fn follow(mut response: Response, server: &Url, args: &Args) -> Result<(),
             match frame.event.as_str() {
                 "token" => {
                     let token: Token = serde_json::from_str(&frame.data).map_err(|_| no_wicara(server))?;
-                    print(&harmless(&token.text))?;
+                    print(&token.text)?;
                     shown.push_str(&token.text);
                 }
                 "message" => {
@@ -215,7 +219,7 @@ fn show(reply: &Reply, shown: &str, server: &Url, args: &Args) -> Result<(), Fai
     }
     if let Some(session) = &reply.session_id {
         let server = if args.server.is_some() { format!(" --server {server}") } else { String::new() };
-        say(&format!("To go on: wicara ask \"…\" --session {}{server}", harmless(session)));
+        say(&format!("To go on: wicara ask \"…\" --session {session}{server}"));
     }
     Ok(())
 }
@@ -240,7 +244,7 @@ fn rest(answers: &[Answer], shown: &str, server: &Url) -> String {
             rest.push_str(&format!("  {}: {url}\n", link["title"].as_str().unwrap_or("Link")));
         }
     }
-    harmless(&rest)
+    rest
 }
 
 /// The server's refusal in a sentence that says what to do.
@@ -251,7 +255,7 @@ fn refusal(status: u16, reply: &Reply, args: &Args, server: &Url) -> Failure {
         (None, None) => "no more is known".to_owned(),
     };
     let session = reply.session_id.as_deref().unwrap_or("of this question");
-    Failure::failed(harmless(&match (status, args.session) {
+    Failure::failed(match (status, args.session) {
         (404, Some(session)) => format!(
             "the server knows no conversation {session}: leave --session away to open a new one, or check the id"
         ),
@@ -277,7 +281,7 @@ fn refusal(status: u16, reply: &Reply, args: &Args, server: &Url) -> Failure {
         _ => format!(
             "the server at {server} answered with status {status} ({told}): see its log, or check --server"
         ),
-    }))
+    })
 }
 
 #[cfg(test)]
@@ -287,20 +291,16 @@ mod tests {
     #[test]
     fn answers_are_shown_with_their_links() {
         let reply: Reply = serde_json::from_value(json!({"data": [
-            {"text": "One\u{1b}[0m\n", "suggest_links": [{"title": "Page", "url": "/guide/a#b"}, {"url": 5}, 6]},
+            {"text": "One\n", "suggest_links": [{"title": "Page", "url": "/guide/a#b"}, {"url": 5}, 6]},
             {"text": "Two", "suggest_links": [{"title": "Far", "url": "https://far.example/"}]},
             {"text": "Three", "suggest_links": null},
         ]}))
         .unwrap();
         let server = Url::parse("http://127.0.0.1:3333").unwrap();
         let links = "\n  Page: http://127.0.0.1:3333/guide/a#b\n  Far: https://far.example/\n";
-        let texts = "One\u{fffd}[0m\n\n\nTwo\n\nThree";
+        let texts = "One\n\n\nTwo\n\nThree";
         assert_eq!(rest(&reply.data, "", &server), format!("{texts}{links}"));
-        assert_eq!(
-            rest(&reply.data, "One\u{1b}[0m\n\n\nTwo\n\nThree", &server),
-            links,
-            "all of it was streamed"
-        );
+        assert_eq!(rest(&reply.data, "One\n\n\nTwo\n\nThree", &server), links, "all of it was streamed");
         assert_eq!(rest(&reply.data, "On", &server), format!("\n\n{texts}{links}"));
         assert_eq!(rest(&[], "", &server), "");
     }

@@ -12,7 +12,7 @@ use crate::metrics::Metrics;
 use crate::model::{Answer, Json, MessageId, Random};
 
 use super::Failure;
-use super::output::{harmless, print, print_json, say, table};
+use super::output::{print, print_json, say, table};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -73,7 +73,7 @@ fn list(bots: &[Settings], as_json: bool) -> Result<(), Failure> {
             [bot.id.clone(), bot.kind.name().to_owned(), visitors.to_owned(), bot.kind.place()]
         })
         .collect();
-    print(&harmless(&table(["ID", "KIND", "VISITORS REACH IT", "ANSWERS FROM"], &rows)))
+    print(&table(["ID", "KIND", "VISITORS REACH IT", "ANSWERS FROM"], &rows))
 }
 
 async fn ask(config: &Config, id: &str, question: String, as_json: bool) -> Result<(), Failure> {
@@ -99,7 +99,7 @@ async fn ask(config: &Config, id: &str, question: String, as_json: bool) -> Resu
         while let Some(text) = tokens.next().await {
             first.get_or_insert_with(|| start.elapsed());
             if !as_json {
-                print(&harmless(&text))?;
+                print(&text)?;
             }
         }
         Ok(())
@@ -159,7 +159,7 @@ fn refusal(id: &str, error: &Error) -> Failure {
     };
     let said = said.map(|said| said.reveal()).filter(|said| !said.is_empty());
     let said = said.map(|said| format!(". It said: {said}")).unwrap_or_default();
-    Failure::failed(harmless(&format!("{id}: {error}: {advice}{said}")))
+    Failure::failed(format!("{id}: {error}: {advice}{said}"))
 }
 
 #[cfg(test)]
@@ -172,9 +172,9 @@ mod tests {
         let rejected = |status, said| Error::Rejected { status, retry_after: None, said: Said::new(said) };
         for (error, expected) in [
             (
-                rejected(401, "no\u{1b}[2J key"),
+                rejected(401, "no key"),
                 "a: the bot answered with status 401: it does not accept the key: check api_key or headers. It \
-                 said: no\u{fffd}[2J key",
+                 said: no key",
             ),
             (
                 rejected(302, ""),

@@ -1,5 +1,5 @@
-//! What is written to stdout and stderr. Everything goes through here, so that a stream that takes
-//! nothing is an error instead of a panic.
+//! What is written to stdout and stderr. Everything goes through here, so that no text from outside steers the terminal
+//! and a stream that takes nothing is an error instead of a panic.
 
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::model::terminal::{visible, visible_json, visible_line};
+
 use super::Failure;
 
 /// Writes to stdout, or says why it cannot be. Text that has to reach its reader is written with this; a result for
 /// anybody who still reads, with [`print`].
 pub(super) fn write(text: &str) -> io::Result<()> {
-    Unbuffered(io::stdout()).write_all(text.as_bytes())
+    Unbuffered(io::stdout()).write_all(visible(text).as_bytes())
 }
 
 /// Prints a result. That its reader went away, as `head` does, ends the command quietly: [`Failure::Unread`].
@@ -24,7 +26,7 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 /// Prints a value.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(Failure::failed)?;
-    print(&format!("{text}\n"))
+    print(&format!("{}\n", visible_json(&text)))
 }
 
 /// Prints the sentence that says what was done. Where stdout does not take it, the error holds it, so that nobody does
@@ -44,7 +46,7 @@ fn unwritten(error: &io::Error, what: &str) -> Failure {
 
 /// Writes a line to stderr.
 pub(super) fn try_say(text: &str) -> io::Result<()> {
-    Unbuffered(io::stderr()).write_all(format!("{text}\n").as_bytes())
+    Unbuffered(io::stderr()).write_all(format!("{}\n", visible(text)).as_bytes())
 }
 
 /// Says something beside the result. Where stderr takes nothing, there is nobody to tell, and the command goes on.
@@ -78,30 +80,19 @@ impl<Stream: AsFd> Write for Unbuffered<Stream> {
     }
 }
 
-/// Columns as wide as their widest cell, the headings first.
+/// Columns as wide as their widest cell, the headings first. No cell breaks its line.
 pub(super) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {
-    let headings = headings.map(str::to_owned);
-    let lines = || std::iter::once(&headings).chain(rows);
-    let width = |column: usize| lines().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let rows = rows.iter().map(|row| row.each_ref().map(|cell| visible_line(cell)));
+    let lines: Vec<_> = std::iter::once(headings.map(Into::into)).chain(rows).collect();
+    let width = |column: usize| lines.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let mut text = String::new();
-    for row in lines() {
+    for row in &lines {
         let cells: Vec<String> =
             row.iter().enumerate().map(|(column, cell)| format!("{cell:<0$}", width(column))).collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
     }
     text
-}
-
-/// Text from elsewhere as it may stand on a terminal: control characters could write over what stands there.
-pub(super) fn harmless(text: &str) -> String {
-    text.chars()
-        .map(|character| match character {
-            '\n' | '\t' => character,
-            _ if character.is_control() => '\u{fffd}',
-            _ => character,
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -115,7 +106,9 @@ mod tests {
     }
 
     #[test]
-    fn text_from_elsewhere_cannot_steer_the_terminal() {
-        assert_eq!(harmless("a\n\tb\u{1b}[2J\r\u{9b}é😀"), "a\n\tb\u{fffd}[2J\u{fffd}\u{fffd}é😀");
+    fn a_cell_can_neither_make_a_row_nor_move_the_next_cell() {
+        let rows = [["a\u{202e}\n9\t".to_owned(), "b".to_owned()]];
+        let cell = r"a\u{202e}\u{a}9\u{9}";
+        assert_eq!(table(["ID", "NAME"], &rows), format!("{:<20}  NAME\n{cell}  b\n", "ID"));
     }
 }

@@ -3,6 +3,8 @@
 use std::env::{self, VarError};
 use std::io::{self, IsTerminal};
 
+use crate::model::terminal::visible_line;
+
 use super::Failure;
 
 const VARIABLE: &str = "WICARA_PASSWORD";
@@ -24,7 +26,7 @@ pub(super) fn read(email: &str) -> Result<String, Failure> {
             Failure::failed(format!("no password could be read ({error}): put it into {VARIABLE}"))
         })
     };
-    let password = ask(format!("Password for {email}: "))?;
+    let password = ask(format!("Password for {}: ", visible_line(email)))?;
     if ask("Once more: ".to_owned())? == password {
         Ok(password)
     } else {

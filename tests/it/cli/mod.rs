@@ -4,6 +4,7 @@ mod bots;
 mod configuration;
 mod metrics;
 mod place;
+mod shown;
 mod streams;
 
 use std::io::Write;
