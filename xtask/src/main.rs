@@ -12,6 +12,7 @@ mod test;
 use std::env;
 use std::process::ExitCode;
 
+use schema::SchemaOptions;
 use xtask::bench_options::BenchOptions;
 
 const HELP: &str = "\
@@ -22,7 +23,9 @@ Usage: cargo xtask <TASK>
 Tasks:
   test [-- ARGUMENTS]   set up what the tests need and run all of them, on SQLite and on PostgreSQL;
                         the arguments go to `cargo test`
-  schema                hold the running server against its OpenAPI document, on both databases
+  schema [--seconds N] [--seed S]
+                        hold the running server against its OpenAPI document, on both databases: once, or with fresh
+                        seeds until N seconds have passed, or from this seed on
   bots                  ask LiteLLM, Langflow 1.2 and Langflow 1.13, which it installs and starts, through the bots
                         that connect to them
   bench [OPTIONS]       measure the server against the limits of the machine; `--help` shows the options
@@ -35,6 +38,7 @@ Examples:
   cargo xtask test -- idempotency -- --nocapture    with what they print
   cargo xtask bench --only message
   cargo xtask fuzz --seconds 600
+  cargo xtask schema --seconds 3600
 
 Exit codes: 0 done, 1 failed, 2 wrong usage; `test` exits as `cargo test` does.";
 
@@ -48,7 +52,7 @@ fn main() -> ExitCode {
         }
         ["test"] => test::run(&[]),
         ["test", "--", ..] => test::run(&arguments[2..]),
-        ["schema"] => schema::run(),
+        ["schema", rest @ ..] if let Some(options) = SchemaOptions::parse(rest) => schema::run(&options),
         ["bots"] => bots::run(),
         ["fuzz"] => fuzz::run("60"),
         ["fuzz", "--seconds", seconds] if seconds.parse::<u32>().is_ok() => fuzz::run(seconds),
