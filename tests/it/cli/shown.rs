@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::call_at;
 use super::place::{Place, Run};
-use crate::support::process::{PATIENCE, Running};
+use crate::support::PATIENCE;
+use crate::support::process::Running;
 use crate::support::{Bot, Engine, Model};
 
 /// Clears the screen in two ways, turns the direction of writing, and hides a letter.

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::place::{Place, finished};
 use super::{PASSWORD, call_at, log_in_at};
 use crate::support::Engine;
-use crate::support::process::{PATIENCE, Running, soon};
+use crate::support::process::Running;
+use crate::support::{PATIENCE, found};
 
 fn full() -> Stdio {
     OpenOptions::new().write(true).open("/dev/full").unwrap().into()
@@ -49,7 +50,7 @@ impl Quiet {
         let log = File::create(place.path().join("log")).unwrap();
         let process = Running(place.command(&[]).stdout(stdout).stderr(log).spawn().unwrap());
         let mut server = Self { process, base: String::new(), place };
-        server.base = soon("server", async || {
+        server.base = found(PATIENCE, "server", async || {
             assert_eq!(server.process.try_wait().unwrap(), None, "{}", server.said());
             let lines = server.lines();
             let listening = lines.iter().find(|line| line["message"] == "listening")?;
@@ -70,7 +71,7 @@ impl Quiet {
     }
 
     async fn warns(&self, of: &str) {
-        soon(of, async || {
+        found(PATIENCE, of, async || {
             self.lines().iter().any(|line| line["message"].as_str().unwrap().contains(of)).then_some(())
         })
         .await;
@@ -89,7 +90,9 @@ async fn a_server_whose_stdout_takes_nothing_starts_and_says_the_password_on_std
     for (stdout, reason) in [(full(), "No space left"), (closed(), "Broken pipe")] {
         let mut server = Quiet::start(stdout, "").await;
         server.warns("stdout cannot be written").await;
-        let said = soon("welcome", async || Some(server.said()).filter(|said| said.contains("/docs"))).await;
+        let said =
+            found(PATIENCE, "welcome", async || Some(server.said()).filter(|said| said.contains("/docs")))
+                .await;
         let told = said.lines().find(|line| line.starts_with("wicara: ")).expect(&said);
         assert!(told.contains("stdout") && told.contains(reason), "{told}");
         let password = said.lines().find_map(|line| line.trim_start().strip_prefix("password  ")).unwrap();
@@ -126,7 +129,7 @@ async fn a_server_that_can_write_nothing_at_all_serves() {
         let mut command = place.command(&[]);
         command.env("WICARA_SERVER__LISTEN", address.to_string());
         let mut process = Running(command.stdout(stream()).stderr(stream()).spawn().unwrap());
-        soon("server", async || {
+        found(PATIENCE, "server", async || {
             assert_eq!(process.try_wait().unwrap(), None, "it runs");
             tokio::net::TcpStream::connect(address).await.ok()
         })

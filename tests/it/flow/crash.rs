@@ -1,6 +1,5 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
@@ -8,7 +7,7 @@ use serde_json::json;
 use super::process::Site;
 use super::writers::{Writer, assert_nothing_lost_or_doubled};
 use crate::store::{create, execute};
-use crate::support::{Client, Engine, on_both_engines, until, within};
+use crate::support::{Client, Engine, PATIENCE, on_both_engines, until, within};
 
 on_both_engines!(
     nothing_acknowledged_is_lost_to_kill_9,
@@ -20,7 +19,6 @@ const WRITERS: usize = 32;
 const CONVERSATIONS: usize = 4;
 /// Acknowledged messages after which a round ends, at the least.
 const ROUND: usize = 64;
-const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn nothing_acknowledged_is_lost_to_kill_9(engine: Engine) {
     let site = Site::new(engine).await;

@@ -12,12 +12,12 @@ use super::process::Site;
 use super::writers::{Writer, assert_nothing_lost_or_doubled};
 use crate::store::create;
 use crate::support::{
-    Database, Engine, Fault, PostgresProxy, TestApp, is_commit, manual_clock, side_by_side, until, within,
+    Database, Engine, Fault, PATIENCE, PostgresProxy, TestApp, is_commit, manual_clock, side_by_side, until,
+    within,
 };
 
 const WRITERS: usize = 16;
 const CONVERSATIONS: usize = 4;
-const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Writers that go to one of several servers, and to the next one when they get no message through.

@@ -9,11 +9,10 @@ use xtask::postgres::Cluster;
 use super::writers::{Writer, assert_nothing_lost_or_doubled};
 use crate::store::create;
 use crate::support::app::METRICS;
-use crate::support::{Database, TestApp, until, within};
+use crate::support::{Database, PATIENCE, TestApp, until, within};
 
 const WRITERS: usize = 16;
 const ROUNDS: usize = 3;
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_restart_is_survived() {

@@ -8,7 +8,8 @@ use reqwest::Client;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::process::{Running, soon};
+use crate::support::process::Running;
+use crate::support::{PATIENCE, found};
 
 /// How long the server may take to finish what runs when it is stopped.
 const DRAIN: Duration = Duration::from_secs(4);
@@ -23,6 +24,8 @@ const DROPPED: &str = "wicara_log_lines_dropped_total";
 struct Stalled {
     process: Running,
     base: String,
+    /// The URL of the metrics, where no key is needed.
+    metrics: String,
     client: Client,
     _folder: TempDir,
 }
@@ -31,20 +34,26 @@ impl Stalled {
     /// Runs until more was logged than the pipe and the server hold.
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = format!("server.listen = \"127.0.0.1:0\"\nserver.drain_seconds = {}\n", DRAIN.as_secs());
+        let config = format!(
+            "server.listen = \"127.0.0.1:0\"\nserver.metrics_listen = \"127.0.0.1:0\"\n\
+             server.drain_seconds = {}\n",
+            DRAIN.as_secs()
+        );
         std::fs::write(folder.path().join("wicara.toml"), config).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_wicara"));
         command.current_dir(folder.path()).env("WICARA_LOG", "trace");
         let mut process = Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
         let mut out = BufReader::new(process.stdout.take().unwrap());
-        let mut ready = String::new();
-        out.read_line(&mut ready).unwrap();
+        let [base, metrics] = [(); 2].map(|()| {
+            let mut ready = String::new();
+            out.read_line(&mut ready).unwrap();
+            ready.trim_end().rsplit_once(' ').expect("the server starts").1.to_owned()
+        });
         std::thread::spawn(move || out.read_to_end(&mut Vec::new()));
-        let base = ready.trim_end().rsplit_once(' ').expect("the server starts").1.to_owned();
         wicara::tls::install();
         let client = Client::builder().no_proxy().timeout(ANSWER).build().unwrap();
-        let server = Self { process, base, client, _folder: folder };
-        soon("line that was lost", async || {
+        let server = Self { process, base, metrics, client, _folder: folder };
+        found(PATIENCE, "line that was lost", async || {
             // Each logs a line of some hundred bytes.
             let requests = (0..500).map(|_| server.health());
             futures_util::future::join_all(requests).await;
@@ -54,18 +63,18 @@ impl Stalled {
         server
     }
 
-    async fn get(&self, path: &str) -> String {
-        let answer = self.client.get(format!("{}{path}", self.base)).send().await.unwrap();
+    async fn get(&self, url: &str) -> String {
+        let answer = self.client.get(url).send().await.unwrap();
         assert_eq!(answer.status(), 200);
         answer.text().await.unwrap()
     }
 
     async fn health(&self) {
-        self.get("/healthz").await;
+        self.get(&format!("{}/healthz", self.base)).await;
     }
 
     async fn dropped(&self) -> u64 {
-        let text = self.get("/metrics").await;
+        let text = self.get(&self.metrics).await;
         let line = text.lines().find_map(|line| line.strip_prefix(DROPPED)).expect("the metric is there");
         line.trim().parse().unwrap()
     }
@@ -106,7 +115,7 @@ async fn once_the_log_is_read_again_it_says_how_many_lines_were_lost_and_loses_n
         None
     });
     // Its end is in the log, so that all before it was written.
-    let lost = soon("end of the losses", async || {
+    let lost = found(PATIENCE, "end of the losses", async || {
         let before = server.dropped().await;
         tokio::time::sleep(Duration::from_millis(50)).await;
         (server.dropped().await == before).then_some(before)

@@ -17,7 +17,7 @@ pub use database::{Database, Engine};
 pub use events::Events;
 pub use hostile::Hostile;
 pub use model::Model;
-pub use patience::{side_by_side, until, within};
+pub use patience::{PATIENCE, found, side_by_side, until, within};
 pub use postgres_proxy::{Fault, PostgresProxy, is_begin, is_commit};
 pub use routed::Routed;
 

@@ -9,14 +9,25 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
 
+/// How long a program may take for what it has to do.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Waits until this holds, which it has to do at some time within `most`.
 pub async fn until(most: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let held = async {
-        while !holds().await {
+    found(most, what, async || holds().await.then_some(())).await;
+}
+
+/// Looks until something is there, which it has to be within `most`.
+pub async fn found<T>(most: Duration, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let looking = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
             sleep(Duration::from_millis(5)).await;
         }
     };
-    within(most, what, held).await;
+    within(most, what, looking).await
 }
 
 /// Waits for work that has to end within `most`.

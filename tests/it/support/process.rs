@@ -2,10 +2,9 @@
 
 use std::ops::{Deref, DerefMut};
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How long a test waits for what has to come.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+use super::found;
 
 /// A program that ends with the test.
 pub struct Running(pub Child);
@@ -18,7 +17,7 @@ impl Running {
 
     /// Its exit code, in so much time.
     pub async fn end(&mut self, time: Duration) -> Option<i32> {
-        within(time, "end", async || self.0.try_wait().unwrap()).await.code()
+        found(time, "the process ends", async || self.0.try_wait().unwrap()).await.code()
     }
 }
 
@@ -40,21 +39,5 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-/// What is there in time, or the test fails.
-pub async fn soon<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
-    within(PATIENCE, what, look).await
-}
-
-async fn within<T>(time: Duration, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + time;
-    loop {
-        if let Some(found) = look().await {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "there was no {what} in time");
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
