@@ -176,15 +176,7 @@ impl Store {
                     .await?;
                 let group = |of: &Conversation| (of.bot_id.clone(), of.integration_type.clone());
                 if group(&old) != group(&new) {
-                    let mut changes = Changes::default();
-                    for (conversation, sign) in [(&old, -1), (&new, 1)] {
-                        changes.conversation(conversation, sign);
-                    }
-                    for (message, count) in totals::messages_of(transaction, id).await? {
-                        changes.messages(&old, message, -count);
-                        changes.messages(&new, message, count);
-                    }
-                    changes.write(transaction).await?;
+                    totals::move_conversation(transaction, &old, &new).await?;
                 }
                 let newest =
                     format!("SELECT {MESSAGE} FROM messages WHERE conversation_id = $1 ORDER BY id DESC LIMIT 1");

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::OnceCell;
 
 use super::Store;
-use super::engine::{Lane, Result, Sql, Transaction};
+use super::engine::{Lane, Result, Sql, Statement, Transaction};
 use super::lists::{Conditions, Part, direction};
 use crate::model::{Conversation, ConversationId, List, Listing, MessageId, Order};
 
@@ -57,62 +57,146 @@ impl<'a> Changes<'a> {
 
     /// Locks the totals: comes last in a transaction's command.
     pub async fn write(self, transaction: &Transaction<'_>) -> Result<()> {
-        // In one order everywhere, because the rows are locked in it.
-        let mut counts: BTreeMap<_, i64> = BTreeMap::new();
-        for ((counted, bucket, bot_id, integration_type), count) in self.0 {
-            for (level, shift) in SHIFTS.iter().enumerate() {
-                let bucket = bucket >> (shift - SHIFTS[0]);
-                *counts.entry((counted, level, bucket, bot_id, integration_type)).or_default() += count;
-            }
-        }
-        let rows = counts
-            .into_iter()
-            .filter(|(_, count)| *count != 0)
-            .map(|((counted, level, bucket, bot_id, integration_type), count)| {
-                vec![
-                    counted.as_str().into(),
-                    level_number(level).into(),
-                    bucket.into(),
-                    bot_id.into(),
-                    integration_type.into(),
-                    count.into(),
-                ]
-            })
-            .collect();
-        const COLUMNS: &str = "what, level, bucket, bot_id, integration_type";
-        let add = format!("ON CONFLICT ({COLUMNS}) DO UPDATE SET count = totals.count + excluded.count");
-        let sql = Sql::each(
-            format!(
-                "INSERT INTO totals ({COLUMNS}, count) SELECT * FROM unnest(CAST($1 AS text[]), \
-                     CAST($2 AS bigint[]), CAST($3 AS bigint[]), CAST($4 AS text[]), CAST($5 AS text[]), \
-                     CAST($6 AS bigint[])) {add}"
-            ),
-            format!("INSERT INTO totals ({COLUMNS}, count) VALUES ($1, $2, $3, $4, $5, $6) {add}"),
-        );
+        let (sql, rows) =
+            add(self.0.into_iter().flat_map(|((counted, bucket, bot_id, integration_type), count)| {
+                (0..=TOP).map(move |level| {
+                    ((counted, level, at_level(level, bucket), bot_id, integration_type), count)
+                })
+            }));
         transaction.execute_many(sql, rows).await
     }
+}
+
+/// A row of the totals, in the order in which they are locked everywhere.
+type Key<'a> = (Counted, usize, i64, &'a str, &'a str);
+
+/// The statement that adds to rows of the totals, and takes away from them, with its parameters.
+fn add<'a>(changes: impl IntoIterator<Item = (Key<'a>, i64)>) -> Statement {
+    let mut counts: BTreeMap<Key<'a>, i64> = BTreeMap::new();
+    for (key, count) in changes {
+        *counts.entry(key).or_default() += count;
+    }
+    let rows = counts
+        .into_iter()
+        .filter(|(_, count)| *count != 0)
+        .map(|((counted, level, bucket, bot_id, integration_type), count)| {
+            vec![
+                counted.as_str().into(),
+                level_number(level).into(),
+                bucket.into(),
+                bot_id.into(),
+                integration_type.into(),
+                count.into(),
+            ]
+        })
+        .collect();
+    const COLUMNS: &str = "what, level, bucket, bot_id, integration_type";
+    let add = format!("ON CONFLICT ({COLUMNS}) DO UPDATE SET count = totals.count + excluded.count");
+    let sql = Sql::each(
+        format!(
+            "INSERT INTO totals ({COLUMNS}, count) SELECT * FROM unnest(CAST($1 AS text[]), \
+                 CAST($2 AS bigint[]), CAST($3 AS bigint[]), CAST($4 AS text[]), CAST($5 AS text[]), \
+                 CAST($6 AS bigint[])) {add}"
+        ),
+        format!("INSERT INTO totals ({COLUMNS}, count) VALUES ($1, $2, $3, $4, $5, $6) {add}"),
+    );
+    (sql, rows)
+}
+
+fn messages_key(level: usize, bucket: i64, of: &Conversation) -> Key<'_> {
+    (Counted::Messages, level, bucket, &of.bot_id, &of.integration_type)
+}
+
+/// The bucket of a level in which one of the lowest level lies.
+fn at_level(level: usize, bucket: i64) -> i64 {
+    bucket >> (SHIFTS[level] - SHIFTS[0])
 }
 
 fn level_number(level: usize) -> i64 {
     i64::try_from(level).expect("there are few levels")
 }
 
-/// Where a conversation's messages are counted: a message's id and a number for each bucket.
-pub(super) async fn messages_of(
+/// Messages that are counted in one statement, and rows of the totals that are changed in one, where a conversation
+/// moves: whatever their number, each takes a small part of the time that a statement may take.
+const MOVED: usize = 5000;
+
+/// Counts a conversation and its messages for another bot or integration type. Locks the totals, in their order: comes
+/// last in a transaction's command.
+pub(super) async fn move_conversation(
+    transaction: &Transaction<'_>,
+    old: &Conversation,
+    new: &Conversation,
+) -> Result<()> {
+    let mut conversation = Changes::default();
+    conversation.conversation(old, -1);
+    conversation.conversation(new, 1);
+    conversation.write(transaction).await?;
+    // The buckets of the lowest level are written as they are counted, in the order of their ids. The newest buckets,
+    // which every other write adds to, come last, and with them the few of the levels above.
+    let mut above: BTreeMap<(usize, i64), i64> = BTreeMap::new();
+    let mut last = i64::MIN;
+    loop {
+        let (part, end) = messages_after(transaction, old.id, last).await?;
+        let Some(end) = end else { break };
+        last = end;
+        for &(bucket, count) in &part {
+            for level in 1..=TOP {
+                *above.entry((level, at_level(level, bucket))).or_default() += count;
+            }
+        }
+        move_buckets(transaction, part.into_iter().map(|(bucket, count)| ((0, bucket), count)), old, new)
+            .await?;
+    }
+    let mut above = above.into_iter().peekable();
+    while above.peek().is_some() {
+        move_buckets(transaction, above.by_ref().take(MOVED), old, new).await?;
+    }
+    Ok(())
+}
+
+/// The next buckets with messages of a conversation after an id, how many it has in each, and the last one's id.
+async fn messages_after(
     transaction: &Transaction<'_>,
     id: ConversationId,
-) -> Result<Vec<(MessageId, i64)>> {
-    let sql = format!(
-        "SELECT max(id), count(*) FROM messages WHERE conversation_id = $1 GROUP BY id >> {}",
-        SHIFTS[0]
+    last: i64,
+) -> Result<(Vec<(i64, i64)>, Option<i64>)> {
+    // In an order that PostgreSQL finds in one index alone: it cannot know that this conversation is a long one, and
+    // would sort all the rest of it, or look for it among all messages.
+    let part = Sql::each(
+        "(conversation_id, id) > ($1, $2) AND (conversation_id, id) <= ($1, 9223372036854775807) \
+         ORDER BY conversation_id, id",
+        "conversation_id = $1 AND id > $2 ORDER BY id",
     );
-    let rows = transaction.query(sql, vec![id.into()]).await?;
-    rows.into_iter()
-        .map(|row| {
-            let mut columns = row.columns("messages");
-            Ok((MessageId(columns.int("id")?), columns.int("count")?))
-        })
-        .collect()
+    let sql = |part| {
+        format!(
+            "SELECT id >> {} AS bucket, count(*) AS count, max(id) AS last \
+             FROM (SELECT id FROM messages WHERE {part} LIMIT {MOVED}) AS part GROUP BY 1 ORDER BY 1",
+            SHIFTS[0]
+        )
+    };
+    let sql = Sql::each(sql(part.postgres), sql(part.sqlite));
+    let rows = transaction.query(sql, vec![id.into(), last.into()]).await?;
+    let (mut buckets, mut end) = (Vec::with_capacity(rows.len()), None);
+    for row in rows {
+        let mut columns = row.columns("messages");
+        buckets.push((columns.int("bucket")?, columns.int("count")?));
+        end = Some(columns.int("last")?);
+    }
+    Ok((buckets, end))
+}
+
+/// Moves so many messages in each bucket of a level from one conversation's bot and integration type to another's.
+async fn move_buckets(
+    transaction: &Transaction<'_>,
+    buckets: impl Iterator<Item = ((usize, i64), i64)>,
+    old: &Conversation,
+    new: &Conversation,
+) -> Result<()> {
+    let statement = add(buckets.flat_map(|((level, bucket), count)| {
+        [(messages_key(level, bucket, old), -count), (messages_key(level, bucket, new), count)]
+    }));
+    // Waited for: what is only sent is waited for as one.
+    transaction.query_all([statement]).await.map(|_| ())
 }
 
 /// The level at which to begin to look for a page, for conversations and for messages: the lowest that has no more

@@ -1,6 +1,7 @@
 mod append;
 mod idempotency;
 mod lists;
+mod moving;
 mod nodes;
 mod people;
 mod schema;

@@ -223,7 +223,7 @@ async fn pages_hold(
 }
 
 /// Every row of the totals is what counting gives, at each level.
-async fn totals_are_exact(database: &Database) {
+pub async fn totals_are_exact(database: &Database) {
     let mut counted = Vec::new();
     for (level, shift) in [(0, 8), (1, 13), (2, 18), (3, 23)] {
         for (what, id, from) in [
