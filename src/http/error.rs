@@ -35,6 +35,8 @@ pub enum Failure {
     NotJson,
     /// The body's transfer broke off.
     Broken,
+    /// No host, or several, or no name of one.
+    BadHost,
 }
 
 impl IntoResponse for Failure {
@@ -53,6 +55,7 @@ impl IntoResponse for Failure {
                 refused(415, "unsupported media type", "The body has to be application/json.")
             }
             Failure::Broken => refused(400, "bad request", "The body could not be read."),
+            Failure::BadHost => refused(400, "bad request", "The header Host has to name one host."),
         }
     }
 }

@@ -15,6 +15,7 @@ use tracing::Instrument;
 
 use super::drain::drain_body;
 use super::error::Failure;
+use super::host;
 use super::security::harden;
 use crate::metrics::HttpMetrics;
 use crate::model::Random;
@@ -51,7 +52,10 @@ pub async fn around(
         let _in_flight = metrics.request();
         let is_of_api = request.uri().path().starts_with("/api/");
         let is_safe = method.is_safe();
-        let answer = |request| async move {
+        let answer = |request: Request| async move {
+            if let Err(failure) = host::check(request.version(), request.headers()) {
+                return failure.into_response();
+            }
             tokio::select! {
                 response = catch_panic(next.run(request)) => response,
                 () = abandoned.cancelled() => stopped(is_safe),
@@ -111,7 +115,8 @@ mod tests {
         let app: Router = Router::new()
             .route("/", get(|| async { panic!("secret") as () }))
             .layer(from_fn_with_state(state, around));
-        let response = app.oneshot(Request::new(Body::empty())).await.unwrap();
+        let request = Request::get("/").header("host", "a").body(Body::empty()).unwrap();
+        let response = app.oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(response.headers().contains_key(REQUEST_ID));
         let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();

@@ -15,6 +15,7 @@ mod extract;
 mod fuzz;
 mod guide;
 mod health;
+mod host;
 #[doc(hidden)]
 pub mod hot;
 mod input;
