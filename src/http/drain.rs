@@ -13,6 +13,8 @@ use axum::http::header::{CONNECTION, EXPECT, HeaderValue};
 use axum::response::Response;
 use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -37,6 +39,21 @@ where
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// Says that no more will be sent, then reads and throws away what the client still sends, for as long as a body would
+/// be.
+pub async fn drain_socket(stream: &mut TcpStream) {
+    let drained = async {
+        let mut left = if stream.shutdown().await.is_ok() { DRAIN_BYTES } else { 0 };
+        let mut buffer = vec![0; 8 * 1024];
+        while let Ok(length @ 1..) = stream.read(&mut buffer).await
+            && length <= left
+        {
+            left -= length;
+        }
+    };
+    let _ = timeout(DRAIN_TIME, drained).await;
 }
 
 /// Whether the body came to its end within the bound.

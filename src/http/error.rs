@@ -37,6 +37,12 @@ pub enum Failure {
     Broken,
     /// No host, or several, or no name of one.
     BadHost,
+    /// What came is no request of HTTP/1.1.
+    NoRequest,
+    /// The first line of the request is too long.
+    TargetTooLong,
+    HeadTooLarge,
+    AnotherVersion,
 }
 
 impl IntoResponse for Failure {
@@ -56,6 +62,18 @@ impl IntoResponse for Failure {
             }
             Failure::Broken => refused(400, "bad request", "The body could not be read."),
             Failure::BadHost => refused(400, "bad request", "The header Host has to name one host."),
+            Failure::NoRequest => refused(400, "bad request", "This is no request of HTTP/1.1."),
+            Failure::TargetTooLong => {
+                refused(414, "uri too long", "The address is longer than this server takes.")
+            }
+            Failure::HeadTooLarge => refused(
+                431,
+                "request header fields too large",
+                "The headers are more or larger than this server takes.",
+            ),
+            Failure::AnotherVersion => {
+                refused(505, "http version not supported", "This server speaks HTTP/1.1 only.")
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::pin::pin;
+use std::pin::{self, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,12 +19,16 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::address::Peer;
+use super::refusal::refuse;
 use super::room::Room;
 use super::socket::{Answer, Patience, Socket, Watch};
 use crate::metrics::HttpMetrics;
 
 /// How much of a request's head, or of a body at once, a connection may hold.
-const BUFFER_BYTES: usize = 64 * 1024;
+///
+/// A client that goes no further pins a buffer of this size, and one more if its head filled one before. So 4,096
+/// connections hold 128 MiB in the worst case, beside 8 KiB each for what is written.
+const BUFFER_BYTES: usize = 16 * 1024;
 
 /// How long to wait before accepting again when the system has no descriptor or memory left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -52,7 +56,7 @@ pub async fn serve(
     serve_patiently(listener, router, metrics, stop, connections, Patience::DEFAULT).await
 }
 
-async fn serve_patiently(
+pub(super) async fn serve_patiently(
     listener: TcpListener,
     router: Router,
     metrics: Arc<HttpMetrics>,
@@ -73,10 +77,10 @@ async fn serve_patiently(
         };
         let watch = Watch::new(patience);
         room.enter(&watch);
-        let (router, stop) = (router.clone(), stop.clone());
+        let (router, metrics, stop) = (router.clone(), Arc::clone(&metrics), stop.clone());
         let open = metrics.connection();
         connections.spawn(async move {
-            connection(stream, peer, router, watch, stop).await;
+            connection(stream, peer, router, watch, &metrics, stop).await;
             drop((slot, open));
         });
     }
@@ -104,7 +108,14 @@ fn of_the_client(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn connection(stream: TcpStream, peer: Peer, router: Router, watch: Arc<Watch>, stop: Stop) {
+async fn connection(
+    stream: TcpStream,
+    peer: Peer,
+    router: Router,
+    watch: Arc<Watch>,
+    metrics: &HttpMetrics,
+    stop: Stop,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection stays with its delay");
     }
@@ -121,30 +132,39 @@ async fn connection(stream: TcpStream, peer: Peer, router: Router, watch: Arc<Wa
             }
         }
     });
-    let socket = TokioIo::new(Socket { stream, watch: Arc::clone(&watch) });
-    // Waiting is the watch's: hyper has one timeout for the head and for the time between two requests.
-    let connection = http1::Builder::new()
+    let socket = TokioIo::new(Socket::new(stream, Arc::clone(&watch)));
+    // Waiting is the watch's: hyper has one timeout for the head and for the time between two requests. A client may
+    // close its side once it has asked: the answer goes to it all the same. That nobody is left to take it shows when
+    // it is written.
+    let mut connection = http1::Builder::new()
+        .half_close(true)
         .header_read_timeout(None)
         .max_buf_size(BUFFER_BYTES)
         .serve_connection(socket, service);
 
-    let mut connection = pin!(connection);
     let mut expired = pin!(watch.expired());
     let mut finishing = false;
-    loop {
+    let ended = loop {
         tokio::select! {
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "a connection ended early");
-                }
-                return;
-            }
+            ended = &mut connection => break ended,
             () = stop.finish.cancelled(), if !finishing => {
                 finishing = true;
-                connection.as_mut().graceful_shutdown();
+                pin::Pin::new(&mut connection).graceful_shutdown();
             }
             () = &mut expired => return,
             () = stop.cut.cancelled() => return,
+        }
+    };
+    let Err(error) = ended else { return };
+    tracing::debug!(%error, "a connection ended early");
+    if error.is_parse() && watch.is_between_requests() {
+        let parts = connection.into_parts();
+        let mut socket = parts.io.into_inner();
+        let theirs = socket.refusal().to_owned();
+        tokio::select! {
+            () = refuse(&mut socket.stream, &theirs, &parts.read_buf, metrics) => {}
+            () = &mut expired => {}
+            () = stop.cut.cancelled() => {}
         }
     }
 }
@@ -155,6 +175,7 @@ mod tests {
 
     use axum::routing::{any, get, post};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpSocket;
     use tokio::sync::Notify;
     use tokio::task::JoinHandle;
     use tokio::time::{Instant, timeout_at};
@@ -183,7 +204,11 @@ mod tests {
     }
 
     async fn start_with(patience: Patience, connections: usize) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // A small buffer, so that it shows soon how fast a client reads.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(BUFFER_BYTES as u32).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1024).unwrap();
         let address = listener.local_addr().unwrap();
         let (go, waiting) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
         let slow = {
@@ -289,6 +314,30 @@ mod tests {
         stop.finish.cancel();
         running.await.unwrap();
         assert!(rest(&mut stream).await.len() < LARGE.len());
+    }
+
+    /// Whether a client that reads so many bytes every 10 milliseconds goes on getting its large answer.
+    async fn read_by(bytes: usize, unread: Duration) -> bool {
+        let server = start(Patience { unread, ..PATIENT }).await;
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(BUFFER_BYTES as u32).unwrap();
+        let mut stream = socket.connect(server.address).await.unwrap();
+        stream.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut buffer = vec![0; bytes];
+        let until = Instant::now() + 2 * unread;
+        while Instant::now() < until && stream.read(&mut buffer).await.is_ok() {
+            sleep(Duration::from_millis(10)).await;
+        }
+        // More than the system holds of it.
+        let mut more = vec![0; 16 * BUFFER_BYTES];
+        stream.read_exact(&mut more).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_read_too_slowly_is_given_up() {
+        // Half of what it has to be, and several times that much.
+        assert!(!read_by(400, Duration::from_secs(1)).await);
+        assert!(read_by(4096, Duration::from_secs(1)).await);
     }
 
     /// Connections that begin like this and go no further keep nobody out.

@@ -13,6 +13,8 @@ mod events;
 mod extract;
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod fuzz_wire;
 mod guide;
 mod health;
 mod host;
@@ -28,6 +30,7 @@ mod origin;
 mod own_hosts;
 mod query;
 mod questions;
+mod refusal;
 mod reply;
 mod room;
 mod security;

@@ -1,5 +1,8 @@
 //! A connection that is not waited for without end: for its first byte, for a whole head, for the next request,
 //! or for a client that does not read its answer. Whoever waits longest is closed when there is no room for others.
+//!
+//! Hyper answers what is no HTTP by itself, with an empty body. The socket keeps such an answer back, so that
+//! `refusal` can say it in the words of all other errors.
 
 use std::io;
 use std::pin::Pin;
@@ -24,9 +27,13 @@ pub struct Patience {
     /// For the next request after an answer. Longer than proxies keep their connections, which is a minute, or a
     /// proxy sends a request into a connection that was just closed.
     pub idle: Duration,
-    /// For a client to read more of its answer.
+    /// For a client to read [`UNREAD_BYTES`] more of its answer.
     pub unread: Duration,
 }
+
+/// What a client that reads slowly has to take in the time of [`Patience::unread`]: in 30 seconds, 2 KiB a second. One
+/// that takes a byte now and then would hold its answer's memory for as long as it likes.
+const UNREAD_BYTES: usize = 64 * 1024;
 
 impl Patience {
     pub const DEFAULT: Self = Self {
@@ -49,6 +56,9 @@ enum Phase {
     Body,
     /// A request is being answered; how long that may take is not this file's to say.
     Busy,
+    /// The answer's last bytes are with hyper, which writes them.
+    Flushing,
+    /// All of the answer is written.
     Idle,
 }
 
@@ -58,7 +68,15 @@ struct Deadlines {
     /// When the phase began.
     since: Instant,
     read: Option<Instant>,
-    write: Option<Instant>,
+    write: Option<Unread>,
+}
+
+/// A client that does not take what is to be written.
+#[derive(Debug, Clone, Copy)]
+struct Unread {
+    since: Instant,
+    /// Bytes that it has to take before its time begins anew.
+    left: usize,
 }
 
 impl Deadlines {
@@ -97,6 +115,7 @@ impl Watch {
         loop {
             let Deadlines { read, write, .. } = *self.lock();
             let now = Instant::now();
+            let write = write.map(|unread| unread.since + self.patience.unread);
             let next = read.into_iter().chain(write).min();
             if next.is_some_and(|deadline| deadline <= now) {
                 return;
@@ -109,9 +128,12 @@ impl Watch {
     /// Since when the client has been waited for; `None` while it waits for its answer.
     pub fn waiting_since(&self) -> Option<Instant> {
         let deadlines = *self.lock();
-        // The deadline for a client that does not read was set when it began not to.
-        let unread = deadlines.write.map(|deadline| deadline - self.patience.unread);
-        deadlines.is_waiting().then(|| unread.unwrap_or(deadlines.since))
+        deadlines.is_waiting().then(|| deadlines.write.map_or(deadlines.since, |unread| unread.since))
+    }
+
+    /// Whether no request is under way and all that was answered is written. What hyper writes then is its own word.
+    pub fn is_between_requests(&self) -> bool {
+        matches!(self.lock().phase, Phase::Silent | Phase::Head | Phase::Idle)
     }
 
     /// Ends the connection, unless the client has been heard meanwhile.
@@ -146,16 +168,31 @@ impl Watch {
         }
     }
 
-    fn wrote(&self) {
+    fn wrote(&self, bytes: usize) {
         let mut deadlines = self.lock();
-        deadlines.write = None;
-        if deadlines.phase == Phase::Idle {
-            deadlines.enter(Phase::Idle, Some(self.patience.idle));
+        if let Some(unread) = &mut deadlines.write {
+            unread.left = unread.left.saturating_sub(bytes);
+            if unread.left == 0 {
+                deadlines.write = None;
+            }
+        }
+        if deadlines.phase == Phase::Flushing {
+            deadlines.enter(Phase::Flushing, Some(self.patience.idle));
         }
     }
 
     fn cannot_write(&self) {
-        self.lock().write.get_or_insert_with(|| Instant::now() + self.patience.unread);
+        let unread = || Unread { since: Instant::now(), left: UNREAD_BYTES };
+        self.lock().write.get_or_insert_with(unread);
+    }
+
+    /// Hyper has nothing more to write.
+    fn flushed(&self) {
+        let mut deadlines = self.lock();
+        deadlines.write = None;
+        if deadlines.phase == Phase::Flushing {
+            deadlines.enter(Phase::Idle, Some(self.patience.idle));
+        }
     }
 }
 
@@ -204,11 +241,11 @@ pub struct Answering(Arc<Watch>);
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.enter(Phase::Idle, Some(self.0.patience.idle));
+        self.0.enter(Phase::Flushing, Some(self.0.patience.idle));
     }
 }
 
-/// An answer's body: when it was sent, the request is over.
+/// An answer's body: when hyper has all of it, the request is over.
 pub struct Answer {
     body: Body,
     _answering: Answering,
@@ -243,13 +280,23 @@ impl HttpBody for Answer {
 /// A stream that tells its watch what comes and goes.
 pub struct Socket {
     pub stream: TcpStream,
-    pub watch: Arc<Watch>,
+    watch: Arc<Watch>,
+    refusal: Vec<u8>,
 }
 
 impl Socket {
+    pub fn new(stream: TcpStream, watch: Arc<Watch>) -> Self {
+        Self { stream, watch, refusal: Vec::new() }
+    }
+
+    /// The answer that hyper made by itself, which was not written; empty where there is none.
+    pub fn refusal(&self) -> &[u8] {
+        &self.refusal
+    }
+
     fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &written {
-            Poll::Ready(Ok(_)) => self.watch.wrote(),
+            Poll::Ready(Ok(bytes)) => self.watch.wrote(*bytes),
             Poll::Ready(Err(_)) => {}
             Poll::Pending => self.watch.cannot_write(),
         }
@@ -278,6 +325,10 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.watch.is_between_requests() {
+            self.refusal.extend_from_slice(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.note(written)
     }
@@ -287,6 +338,10 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.watch.is_between_requests() {
+            slices.iter().for_each(|slice| self.refusal.extend_from_slice(slice));
+            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.note(written)
     }
@@ -295,11 +350,20 @@ impl AsyncWrite for Socket {
         self.stream.is_write_vectored()
     }
 
+    /// Hyper calls this once all that it had to write is written.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if let Poll::Ready(Ok(())) = flushed {
+            self.watch.flushed();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.refusal.is_empty() {
+            // The refusal is still to be written.
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

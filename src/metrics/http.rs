@@ -77,6 +77,12 @@ impl HttpMetrics {
         self.requests.get_or_create(&Answered { route, method, status }).inc();
     }
 
+    /// What was no request was refused.
+    pub fn refused(&self, status: u16) {
+        let route = self.routes.get_or_add(UNKNOWN);
+        self.requests.get_or_create(&Answered { route, method: OTHER_METHOD, status }).inc();
+    }
+
     /// To be held while a request is answered.
     #[must_use]
     pub fn request(&self) -> Held {

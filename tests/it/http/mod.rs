@@ -16,6 +16,7 @@ mod paging;
 mod parameters;
 pub mod questions;
 pub mod raw;
+mod refusals;
 mod scopes;
 mod security;
 mod sessions;

@@ -119,10 +119,6 @@ async fn what_is_no_http_is_refused_and_hurts_nobody() {
         let refused = answer(&mut stream).await.unwrap_or_else(|| panic!("{case:?}: no answer"));
         assert!(statuses.contains(&refused.status), "{case:?}: {refused:?}");
     }
-    // Who speaks nothing but HTTP/2 could not read an answer: the connection ends.
-    let mut stream = connect(&app).await;
-    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
-    assert_eq!(rest(&mut stream).await, "");
     assert_eq!(app.bot.asked(), 0);
     is_well(&app).await;
     app.stop().await;
