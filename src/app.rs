@@ -142,9 +142,10 @@ impl App {
             drop(front);
             let closed = async {
                 service.close().await;
-                lock.release().await;
+                lock.fold().await;
             };
             if timeout_at(deadline, closed).await.is_err() {
+                lock.keep();
                 tracing::warn!(
                     "the database did not answer in time: what it was last given may be stored or not"
                 );

@@ -276,7 +276,7 @@ fn refusal(status: u16, reply: &Reply, args: &Args, server: &Url) -> Failure {
         ),
         (429, _) => format!("the server was asked too often ({told}): wait a little and ask again"),
         (503, _) => {
-            format!("the server is busy or its database is away ({told}): ask again in a moment")
+            format!("the server is busy, stops, or its database is away ({told}): ask again in a moment")
         }
         _ => format!(
             "the server at {server} answered with status {status} ({told}): see its log, or check --server"

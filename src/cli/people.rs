@@ -93,6 +93,10 @@ pub(super) fn failure(error: Error, named: &str) -> Failure {
             Failure::failed(format!("no key has the name {named:?}: `wicara key list` shows which there are"))
         }
         Error::Unavailable => Failure::failed("the database does not answer: try again when it does"),
+        Error::OutcomeUnknown => Failure::failed(
+            "the database went away in the middle of it: see with `wicara user list` or `wicara key list` whether it \
+             was done before you do it again",
+        ),
         other => Failure::failed(other),
     }
 }

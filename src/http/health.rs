@@ -31,7 +31,7 @@ async fn healthz() -> Response {
     reply::ok(&Done::new())
 }
 
-/// The database is reachable
+/// The database can be read, and took what was written last
 #[utoipa::path(
     get,
     path = "/readyz",

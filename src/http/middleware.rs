@@ -53,15 +53,15 @@ pub async fn around(
         let is_of_api = request.uri().path().starts_with("/api/");
         let is_safe = method.is_safe();
         let answer = |request: Request| async move {
-            if let Err(failure) = host::check(request.version(), request.headers()) {
-                return failure.into_response();
-            }
-            tokio::select! {
-                response = catch_panic(next.run(request)) => response,
-                () = abandoned.cancelled() => stopped(is_safe),
+            match host::check(request.version(), request.headers()) {
+                Ok(()) => catch_panic(next.run(request)).await,
+                Err(failure) => failure.into_response(),
             }
         };
-        let mut response = drain_body(request, answer).await;
+        let mut response = tokio::select! {
+            response = drain_body(request, answer) => response,
+            () = abandoned.cancelled() => stopped(is_safe),
+        };
         harden(&mut response);
         if is_of_api {
             // What people say is not for caches, wherever they stand.

@@ -97,6 +97,12 @@ pub struct NewMessage {
 }
 
 impl NewMessage {
+    /// What it holds of text.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.text.len() + self.payload.as_ref().map_or(0, |payload| payload.as_str().len())
+    }
+
     /// A question of the public.
     #[must_use]
     pub fn question(text: String) -> Self {

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -45,8 +46,8 @@ const WRITES: usize = 256;
 /// How often what has expired is deleted.
 const EXPIRE_EVERY: Duration = Duration::from_secs(15 * 60);
 
-/// How often this node says that it lives, and how soon it tries again where the database refused it: until then
-/// `/readyz` says so.
+/// How often this node says that it lives, and how soon it tries to write after the database refused something: until
+/// then `/readyz` says so.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 const RENEW_AGAIN: Duration = Duration::from_secs(1);
 
@@ -116,7 +117,7 @@ impl Service {
         }
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers and takes what is written.
     pub async fn ready(&self) -> Result<()> {
         Ok(self.store.ping().await?)
     }
@@ -170,11 +171,14 @@ impl Service {
 
     /// A SQLite database has one server, so that nobody has to know of it: its disk is left alone unless it refused.
     async fn renew(&self) {
-        let mut refused = false;
+        let mut renewed = Instant::now();
         loop {
-            tokio::time::sleep(if refused { RENEW_AGAIN } else { RENEW_EVERY }).await;
-            if self.store.is_shared() || self.store.is_refused() {
-                refused = self.store.node_renew().await.is_err();
+            tokio::time::sleep(RENEW_AGAIN).await;
+            let is_due = self.store.is_shared() && renewed.elapsed() >= RENEW_EVERY;
+            if is_due || self.store.is_refused() {
+                // What is wrong is said by `/readyz`, and in the log by the writer.
+                let _ = self.store.node_renew().await;
+                renewed = Instant::now();
             }
         }
     }

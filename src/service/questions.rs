@@ -41,8 +41,11 @@ const STORE_PATIENCE: Duration = Duration::from_secs(30);
 const STORE_PAUSE: Duration = Duration::from_millis(250);
 /// The same where the database refuses this answer alone: each try makes others wait for the row that it meets.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
-/// Answers that may wait for the database, each of at most `max_answer_bytes`; meanwhile no more questions are taken.
-const ANSWERS_WAITING: usize = 256;
+/// Bytes of answers that may wait for the database; while so many do, no more questions are taken. Those whose bots are
+/// being asked already, as many as `concurrency` allows, may add to them.
+const ANSWERS_WAITING_BYTES: usize = 64 * 1024 * 1024;
+/// What an answer or a failure counts beside its text.
+const ANSWER_OVERHEAD_BYTES: usize = 1024;
 
 #[derive(Debug, Clone)]
 pub struct NewQuestion {
@@ -123,7 +126,7 @@ impl Service {
         once: Option<Once>,
     ) -> Result<Asking> {
         let place = self.place_to_write()?;
-        if self.answers_waiting.load(Ordering::Relaxed) >= ANSWERS_WAITING {
+        if self.answers_waiting.load(Ordering::Relaxed) >= ANSWERS_WAITING_BYTES {
             return Err(Error::Unavailable);
         }
         let conversation = match new.session_id {
@@ -374,7 +377,8 @@ impl Service {
         let session_id = conversation.session_id;
         let messages: Vec<_> =
             answers.into_iter().map(|answer| NewMessage::answer(answer, attempt.question)).collect();
-        let stored = self.patiently(|| {
+        let bytes = messages.iter().map(NewMessage::bytes).sum();
+        let stored = self.patiently(bytes, || {
             self.store.append(Append {
                 at: self.clock.now(),
                 target: Target::Existing(conversation.id),
@@ -427,7 +431,7 @@ impl Service {
     ) -> Result<Answered> {
         tracing::warn!(bot = conversation.bot_id, %error, "a bot gave no answer");
         let (at, reason) = (self.clock.now(), error.reason());
-        let failed = self.patiently(|| self.store.question_fail(attempt, reason, at)).await?;
+        let failed = self.patiently(0, || self.store.question_fail(attempt, reason, at)).await?;
         // A read that fails here changes nothing about the failure that is stored.
         if !failed && matches!(self.store.conversation_get(conversation.id).await, Ok(None)) {
             return Err(Error::NotFound(Missing::Session));
@@ -436,9 +440,9 @@ impl Service {
         Err(Error::BotFailed { session_id: conversation.session_id, reason, retry_after })
     }
 
-    /// Stores what a bot has said, however long the database is away. Few wait here: a question that cannot be stored
-    /// reaches no bot, and none is taken while [`ANSWERS_WAITING`] do.
-    async fn patiently<T, F>(&self, store: impl Fn() -> F) -> store::Result<T>
+    /// Stores what a bot has said, `bytes` of it, however long the database is away. Few wait here: a question that
+    /// cannot be stored reaches no bot, and none is taken while [`ANSWERS_WAITING_BYTES`] wait.
+    async fn patiently<T, F>(&self, bytes: usize, store: impl Fn() -> F) -> store::Result<T>
     where
         F: Future<Output = store::Result<T>>,
     {
@@ -450,7 +454,7 @@ impl Service {
             match stored {
                 Err(error) if error.is_passing() => {
                     tracing::debug!(%error, "an answer waits for the database");
-                    waiting.get_or_insert_with(|| Waiting::begin(&self.answers_waiting));
+                    waiting.get_or_insert_with(|| WaitingAnswer::begin(&self.answers_waiting, bytes));
                     let refused = matches!(error, store::Error::Refused(_));
                     tokio::time::sleep(if refused { REFUSED_PAUSE } else { STORE_PAUSE }).await;
                 }
@@ -460,19 +464,23 @@ impl Service {
     }
 }
 
-/// An answer that waits for the database.
-struct Waiting<'a>(&'a AtomicUsize);
+/// An answer that waits for the database, counted with its bytes.
+struct WaitingAnswer<'a> {
+    waiting: &'a AtomicUsize,
+    bytes: usize,
+}
 
-impl<'a> Waiting<'a> {
-    fn begin(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
+impl<'a> WaitingAnswer<'a> {
+    fn begin(waiting: &'a AtomicUsize, bytes: usize) -> Self {
+        let bytes = bytes + ANSWER_OVERHEAD_BYTES;
+        waiting.fetch_add(bytes, Ordering::Relaxed);
+        Self { waiting, bytes }
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingAnswer<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.waiting.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

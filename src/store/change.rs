@@ -8,8 +8,15 @@ use super::engine::{Error, Result, Transaction};
 use super::{Inner, Store};
 
 pub(super) enum Write {
-    Append { append: Append, node: i32, outcome: Option<Outcome>, reply: oneshot::Sender<Result<Outcome>> },
+    Append {
+        append: Append,
+        node: i32,
+        outcome: Option<Outcome>,
+        reply: oneshot::Sender<Result<Outcome>>,
+    },
     Change(Box<dyn Change>),
+    /// A change in a transaction of its own.
+    LongChange(Box<dyn Change>),
 }
 
 /// A change of its own statements, which keeps what it found out until it is committed.
@@ -54,7 +61,7 @@ impl Command for Write {
             for write in batch {
                 match write {
                     Write::Append { append, node, outcome, .. } => appends.push((&*append, *node, outcome)),
-                    Write::Change(change) => changes.push(change),
+                    Write::Change(change) | Write::LongChange(change) => changes.push(change),
                 }
             }
             append_many(transaction, &mut appends).await?;
@@ -65,12 +72,16 @@ impl Command for Write {
         })
     }
 
+    fn is_long(&self) -> bool {
+        matches!(self, Write::LongChange(_))
+    }
+
     fn answer(self, committed: Result<()>) {
         match self {
             Write::Append { outcome, reply, .. } => {
                 let _ = reply.send(committed.and_then(|()| outcome.ok_or_else(not_run)));
             }
-            Write::Change(change) => change.answer(committed),
+            Write::Change(change) | Write::LongChange(change) => change.answer(committed),
         }
     }
 }
@@ -98,6 +109,17 @@ impl Store {
     {
         let (reply, answer) = oneshot::channel();
         self.inner.writer.send(Write::Change(Box::new(Statements { run, found: None, reply })));
+        answer.await.map_err(|_| abandoned())?
+    }
+
+    /// The same in a transaction of its own, for what may take seconds.
+    pub(super) async fn change_alone<F, T>(&self, run: F) -> Result<T>
+    where
+        F: for<'a> Fn(&'a Transaction<'a>) -> LocalFuture<'a, Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.inner.writer.send(Write::LongChange(Box::new(Statements { run, found: None, reply })));
         answer.await.map_err(|_| abandoned())?
     }
 

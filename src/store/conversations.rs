@@ -148,43 +148,13 @@ impl Store {
         patch: ConversationPatch,
         at: Timestamp,
     ) -> Result<Option<(Conversation, Option<Message>)>> {
-        self.change(move |transaction| {
-            let patch = patch.clone();
-            Box::pin(async move {
-                let Some(old) = lock(transaction, id).await? else { return Ok(None) };
-                let mut new = old.clone();
-                new.updated_at = at;
-                new.room = patch.room.unwrap_or(new.room);
-                new.integration_type = patch.integration_type.unwrap_or(new.integration_type);
-                new.bot_id = patch.bot_id.unwrap_or(new.bot_id);
-                new.user_id = patch.user_id.or(new.user_id);
-                new.handler = patch.handler.unwrap_or(new.handler);
-                transaction
-                    .query(
-                        "UPDATE conversations SET room = $2, integration_type = $3, bot_id = $4, user_id = $5, \
-                             handler = $6, updated_at = $7 WHERE id = $1",
-                        vec![
-                            id.into(),
-                            new.room.as_str().into(),
-                            new.integration_type.as_str().into(),
-                            new.bot_id.as_str().into(),
-                            new.user_id.clone().into(),
-                            new.handler.as_str().into(),
-                            at.into(),
-                        ],
-                    )
-                    .await?;
-                let group = |of: &Conversation| (of.bot_id.clone(), of.integration_type.clone());
-                if group(&old) != group(&new) {
-                    totals::move_conversation(transaction, &old, &new).await?;
-                }
-                let newest =
-                    format!("SELECT {MESSAGE} FROM messages WHERE conversation_id = $1 ORDER BY id DESC LIMIT 1");
-                let newest = first_message(transaction.query(newest, vec![id.into()]).await?)?;
-                Ok(Some((new, newest)))
-            })
-        })
-        .await
+        // Its messages are counted for another bot then, whatever their number.
+        let moves = patch.bot_id.is_some() || patch.integration_type.is_some();
+        if moves {
+            self.change_alone(move |transaction| Box::pin(update(transaction, id, patch.clone(), at))).await
+        } else {
+            self.change(move |transaction| Box::pin(update(transaction, id, patch.clone(), at))).await
+        }
     }
 
     /// Deletes a conversation and its messages; returns it as it was, with its newest message that is no note.
@@ -198,7 +168,10 @@ impl Store {
         let Some(before) = self.conversation_get(id).await? else { return Ok(None) };
         let mut begun = false;
         loop {
-            let deleted = self.change(move |transaction| Box::pin(delete_piece(transaction, id))).await;
+            let deleted = match begun {
+                false => self.change(move |transaction| Box::pin(delete_piece(transaction, id))).await,
+                true => self.change_in_turn(move |transaction| Box::pin(delete_piece(transaction, id))).await,
+            };
             let deleted = deleted.map_err(|error| match error {
                 error if begun && error.is_passing() => Error::OutcomeUnknown(error.to_string()),
                 error => error,
@@ -214,6 +187,45 @@ impl Store {
             }
         }
     }
+}
+
+async fn update(
+    transaction: &Transaction<'_>,
+    id: ConversationId,
+    patch: ConversationPatch,
+    at: Timestamp,
+) -> Result<Option<(Conversation, Option<Message>)>> {
+    let Some(old) = lock(transaction, id).await? else { return Ok(None) };
+    let mut new = old.clone();
+    new.updated_at = at;
+    new.room = patch.room.unwrap_or(new.room);
+    new.integration_type = patch.integration_type.unwrap_or(new.integration_type);
+    new.bot_id = patch.bot_id.unwrap_or(new.bot_id);
+    new.user_id = patch.user_id.or(new.user_id);
+    new.handler = patch.handler.unwrap_or(new.handler);
+    transaction
+        .query(
+            "UPDATE conversations SET room = $2, integration_type = $3, bot_id = $4, user_id = $5, \
+                 handler = $6, updated_at = $7 WHERE id = $1",
+            vec![
+                id.into(),
+                new.room.as_str().into(),
+                new.integration_type.as_str().into(),
+                new.bot_id.as_str().into(),
+                new.user_id.clone().into(),
+                new.handler.as_str().into(),
+                at.into(),
+            ],
+        )
+        .await?;
+    let group = |of: &Conversation| (of.bot_id.clone(), of.integration_type.clone());
+    if group(&old) != group(&new) {
+        totals::move_conversation(transaction, &old, &new).await?;
+    }
+    let newest =
+        format!("SELECT {MESSAGE} FROM messages WHERE conversation_id = $1 ORDER BY id DESC LIMIT 1");
+    let newest = first_message(transaction.query(newest, vec![id.into()]).await?)?;
+    Ok(Some((new, newest)))
 }
 
 /// What one step of deleting a conversation deleted.

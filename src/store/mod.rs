@@ -17,6 +17,7 @@ mod users;
 
 use std::fs::File;
 use std::hash::Hash;
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,13 +65,18 @@ impl ServerLock {
         Ok(Self(Some((path, files))))
     }
 
-    /// Gives the place up once the store is closed, and leaves all of a SQLite database in its one file, where no other
-    /// process keeps it from that. Bounded by [`sqlite_file::CLOSE_TIME`].
-    pub async fn release(self) {
-        if let Some((path, files)) = self.0 {
-            sqlite_file::fold(path).await;
-            drop(files);
+    /// Leaves all of a SQLite database in its one file once the store is closed, where no other process keeps it from
+    /// that. Bounded by [`sqlite_file::CLOSE_TIME`].
+    pub async fn fold(&self) {
+        if let Some((path, _)) = &self.0 {
+            sqlite_file::fold(path.clone()).await;
         }
+    }
+
+    /// Keeps the place until the process ends. For a store whose connections are not known to be closed: with the lock's
+    /// files the locks that SQLite still holds would go too.
+    pub fn keep(self) {
+        let _ = ManuallyDrop::new(self);
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) async fn closed(
     };
     let mut closed = rows.into_iter().map(attempt).collect::<Result<HashSet<_>>>()?;
     for attempt in attempts {
-        if !closed.contains(&attempt) && forgive(transaction, attempt.question).await? {
+        if !closed.contains(&attempt) && clear_failure(transaction, attempt.question).await? {
             closed.insert(attempt);
         }
     }
@@ -74,7 +74,7 @@ pub(super) async fn closed(
 }
 
 /// Takes the failure of a question away that nobody asks now; whether it had one.
-async fn forgive(transaction: &Transaction<'_>, question: MessageId) -> Result<bool> {
+async fn clear_failure(transaction: &Transaction<'_>, question: MessageId) -> Result<bool> {
     let sql = "UPDATE messages SET failure = NULL, failed_at = NULL \
          WHERE id = $1 AND failure IS NOT NULL AND NOT EXISTS (SELECT 1 FROM asks WHERE message_id = $1) \
          RETURNING id";

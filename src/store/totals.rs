@@ -127,10 +127,6 @@ pub(super) async fn move_conversation(
     old: &Conversation,
     new: &Conversation,
 ) -> Result<()> {
-    let mut conversation = Changes::default();
-    conversation.conversation(old, -1);
-    conversation.conversation(new, 1);
-    conversation.write(transaction).await?;
     // The buckets of the lowest level are written as they are counted, in the order of their ids. The newest buckets,
     // which every other write adds to, come last, and with them the few of the levels above.
     let mut above: BTreeMap<(usize, i64), i64> = BTreeMap::new();
@@ -151,7 +147,11 @@ pub(super) async fn move_conversation(
     while above.peek().is_some() {
         move_buckets(transaction, above.by_ref().take(MOVED), old, new).await?;
     }
-    Ok(())
+    // Every new conversation adds to the top of these.
+    let mut conversation = Changes::default();
+    conversation.conversation(old, -1);
+    conversation.conversation(new, 1);
+    conversation.write(transaction).await
 }
 
 /// The next buckets with messages of a conversation after an id, how many it has in each, and the last one's id.

@@ -19,7 +19,7 @@ use crate::metrics;
 const WAITING_BYTES: usize = 1024 * 1024;
 
 /// How long the end of the process waits for them.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_millis(200);
 
 thread_local! {
     /// In the thread that writes. Its own lines say how many were dropped, and always find room: there is at most one

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use futures_util::poll;
@@ -24,12 +25,14 @@ type Sent = Pin<Box<dyn Future<Output = Result<()>>>>;
 
 /// How long a transaction waits for rows that others have locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waiting {
+pub enum LockWait {
     /// As long as the session does.
-    ForLocks,
-    /// 50 ms: it is being found out which command of a batch meets such a row.
-    Briefly,
+    Long,
+    /// [`SHORT_LOCK_WAIT`]: it is being found out which command of a batch meets such a row.
+    Short,
 }
+
+const SHORT_LOCK_WAIT: Duration = Duration::from_millis(50);
 
 /// Why a transaction is not known to be committed.
 pub enum Uncommitted {
@@ -42,14 +45,15 @@ pub enum Uncommitted {
 impl Flight {
     /// Sends BEGIN without waiting for it. Should it fail alone, what follows is outside of a transaction, and the
     /// writer's session, which is read-only by itself, refuses it.
-    pub async fn begin(connection: Arc<Connection>, waiting: Waiting) -> Result<Self> {
+    pub async fn begin(connection: Arc<Connection>, lock_wait: LockWait) -> Result<Self> {
         let flight = Self { connection, sent: RefCell::default() };
-        flight
-            .command(match waiting {
-                Waiting::ForLocks => "BEGIN READ WRITE",
-                Waiting::Briefly => "BEGIN READ WRITE; SET LOCAL lock_timeout = 50",
-            })
-            .await?;
+        let begin = match lock_wait {
+            LockWait::Long => Cow::Borrowed("BEGIN READ WRITE"),
+            LockWait::Short => {
+                format!("BEGIN READ WRITE; SET LOCAL lock_timeout = {}", SHORT_LOCK_WAIT.as_millis()).into()
+            }
+        };
+        flight.command(begin).await?;
         Ok(flight)
     }
 
@@ -79,7 +83,7 @@ impl Flight {
     }
 
     pub async fn commit(self) -> std::result::Result<(), Uncommitted> {
-        if let Err(error) = self.command("COMMIT").await {
+        if let Err(error) = self.command("COMMIT".into()).await {
             return Err(Uncommitted::No(error));
         }
         let sent = self.sent.take();
@@ -104,9 +108,9 @@ impl Flight {
         !self.connection.is_closed() && self.connection.execute("ROLLBACK").await.is_ok()
     }
 
-    async fn command(&self, sql: &'static str) -> Result<()> {
+    async fn command(&self, sql: Cow<'static, str>) -> Result<()> {
         let connection = Arc::clone(&self.connection);
-        self.send(async move { connection.execute(sql).await }).await
+        self.send(async move { connection.execute(&sql).await }).await
     }
 
     /// The first poll of a statement sends it. An error is one that the server never saw.

@@ -30,13 +30,14 @@ const QUICK_CONNECTIONS: usize = 2;
 const CACHED_STATEMENTS: usize = 512;
 /// Held while migrations run, so that nodes that start at once wait for each other.
 const MIGRATION_LOCK: i64 = 0x7769_6361_7261;
-/// How long a write waits for a row that another session has locked. A batch of another node takes a fraction of it.
+/// How long a write waits for a row that another session has locked. A batch of another node takes a fraction of it. It
+/// is less than PostgreSQL's `deadlock_timeout`, so that batches which meet crosswise run into this one.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 /// After so long without a statement the server ends a transaction of the writer and frees its locks: this node is
 /// frozen then, or cut off, and the others must not wait for it.
 const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(2);
-/// A peer that is gone without a word is noticed after `KEEPALIVE_IDLE` + `KEEPALIVE_PROBES` × `KEEPALIVE_INTERVAL`, on
-/// both sides.
+/// A peer that is gone without a word is noticed after `KEEPALIVE_IDLE` + `KEEPALIVE_PROBES` × `KEEPALIVE_INTERVAL` at
+/// the latest, on both sides; on Linux the user timeout ends the connection at the first probe that is not answered.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
 const KEEPALIVE_PROBES: u32 = 3;
@@ -266,7 +267,9 @@ impl Connection {
         let is_of_the_transaction = error.code().is_some_and(|code| {
             code.code().starts_with("40") || *code == SqlState::IN_FAILED_SQL_TRANSACTION
         });
-        if matches!(failure, Error::Unavailable(_)) && !is_of_the_transaction {
+        // A fault within the server may be this session's alone.
+        let is_internal = error.code().is_some_and(|code| code.code().starts_with("XX"));
+        if is_internal || (matches!(failure, Error::Unavailable(_)) && !is_of_the_transaction) {
             self.is_spoiled.store(true, Ordering::Relaxed);
         }
         failure
@@ -290,17 +293,23 @@ fn failure(error: &tokio_postgres::Error) -> Error {
         _ if *code == SqlState::UNIQUE_VIOLATION || *code == SqlState::FOREIGN_KEY_VIOLATION => {
             Error::Conflict(text)
         }
-        // The command's own data: cardinality, values, constraints, and what is larger than the server takes.
-        "21" | "22" | "23" | "44" | "54" => Error::Database(text),
+        // The command's own data: cardinality, values, constraints.
+        "21" | "22" | "23" | "44" => Error::Database(text),
         // A login that the server refuses.
         "28" | "3D" => Error::Setup(text),
-        // A lock that is not to be had, a statement over its time, a trigger or a privilege: it may be about one command
-        // of a batch alone.
-        "42" | "55" | "P0" => Error::Refused(text),
-        _ if *code == SqlState::QUERY_CANCELED => Error::Refused(text),
-        // Whatever else there is lies with the server, and may pass: lost connections (08), a failover (25, 0A), no
-        // resources (53), an operator (57), its disk (58), a fault within (XX), a deadlock (40).
-        _ => Error::Unavailable(text),
+        // A table that is being restored, a right that was taken away; everything else of the class is a statement that
+        // this program wrote wrongly.
+        "42" if ![SqlState::UNDEFINED_TABLE, SqlState::INSUFFICIENT_PRIVILEGE].contains(code) => {
+            Error::Database(text)
+        }
+        // A statement over its time may be that of one command.
+        "57" if *code == SqlState::QUERY_CANCELED => Error::Refused(text),
+        // The server as a whole, for now: lost connections, a failover (0A, 25), statements that a pooler lost (26), a
+        // deadlock (40), no resources (53), an operator (57), its disk (58), its configuration (F0).
+        "08" | "0A" | "25" | "26" | "40" | "53" | "57" | "58" | "F0" => Error::Unavailable(text),
+        // Locks (55), limits such as wraparound (54), faults within (XX), and codes that triggers raise, of whatever
+        // class: these may be about one command of a batch alone, and may pass.
+        _ => Error::Refused(text),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The writer: takes what waits, commits it in one transaction, and only then answers.
 //!
-//! One thread, one connection, one transaction at a time (group commit). A batch that the database as a whole cannot
-//! take is tried again, over a new connection; one that may fail for a single command is halved until that command fails
-//! alone. A commit whose answer got lost is looked up by the row that its batch left, never guessed.
+//! One thread, one connection, one transaction at a time (group commit). A batch that PostgreSQL as a whole cannot take
+//! is tried again, over a new connection where that may help; one that may fail for a single command is halved until that
+//! command fails alone. A commit whose answer got lost is looked up by the row that its batch left, never guessed.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rusqlite::ErrorCode;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::flight::{Flight, Uncommitted, Waiting};
+use super::flight::{Flight, LockWait, Uncommitted};
 use super::postgres::{Connection, Server};
 use super::{Error, Result, Transaction, sqlite};
 use crate::metrics::StoreMetrics;
@@ -34,7 +35,10 @@ const ATTEMPTS_TIME: Duration = Duration::from_secs(3);
 /// How long one batch may be halved. Each half may wait for a row that another session has locked, and what comes after
 /// waits behind all of them: at its end the rest of the batch is refused.
 const HALVING_TIME: Duration = Duration::from_secs(3);
-/// How long the outcome of a commit is looked up before its callers are told that the database is away.
+/// A command that was refused alone within this time is tried once more: it waited for a lock, not for itself.
+const CROSSED_TIME: Duration = Duration::from_secs(1);
+/// How long the outcome of a commit is looked up before its callers are told that it is not known. The last look may
+/// take as long again as connecting and one statement do.
 const IN_DOUBT: Duration = Duration::from_secs(20);
 const IN_DOUBT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -42,6 +46,9 @@ const IN_DOUBT_PAUSE: Duration = Duration::from_millis(200);
 pub trait Command: Send + Sized + 'static {
     /// Writes all of them, keeping each one's outcome; called again from the beginning if the batch is retried.
     fn write<'a>(batch: &'a mut [Self], transaction: &'a Transaction<'a>) -> LocalFuture<'a, Result<()>>;
+
+    /// Whether it is stored in a transaction of its own: it takes long.
+    fn is_long(&self) -> bool;
 
     /// Answers the caller: with the outcome kept if the batch is committed, else with the error.
     fn answer(self, committed: Result<()>);
@@ -162,7 +169,12 @@ impl Thread {
                 }
             }
             self.metrics.dequeued(batch.len());
+            // Locks that a long command takes late must not be held by others of its batch from early on.
+            let (long, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(Command::is_long);
             self.store(batch).await;
+            for command in long {
+                self.store(vec![command]).await;
+            }
             if let Some(done) = closing {
                 let Self { backend, in_doubt, .. } = self;
                 drop((jobs, backend));
@@ -176,15 +188,17 @@ impl Thread {
 
     async fn store<C: Command>(&mut self, batch: Vec<C>) {
         let mut batches = vec![batch];
-        let mut waiting = Waiting::ForLocks;
+        let (mut together, mut alone) = (LockWait::Long, LockWait::Long);
         let mut halving_since = None;
         while let Some(mut batch) = batches.pop() {
             if batch.is_empty() {
                 continue;
             }
             let begin = Instant::now();
-            // Alone, a command waits as long as any: the row may only be busy.
-            let lock_wait = if batch.len() == 1 { Waiting::ForLocks } else { waiting };
+            let is_alone = batch.len() == 1;
+            // The first command alone waits as long as any, since its row may only be busy. Those after it do not: others
+            // wait behind all of them together.
+            let lock_wait = if is_alone { std::mem::replace(&mut alone, LockWait::Short) } else { together };
             let committed = self.backend.commit(&mut batch, lock_wait).await;
             match &committed {
                 Committed::Yes => self.metrics.committed(batch.len(), begin.elapsed()),
@@ -192,15 +206,22 @@ impl Thread {
                 // Known only once it is looked up.
                 Committed::InDoubt { .. } => {}
             }
-            let refused = matches!(committed, Committed::No(Error::Unavailable(_) | Error::Refused(_)));
-            self.is_refused.store(refused, Ordering::Relaxed);
+            self.is_refused.store(committed.is_refused(), Ordering::Relaxed);
             match committed {
                 Committed::Yes => answer(batch, &Ok(())),
-                Committed::No(error @ Error::Unavailable(_)) => {
+                Committed::No(error @ (Error::Unavailable(_) | Error::OutcomeUnknown(_))) => {
                     tracing::warn!(%error, commands = batch.len(), "the store cannot write");
                     answer(batch, &Err(error));
                 }
-                Committed::No(error) if batch.len() == 1 => answer(batch, &Err(error)),
+                // Two nodes whose batches meet crosswise: the lock timeout comes before PostgreSQL finds the deadlock.
+                Committed::No(Error::Refused(reason))
+                    if is_alone && halving_since.is_none() && begin.elapsed() < CROSSED_TIME =>
+                {
+                    tracing::debug!(reason, "writing again");
+                    halving_since = Some(begin);
+                    batches.push(batch);
+                }
+                Committed::No(error) if is_alone => answer(batch, &Err(error)),
                 Committed::No(error @ Error::Refused(_))
                     if halving_since.is_some_and(|since: Instant| since.elapsed() > HALVING_TIME) =>
                 {
@@ -210,7 +231,7 @@ impl Thread {
                 Committed::No(error) => {
                     halving_since.get_or_insert(begin);
                     if matches!(error, Error::Refused(_)) {
-                        waiting = Waiting::Briefly;
+                        together = LockWait::Short;
                     }
                     let rest = batch.split_off(batch.len() / 2);
                     batches.push(rest);
@@ -248,6 +269,17 @@ enum Committed {
     },
 }
 
+impl Committed {
+    /// Whether the database did not take it, as far as is known, for a reason that may pass.
+    fn is_refused(&self) -> bool {
+        match self {
+            Self::Yes => false,
+            Self::No(error) => error.is_passing(),
+            Self::InDoubt { .. } => true,
+        }
+    }
+}
+
 enum Backend {
     Postgres(Postgres),
     Sqlite(rusqlite::Connection),
@@ -262,7 +294,7 @@ struct Postgres {
 }
 
 impl Backend {
-    async fn commit<C: Command>(&mut self, batch: &mut [C], waiting: Waiting) -> Committed {
+    async fn commit<C: Command>(&mut self, batch: &mut [C], lock_wait: LockWait) -> Committed {
         match self {
             Backend::Sqlite(connection) => match commit_sqlite(connection, batch).await {
                 Ok(()) => Committed::Yes,
@@ -272,7 +304,7 @@ impl Backend {
                 let mut attempt = 1;
                 let begin = Instant::now();
                 loop {
-                    match commit_postgres(postgres, batch, waiting).await {
+                    match commit_postgres(postgres, batch, lock_wait).await {
                         Committed::No(Error::Unavailable(reason))
                             if attempt < ATTEMPTS && begin.elapsed() < ATTEMPTS_TIME =>
                         {
@@ -296,7 +328,7 @@ async fn commit_sqlite<C: Command>(connection: &rusqlite::Connection, batch: &mu
     execute("BEGIN IMMEDIATE")?;
     let mut written = C::write(batch, &Transaction::Sqlite(connection)).await;
     if written.is_ok() {
-        written = execute("COMMIT");
+        written = commit_outcome(connection.execute_batch("COMMIT"));
     }
     // A COMMIT that failed, on a full disk for one, leaves the transaction open.
     if written.is_err() && !connection.is_autocommit() {
@@ -305,10 +337,19 @@ async fn commit_sqlite<C: Command>(connection: &rusqlite::Connection, batch: &mu
     written
 }
 
+/// What COMMIT did. Where the disk failed it, its frames may stand in the log all the same, with their mark, and are read
+/// again by the next process that opens it.
+fn commit_outcome(committed: rusqlite::Result<()>) -> Result<()> {
+    committed.map_err(|error| match error.sqlite_error_code() {
+        Some(ErrorCode::SystemIoFailure) => Error::OutcomeUnknown(error.to_string()),
+        _ => sqlite::failure(&error),
+    })
+}
+
 async fn commit_postgres<C: Command>(
     postgres: &mut Postgres,
     batch: &mut [C],
-    waiting: Waiting,
+    lock_wait: LockWait,
 ) -> Committed {
     let connection = match postgres.connection.take().filter(|connection| !connection.is_closed()) {
         Some(connection) => connection,
@@ -318,7 +359,7 @@ async fn commit_postgres<C: Command>(
         },
     };
     let name = postgres.random.uuid();
-    let flight = match Flight::begin(Arc::clone(&connection), waiting).await {
+    let flight = match Flight::begin(Arc::clone(&connection), lock_wait).await {
         Ok(flight) => flight,
         Err(error) => return Committed::No(error),
     };
@@ -401,6 +442,10 @@ mod tests {
                 }
                 Ok(())
             })
+        }
+
+        fn is_long(&self) -> bool {
+            false
         }
 
         fn answer(self, committed: Result<()>) {

@@ -16,6 +16,8 @@ const HELD: Duration = Duration::from_secs(15);
 /// How long a write may take that has nothing to do with the row, on a machine that has much to do.
 const UNHARMED: Duration = Duration::from_secs(6);
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Writers that meet the row at once: were each waited for by itself, the others would wait for all of them.
+const BLOCKED: usize = 8;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Writes until it is over, each message within `most`, and one more.
@@ -53,8 +55,8 @@ async fn a_locked_conversation_harms_no_other() {
         let writer = Writer::new(number, conversation, key.clone());
         tokio::spawn(write(writer, app.base.clone(), Arc::clone(&over), most))
     };
-    let blocked: Vec<_> = (0..2).map(|number| start(number, *locked, HELD + PATIENCE)).collect();
-    let free: Vec<_> = (0..4).map(|number| start(2 + number, others[number % 2], UNHARMED)).collect();
+    let blocked: Vec<_> = (0..BLOCKED).map(|number| start(number, *locked, HELD + PATIENCE)).collect();
+    let free: Vec<_> = (0..4).map(|number| start(BLOCKED + number, others[number % 2], UNHARMED)).collect();
     tokio::time::sleep(HELD).await;
     over.store(true, Ordering::SeqCst);
     let mut writers = Vec::new();

@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::store::create;
-use crate::support::database::{accept_writes, refuse_writes};
+use crate::support::database::{accept_writes, connect, refuse_writes};
 use crate::support::{Answer, Engine, TestApp, side_by_side, until, within};
 
 /// A server that became a replica, a disk that fails or is full, a lock, a fault of the database, its end, a plan that is
-/// out of date, a trigger, a right that was taken away.
-const REASONS: [&str; 10] =
-    ["25006", "58030", "58000", "55P03", "XX000", "57P01", "0A000", "P0001", "42501", "53100"];
+/// out of date, a trigger, a right that was taken away, ids that are used up until a vacuum, a code that nobody knows.
+const REASONS: [&str; 12] = [
+    "25006", "58030", "58000", "55P03", "XX000", "57P01", "0A000", "P0001", "42501", "53100", "54000",
+    "ZZ123",
+];
 const QUESTIONS: usize = 3;
 const SOON: Duration = Duration::from_secs(15);
 
@@ -81,6 +84,39 @@ async fn answers_outlast(reason: &str) {
         let texts: Vec<_> = answers.map(|answer| answer["message"].as_str().unwrap()).collect();
         assert_eq!(texts, [format!("echo: {}", question["message"].as_str().unwrap())], "stored once");
         assert_eq!(question["failure"], json!(null));
+    }
+    app.stop().await;
+}
+
+/// A trigger of the operator's refuses one conversation, with a code of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_of_one_conversation_harms_no_other() {
+    let app = TestApp::start(Engine::Postgres).await;
+    let program = app.program().await;
+    let [refused, free] = [create(app.store(), "echo", &[]).await, create(app.store(), "echo", &[]).await];
+    let [refused, free] = [refused.conversation.id.0, free.conversation.id.0];
+    let trigger = format!(
+        "CREATE FUNCTION refuse_one() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             RAISE EXCEPTION 'not here' USING ERRCODE = '45000'; END $$; \
+         CREATE TRIGGER refuse_one BEFORE INSERT ON messages FOR EACH ROW \
+             WHEN (NEW.conversation_id = {refused}) EXECUTE FUNCTION refuse_one()"
+    );
+    connect(&app.database.url).await.batch_execute(&trigger).await.unwrap();
+    let write = async |number: i64| {
+        let conversation = if number % 8 == 0 { refused } else { free };
+        let message = json!({
+            "message": number.to_string(), "type": "text", "role": "agent",
+            "conversationId": conversation.to_string()
+        });
+        (conversation, program.post("/api/message", &message).await)
+    };
+    // At once, so that they share batches.
+    for (conversation, answer) in join_all((0..64).map(write)).await {
+        if conversation == free {
+            answer.ok();
+        } else {
+            assert_refused(&answer);
+        }
     }
     app.stop().await;
 }

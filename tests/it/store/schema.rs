@@ -20,7 +20,8 @@ async fn a_sqlite_database_is_its_owners_and_one_servers() {
     }
     let lock = ServerLock::take(&store.database.url).unwrap();
     assert!(matches!(ServerLock::take(&store.database.url), Err(Error::Setup(_))));
-    lock.release().await;
+    lock.fold().await;
+    drop(lock);
     ServerLock::take(&store.database.url).unwrap();
 }
 
