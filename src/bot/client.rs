@@ -10,6 +10,7 @@ use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap
 use reqwest::{Response, Url};
 
 use super::{Error, Said, addresses};
+use crate::model::{Json, json};
 use crate::tls;
 
 /// How long a connection may take to stand; the whole answer has the bot's own deadline.
@@ -82,6 +83,13 @@ impl Reply {
             body.extend_from_slice(&chunk?);
         }
         String::from_utf8(body).map_err(|_| Error::Unreadable("it is not UTF-8".to_owned()))
+    }
+
+    /// The whole body as JSON, of at most `max_bytes`.
+    pub async fn json(self, max_bytes: usize) -> Result<Json, Error> {
+        let text = self.text(max_bytes).await?;
+        Json::decodable(&text)
+            .map_err(|error| Error::Unreadable(format!("it is not JSON ({})", json::fault(&error))))
     }
 
     /// The body as it comes; more than `max_bytes` in all is an error.

@@ -212,8 +212,7 @@ impl<'a> Hearing<'a> {
                 self.send(&text);
             }
             Part::Answer(answer) => {
-                self.answer_bytes +=
-                    answer.payload.as_ref().map_or(answer.text.len(), |payload| payload.as_str().len());
+                self.answer_bytes += answer.bytes;
                 if self.answers.len() == MAX_ANSWERS {
                     return Err(Error::Unreadable(format!("it has more than {MAX_ANSWERS} parts")));
                 }

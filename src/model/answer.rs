@@ -8,27 +8,33 @@ use super::json::{Json, Object};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     pub text: String,
-    /// The exact JSON text of the answer object; `None` where the bot sent only a string.
+    /// The exact JSON text of the answer object, but for what not every JSON reader takes; `None` where the bot sent
+    /// only a string.
     pub payload: Option<Json>,
+    /// Bytes of the answer object, or of the text, as the bot sent it.
+    pub bytes: usize,
 }
 
 impl Answer {
     #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
-        Self { text: storable(text.into()), payload: None }
+        let text = text.into();
+        Self { bytes: text.len(), text: storable(text), payload: None }
     }
 
     /// An answer object: its `text` is the answer's text, empty where it has none.
     ///
     /// `None` if the value is no object or its `text` is no string.
     #[must_use]
-    pub fn object(payload: Json) -> Option<Self> {
+    pub fn object(sent: Json) -> Option<Self> {
+        let bytes = sent.as_str().len();
+        let payload = sent.portable().ok()?;
         let object: Object = serde_json::from_str(payload.as_str()).ok()?;
         let text = match object.get("text") {
             Some(text) => text.string()?,
             None => String::new(),
         };
-        Some(Self { text: storable(text), payload: Some(payload) })
+        Some(Self { text: storable(text), payload: Some(payload), bytes })
     }
 }
 

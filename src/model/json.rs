@@ -1,5 +1,6 @@
 //! JSON that is kept as the text it came in: same order, same spacing, same numbers.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -8,6 +9,8 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
+
+use super::interoperable;
 
 /// What is wrong with a JSON text, for the log: serde's own words may quote what was found, and so what people said.
 #[must_use]
@@ -29,6 +32,24 @@ impl Json {
     /// Takes one JSON value; surrounding white space is dropped.
     pub fn parse(text: String) -> Result<Self, serde_json::Error> {
         serde_json::from_str::<&RawValue>(&text).map(|raw| Self(raw.to_owned()))
+    }
+
+    /// Takes one JSON value that a bot sent, with the oddities that not every reader takes: see
+    /// [`interoperable::decodable`].
+    pub fn decodable(text: &str) -> Result<Self, serde_json::Error> {
+        let raw: &RawValue = serde_json::from_str(text)?;
+        match interoperable::decodable(raw.get()) {
+            Cow::Borrowed(_) => Ok(Self(raw.to_owned())),
+            Cow::Owned(text) => Self::parse(text),
+        }
+    }
+
+    /// The value as any reader takes it: see [`interoperable::portable`].
+    pub fn portable(self) -> Result<Self, serde_json::Error> {
+        match interoperable::portable(self.as_str()) {
+            Cow::Borrowed(_) => Ok(self),
+            Cow::Owned(text) => Self::parse(text),
+        }
     }
 
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Self {

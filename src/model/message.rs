@@ -69,7 +69,7 @@ pub struct Message {
     /// `text`, `image`, `voice` or any other word.
     pub kind: String,
     pub text: String,
-    /// A bot's whole answer object, as the exact JSON text it sent.
+    /// A bot's whole answer object: see [`Answer::payload`].
     pub payload: Option<Json>,
     /// The question that this answers.
     pub reply_to: Option<MessageId>,

@@ -9,6 +9,7 @@ mod conversation;
 #[cfg(test)]
 mod fuzz;
 mod id;
+pub mod interoperable;
 mod invalid;
 pub mod json;
 mod message;

@@ -20,7 +20,7 @@ use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use toml::Table;
 
-use crate::model::{Answer, Json, json};
+use crate::model::{Answer, Json};
 
 use super::client::{Client, parse_url, secret_header};
 use super::settings::{ReadError, read};
@@ -124,9 +124,7 @@ impl Endpoint {
         headers.extend(self.settings.headers.clone());
         let body = self.settings.body.fill(question);
         let reply = self.client.post(self.settings.url.clone(), headers, body).await?;
-        let text = reply.text(self.max_answer_bytes).await?;
-        let document = Json::parse(text)
-            .map_err(|error| Error::Unreadable(format!("it is not JSON ({})", json::fault(&error))))?;
+        let document = reply.json(self.max_answer_bytes).await?;
         let pointer = &self.settings.answer;
         let found = pointer
             .resolve(document)

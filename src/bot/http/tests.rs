@@ -86,7 +86,6 @@ async fn an_answer_that_cannot_be_used_says_why() {
         ("/text", r#"{"text":5}"#, "neither a text"),
         ("/text", r#"{"text":null}"#, "neither a text"),
         ("/text", r#"{"text":"  "}"#, "neither a text"),
-        ("/text", r#"{"text":"\ud800"}"#, "neither a text"),
         ("", r#"{"text":5}"#, "neither a text"),
         ("", r#"[["x"]]"#, "neither a text"),
         ("", r#"["x", 5]"#, "neither a text"),
@@ -102,10 +101,36 @@ async fn an_answer_that_cannot_be_used_says_why() {
 }
 
 #[tokio::test]
-async fn a_deeply_nested_answer_is_taken_or_refused_but_breaks_nothing() {
-    let deep = format!("{{\"text\":\"x\",\"deep\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
-    let answers = answered("answer = ''", deep.clone()).await.unwrap();
-    assert_eq!(answers[0].payload.as_ref().unwrap().as_str(), deep);
+async fn an_answer_is_not_lost_for_what_few_readers_take() {
+    let lists = |levels| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let deep = format!(r#"{{"text":"x","deep":{}}}"#, lists(100_000));
+    let cut = format!(r#"{{"text":"x","deep":{}null{}}}"#, "[".repeat(63), "]".repeat(63));
+    let odd = r#"{"text":"x \ud83d","n":[1e999, -1E400,1.0],"\ude00":1,"text":"y\ud83d","a":{"b":1,"b":2}}"#;
+    let fine = r#"{"text":"y\ufffd","n":["1e999", "-1E400",1.0],"\ufffd":1,"a":{"b":2}}"#;
+    for (pointer, body, text, payload) in [
+        ("", deep.clone(), "x", Some(cut.as_str())),
+        ("/a/0/1", format!(r#"{{"a":[[1e999,{deep}]],"\ud83d":{}}}"#, lists(3000)), "x", Some(&cut)),
+        ("", odd.to_owned(), "y\u{fffd}", Some(fine)),
+        ("/a", format!(r#"{{"a":1,"\ud83d":2,"\ude00":3,"a":[{odd}]}}"#), "y\u{fffd}", Some(fine)),
+        ("/\u{fffd}", format!(r#"{{"\ud83d":{odd}}}"#), "y\u{fffd}", Some(fine)),
+        ("", r#""\ude00 x""#.to_owned(), "\u{fffd} x", None),
+    ] {
+        let answers = answered(&format!("answer = '{pointer}'"), body).await.unwrap();
+        let [answer] = answers.as_slice() else { panic!("{pointer}: {answers:?}") };
+        assert_eq!(answer.text, text, "{pointer}");
+        assert_eq!(answer.payload.as_ref().map(|payload| payload.as_str()), payload, "{pointer}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_at_the_limit_is_taken_though_what_is_kept_of_it_is_longer() {
+    let numbers = format!(r#"{{"text":"x","n":[{}0]}}"#, "1e999,".repeat(170));
+    let nested = format!(r#"{{"text":"x","n":{}{}0{}}}"#, "[".repeat(63), "[],".repeat(280), "]".repeat(63));
+    for body in [numbers, nested] {
+        assert!(body.len() <= 1040, "{}", body.len());
+        let answers = answered("answer = ''\nmax_answer_bytes = 1040", body).await.unwrap();
+        assert!(answers[0].payload.as_ref().unwrap().as_str().len() > 1040);
+    }
 }
 
 #[tokio::test]

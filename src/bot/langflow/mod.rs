@@ -228,9 +228,7 @@ impl Flow {
     }
 
     async fn whole(&self, reply: Reply) -> Result<Parts, Error> {
-        let text = reply.text(self.max_bytes()).await?;
-        let document = Json::parse(text)
-            .map_err(|error| Error::Unreadable(format!("it is not JSON ({})", json::fault(&error))))?;
+        let document = reply.json(self.max_bytes()).await?;
         let answers = answers::of_response(document.as_str())?;
         Ok(stream::iter(answers).map(|answer| Ok(Part::Answer(answer))).boxed())
     }
@@ -276,7 +274,8 @@ impl<F: Stream<Item = Result<Frame, Error>> + Unpin> Hearing<F> {
     }
 
     fn take(&mut self, frame: &Frame) -> Result<Option<Part>, Error> {
-        let event: Event = serde_json::from_str(&frame.data).map_err(|error| {
+        let event = Json::decodable(&frame.data).and_then(|frame| serde_json::from_str(frame.as_str()));
+        let event: Event = event.map_err(|error| {
             Error::Unreadable(format!("an event of it is none ({})", json::fault(&error)))
         })?;
         let data = event.data.as_ref().map_or("null", Json::as_str);

@@ -89,6 +89,38 @@ async fn a_text_is_found_in_each_of_its_places() {
 }
 
 #[tokio::test]
+async fn an_answer_is_not_lost_for_what_few_readers_take() {
+    let deep = format!("{}1e999{}", "[".repeat(100_000), "]".repeat(100_000));
+    let message = format!(
+        r#"{{"text":"x","\ud83d":1,"text":"Halo \ud83d","properties":{{"deep":{deep},"n":1e999,"a":1,"a":2}}}}"#
+    );
+    let kept = format!(
+        r#"{{"text":"Halo \ufffd","properties":{{"deep":{}null{},"n":"1e999","a":2}}}}"#,
+        "[".repeat(62),
+        "]".repeat(62)
+    );
+    let output =
+        format!(r#"{{"results":{{"\ude00":0,"message":1,"message":{{"data":{message}}}}},"logs":{deep}}}"#);
+    let response = format!(r#"{{"\ud83d":{deep},"outputs":[],"outputs":[{{"outputs":[{output}]}}]}}"#);
+    let end = format!(
+        "{{\"event\":\"end\",\"event\":\"end\",\"\\ud83d\":0,\"data\":{{\"result\":{response}}}}}\n\n"
+    );
+    for answer in [Recorded::json(200, response), Recorded::stream(end)] {
+        let (answers, _) = heard(answer, 1 << 20).await;
+        let answers = answers.unwrap();
+        assert_eq!(texts(&answers), ["Halo \u{fffd}"]);
+        let payload: Value = serde_json::from_str(answers[0].payload.as_ref().unwrap().as_str()).unwrap();
+        assert_eq!(payload, serde_json::from_str::<Value>(&kept).unwrap());
+    }
+    let workflow =
+        r#"{"status":"completed","\ud83d":1,"output":{"text":"a"},"output":{"text":"Halo \ud83d"}}"#;
+    let token = r#"{"event":"token","event":"token","data":{"id":"1","chunk":"Ha\ud83d","x":1e999}}"#;
+    let stream = format!("{token}\n\n{{\"event\":\"end\",\"data\":{{\"result\":{workflow}}}}}\n\n");
+    let (answers, tokens) = heard(Recorded::stream(stream), 1000).await;
+    assert_eq!((texts(&answers.unwrap()), tokens.as_str()), (vec!["Halo \u{fffd}"], "Ha\u{fffd}"));
+}
+
+#[tokio::test]
 async fn each_output_is_an_answer_and_the_same_text_is_one() {
     let output = |text: &str| format!(r#"{{"results":{{"message":{{"text":"{text}"}}}}}}"#);
     let outputs = [output("one"), "{}".into(), output("two"), output("one"), output(" ")].join(",");

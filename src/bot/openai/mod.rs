@@ -199,7 +199,8 @@ struct Content {
 
 impl Completion {
     fn read(text: &str) -> Result<Self, Error> {
-        let completion: Self = serde_json::from_str(text)
+        let completion: Self = Json::decodable(text)
+            .and_then(|completion| serde_json::from_str(completion.as_str()))
             .map_err(|error| Error::Unreadable(format!("it is no completion ({})", json::fault(&error))))?;
         match completion.error {
             Some(error) => Err(Error::Failed(Said::new(error.as_str()))),

@@ -67,6 +67,22 @@ async fn what_servers_leave_out_or_add_does_no_harm() {
 }
 
 #[tokio::test]
+async fn an_answer_is_not_lost_for_what_few_readers_take() {
+    let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
+    let odd = |name: &str, content: &str| {
+        format!(
+            r#"{{"\ud83d":1e999,"x":{deep},"choices":1,"choices":[{{"{name}":{{"content":"a","content":"{content}"}}}}]}}"#
+        )
+    };
+    let whole = Recorded::json(200, odd("message", r"Halo \ud83d"));
+    let stream = format!("data: {}\n\ndata: {}\n\n{STOP}", odd("delta", "Halo "), odd("delta", r"\ud83d"));
+    for answer in [whole, Recorded::stream(stream)] {
+        let (texts, tokens) = heard(answer, 1 << 20).await;
+        assert_eq!((texts.unwrap(), tokens.as_str()), (vec!["Halo \u{fffd}".to_owned()], "Halo \u{fffd}"));
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_whole_answer_is_a_failure() {
     let hello = chunk(r#"{"content":"Halo"}"#);
     for (body, why, said) in [

@@ -58,7 +58,7 @@ pub struct ThreadMessage<'a> {
     role: &'a str,
     #[schema(example = "halo")]
     text: &'a str,
-    /// A bot's whole answer object, exactly as it sent it.
+    /// A bot's whole answer object, exactly as it sent it but for what not every JSON reader takes.
     #[schema(required, value_type = Option<Object>)]
     payload: Option<&'a Json>,
     #[serde(serialize_with = "shown")]

@@ -127,7 +127,7 @@ pub struct Message<'a> {
     #[serde(serialize_with = "shown_or_null")]
     #[schema(required, value_type = Option<String>, pattern = "^[0-9]+$", example = "15")]
     reply_to: Option<MessageId>,
-    /// A bot's whole answer object, exactly as it sent it.
+    /// A bot's whole answer object, exactly as it sent it but for what not every JSON reader takes.
     #[schema(required, value_type = Option<Object>)]
     payload: Option<&'a Json>,
     /// On a question that got no answer.

@@ -10,6 +10,7 @@ use crate::support::{Engine, TestApp, on_both_engines};
 on_both_engines!(
     what_a_bot_leaves_out_gets_its_default,
     what_a_bot_sends_beyond_passes_through,
+    what_a_bot_sends_beyond_is_json_for_any_reader,
     two_answers_to_one_question,
     questions_asked_at_once_are_told_apart,
     the_second_question_keeps_its_conversation,
@@ -125,6 +126,34 @@ async fn what_a_bot_sends_beyond_passes_through(engine: Engine) {
     }
     "#);
     assert!(answer.text.contains(&said[..said.len() - 1]), "{}", answer.text);
+    app.stop().await;
+}
+
+async fn what_a_bot_sends_beyond_is_json_for_any_reader(engine: Engine) {
+    let app = TestApp::start(engine).await;
+    let (visitor, program) = (app.anonymous(), app.program().await);
+    let said = format!(
+        r#"{{"text":"a","z":1.0,"deep":{}{},"n":[1e999,2E2],"s":"\ud83d","z":1e2,"o":{{"\ud83d":1,"\ude00":2}}}}"#,
+        "[".repeat(10_000),
+        "]".repeat(10_000)
+    );
+    let kept = format!(
+        r#"{{"text":"a","z":1e2,"deep":{}null{},"n":["1e999",2E2],"s":"\ufffd","o":{{"\ufffd":2}}"#,
+        "[".repeat(63),
+        "]".repeat(63)
+    );
+    let answer = ask(&visitor, &format!("say [{said},{said}]")).await;
+    let asked = answer.ok();
+    assert_eq!(asked["data"].as_array().unwrap().len(), 2);
+    let session = asked["session_id"].as_str().unwrap();
+    let thread = visitor.get(&format!("/api/questions/{session}")).await;
+    let list = program.get("/api/message").await;
+    let id = &list.ok()["data"][0]["conversationId"];
+    let chat = program.get(&format!("/api/conversation/{}", id.as_str().unwrap())).await;
+    for shown in [answer, thread, list, chat, program.get("/api/conversation").await] {
+        shown.ok();
+        assert!(shown.text.contains(&kept), "{}", shown.text);
+    }
     app.stop().await;
 }
 

@@ -84,7 +84,7 @@ async fn texts_come_back_byte_for_byte(engine: Engine) {
         "$1 ? :name %s \\ \u{10ffff}",
     ];
     let opened = create(&store, "guide", &texts).await;
-    let payload = r#"{"text":"x", "z" : 1.00,"a":1e3,"n":"\u0000\ud800"}"#;
+    let payload = r#"{"text":"x", "z" : 1.00,"a":1e3,"n":"\u0000\ud83d\ude0a"}"#;
     let answer = NewMessage::answer(
         Answer::object(Json::parse(payload.into()).unwrap()).unwrap(),
         opened.messages[0].id,

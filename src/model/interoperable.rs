@@ -1,0 +1,407 @@
+//! JSON as every reader takes it (I-JSON, <https://www.rfc-editor.org/rfc/rfc7493>), with no more of its text changed
+//! than that needs.
+//!
+//! A text is read once and what has to change is noted; then it is copied with the changes made. Both take time in
+//! proportion to the text and recurse nowhere, whatever the text.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// Levels of a value that are kept: an object or list below the last becomes `null`. The value itself is the first.
+pub const LEVELS: usize = 64;
+/// Levels of what a bot sends that are made decodable, far below any place where an answer is looked for.
+const DECODED_LEVELS: usize = 1024;
+/// The most names that are compared with each other one by one.
+const FEW_NAMES: usize = 8;
+
+/// Half a surrogate pair, written as an escape of the same length as this one.
+const REPLACEMENT: &str = "\\ufffd";
+
+/// A JSON text that can be decoded, the same otherwise and not longer: half a surrogate pair is U+FFFD, and of a name
+/// that stands twice in an object the last value stands in the first place. `text` has to be JSON.
+#[must_use]
+pub fn decodable(text: &str) -> Cow<'_, str> {
+    rewrite(text, Rules { levels: DECODED_LEVELS, portable: false })
+}
+
+/// The same for any other reader too: a number beyond the range of a double becomes a string of what was written, and
+/// what lies below [`LEVELS`] levels `null`, so that the text may grow by two thirds. `text` has to be JSON.
+#[must_use]
+pub fn portable(text: &str) -> Cow<'_, str> {
+    rewrite(text, Rules { levels: LEVELS, portable: true })
+}
+
+fn rewrite(text: &str, rules: Rules) -> Cow<'_, str> {
+    let mut scan = Scan { text, rules, open: Vec::new(), members: Vec::new(), edits: Vec::new() };
+    scan.run();
+    if scan.edits.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(apply(text, scan.edits)) }
+}
+
+#[derive(Clone, Copy)]
+struct Rules {
+    levels: usize,
+    /// Numbers and what lies too deep change too.
+    portable: bool,
+}
+
+/// A part of the text, from one byte to before another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Span {
+    start: usize,
+    end: usize,
+}
+
+/// One name of an object with its value.
+#[derive(Clone, Copy, Default)]
+struct Member {
+    /// Where it begins with the comma before it, if there is one.
+    start: usize,
+    name: Span,
+    value: Span,
+}
+
+/// What stands in the place of a part of the text.
+struct Edit {
+    span: Span,
+    with: With,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum With {
+    /// Another part of the text, with its own edits. Goes before any edit of what it replaces.
+    Moved(Span),
+    Quoted,
+    Fixed(&'static str),
+}
+
+struct Scan<'a> {
+    text: &'a str,
+    rules: Rules,
+    /// For each object or list that is open: where an object's members begin.
+    open: Vec<Option<usize>>,
+    /// Of all objects that are open.
+    members: Vec<Member>,
+    edits: Vec<Edit>,
+}
+
+impl Scan<'_> {
+    fn run(&mut self) {
+        let bytes = self.text.as_bytes();
+        let (mut at, mut comma) = (0, 0);
+        // Whether a string is the value of the member under way, rather than the next one's name.
+        let mut named = false;
+        while let Some(&byte) = bytes.get(at) {
+            let start = at;
+            let in_object = matches!(self.open.last(), Some(Some(_)));
+            match byte {
+                b',' => (comma, named, at) = (at, false, at + 1),
+                b':' => (named, at) = (true, at + 1),
+                b'}' | b']' => {
+                    at += 1;
+                    if let Some(Some(first)) = self.open.pop() {
+                        self.end_object(first);
+                    }
+                    self.end_value(at);
+                }
+                b'"' if in_object && !named => {
+                    at = self.string(start);
+                    let name = Span { start, end: at };
+                    self.members.push(Member { start: comma, name, value: Span::default() });
+                }
+                b'"' => {
+                    self.begin_value(start);
+                    at = self.string(start);
+                    self.end_value(at);
+                }
+                b'{' | b'[' if self.open.len() < self.rules.levels => {
+                    self.begin_value(start);
+                    self.open.push((byte == b'{').then_some(self.members.len()));
+                    (named, at) = (false, at + 1);
+                }
+                b'{' | b'[' => {
+                    self.begin_value(start);
+                    at = end_of_nested(bytes, start);
+                    if self.rules.portable {
+                        self.edits.push(Edit { span: Span { start, end: at }, with: With::Fixed("null") });
+                    }
+                    self.end_value(at);
+                }
+                b' ' | b'\t' | b'\n' | b'\r' => at += 1,
+                // A number or a word.
+                _ => {
+                    self.begin_value(start);
+                    let is_inside =
+                        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
+                    at += 1 + bytes[at + 1..].iter().take_while(|byte| is_inside(byte)).count();
+                    if self.rules.portable && is_beyond_a_double(&self.text[start..at]) {
+                        self.edits.push(Edit { span: Span { start, end: at }, with: With::Quoted });
+                    }
+                    self.end_value(at);
+                }
+            }
+        }
+    }
+
+    fn begin_value(&mut self, start: usize) {
+        if let (Some(Some(_)), Some(member)) = (self.open.last(), self.members.last_mut()) {
+            member.value.start = start;
+        }
+    }
+
+    fn end_value(&mut self, end: usize) {
+        if let (Some(Some(_)), Some(member)) = (self.open.last(), self.members.last_mut()) {
+            member.value.end = end;
+        }
+    }
+
+    /// Notes halves of surrogate pairs in the string that begins here; returns where it ends.
+    fn string(&mut self, start: usize) -> usize {
+        let bytes = self.text.as_bytes();
+        let mut at = start + 1;
+        loop {
+            at += bytes[at..].iter().take_while(|byte| !matches!(byte, b'"' | b'\\')).count();
+            match (bytes.get(at), surrogate(bytes, at)) {
+                (Some(b'\\'), Some(Surrogate::Lead))
+                    if matches!(surrogate(bytes, at + 6), Some(Surrogate::Trail)) =>
+                {
+                    at += 12;
+                }
+                (Some(b'\\'), Some(_)) => {
+                    let span = Span { start: at, end: at + 6 };
+                    self.edits.push(Edit { span, with: With::Fixed(REPLACEMENT) });
+                    at += 6;
+                }
+                (Some(b'\\'), None) => at += 2,
+                _ => return bytes.len().min(at + 1),
+            }
+        }
+    }
+
+    /// Notes which members of an object give way to a later one of the same name, and forgets all of them.
+    fn end_object(&mut self, first: usize) {
+        let members = &self.members[first..];
+        if has_one_name_twice(self.text, members) {
+            let mut places: HashMap<Cow<'_, str>, (Member, Member)> = HashMap::with_capacity(members.len());
+            for &member in members {
+                let known = places.entry(decoded(&self.text[member.name.start..member.name.end]));
+                let (earliest, latest) = known.or_insert((member, member));
+                if earliest.name != member.name {
+                    let span = Span { start: member.start, end: member.value.end };
+                    self.edits.push(Edit { span, with: With::Fixed("") });
+                    *latest = member;
+                }
+            }
+            for (earliest, latest) in places.into_values() {
+                if earliest.name != latest.name {
+                    self.edits.push(Edit { span: earliest.value, with: With::Moved(latest.value) });
+                }
+            }
+        }
+        self.members.truncate(first);
+    }
+}
+
+enum Surrogate {
+    Lead,
+    Trail,
+}
+
+/// The half of a surrogate pair whose escape begins here.
+fn surrogate(bytes: &[u8], at: usize) -> Option<Surrogate> {
+    let [b'\\', b'u', b'd' | b'D', second, _, _] = bytes.get(at..at + 6)? else { return None };
+    match second {
+        b'8' | b'9' | b'a' | b'b' | b'A' | b'B' => Some(Surrogate::Lead),
+        b'c'..=b'f' | b'C'..=b'F' => Some(Surrogate::Trail),
+        _ => None,
+    }
+}
+
+/// Where the object or list ends that begins here.
+fn end_of_nested(bytes: &[u8], start: usize) -> usize {
+    let (mut at, mut depth) = (start, 0_usize);
+    let mut in_string = false;
+    while let Some(byte) = bytes.get(at) {
+        at += 1;
+        match byte {
+            b'\\' if in_string => at += 1,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => depth += 1,
+            b'}' | b']' if !in_string => {
+                depth -= 1;
+                if depth == 0 {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    at
+}
+
+fn is_beyond_a_double(written: &str) -> bool {
+    /// The largest double has this many digits before its point.
+    const DIGITS: usize = 309;
+    let may_be_large = written.len() >= DIGITS || written.contains(['e', 'E']);
+    may_be_large && written.parse::<f64>().is_ok_and(f64::is_infinite)
+}
+
+fn has_one_name_twice(text: &str, members: &[Member]) -> bool {
+    let written = |member: &Member| &text[member.name.start..member.name.end];
+    members.len() > FEW_NAMES
+        || members.iter().enumerate().any(|(place, member)| {
+            let name = written(member);
+            members[..place].iter().any(|other| written(other) == name)
+                // The same name may be written in several ways.
+                || (members.len() > 1 && name.contains('\\'))
+        })
+}
+
+/// A name, from a JSON string.
+fn decoded(written: &str) -> Cow<'_, str> {
+    if !written.contains('\\') {
+        return Cow::Borrowed(written.trim_matches('"'));
+    }
+    serde_json::from_str(&decodable(written)).map_or(Cow::Borrowed(written), Cow::Owned)
+}
+
+fn apply(text: &str, mut edits: Vec<Edit>) -> String {
+    edits.sort_unstable_by(|one, other| (one.span.start, &one.with).cmp(&(other.span.start, &other.with)));
+    let mut applied = String::with_capacity(text.len());
+    let mut rest = Span { start: 0, end: text.len() };
+    // Where to go on after what was moved.
+    let mut after = Vec::new();
+    loop {
+        let next = edits.partition_point(|edit| edit.span.start < rest.start);
+        let Some(Edit { span, with }) = edits.get(next).filter(|edit| edit.span.start < rest.end) else {
+            applied.push_str(&text[rest.start..rest.end]);
+            match after.pop() {
+                Some(outer) => rest = outer,
+                None => return applied,
+            }
+            continue;
+        };
+        applied.push_str(&text[rest.start..span.start]);
+        rest.start = span.end;
+        match with {
+            With::Fixed(fixed) => applied.push_str(fixed),
+            With::Quoted => {
+                applied.push('"');
+                applied.push_str(&text[span.start..span.end]);
+                applied.push('"');
+            }
+            With::Moved(from) => {
+                after.push(rest);
+                rest = *from;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, from_str};
+
+    use super::*;
+
+    #[test]
+    fn what_any_reader_takes_stays_as_it_is() {
+        for text in [
+            "null",
+            "-0",
+            "\"\\ud83d\\ude00 \\u0000 \\\\ud83d \\/ \u{2028}\u{ffff}\"",
+            r#" {"b" : 1.0, "a":[1e2, -0.0, 1E+2], "\u0061b": 123456789012345678901234567890} "#,
+            "[1.7976931348623157e308, 1e-999, 0e999, 4.9e-324]",
+            &format!("[{}]", "9".repeat(308)),
+            r#"{"a":{"a":{"a":1}},"b":{"a":2},"c":[{"a":3},{"a":4}]}"#,
+        ] {
+            assert!(from_str::<Value>(text).is_ok(), "{text}");
+            assert_eq!((portable(text), decodable(text)), (text.into(), text.into()));
+        }
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_replaced() {
+        for (text, expected) in [
+            (r#""\ud83d""#, r#""\ufffd""#),
+            (r#""a\uDE00b""#, r#""a\ufffdb""#),
+            (r#""\ud83d\ud83d\ude00\ude00""#, r#""\ufffd\ud83d\ude00\ufffd""#),
+            (r#""\ud83d\n\ude00""#, r#""\ufffd\n\ufffd""#),
+            (r#""\\\ud83d""#, r#""\\\ufffd""#),
+            (r#"{"\ud83d":1}"#, r#"{"\ufffd":1}"#),
+        ] {
+            assert_eq!((portable(text), decodable(text)), (expected.into(), expected.into()));
+            assert!(from_str::<Value>(text).is_err() && from_str::<Value>(expected).is_ok());
+        }
+    }
+
+    #[test]
+    fn of_a_name_that_stands_twice_the_last_value_stands_in_the_first_place() {
+        for (text, expected) in [
+            (r#"{"a":1,"b":2,"a":3}"#, r#"{"a":3,"b":2}"#),
+            (r#"{ "a" : 1 , "\u0061" :2 , "a": [ 3 ] , "b":4 }"#, r#"{ "a" : [ 3 ]   , "b":4 }"#),
+            (r#"{"a":{"a":1,"a":2},"a":{"a":3,"b":4,"a":5}}"#, r#"{"a":{"a":5,"b":4}}"#),
+            (r#"[{"a":1,"a":[{"b":1,"b":2}],"a":[{"c":1,"c":2}]}]"#, r#"[{"a":[{"c":2}]}]"#),
+            (r#"{"\ud83d":1,"\udead":2,"\ufffd":3}"#, r#"{"\ufffd":3}"#),
+            (r#"{"":1,"":1}"#, r#"{"":1}"#),
+            (
+                r#"{"1":1,"2":2,"3":3,"4":4,"5":5,"6":6,"7":7,"8":8,"9":9,"1":0}"#,
+                r#"{"1":0,"2":2,"3":3,"4":4,"5":5,"6":6,"7":7,"8":8,"9":9}"#,
+            ),
+        ] {
+            assert_eq!((portable(text), decodable(text)), (expected.into(), expected.into()));
+        }
+    }
+
+    #[test]
+    fn a_number_beyond_a_double_is_the_string_that_was_written() {
+        let large = "9".repeat(309);
+        for number in ["1e999", "-1E+400", "1.7976931348623159e308", "0.1e310", large.as_str()] {
+            let text = format!(r#"{{"n": {number} ,"s":"{number}"}}"#);
+            assert_eq!(portable(&text), format!(r#"{{"n": "{number}" ,"s":"{number}"}}"#));
+            assert_eq!(decodable(&text), text);
+        }
+    }
+
+    #[test]
+    fn what_lies_below_64_levels_is_null() {
+        let nested = |levels, inside: &str| format!("{}{inside}{}", "[".repeat(levels), "]".repeat(levels));
+        assert_eq!(portable(&nested(64, "1")), nested(64, "1"));
+        for below in ["[]", "{}", r#"{"a":"]}\"]","b":[[]]}"#, &nested(100_000, "1")] {
+            assert_eq!(portable(&nested(64, below)), nested(64, "null"));
+            let beside = format!("1, {below} ,\"x\"");
+            assert_eq!(portable(&nested(64, &beside)), nested(64, "1, null ,\"x\""));
+        }
+        let objects =
+            |levels, inside: &str| format!("{}{inside}{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+        assert_eq!(portable(&objects(65, "1")), objects(64, "null"));
+    }
+
+    /// Each of them would take minutes if it took time by the square of its size, or end the thread if it recursed.
+    #[test]
+    fn a_large_text_takes_no_longer_than_its_size() {
+        const SIZE: usize = 2 << 20;
+        let repeated = |piece: &str| piece.repeat(SIZE / piece.len());
+        let nested = |open: &str, close: &str| {
+            let times = SIZE / (open.len() + close.len());
+            format!("{}1{}", open.repeat(times), close.repeat(times))
+        };
+        for text in [
+            nested("[", "]"),
+            nested(r#"{"a":0,"a":"#, "}"),
+            nested(r#"{"a":"#, r#","a":0}"#),
+            format!("{{{}\"\":0}}", repeated(r#""":1e999,"#)),
+            format!("{{{}\"\":0}}", (0..SIZE / 8).map(|n| format!("\"{n}\":0,")).collect::<String>()),
+            format!("[{}0]", repeated(r#""\ud83d","#)),
+            format!("[{}0]", repeated("1e999,")),
+            format!("\"{}\"", repeated(r"\ud83d")),
+            format!("-{}", repeated("1")),
+            nested("[", "]").replace('1', &nested(r#"{"a":"#, "}")),
+        ] {
+            let read = decodable(&text);
+            assert!(read.len() <= text.len());
+            let portable = portable(&text);
+            assert!(portable.len() <= text.len() * 5 / 3);
+            assert!(from_str::<Value>(&portable).is_ok(), "{}", &portable[..100]);
+        }
+    }
+}
