@@ -11,14 +11,16 @@ mod tests;
 use std::collections::HashSet;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use std::vec;
 
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use reqwest::Url;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use toml::Table;
 use uuid::Uuid;
 
@@ -34,6 +36,10 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const TEXT_PLACES: usize = 5;
 /// What stands in a response beside its texts: logs, with tracebacks even of a run that went well.
 const LOG_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long a server that gave no stream is asked for whole answers before one question tries a stream again, for
+/// which the flow runs twice if there is still none.
+const WHOLE_TIME: Duration = Duration::from_secs(10 * 60);
 
 /// Which flow, and where.
 #[derive(Clone)]
@@ -107,9 +113,9 @@ struct Flow {
     max_answer_bytes: usize,
     /// v2 answered last, so it is asked first.
     v2_first: AtomicBool,
-    /// The server gave no stream but does answer whole. It is asked so from now on, since to find out again would run
-    /// the flow twice for every question.
-    whole_only: AtomicBool,
+    /// The server gave no stream but does answer whole, and is asked so until then: to find out again would run the
+    /// flow twice for every question.
+    whole_until: Mutex<Option<Instant>>,
 }
 
 impl Langflow {
@@ -119,7 +125,7 @@ impl Langflow {
             settings: settings.clone(),
             max_answer_bytes,
             v2_first: AtomicBool::new(false),
-            whole_only: AtomicBool::new(false),
+            whole_until: Mutex::default(),
         }))
     }
 }
@@ -155,21 +161,42 @@ struct RunV2<'a> {
 
 impl Flow {
     async fn call(&self, question: &Question) -> Result<Parts, Error> {
-        if !self.whole_only.load(Ordering::Relaxed) {
+        let streams = self.tries_a_stream();
+        if streams {
             let reply = self.run(question, true).await?;
             if reply.is_json() {
                 return self.whole(reply).await;
             }
             let mut frames = sse::frames(reply, self.max_bytes()).peekable();
             // Some versions answer a stream with a success and nothing else.
-            if Pin::new(&mut frames).peek().await.is_some() {
+            if let Some(first) = Pin::new(&mut frames).peek().await {
+                if first.is_ok() {
+                    *self.whole_until() = None;
+                }
                 return Ok(hear(frames));
             }
         }
         let reply = self.run(question, false).await?;
         let answers = self.whole(reply).await?;
-        self.whole_only.store(true, Ordering::Relaxed);
+        if streams {
+            *self.whole_until() = Some(Instant::now() + WHOLE_TIME);
+        }
         Ok(answers)
+    }
+
+    /// Whether a question asks for a stream. Where the last one got none, one of them does when the time is over, and the
+    /// others go on as before until it has found out.
+    fn tries_a_stream(&self) -> bool {
+        let mut until = self.whole_until();
+        if until.is_some_and(|until| Instant::now() < until) {
+            return false;
+        }
+        *until = until.map(|_| Instant::now() + WHOLE_TIME);
+        true
+    }
+
+    fn whole_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.whole_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks the API that answered last or, at first, v1; and the other one where this server has none such.

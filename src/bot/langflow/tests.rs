@@ -231,7 +231,7 @@ async fn long_logs_beside_a_short_answer_are_no_harm() {
 }
 
 #[tokio::test]
-async fn a_stream_without_anything_is_asked_for_whole_and_from_then_on() {
+async fn a_stream_without_anything_is_asked_for_whole_and_so_are_the_next() {
     let whole = Recorded::json(200, cassette("langflow-1.2/v1-run.txt"));
     let server = Server::start(vec![Recorded::stream(": hello\n\n"), whole], 1000).await;
     let bots = bots(&server, "");
@@ -245,6 +245,53 @@ async fn a_stream_without_anything_is_asked_for_whole_and_from_then_on() {
     let (answers, _) = ask(&self::bots(&server, ""), question(ASKED)).await;
     assert!(matches!(answers, Err(Error::Unreadable(_))), "{answers:?}");
     assert_eq!(server.paths().len(), 2);
+}
+
+#[tokio::test]
+async fn a_server_without_streams_is_asked_for_one_again_after_a_while() {
+    let whole = || Recorded::json(200, cassette("langflow-1.2/v1-run.txt"));
+    let stream = || Recorded::stream(cassette("langflow-1.13/v1-stream.txt"));
+    let silent = || Recorded::stream("");
+    let answers = vec![silent(), whole(), whole(), silent(), whole(), whole(), stream()];
+    let server = Server::start(answers, 1000).await;
+    let bots = bots(&server, "");
+    let mut asked_before = 0;
+    for (later, said, streams) in [
+        (false, ASKED, &["true", "false"][..]),
+        (false, ASKED, &["false"]),
+        // There is still none.
+        (true, ASKED, &["true", "false"]),
+        (false, ASKED, &["false"]),
+        // There is one again.
+        (true, SAID, &["true"]),
+        (false, SAID, &["true"]),
+    ] {
+        if later {
+            tokio::time::pause();
+            tokio::time::advance(WHOLE_TIME).await;
+            tokio::time::resume();
+        }
+        assert_eq!(texts(&ask(&bots, question(ASKED)).await.0.unwrap()), [said]);
+        let paths = server.paths().split_off(asked_before);
+        let expected = streams.iter().map(|streams| format!("/api/v1/run/hours?stream={streams}"));
+        assert_eq!(paths, expected.collect::<Vec<_>>());
+        asked_before += paths.len();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_questions_at_once_one_tries_a_stream_again() {
+    let settings = "url = 'http://127.0.0.1'\nflow = 'hours'".parse().unwrap();
+    let settings = super::Settings::from_table(settings).unwrap();
+    let client = Client::new(settings.url(), true).unwrap();
+    let flow = Langflow::new(&settings, client, 1024).0;
+    assert_eq!([(); 2].map(|()| flow.tries_a_stream()), [true, true], "it was never without");
+    *flow.whole_until() = Some(Instant::now() + WHOLE_TIME);
+    assert!(!flow.tries_a_stream());
+    for _ in 0..2 {
+        tokio::time::advance(WHOLE_TIME).await;
+        assert_eq!([(); 3].map(|()| flow.tries_a_stream()), [true, false, false]);
+    }
 }
 
 #[tokio::test]
