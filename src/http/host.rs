@@ -1,8 +1,9 @@
 //! Whom a request is for: one host, said once (RFC 9112, section 3.2). Two of them are how a request means one server
 //! to a proxy and another to the one behind it.
 
+use std::net::Ipv6Addr;
+
 use axum::http::header::HOST;
-use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Version};
 
 use super::error::Failure;
@@ -20,20 +21,29 @@ pub fn check(version: Version, headers: &HeaderMap) -> Result<(), Failure> {
     }
 }
 
-/// A name or an address, and perhaps a port.
+/// A name or an address, and perhaps a port. Of what a URI allows in a name, no server's has more than letters, digits
+/// and `-._`; with a comma it would be two that somebody joined.
 fn is_host(host: &[u8]) -> bool {
-    let Ok(authority) = Authority::try_from(host) else { return false };
-    let Some(port) = authority.as_str().strip_prefix(authority.host()) else { return false };
-    !authority.host().is_empty()
-        && (port.is_empty()
-            || port.strip_prefix(':').is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit())))
+    let Ok(host) = str::from_utf8(host) else { return false };
+    let (is_name, port) = match host.strip_prefix('[').map(|host| host.split_once(']')) {
+        Some(Some((address, port))) => (address.parse::<Ipv6Addr>().is_ok(), port),
+        Some(None) => return false,
+        None => {
+            let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
+            let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            (!name.is_empty() && name.bytes().all(is_letter), port)
+        }
+    };
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    is_name && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
+    use axum::http::{HeaderValue, Uri};
 
     use super::*;
+    use crate::fuzz::{fuzz, mutated};
 
     fn allowed(version: Version, hosts: &[&[u8]]) -> bool {
         let hosts = hosts.iter().map(|host| (HOST, HeaderValue::from_bytes(host).unwrap()));
@@ -71,8 +81,13 @@ mod tests {
             ("a:80:80", false),
             ("::1", false),
             ("[::1", false),
+            ("[::1]a", false),
+            ("[a]", false),
+            ("[]", false),
             ("a b", false),
+            ("a,b", false),
             ("a, b", false),
+            ("%61", false),
             ("a/b", false),
             ("a?b", false),
             ("user@a", false),
@@ -83,5 +98,19 @@ mod tests {
             assert_eq!(allowed(Version::HTTP_11, &[host.as_bytes()]), expected, "{host:?}");
         }
         assert!(!allowed(Version::HTTP_11, &[b"\xff"]));
+    }
+
+    #[test]
+    fn fuzz_what_is_taken_for_a_host_leads_to_that_host() {
+        let host = r"([a-zA-Z0-9._-]{0,9}|\[[0-9a-f:]{0,9}\]|[!-~]{0,4})(:[0-9]{0,6})?";
+        fuzz("host", mutated(host), |bytes| {
+            if !is_host(&bytes) {
+                return;
+            }
+            let host = str::from_utf8(&bytes).unwrap();
+            let uri: Uri = format!("http://{host}/path").parse().unwrap();
+            assert_eq!((uri.authority().unwrap().as_str(), uri.path()), (host, "/path"));
+            assert!(!uri.host().unwrap().is_empty() && !host.contains(['@', ',', ' ']));
+        });
     }
 }
