@@ -48,6 +48,14 @@ const METRICS_CONNECTIONS: usize = 32;
 /// How long the body of a request may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
+/// Memory for what clients have not taken of their answers yet, all together. No setting: more of it makes nothing
+/// faster, since it is filled by clients that read more slowly than the database does.
+const ANSWER_BUDGET_BYTES: usize = 64 * 1024 * 1024;
+
+/// What the system holds of an answer, beyond that, until the client has taken it; Linux takes twice as much for its
+/// own needs. Without a limit of ours it is up to 4 MiB for each connection.
+const SEND_BUFFER_BYTES: u32 = 128 * 1024;
+
 /// A running server.
 pub struct App {
     /// The address it listens on, with the port that it got.
@@ -116,6 +124,8 @@ impl App {
                 SameSite::None => http::CookieSameSite::None,
             },
             body_bytes: config.limits.body_bytes,
+            body_budget_bytes: config.limits.body_budget_bytes,
+            answer_budget_bytes: ANSWER_BUDGET_BYTES,
             body_time: BODY_TIME,
         };
         let showing = metrics_port.map(|port| Showing::start(port, &metrics, &settings, &front));
@@ -262,6 +272,7 @@ impl Front {
         let _here = self.runtime().enter();
         let socket = if listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
+        socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
         socket.bind(listen)?;
         socket.listen(BACKLOG)
     }

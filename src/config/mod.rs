@@ -109,6 +109,9 @@ pub struct Limits {
     pub logins_per_minute_per_address: u32,
     #[serde(deserialize_with = "parse::body_bytes")]
     pub body_bytes: usize,
+    /// Of all bodies that are being received, half of it for callers without credentials.
+    #[serde(deserialize_with = "parse::body_budget_bytes")]
+    pub body_budget_bytes: usize,
 }
 
 /// The settings as serde reads them; each bot is read on its own, so that its errors can name it.
@@ -202,6 +205,19 @@ impl Config {
                      and delete every conversation. Allowed there is \"none\"; or listen on 127.0.0.1, or set \
                      auth.anonymous_anywhere = true",
                     self.server.listen
+                ),
+            ));
+        }
+        let Limits { body_bytes, body_budget_bytes, .. } = self.limits;
+        // A body without a limit of its own is limited by the budget.
+        if body_bytes != usize::MAX && body_budget_bytes / 2 < body_bytes {
+            return Err((
+                "limits.body_budget_bytes",
+                format!(
+                    "found {body_budget_bytes}, of which callers without credentials get half, while a body may have \
+                     {body_bytes} bytes (limits.body_bytes): one of them would never be taken. Allowed are whole \
+                     numbers from {}, and 0 for no limit; or set a smaller limits.body_bytes",
+                    2 * body_bytes
                 ),
             ));
         }

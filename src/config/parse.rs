@@ -17,6 +17,8 @@ const SESSION_HOURS: RangeInclusive<u64> = 1..=8760;
 const PER_MINUTE: RangeInclusive<u64> = 0..=1_000_000;
 /// 1 KiB to 64 MiB.
 const BODY_BYTES: RangeInclusive<usize> = 1024..=67_108_864;
+/// 2 KiB to 64 GiB.
+const BODY_BUDGET_BYTES: RangeInclusive<usize> = 2048..=68_719_476_736;
 
 pub(super) fn listen<'de, D: Deserializer<'de>>(input: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(input)?;
@@ -107,14 +109,22 @@ pub(super) fn per_minute<'de, D: Deserializer<'de>>(input: D) -> Result<u32, D::
     within(input, PER_MINUTE).map(|number| u32::try_from(number).expect("the most is less"))
 }
 
-/// 0 is no limit.
 pub(super) fn body_bytes<'de, D: Deserializer<'de>>(input: D) -> Result<usize, D::Error> {
+    bytes(input, BODY_BYTES)
+}
+
+pub(super) fn body_budget_bytes<'de, D: Deserializer<'de>>(input: D) -> Result<usize, D::Error> {
+    bytes(input, BODY_BUDGET_BYTES)
+}
+
+/// 0 is no limit.
+fn bytes<'de, D: Deserializer<'de>>(input: D, allowed: RangeInclusive<usize>) -> Result<usize, D::Error> {
     let found = i64::deserialize(input)?;
     if found == 0 {
         return Ok(usize::MAX);
     }
-    usize::try_from(found).ok().filter(|bytes| BODY_BYTES.contains(bytes)).ok_or_else(|| {
-        let (from, to) = (BODY_BYTES.start(), BODY_BYTES.end());
+    usize::try_from(found).ok().filter(|bytes| allowed.contains(bytes)).ok_or_else(|| {
+        let (from, to) = (allowed.start(), allowed.end());
         D::Error::custom(format!(
             "found {found}, allowed are whole numbers from {from} to {to}, and 0 for no limit"
         ))

@@ -27,6 +27,7 @@ fn without_a_file_the_defaults_stand() {
     let limits = &config.limits;
     assert_eq!((limits.questions_per_minute, limits.questions_per_minute_per_address), (30, 300));
     assert_eq!((limits.logins_per_minute_per_address, limits.body_bytes), (10, 1_048_576));
+    assert_eq!(limits.body_budget_bytes, 67_108_864);
     let bots: Vec<_> = config.bots.iter().map(|bot| (bot.id.as_str(), bot.default)).collect();
     assert_eq!(bots, [("guide", true)]);
 }
@@ -61,6 +62,9 @@ fn a_file_stands_over_the_defaults_and_the_environment_over_both() {
     );
     let unlimited = load("[limits]\nbody_bytes = 0", &[]).unwrap();
     assert_eq!(unlimited.limits.body_bytes, usize::MAX);
+    assert_eq!(unlimited.limits.body_budget_bytes, 67_108_864);
+    let unlimited = load("[limits]\nbody_budget_bytes = 0", &[]).unwrap();
+    assert_eq!(unlimited.limits.body_budget_bytes, usize::MAX);
 }
 
 #[test]
@@ -179,6 +183,10 @@ fn an_error_in_the_file_names_the_file_the_key_what_was_found_and_what_is_allowe
             "limits.body_bytes: found 1023, allowed are whole numbers from 1024 to",
         ),
         (
+            "[limits]\nbody_budget_bytes = 2047",
+            "limits.body_budget_bytes: found 2047, allowed are whole numbers from 2048 to",
+        ),
+        (
             "[limits]\nquestions_per_minute = -1",
             "limits.questions_per_minute: found -1, allowed are whole numbers from 0 to 1000000",
         ),
@@ -286,6 +294,21 @@ fn settings_that_exclude_each_other_are_refused() {
         ),
         ("[server]\nmetrics_listen = '127.0.0.1:3334'".to_owned(), None),
         ("[server]\nlisten = '127.0.0.1:0'\nmetrics_listen = '127.0.0.1:0'".to_owned(), None),
+        ("[limits]\nbody_budget_bytes = 2097152".into(), None),
+        (
+            "[limits]\nbody_budget_bytes = 2097151".into(),
+            Some(
+                "some.toml: limits.body_budget_bytes: found 2097151, of which callers without credentials get half, \
+                 while a body may have 1048576 bytes (limits.body_bytes): one of them would never be taken. Allowed \
+                 are whole numbers from 2097152,",
+            ),
+        ),
+        ("[limits]\nbody_bytes = 2048\nbody_budget_bytes = 4096".into(), None),
+        (
+            "[limits]\nbody_bytes = 67108864".into(),
+            Some("some.toml: limits.body_budget_bytes: found 67108864,"),
+        ),
+        ("[limits]\nbody_bytes = 67108864\nbody_budget_bytes = 0".into(), None),
     ] {
         let error = load(&file, &[]).err();
         match (error, expected) {
@@ -330,6 +353,7 @@ cookie_same_site = "lax"
 session_hours = 168
 
 [limits]
+body_budget_bytes = 67108864
 body_bytes = 1048576
 logins_per_minute_per_address = 10
 questions_per_minute = 30

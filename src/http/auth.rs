@@ -16,7 +16,6 @@ use super::contract::errors::{Refused, ValidationFailure};
 use super::credentials::{SESSION_COOKIE, credentials};
 use super::error::Failure::{self, ChatbotApi};
 use super::extract::{Body, LoginAddress};
-use super::input::Input;
 use super::{CookieSameSite, Http, Settings, origin, reply};
 use crate::service::{Error, Reader, Service};
 
@@ -47,10 +46,7 @@ async fn login(
     LoginAddress(address): LoginAddress,
     body: Body,
 ) -> Result<Response, Failure> {
-    let mut input = Input::read(&body.bytes).map_err(ChatbotApi)?;
-    let Credentials { email, password } = Credentials::read(&mut input);
-    input.finish().map_err(ChatbotApi)?;
-
+    let Credentials { email, password } = body.parse(ChatbotApi, |input, _| Credentials::read(input))?;
     let login = service.login(&email, password, address).await.map_err(ChatbotApi)?;
     let mut response = reply::ok(&LoggedIn::new(&login.person));
     response.headers_mut().insert(SET_COOKIE, cookie(&login.token, login.lifetime, &settings));
@@ -136,6 +132,8 @@ mod tests {
             trusted_proxies: Vec::new(),
             cookie_same_site: CookieSameSite::Lax,
             body_bytes: 1024,
+            body_budget_bytes: usize::MAX,
+            answer_budget_bytes: usize::MAX,
             body_time: std::time::Duration::MAX,
         };
         assert_eq!(

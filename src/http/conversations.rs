@@ -19,9 +19,9 @@ use super::contract::conversation_api::{
 use super::contract::errors::{IdInvalid, Refused, ValidationError, ValidationFailure};
 use super::error::Failure::{self, ChatbotApi, RoomApi};
 use super::extract::{Body, OpenDoor, PathId};
-use super::input::Input;
 use super::query::Query;
-use super::reply::{self, Envelope};
+use super::reply::{self, Envelope, PART_BYTES};
+use super::share::Share;
 use crate::model::{self, Api, ConversationFilter, ConversationId, List, Listing, Message};
 use crate::service::{Chunk, EMBED_GROUP, Error, Missing, Reader, Service, Writer};
 
@@ -62,11 +62,7 @@ async fn conversation_create(
     writer: Writer,
     body: Body,
 ) -> Result<Response, Failure> {
-    let mut input = Input::read(&body.bytes).map_err(RoomApi)?;
-    let new = NewConversation::read(&mut input);
-    let once = body.once(&mut input);
-    input.finish().map_err(RoomApi)?;
-
+    let (new, once) = body.parse(RoomApi, |input, body| (NewConversation::read(input), body.once(input)))?;
     let NewConversation { room, integration_type, bot_id, user_id } = new;
     let conversation = service
         .conversation_create(&writer, room, integration_type, bot_id, user_id, once)
@@ -110,6 +106,7 @@ enum ListError {
 async fn conversation_list(
     State(service): State<Arc<Service>>,
     OpenDoor(reader): OpenDoor<Reader>,
+    share: Share,
     mut query: Query,
 ) -> Result<Response, Failure> {
     let (filter, listing) = ConversationQuery::read(&mut query);
@@ -120,22 +117,25 @@ async fn conversation_list(
     query.finish().map_err(said_by)?;
     let list = service.conversation_list(&reader, &filter, &listing).await.map_err(said_by)?;
     match reader.api() {
-        Api::Conversation => list_of_conversations(service, list, &listing).await,
-        Api::Chatbot => list_of_chats(service, list, &filter, &listing).await,
+        Api::Conversation => list_of_conversations(service, &share, list, &listing).await,
+        Api::Chatbot => list_of_chats(service, &share, list, &filter, &listing).await,
     }
 }
 
 async fn list_of_conversations(
     service: Arc<Service>,
+    share: &Share,
     list: Arc<List<model::Conversation>>,
     listing: &Listing,
 ) -> Result<Response, Failure> {
-    let envelope = Envelope::of(&ConversationList::new(Pagination::new(&list, listing)));
-    reply::list(envelope, |mut items| async move {
+    let envelope = Envelope::of(&ConversationList::new(Pagination::new(&list, listing)))
+        .with_state(state_bytes(&list.items));
+    reply::list(share, envelope, |mut items| async move {
         for group in list.items.chunks(EMBED_GROUP) {
+            items.part(text_bytes(group)).await?;
             let last = service.message_last(&ids(group), true).await.map_err(RoomApi)?;
             for (conversation, last) in group.iter().zip(last.iter()) {
-                items.push(&Conversation::new(conversation, last.as_ref())).await;
+                items.push(&Conversation::new(conversation, last.as_ref()));
             }
         }
         Ok(items)
@@ -145,16 +145,19 @@ async fn list_of_conversations(
 
 async fn list_of_chats(
     service: Arc<Service>,
+    share: &Share,
     list: Arc<List<model::Conversation>>,
     filter: &ConversationFilter,
     listing: &Listing,
 ) -> Result<Response, Failure> {
-    let envelope = Envelope::of(&ChatList::new(Meta::new(&list, filter, listing)));
-    reply::list(envelope, |mut items| async move {
+    let envelope =
+        Envelope::of(&ChatList::new(Meta::new(&list, filter, listing))).with_state(state_bytes(&list.items));
+    reply::list(share, envelope, |mut items| async move {
         for group in list.items.chunks(EMBED_GROUP) {
+            items.part(text_bytes(group)).await?;
             let newest = service.message_newest(group).await.map_err(ChatbotApi)?;
             for (conversation, newest) in group.iter().zip(newest.iter()) {
-                items.push(&ChatListEntry::new(conversation, newest)).await;
+                items.push(&ChatListEntry::new(conversation, newest));
             }
         }
         Ok(items)
@@ -197,6 +200,7 @@ enum IdError {
 async fn conversation_get(
     State(service): State<Arc<Service>>,
     OpenDoor(reader): OpenDoor<Reader>,
+    share: Share,
     PathId(id): PathId,
 ) -> Result<Response, Failure> {
     match reader.api() {
@@ -209,29 +213,38 @@ async fn conversation_get(
         Api::Chatbot => {
             let id = id.parse().map_err(|_| Failure::MalformedId)?;
             let (conversation, chunk) = service.detail_get(&reader, id).await.map_err(ChatbotApi)?;
-            chat(service, conversation, chunk).await
+            chat(service, &share, conversation, chunk).await
         }
     }
 }
 
+/// What is known of the messages that are still to be read of a detail: where each part of a thousand begins and ends.
+const REST_BYTES: usize = 16 * 1024;
+
 /// The conversation with all its messages, read and sent chunk by chunk.
 async fn chat(
     service: Arc<Service>,
+    share: &Share,
     conversation: model::Conversation,
     mut chunk: Chunk,
 ) -> Result<Response, Failure> {
+    let mut held = None;
     let later = match &chunk.rest {
-        Some(rest) => service.message_get_many(&[rest.newest()]).await.map_err(ChatbotApi)?.pop(),
+        Some(rest) => {
+            share.take(&mut held, chunk.messages.iter().map(Message::bytes).sum())?;
+            service.message_get_many(&[rest.newest()]).await.map_err(ChatbotApi)?.pop()
+        }
         None => None,
     };
     let last = later.as_ref().or(chunk.messages.last());
-    let envelope = Envelope::of(&ChatDetail::new(&conversation, last));
-    reply::list(envelope, |mut items| async move {
+    let envelope = Envelope::of(&ChatDetail::new(&conversation, last)).with_state(REST_BYTES).with_held(held);
+    reply::list(share, envelope, |mut items| async move {
         loop {
-            for message in &chunk.messages {
-                items.push(&ChatMessage::new(message)).await;
+            for message in std::mem::take(&mut chunk.messages) {
+                items.push(&ChatMessage::new(&message));
             }
             let Some(rest) = chunk.rest else { return Ok(items) };
+            items.part(PART_BYTES).await?;
             chunk = service.message_chunk(conversation.id, rest).await.map_err(ChatbotApi)?;
         }
     })
@@ -258,10 +271,7 @@ async fn conversation_update(
     body: Body,
 ) -> Result<Response, Failure> {
     let id = conversation_id(&id)?;
-    let mut input = Input::read(&body.bytes).map_err(RoomApi)?;
-    let patch = ConversationPatch::read(&mut input);
-    input.finish().map_err(RoomApi)?;
-
+    let patch = body.parse(RoomApi, |input, _| ConversationPatch::read(input))?;
     let (conversation, last) =
         service.conversation_update(&writer, id, patch.into()).await.map_err(RoomApi)?;
     Ok(reply::ok(&ConversationUpdated::new(Conversation::new(&conversation, last.as_ref()))))
@@ -358,6 +368,21 @@ async fn last_message(
     }
     let last = service.message_last(&[conversation.id], true).await.map_err(RoomApi)?;
     Ok(Arc::unwrap_or_clone(last).pop().flatten())
+}
+
+/// Memory of a list that is sent part by part.
+fn state_bytes(conversations: &[model::Conversation]) -> usize {
+    let texts = conversations.iter().map(|conversation| {
+        let model::Conversation { room, integration_type, bot_id, user_id, .. } = conversation;
+        room.len() + integration_type.len() + bot_id.len() + user_id.as_ref().map_or(0, String::len)
+    });
+    size_of_val(conversations) + texts.sum::<usize>()
+}
+
+/// What may be read at once of these conversations' messages.
+fn text_bytes(conversations: &[model::Conversation]) -> usize {
+    let bytes = |conversation: &model::Conversation| usize::try_from(conversation.message_bytes).unwrap_or(0);
+    conversations.iter().map(|conversation| bytes(conversation).min(PART_BYTES)).sum()
 }
 
 fn ids(conversations: &[model::Conversation]) -> Vec<ConversationId> {

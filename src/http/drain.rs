@@ -26,12 +26,13 @@ pub async fn drain_body<F>(request: Request, next: impl FnOnce(Request) -> F) ->
 where
     F: Future<Output = Response>,
 {
-    // Who asked whether to send its body at all has not sent it.
-    if request.body().is_end_stream() || request.headers().contains_key(EXPECT) {
+    if request.body().is_end_stream() {
         return next(request).await;
     }
     let (back, left) = oneshot::channel();
-    let request = request.map(|body| Body::new(HandedBack { body, back: Some(back) }));
+    // Who asked whether to send its body at all sends it once somebody has begun to read.
+    let is_sent = !request.headers().contains_key(EXPECT);
+    let request = request.map(|body| Body::new(HandedBack { body, is_sent, back: Some(back) }));
     let mut response = next(request).await;
     if let Ok(body) = left.await
         && !timeout(DRAIN_TIME, drained(body)).await.unwrap_or(false)
@@ -73,6 +74,7 @@ async fn drained(mut body: Body) -> bool {
 /// A body that comes back when it is dropped.
 struct HandedBack {
     body: Body,
+    is_sent: bool,
     back: Option<oneshot::Sender<Body>>,
 }
 
@@ -84,6 +86,7 @@ impl HttpBody for HandedBack {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.is_sent = true;
         Pin::new(&mut self.body).poll_frame(context)
     }
 
@@ -98,7 +101,9 @@ impl HttpBody for HandedBack {
 
 impl Drop for HandedBack {
     fn drop(&mut self) {
-        if let Some(back) = self.back.take() {
+        if let Some(back) = self.back.take()
+            && self.is_sent
+        {
             // Nobody waits any more where the client is gone.
             let _ = back.send(std::mem::take(&mut self.body));
         }

@@ -4,7 +4,6 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 
-use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
@@ -14,15 +13,20 @@ use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
 use super::address::ClientAddress;
+use super::budget::{Full, Held};
 use super::credentials::{credentials, key_only};
 use super::error::Failure::{self, ChatbotApi};
 use super::input::Input;
+use super::share::Share;
 use super::{Http, origin, own_hosts};
 use crate::model::{Caller, Rule};
 use crate::service::{Asker, Credentials, Door, Error, Once, Reader, Writer};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENCY_KEY_CHARACTERS: usize = 255;
+
+/// What a body's memory grows by, at the least.
+const STEP_BYTES: usize = 1024;
 
 /// An operation of the Chatbot API, which callers without credentials may use where it stands open.
 pub struct OpenDoor<T>(pub T);
@@ -64,7 +68,7 @@ impl FromRequestParts<Http> for Asker {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Failure> {
-        let caller = caller(http, &key_only(&parts.headers)).await?;
+        let caller = caller(parts, http, &key_only(&parts.headers)).await?;
         Ok(http.service.asker(caller))
     }
 }
@@ -105,7 +109,7 @@ fn chatbot_api(parts: &Parts, http: &Http) -> Door {
 }
 
 async fn reader(parts: &Parts, http: &Http, door: Door) -> Result<Reader, Failure> {
-    let caller = caller(http, &credentials(&parts.headers)).await?;
+    let caller = caller(parts, http, &credentials(&parts.headers)).await?;
     let reader = http.service.reader(caller, door);
     if let Err(Error::Forbidden) = reader {
         // All others may read at least.
@@ -124,8 +128,13 @@ async fn writer(parts: &Parts, http: &Http, door: Door) -> Result<Writer, Failur
     http.service.writer(reader).map_err(ChatbotApi)
 }
 
-async fn caller(http: &Http, credentials: &Credentials) -> Result<Caller, Failure> {
-    http.service.caller_get(credentials).await.map_err(ChatbotApi)
+/// Who calls. Whoever it is, other than a visitor, has the larger share of the memory from now on.
+async fn caller(parts: &Parts, http: &Http, credentials: &Credentials) -> Result<Caller, Failure> {
+    let caller = http.service.caller_get(credentials).await.map_err(ChatbotApi)?;
+    if !matches!(caller, Caller::Visitor) {
+        Share::is_known(&parts.extensions);
+    }
+    Ok(caller)
 }
 
 /// The id at the end of a path, as it came: what it has to be, and what is said if it is not, is the handler's.
@@ -141,33 +150,51 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
     }
 }
 
-/// A JSON body, not read yet, and the idempotency key that came with it.
-#[derive(Debug)]
+/// A JSON body, not looked at yet, and the idempotency key that came with it.
 pub struct Body {
-    pub bytes: Bytes,
+    bytes: Vec<u8>,
     keys: Vec<HeaderValue>,
+    /// For as long as the bytes are there.
+    _held: Held,
 }
 
 impl FromRequest<Http> for Body {
     type Rejection = Failure;
 
     async fn from_request(request: Request, http: &Http) -> Result<Self, Failure> {
-        let (parts, body) = request.into_parts();
-        let limit = http.settings.body_bytes;
-        if declared_length(&parts.headers).is_some_and(|length| length > limit as u64) {
+        let (mut parts, body) = request.into_parts();
+        let Ok(share) = Share::from_request_parts(&mut parts, http).await;
+        let limit = http.settings.body_bytes.min(share.body_limit());
+        let declared = declared_length(&parts.headers);
+        if declared.is_some_and(|length| length > limit as u64) {
             return Err(Failure::TooLarge);
         }
-        let bytes =
-            timeout(http.settings.body_time, read(body, limit)).await.map_err(|_| Failure::TooSlow)??;
+        let declared = declared.and_then(|length| usize::try_from(length).ok());
+        let mut held = share.body();
+        let reading = read(body, limit, declared.unwrap_or(limit), &mut held);
+        let bytes = timeout(http.settings.body_time, reading).await.map_err(|_| Failure::TooSlow)??;
         if !is_json(&parts.headers) {
             return Err(Failure::NotJson);
         }
         let keys = parts.headers.get_all(IDEMPOTENCY_KEY).iter().cloned().collect();
-        Ok(Self { bytes, keys })
+        Ok(Self { bytes, keys, _held: held })
     }
 }
 
 impl Body {
+    /// Takes from the body what `read` makes of its fields, and frees its memory: what follows may take long. Broken
+    /// rules are told in `words`.
+    pub fn parse<T>(
+        self,
+        words: fn(Error) -> Failure,
+        read: impl FnOnce(&mut Input, &Self) -> T,
+    ) -> Result<T, Failure> {
+        let mut input = Input::read(&self.bytes).map_err(words)?;
+        let parsed = read(&mut input, &self);
+        input.finish().map_err(words)?;
+        Ok(parsed)
+    }
+
     /// The idempotency key with what it protects; a bad one is noted as a broken rule.
     pub fn once(&self, input: &mut Input) -> Option<Once> {
         match key(&self.keys)? {
@@ -197,16 +224,31 @@ fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-async fn read(mut body: axum::body::Body, limit: usize) -> Result<Bytes, Failure> {
+/// Reads a body of at most `limit` bytes. What is allocated for it is held before, as it arrives: at most a quarter and
+/// a little more than has arrived, and never more than `expected`.
+///
+/// What comes is copied: a frame of one byte would pin all of the buffer that it was received in.
+async fn read(
+    mut body: axum::body::Body,
+    limit: usize,
+    expected: usize,
+    held: &mut Held,
+) -> Result<Vec<u8>, Failure> {
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Failure::Broken)?.into_data() else { continue };
-        if whole.len() + data.len() > limit {
+        let length = whole.len() + data.len();
+        if length > limit {
             return Err(Failure::TooLarge);
+        }
+        if length > whole.capacity() {
+            let capacity = (length + length / 4 + STEP_BYTES).min(expected).max(length);
+            held.resize(capacity).map_err(|Full| ChatbotApi(Error::Unavailable))?;
+            whole.reserve_exact(capacity - whole.len());
         }
         whole.extend_from_slice(&data);
     }
-    Ok(whole.into())
+    Ok(whole)
 }
 
 /// `application/json` or anything `+json`, whatever its parameters.
@@ -222,7 +264,14 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use futures_util::stream;
+    use tokio::sync::mpsc;
+
     use super::*;
+    use crate::http::budget::{Budget, Class};
+    use crate::metrics::Metrics;
 
     #[test]
     fn json_is_known_by_its_media_type() {
@@ -260,10 +309,52 @@ mod tests {
         }
     }
 
+    fn budget(limit: usize) -> Arc<Budget> {
+        Arc::new(Budget::new(limit, limit, Metrics::default().http.budget("bodies")))
+    }
+
     #[tokio::test]
     async fn a_body_is_read_up_to_its_limit() {
-        let read = async |text: &'static str, limit| read(axum::body::Body::from(text), limit).await;
-        assert_eq!(read("12345", 5).await.unwrap(), "12345");
+        let read = async |text: &'static str, limit| {
+            let mut held = Held::nothing(&budget(1024), Class::Known);
+            read(axum::body::Body::from(text), limit, limit, &mut held).await
+        };
+        assert_eq!(read("12345", 5).await.unwrap(), b"12345");
         assert!(matches!(read("123456", 5).await, Err(Failure::TooLarge)));
+    }
+
+    #[tokio::test]
+    async fn a_body_holds_what_has_arrived_and_little_more() {
+        const LIMIT: usize = 1024 * 1024;
+        for piece in [1, 100, 4096, 100_000] {
+            let budget = budget(LIMIT);
+            let mut held = Held::nothing(&budget, Class::Known);
+            let (sender, mut pieces) = mpsc::unbounded_channel();
+            let pieces = stream::poll_fn(move |context| pieces.poll_recv(context));
+            let body = axum::body::Body::from_stream(pieces);
+            let mut reading = Box::pin(read(body, LIMIT, LIMIT, &mut held));
+            for arrived in (piece..LIMIT).step_by(piece).take(1000) {
+                sender.send(Ok::<_, Infallible>(vec![0; piece])).unwrap();
+                // Tokio hands out only so much to a task that does not yield.
+                tokio::task::yield_now().await;
+                assert!(futures_util::poll!(reading.as_mut()).is_pending());
+                let held = LIMIT - budget.left(Class::Known);
+                assert!((arrived..=arrived + arrived / 4 + STEP_BYTES).contains(&held), "{arrived} {held}");
+            }
+            drop(reading);
+            drop(held);
+            assert_eq!(budget.left(Class::Known), LIMIT, "who leaves gives everything back");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_without_room_is_refused() {
+        let budget = budget(1024);
+        let mut held = Held::nothing(&budget, Class::Visitor);
+        let body = || axum::body::Body::from(vec![b' '; 600]);
+        let refused = read(body(), 1024, 600, &mut held).await;
+        assert!(matches!(refused, Err(ChatbotApi(Error::Unavailable))), "half is for visitors");
+        let mut held = Held::nothing(&budget, Class::Known);
+        assert_eq!(read(body(), 1024, 600, &mut held).await.unwrap().len(), 600);
     }
 }

@@ -259,6 +259,8 @@ fn a_page_may_write_only_from_our_origin_or_an_allowed_one() {
         anonymous_anywhere: false,
         cookie_same_site: CookieSameSite::Lax,
         body_bytes: 1024,
+        body_budget_bytes: usize::MAX,
+        answer_budget_bytes: usize::MAX,
         body_time: std::time::Duration::MAX,
         trusted_proxies: Vec::new(),
     };

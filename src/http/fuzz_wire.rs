@@ -3,7 +3,6 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,7 +15,6 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use super::error::Failure;
 use super::listener::{Stop, serve_patiently};
@@ -24,7 +22,6 @@ use super::middleware::{Around, around};
 use super::reply;
 use super::socket::Patience;
 use crate::fuzz::{fuzz, mutated};
-use crate::metrics::Metrics;
 
 /// How long the server waits for whatever it waits for.
 const SHORT: Duration = Duration::from_millis(40);
@@ -40,8 +37,8 @@ async fn take(request: axum::extract::Request) -> Response {
 }
 
 async fn serve() -> SocketAddr {
-    let metrics = Metrics::default().http;
-    let state = Around { metrics: Arc::clone(&metrics), abandoned: CancellationToken::new() };
+    let state = Around::unlimited();
+    let metrics = state.metrics.clone();
     let router = Router::new()
         .route("/", get(async || reply::ok("halo")))
         .route("/take", post(take))

@@ -21,6 +21,7 @@ use tower::ServiceExt;
 use super::address::Peer;
 use super::refusal::refuse;
 use super::room::Room;
+use super::share::Connection;
 use super::socket::{Answer, Patience, Socket, Watch};
 use crate::metrics::HttpMetrics;
 
@@ -124,6 +125,7 @@ async fn connection(
         move |request: hyper::Request<Incoming>| {
             let (mut head, body) = request.into_parts();
             head.extensions.insert(peer);
+            head.extensions.insert(Connection(Arc::downgrade(&watch)));
             let (body, answering) = watch.answering(body);
             let answer = router.clone().oneshot(hyper::Request::from_parts(head, Body::new(body)));
             async move {

@@ -17,9 +17,9 @@ use super::contract::message_api::{
 };
 use super::error::Failure::{self, RoomApi};
 use super::extract::{Body, PathId};
-use super::input::Input;
 use super::query::Query;
-use super::reply::{self, Envelope};
+use super::reply::{self, Envelope, PART_BYTES};
+use super::share::Share;
 use crate::model::{self, MessageId};
 use crate::service::{Error, Missing, Reader, Service, Writer, groups};
 
@@ -63,10 +63,8 @@ async fn message_create(
     writer: Writer,
     body: Body,
 ) -> Result<Response, Failure> {
-    let mut input = Input::read(&body.bytes).map_err(RoomApi)?;
-    let NewMessage { message: text, kind, role, conversation_id } = NewMessage::read(&mut input);
-    let once = body.once(&mut input);
-    input.finish().map_err(RoomApi)?;
+    let (new, once) = body.parse(RoomApi, |input, body| (NewMessage::read(input), body.once(input)))?;
+    let NewMessage { message: text, kind, role, conversation_id } = new;
     let conversation_id = conversation_id.map_err(|_| RoomApi(Error::NotFound(Missing::Conversation)))?;
 
     let new = model::NewMessage { role, kind, text, payload: None, reply_to: None };
@@ -89,17 +87,20 @@ async fn message_create(
 async fn message_list(
     State(service): State<Arc<Service>>,
     reader: Reader,
+    share: Share,
     mut query: Query,
 ) -> Result<Response, Failure> {
     let (filter, listing) = MessageQuery::read(&mut query);
     query.finish().map_err(RoomApi)?;
 
     let list = service.message_list(&reader, &filter, &listing).await.map_err(RoomApi)?;
-    let envelope = Envelope::of(&MessageList::new(Pagination::new(&list, &listing)));
-    reply::list(envelope, |mut items| async move {
+    let envelope = Envelope::of(&MessageList::new(Pagination::new(&list, &listing)))
+        .with_state(size_of_val(&list.items[..]));
+    reply::list(&share, envelope, |mut items| async move {
         for ids in groups(&list.items) {
+            items.part(PART_BYTES).await?;
             for message in service.message_get_many(&ids).await.map_err(RoomApi)? {
-                items.push(&Message::new(&message)).await;
+                items.push(&Message::new(&message));
             }
         }
         Ok(items)
@@ -148,10 +149,7 @@ async fn message_update(
     body: Body,
 ) -> Result<Response, Failure> {
     let id = message_id(&id)?;
-    let mut input = Input::read(&body.bytes).map_err(RoomApi)?;
-    let patch = MessagePatch::read(&mut input);
-    input.finish().map_err(RoomApi)?;
-
+    let patch = body.parse(RoomApi, |input, _| MessagePatch::read(input))?;
     let message = service.message_update(&writer, id, patch.into()).await.map_err(RoomApi)?;
     Ok(reply::ok(&MessageUpdated::new(Message::new(&message))))
 }

@@ -16,6 +16,7 @@ use super::contract::errors::Refused;
 use super::credentials::credentials;
 use super::error::Failure::{self, ChatbotApi};
 use super::own_hosts::{self, OwnHosts};
+use super::share::Share;
 use crate::metrics::{CONTENT_TYPE as OPEN_METRICS, Metrics};
 use crate::service::{Error, Monitor, Service};
 
@@ -54,7 +55,9 @@ impl FromRequestParts<Http> for Monitor {
 
     async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Failure> {
         let caller = http.service.caller_get(&credentials(&parts.headers)).await.map_err(ChatbotApi)?;
-        http.service.monitor(&caller).map_err(ChatbotApi)
+        let monitor = http.service.monitor(&caller).map_err(ChatbotApi)?;
+        Share::is_known(&parts.extensions);
+        Ok(monitor)
     }
 }
 

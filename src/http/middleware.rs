@@ -17,6 +17,7 @@ use super::drain::drain_body;
 use super::error::Failure;
 use super::host;
 use super::security::harden;
+use super::share::{Memory, Share};
 use crate::metrics::HttpMetrics;
 use crate::model::Random;
 use crate::service::Error;
@@ -27,6 +28,7 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Clone)]
 pub struct Around {
     pub metrics: Arc<HttpMetrics>,
+    pub memory: Arc<Memory>,
     /// The server stops, and waits for no handler any more.
     pub abandoned: CancellationToken,
 }
@@ -36,8 +38,8 @@ pub struct Around {
 /// Gives each request an id, which every line that is logged meanwhile carries, and logs and counts the request itself:
 /// by the route's template, since a path may hold a visitor's session.
 pub async fn around(
-    State(Around { metrics, abandoned }): State<Around>,
-    request: Request,
+    State(Around { metrics, memory, abandoned }): State<Around>,
+    mut request: Request,
     next: Next,
 ) -> Response {
     // It names lines of a log, which no test has to repeat.
@@ -50,6 +52,8 @@ pub async fn around(
     let span = tracing::error_span!("request", request_id = id);
     async move {
         let _in_flight = metrics.request();
+        let share = Share::new(&memory, request.extensions());
+        request.extensions_mut().insert(share.clone());
         let is_of_api = request.uri().path().starts_with("/api/");
         let is_safe = method.is_safe();
         let answer = |request: Request| async move {
@@ -62,6 +66,7 @@ pub async fn around(
             response = drain_body(request, answer) => response,
             () = abandoned.cancelled() => stopped(is_safe),
         };
+        response = share.count(&method, response);
         harden(&mut response);
         if is_of_api {
             // What people say is not for caches, wherever they stand.
@@ -98,6 +103,16 @@ fn stopped(is_safe: bool) -> Response {
 }
 
 #[cfg(test)]
+impl Around {
+    /// With memory for everything.
+    pub fn unlimited() -> Self {
+        let metrics = crate::metrics::Metrics::default().http;
+        let memory = Arc::new(Memory::new(usize::MAX, usize::MAX, usize::MAX, &metrics));
+        Self { metrics, memory, abandoned: CancellationToken::new() }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use axum::Router;
     use axum::body::Body;
@@ -107,14 +122,12 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::metrics::Metrics;
 
     #[tokio::test]
     async fn a_panic_is_answered() {
-        let state = Around { metrics: Metrics::default().http, abandoned: CancellationToken::new() };
         let app: Router = Router::new()
             .route("/", get(|| async { panic!("secret") as () }))
-            .layer(from_fn_with_state(state, around));
+            .layer(from_fn_with_state(Around::unlimited(), around));
         let request = Request::get("/").header("host", "a").body(Body::empty()).unwrap();
         let response = app.oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);

@@ -3,6 +3,7 @@
 
 mod address;
 mod auth;
+mod budget;
 mod contract;
 mod conversations;
 mod cors;
@@ -34,6 +35,7 @@ mod refusal;
 mod reply;
 mod room;
 mod security;
+mod share;
 mod socket;
 
 use std::sync::Arc;
@@ -52,7 +54,9 @@ use crate::model::Network;
 use crate::service::Service;
 pub use address::Peer;
 use error::Failure;
+use middleware::Around;
 use own_hosts::OwnHosts;
+use share::Memory;
 
 /// What the HTTP layer is told when it starts.
 #[derive(Debug, Clone)]
@@ -68,6 +72,10 @@ pub struct Settings {
     pub cookie_same_site: CookieSameSite,
     /// The longest body that is taken.
     pub body_bytes: usize,
+    /// Bytes of all bodies that are held at once; `usize::MAX` is no limit.
+    pub body_budget_bytes: usize,
+    /// Bytes of all answers that clients have not taken yet.
+    pub answer_budget_bytes: usize,
     /// How long a body may take to arrive.
     pub body_time: Duration,
 }
@@ -92,6 +100,7 @@ struct Http {
     metrics: Arc<HttpMetrics>,
     settings: Arc<Settings>,
     own_hosts: Arc<OwnHosts>,
+    memory: Arc<Memory>,
 }
 
 impl FromRef<Http> for Arc<Service> {
@@ -115,9 +124,13 @@ impl FromRef<Http> for Arc<Settings> {
 /// Every path of the server.
 pub fn router(service: Arc<Service>, metrics: Arc<HttpMetrics>, settings: Settings) -> Router {
     let (router, document) = api(&settings);
-    let around = middleware::Around { metrics: Arc::clone(&metrics), abandoned: service.abandoned() };
+    let memory =
+        Memory::new(settings.body_budget_bytes, settings.body_bytes, settings.answer_budget_bytes, &metrics);
+    let memory = Arc::new(memory);
+    let around =
+        Around { metrics: Arc::clone(&metrics), memory: Arc::clone(&memory), abandoned: service.abandoned() };
     let own_hosts = Arc::new(settings.own_hosts());
-    let http = Http { service, metrics, settings: Arc::new(settings), own_hosts };
+    let http = Http { service, metrics, settings: Arc::new(settings), own_hosts, memory };
 
     router
         .merge(openapi::pages(document))
@@ -134,12 +147,14 @@ pub fn router(service: Arc<Service>, metrics: Arc<HttpMetrics>, settings: Settin
 /// Requests there are logged and not counted: they are no traffic, and would only tell how often somebody looks.
 pub fn metrics_router(metrics: Metrics, settings: &Settings, any_host: bool) -> Router {
     let own_hosts = (!any_host).then(|| settings.own_hosts());
-    metrics::open(metrics, own_hosts).fallback(no_such_path).method_not_allowed_fallback(wrong_method).layer(
-        from_fn_with_state(
-            middleware::Around { metrics: HttpMetrics::unseen(), abandoned: CancellationToken::new() },
-            middleware::around,
-        ),
-    )
+    let unseen = HttpMetrics::unseen();
+    // What its few connections hold needs no budget.
+    let memory = Arc::new(Memory::new(usize::MAX, usize::MAX, usize::MAX, &unseen));
+    let around = Around { metrics: unseen, memory, abandoned: CancellationToken::new() };
+    metrics::open(metrics, own_hosts)
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(around, middleware::around))
 }
 
 /// The paths that the OpenAPI document describes, and the document.

@@ -21,6 +21,7 @@ use super::contract::errors::Refused;
 use super::credentials::SESSION_COOKIE;
 use super::error::Failure;
 use super::security;
+use super::share::shared;
 
 const DOCUMENT_PATH: &str = "/api/openapi.json";
 
@@ -66,11 +67,14 @@ pub fn pages(mut document: OpenApi) -> Router<Http> {
     let json = document.to_json().expect("plain data serialises");
     let json = Bytes::from(json);
     let config = Config::new([DOCUMENT_PATH]).validator_url("none");
-    Router::new().route(DOCUMENT_PATH, get(async move || ([(CONTENT_TYPE, "application/json")], json))).merge(
-        Router::from(SwaggerUi::new("/docs").config(config))
-            .layer(map_response(as_json))
-            .layer(map_response(security::docs)),
-    )
+    Router::new()
+        .route(DOCUMENT_PATH, get(async move || ([(CONTENT_TYPE, "application/json")], json)))
+        .merge(
+            Router::from(SwaggerUi::new("/docs").config(config))
+                .layer(map_response(as_json))
+                .layer(map_response(security::docs)),
+        )
+        .layer(map_response(shared))
 }
 
 /// The pages' own word for what is not there is no JSON.
@@ -230,6 +234,8 @@ mod tests {
             trusted_proxies: Vec::new(),
             cookie_same_site: CookieSameSite::Lax,
             body_bytes: 1024,
+            body_budget_bytes: usize::MAX,
+            answer_budget_bytes: usize::MAX,
             body_time: std::time::Duration::MAX,
         };
         let (_, mut document) = api(&settings);

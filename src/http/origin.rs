@@ -52,6 +52,8 @@ mod tests {
             trusted_proxies: Vec::new(),
             cookie_same_site: CookieSameSite::Lax,
             body_bytes: 1024,
+            body_budget_bytes: usize::MAX,
+            answer_budget_bytes: usize::MAX,
             body_time: std::time::Duration::MAX,
         };
         let headers = headers

@@ -14,9 +14,10 @@ use super::contract::chatbot_api::{AnswerEvent, Question, QuestionAnswered};
 use super::contract::errors::{BotUnavailable, Refused, ValidationFailure};
 use super::error::Failure::{self, ChatbotApi};
 use super::extract::{Body, PathId, Questioner};
-use super::input::{self, Input};
+use super::input;
 use super::query::Query;
-use super::reply::{self, Envelope};
+use super::reply::{self, Envelope, PART_BYTES};
+use super::share::Share;
 use super::{Http, events};
 use crate::metrics::HttpMetrics;
 use crate::model::{Rule, Violation};
@@ -72,11 +73,7 @@ async fn question_ask(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let mut input = Input::read(&body.bytes).map_err(ChatbotApi)?;
-    let question = Question::read(&mut input);
-    let once = body.once(&mut input);
-    input.finish().map_err(ChatbotApi)?;
-
+    let (question, once) = body.parse(ChatbotApi, |input, body| (Question::read(input), body.once(input)))?;
     let Question { message: text, session_id, bot_id } = question;
     let question = NewQuestion { text, session_id, bot_id };
     let asking = service.question_ask(&asker, question, once).await.map_err(ChatbotApi)?;
@@ -106,6 +103,7 @@ async fn question_ask(
 async fn question_list(
     State(service): State<Arc<Service>>,
     asker: Asker,
+    share: Share,
     PathId(session): PathId,
     mut query: Query,
 ) -> Result<Response, Failure> {
@@ -117,11 +115,13 @@ async fn question_list(
     };
 
     let thread = service.question_list(&asker, session_id, before).await.map_err(ChatbotApi)?;
-    let envelope = Envelope::of(&ThreadDetail::new(thread.session_id, thread.handler));
-    reply::list(envelope, |mut items| async move {
+    let envelope = Envelope::of(&ThreadDetail::new(thread.session_id, thread.handler))
+        .with_state(size_of_val(&thread.messages[..]));
+    reply::list(&share, envelope, |mut items| async move {
         for ids in groups(&thread.messages) {
+            items.part(PART_BYTES).await?;
             for message in service.message_get_many(&ids).await.map_err(ChatbotApi)? {
-                items.push(&ThreadMessage::new(&message)).await;
+                items.push(&ThreadMessage::new(&message));
             }
         }
         Ok(items)

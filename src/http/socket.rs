@@ -6,6 +6,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -97,6 +98,7 @@ pub struct Watch {
     patience: Patience,
     deadlines: Mutex<Deadlines>,
     cut: Notify,
+    counted: AtomicBool,
 }
 
 impl Watch {
@@ -105,7 +107,7 @@ impl Watch {
         let since = Instant::now();
         let read = Some(since + patience.first_byte);
         let deadlines = Mutex::new(Deadlines { phase: Phase::Silent, since, read, write: None });
-        Arc::new(Self { patience, deadlines, cut: Notify::new() })
+        Arc::new(Self { patience, deadlines, cut: Notify::new(), counted: AtomicBool::new(false) })
     }
 
     /// Returns once the connection was waited for long enough.
@@ -129,6 +131,16 @@ impl Watch {
     pub fn waiting_since(&self) -> Option<Instant> {
         let deadlines = *self.lock();
         deadlines.is_waiting().then(|| deadlines.write.map_or(deadlines.since, |unread| unread.since))
+    }
+
+    /// Since when the client has not taken [`UNREAD_BYTES`] of what is to be written; `None` where nothing waits for it.
+    pub fn unread_since(&self) -> Option<Instant> {
+        self.lock().write.map(|unread| unread.since)
+    }
+
+    /// Whether this is asked for the first time: of the connections whose answers are counted, each is noted once.
+    pub fn is_counted_first(&self) -> bool {
+        !self.counted.swap(true, Ordering::Relaxed)
     }
 
     /// Whether no request is under way and all that was answered is written. What hyper writes then is its own word.

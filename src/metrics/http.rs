@@ -32,6 +32,32 @@ struct Route {
     route: Arc<str>,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BudgetOf {
+    of: &'static str,
+}
+
+/// How much of a budget is used, and how often there was no room in it.
+#[derive(Debug, Clone)]
+pub struct BudgetMetric {
+    bytes: Gauge,
+    refused: Counter,
+}
+
+impl BudgetMetric {
+    pub fn taken(&self, bytes: usize) {
+        self.bytes.inc_by(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    pub fn given_back(&self, bytes: usize) {
+        self.bytes.dec_by(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    pub fn refused(&self) {
+        self.refused.inc();
+    }
+}
+
 pub struct HttpMetrics {
     routes: Words,
     requests: Family<Answered, Counter>,
@@ -39,6 +65,8 @@ pub struct HttpMetrics {
     in_flight: Gauge,
     connections: Gauge,
     streams: Gauge,
+    budget_bytes: Family<BudgetOf, Gauge>,
+    budget_refusals: Family<BudgetOf, Counter>,
 }
 
 impl HttpMetrics {
@@ -50,6 +78,8 @@ impl HttpMetrics {
             in_flight: Gauge::default(),
             connections: Gauge::default(),
             streams: Gauge::default(),
+            budget_bytes: Family::default(),
+            budget_refusals: Family::default(),
         };
         registry.register("wicara_http_requests", "Requests answered", new.requests.clone());
         registry.register(
@@ -60,6 +90,16 @@ impl HttpMetrics {
         registry.register("wicara_http_requests_in_flight", "Requests being answered", new.in_flight.clone());
         registry.register("wicara_http_connections_open", "Open connections", new.connections.clone());
         registry.register("wicara_streams_open", "Answers being streamed", new.streams.clone());
+        registry.register(
+            "wicara_http_budget_bytes",
+            "Memory held for clients, of bodies and answers",
+            new.budget_bytes.clone(),
+        );
+        registry.register(
+            "wicara_http_budget_refusals",
+            "Bodies and answers for which there was no memory",
+            new.budget_refusals.clone(),
+        );
         new
     }
 
@@ -81,6 +121,16 @@ impl HttpMetrics {
     pub fn refused(&self, status: u16) {
         let route = self.routes.get_or_add(UNKNOWN);
         self.requests.get_or_create(&Answered { route, method: OTHER_METHOD, status }).inc();
+    }
+
+    /// `of`: `bodies` or `answers`.
+    #[must_use]
+    pub fn budget(&self, of: &'static str) -> BudgetMetric {
+        let of = BudgetOf { of };
+        BudgetMetric {
+            bytes: self.budget_bytes.get_or_create_owned(&of),
+            refused: self.budget_refusals.get_or_create_owned(&of),
+        }
     }
 
     /// To be held while a request is answered.

@@ -15,7 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 pub use bot::{ANSWERED, BotMetrics, BreakerMetric, HUMAN};
-pub use http::HttpMetrics;
+pub use http::{BudgetMetric, HttpMetrics};
 pub use log::log_lines_dropped;
 pub use store::StoreMetrics;
 

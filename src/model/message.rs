@@ -84,6 +84,12 @@ impl Message {
     pub fn is_note(&self) -> bool {
         self.role == role::NOTE
     }
+
+    /// What it holds of text.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        bytes(&self.text, self.payload.as_ref())
+    }
 }
 
 /// A message to be stored at the end of a conversation.
@@ -96,11 +102,15 @@ pub struct NewMessage {
     pub reply_to: Option<MessageId>,
 }
 
+fn bytes(text: &str, payload: Option<&Json>) -> usize {
+    text.len() + payload.map_or(0, |payload| payload.as_str().len())
+}
+
 impl NewMessage {
     /// What it holds of text.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.text.len() + self.payload.as_ref().map_or(0, |payload| payload.as_str().len())
+        bytes(&self.text, self.payload.as_ref())
     }
 
     /// A question of the public.

@@ -8,6 +8,7 @@ mod interrupted;
 mod load;
 mod locked;
 mod logs;
+mod memory;
 mod nodes;
 mod outage;
 mod plans;

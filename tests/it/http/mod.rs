@@ -1,5 +1,6 @@
 mod answers;
 mod bodies;
+mod budgets;
 mod chatbot_api;
 mod chats;
 mod conversation_api;

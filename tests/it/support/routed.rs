@@ -50,6 +50,8 @@ impl Routed {
             trusted_proxies: Vec::new(),
             cookie_same_site: http::CookieSameSite::Lax,
             body_bytes: 1024 * 1024,
+            body_budget_bytes: 64 * 1024 * 1024,
+            answer_budget_bytes: 64 * 1024 * 1024,
             body_time,
         };
         let router = http::router(Arc::new(service), http_metrics, settings);

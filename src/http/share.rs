@@ -1,0 +1,302 @@
+//! A request's share in the memory that all requests have together: for its body, and for what of its answer the
+//! client has not taken yet.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::FromRequestParts;
+use axum::http::header::VARY;
+use axum::http::request::Parts;
+use axum::http::{Extensions, Method};
+use axum::response::{IntoResponse, Response};
+use hyper::body::{Frame, SizeHint};
+use tokio::time::{Instant, sleep};
+
+use super::Http;
+use super::budget::{Budget, Class, Full, Held};
+use super::error::Failure::{self, ChatbotApi};
+use super::socket::Watch;
+use crate::metrics::HttpMetrics;
+use crate::service::Error;
+
+/// An answer up to this length is not counted: it takes no more than what hyper keeps for each connection anyway.
+const FREE_BYTES: usize = 8 * 1024;
+
+/// What one answer counts for at the most, as a part of what its class may hold. A larger one is held whole all the
+/// same, so that the budget holds for all but four such answers at once.
+const PART_OF_LIMIT: usize = 4;
+
+/// How long a client may have been slow before it is cut off for others.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// How often slow clients are cut off.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The memory that all requests have together.
+pub struct Memory {
+    bodies: Arc<Budget>,
+    answers: Arc<Budget>,
+    readers: Mutex<Readers>,
+}
+
+/// The connections whose answers are counted.
+struct Readers {
+    open: Vec<Weak<Watch>>,
+    cut_at: Option<Instant>,
+}
+
+impl Memory {
+    /// `bodies` and `answers`: bytes, of which `usize::MAX` is no limit. `body_bytes`: the largest body that is taken.
+    #[must_use]
+    pub fn new(bodies: usize, body_bytes: usize, answers: usize, metrics: &HttpMetrics) -> Self {
+        Self {
+            bodies: Arc::new(Budget::new(bodies, body_bytes, metrics.budget("bodies"))),
+            answers: Arc::new(Budget::new(answers, answers / PART_OF_LIMIT, metrics.budget("answers"))),
+            readers: Mutex::new(Readers { open: Vec::new(), cut_at: None }),
+        }
+    }
+
+    fn enter(&self, watch: &Weak<Watch>) {
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if readers.open.len() == readers.open.capacity() {
+            readers.open.retain(|watch| watch.strong_count() > 0);
+        }
+        readers.open.push(Weak::clone(watch));
+    }
+
+    /// Ends the connections of those who have taken longest over what they were sent: some at once, since finding them
+    /// means looking at all.
+    fn cut_slowest(&self) {
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if readers.cut_at.is_some_and(|cut_at| now - cut_at < PAUSE) {
+            return;
+        }
+        readers.cut_at = Some(now);
+        let mut slow: Vec<_> = readers
+            .open
+            .iter()
+            .filter_map(|watch| {
+                let watch = watch.upgrade()?;
+                let since = watch.unread_since().filter(|since| now - *since >= SLOW)?;
+                Some((since, watch))
+            })
+            .collect();
+        let count = slow.len().div_ceil(16);
+        if count < slow.len() {
+            slow.select_nth_unstable_by_key(count, |(since, _)| *since);
+        }
+        slow[..count].iter().for_each(|(_, watch)| watch.cut());
+        if count > 0 {
+            tracing::debug!(closed = count, "slow readers held memory that others need");
+        }
+    }
+}
+
+/// One request's share.
+#[derive(Clone)]
+pub struct Share {
+    memory: Arc<Memory>,
+    /// Whether the caller has shown credentials; until they are looked at, it counts as a visitor.
+    known: Arc<AtomicBool>,
+    watch: Option<Weak<Watch>>,
+}
+
+/// The client's connection, which the accept loop puts on each of its requests.
+#[derive(Clone)]
+pub struct Connection(pub Weak<Watch>);
+
+/// On an answer whose memory is counted already.
+#[derive(Clone)]
+struct Counted;
+
+impl Share {
+    #[must_use]
+    pub fn new(memory: &Arc<Memory>, request: &Extensions) -> Self {
+        let watch = request.get::<Connection>().map(|Connection(watch)| Weak::clone(watch));
+        Self { memory: Arc::clone(memory), known: Arc::default(), watch }
+    }
+
+    /// The caller has shown credentials.
+    pub fn is_known(request: &Extensions) {
+        if let Some(share) = request.get::<Self>() {
+            share.known.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn class(&self) -> Class {
+        if self.known.load(Ordering::Relaxed) { Class::Known } else { Class::Visitor }
+    }
+
+    /// What the request's body takes: nothing yet.
+    pub fn body(&self) -> Held {
+        Held::nothing(&self.memory.bodies, self.class())
+    }
+
+    /// Bytes that a body of this caller may have, were there no other.
+    pub fn body_limit(&self) -> usize {
+        self.memory.bodies.limit(self.class())
+    }
+
+    /// Memory for a part of an answer that is there; `None` where there is no room. Then others who read slowly have to
+    /// go, so that there is room for the next try.
+    pub fn answer(&self, bytes: usize) -> Option<Held> {
+        let mut held = Held::nothing(&self.memory.answers, self.class());
+        if held.resize(self.counted(bytes)).is_ok() {
+            self.enter();
+            return Some(held);
+        }
+        self.memory.cut_slowest();
+        None
+    }
+
+    /// The same for what was taken for it before, where anything was: from now on, it counts for `bytes`.
+    pub fn take(&self, held: &mut Option<Held>, bytes: usize) -> Result<(), Failure> {
+        let full = || ChatbotApi(Error::Unavailable);
+        match held {
+            Some(held) => held.resize(self.counted(bytes)).map_err(|Full| {
+                self.memory.cut_slowest();
+                full()
+            }),
+            None => {
+                *held = Some(self.answer(bytes).ok_or_else(full)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// Memory for what is to be read for an answer under way, as soon as there is room and it is this one's turn.
+    pub async fn answer_in_turn(&self, bytes: usize) -> Held {
+        let taken = Held::in_turn(&self.memory.answers, self.class(), self.counted(bytes));
+        let mut taken = std::pin::pin!(taken);
+        loop {
+            tokio::select! {
+                biased;
+                held = &mut taken => return held,
+                () = sleep(PAUSE) => self.memory.cut_slowest(),
+            }
+        }
+    }
+
+    /// Makes `held`, which was taken for what would be read, count what was. Where that is more and there is no room
+    /// for it, it counts as little as was expected.
+    pub fn adjust(&self, held: &mut Held, bytes: usize) {
+        let _ = held.resize(self.counted(bytes));
+    }
+
+    fn counted(&self, bytes: usize) -> usize {
+        bytes.min(self.memory.answers.limit(self.class()) / PART_OF_LIMIT)
+    }
+
+    /// From now on the client is among those who have to go if they read slowly.
+    fn enter(&self) {
+        if let Some(watch) = self.watch.as_ref().and_then(Weak::upgrade)
+            && watch.is_counted_first()
+        {
+            self.memory.enter(&Arc::downgrade(&watch));
+        }
+    }
+
+    /// Counts an answer's memory until the client has taken it. Where there is no room, what only reads is refused
+    /// before anything is sent; what has done something is answered all the same.
+    pub fn count(&self, method: &Method, response: Response) -> Response {
+        if response.extensions().get::<Counted>().is_some() {
+            return response;
+        }
+        let length = response.body().size_hint().exact();
+        let length = length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+        if length.is_some_and(|length| length <= FREE_BYTES) {
+            return response;
+        }
+        let held = length.and_then(|length| self.answer(length));
+        if length.is_some() && held.is_none() && [Method::GET, Method::HEAD].contains(method) {
+            let mut refusal = ChatbotApi(Error::Unavailable).into_response();
+            // Pages of other sites may read why.
+            for (name, value) in response.headers() {
+                if *name == VARY || name.as_str().starts_with("access-control-") {
+                    refusal.headers_mut().append(name, value.clone());
+                }
+            }
+            return refusal;
+        }
+        response.map(|body| Body::new(Counting { body, share: self.clone(), held }))
+    }
+}
+
+impl FromRequestParts<Http> for Share {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Self::Rejection> {
+        let share = parts.extensions.get::<Self>().cloned();
+        Ok(share.unwrap_or_else(|| Self::new(&http.memory, &parts.extensions)))
+    }
+}
+
+/// For answers that are all the same bytes: one more takes no memory.
+pub async fn shared(response: Response) -> Response {
+    counted(response)
+}
+
+/// Says of an answer that it holds what it took for its memory.
+pub fn counted(mut response: Response) -> Response {
+    response.extensions_mut().insert(Counted);
+    response
+}
+
+/// Bytes that count until they are with the client's socket.
+pub fn held_bytes(bytes: impl AsRef<[u8]> + Send + 'static, held: Held) -> Bytes {
+    struct Owner<T>(T, #[allow(dead_code, reason = "it counts as long as the bytes are there")] Held);
+
+    impl<T: AsRef<[u8]>> AsRef<[u8]> for Owner<T> {
+        fn as_ref(&self) -> &[u8] {
+            self.0.as_ref()
+        }
+    }
+
+    Bytes::from_owner(Owner(bytes, held))
+}
+
+/// A body whose frames count until they are with the client's socket.
+struct Counting {
+    body: Body,
+    share: Share,
+    /// For the first frame, where it was known how long the body is.
+    held: Option<Held>,
+}
+
+impl HttpBody for Counting {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)?) else {
+            return Poll::Ready(None);
+        };
+        let frame = frame.map_data(|bytes| {
+            let held = self.held.take().or_else(|| {
+                let is_free = bytes.len() <= FREE_BYTES;
+                if is_free { None } else { self.share.answer(bytes.len()) }
+            });
+            match held {
+                Some(held) => held_bytes(bytes, held),
+                None => bytes,
+            }
+        });
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
