@@ -31,6 +31,18 @@ struct Statements<F, T> {
     reply: oneshot::Sender<Result<T>>,
 }
 
+impl<F, T> Statements<F, T>
+where
+    F: for<'a> Fn(&'a Transaction<'a>) -> LocalFuture<'a, Result<T>> + Send + 'static,
+    T: Send + 'static,
+{
+    /// The change, and where its outcome comes.
+    fn command(run: F) -> (Box<dyn Change>, oneshot::Receiver<Result<T>>) {
+        let (reply, outcome) = oneshot::channel();
+        (Box::new(Self { run, found: None, reply }), outcome)
+    }
+}
+
 impl<F, T> Change for Statements<F, T>
 where
     F: for<'a> Fn(&'a Transaction<'a>) -> LocalFuture<'a, Result<T>> + Send,
@@ -107,9 +119,9 @@ impl Store {
         F: for<'a> Fn(&'a Transaction<'a>) -> LocalFuture<'a, Result<T>> + Send + 'static,
         T: Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        self.inner.writer.send(Write::Change(Box::new(Statements { run, found: None, reply })));
-        answer.await.map_err(|_| abandoned())?
+        let (change, outcome) = Statements::command(run);
+        self.inner.writer.send(Write::Change(change));
+        outcome.await.map_err(|_| abandoned())?
     }
 
     /// The same in a transaction of its own, for what may take seconds.
@@ -118,9 +130,9 @@ impl Store {
         F: for<'a> Fn(&'a Transaction<'a>) -> LocalFuture<'a, Result<T>> + Send + 'static,
         T: Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        self.inner.writer.send(Write::LongChange(Box::new(Statements { run, found: None, reply })));
-        answer.await.map_err(|_| abandoned())?
+        let (change, outcome) = Statements::command(run);
+        self.inner.writer.send(Write::LongChange(change));
+        outcome.await.map_err(|_| abandoned())?
     }
 
     /// The same for the end of what was let in before: it waits where too many writes do.
@@ -129,10 +141,9 @@ impl Store {
         F: for<'a> Fn(&'a Transaction<'a>) -> LocalFuture<'a, Result<T>> + Send + 'static,
         T: Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        let write = Write::Change(Box::new(Statements { run, found: None, reply }));
-        self.inner.writer.send_in_turn(write).await;
-        answer.await.map_err(|_| abandoned())?
+        let (change, outcome) = Statements::command(run);
+        self.inner.writer.send_in_turn(Write::Change(change)).await;
+        outcome.await.map_err(|_| abandoned())?
     }
 }
 
