@@ -336,7 +336,7 @@ mod tests {
                 None,
                 "the bot gave no answer (bot unavailable: timeout); the question is stored in the session s",
             ),
-            (503, json!({"message": "m"}), None, "the server is busy or its database is away (m)"),
+            (503, json!({"message": "m"}), None, "the server is busy, stops, or its database is away (m)"),
         ] {
             let reply: Reply = serde_json::from_value(body).unwrap();
             let found = refusal(status, &reply, &args(session), &server).to_string();

@@ -65,7 +65,7 @@ impl Place {
         let append = Append { at: Timestamp(1_000), target, messages, ask: Ask::No, claim: None };
         store.append(append).await.unwrap();
         let people = People::new(store.clone(), Clock::System, Random::System);
-        let (_, key) = people.key_create("reader", Role::Agent, Bots::All, Api::Chatbot).await.unwrap();
+        let (_, key) = people.key_create("reader", Role::Admin, Bots::All, Api::Chatbot).await.unwrap();
         store.close().await;
         let server = Server::start(&folder.path().join("wicara.toml"));
         let (conversation, session) = (conversation.id.0, conversation.session_id.to_string());
@@ -119,7 +119,7 @@ impl Place {
     }
 
     async fn held(&self, of: &str) -> usize {
-        let text = self.visitor().get("/metrics").await.text;
+        let text = self.program().get("/metrics").await.text;
         let series = format!("wicara_http_budget_bytes{{of=\"{of}\"}} ");
         text.lines().find_map(|line| line.strip_prefix(&series)).unwrap().parse().unwrap()
     }
