@@ -129,7 +129,7 @@ impl OwnNamesOnly {
                 called(parts).map(|host| String::from_utf8_lossy(shortened(host))).collect();
             tracing::warn!(
                 ?called,
-                "{} was called by another name than this machine's, as a stranger's page could do, and refused it. \
+                "{} was called by another name than this machine's, as a stranger's page could do: it was refused. \
                  If the name is yours, put it into server.public_url or server.allowed_origins",
                 self.what
             );

@@ -41,7 +41,14 @@ pub fn resolve(path: &Path) -> Result<PathBuf> {
         private(path).map_err(cannot)?;
     }
     let path = path.canonicalize().map_err(cannot)?;
-    if metadata(&path).map_err(cannot)?.nlink() > 1 {
+    let found = metadata(&path).map_err(cannot)?;
+    if found.is_dir() {
+        return Err(Error::Setup(format!(
+            "{0} is a directory: name a file in it, such as sqlite:{0}/wicara.db",
+            path.display()
+        )));
+    }
+    if found.nlink() > 1 {
         return Err(Error::Setup(format!(
             "{} has another name, a hard link (find DIRECTORY -samefile {0} shows it): under two names SQLite loses \
              messages. Remove the others, or copy the file instead of linking it",

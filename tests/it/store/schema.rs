@@ -23,6 +23,9 @@ async fn a_sqlite_database_is_its_owners_and_one_servers() {
     lock.fold().await;
     drop(lock);
     ServerLock::take(&store.database.url).unwrap();
+    let folder = format!("sqlite:{}", path.parent().unwrap().display());
+    let Err(Error::Setup(told)) = ServerLock::take(&folder) else { panic!("a folder is no database") };
+    assert!(told.contains("is a directory: name a file in it"), "{told}");
 }
 
 #[tokio::test]
