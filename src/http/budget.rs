@@ -208,9 +208,10 @@ mod tests {
     #[test]
     fn small_ones_find_room_longer() {
         let budget = budget(8 * MIB, MIB);
-        let large: Vec<_> = std::iter::from_fn(|| hold(&budget, Class::Visitor, MIB)).collect();
+        let large: Vec<_> = std::iter::from_fn(|| hold(&budget, Class::Visitor, MIB)).take(100).collect();
         assert_eq!(large.len(), 3, "a quarter of the visitors' half is kept");
-        let small: Vec<_> = std::iter::from_fn(|| hold(&budget, Class::Visitor, SMALL_BYTES)).collect();
+        let small: Vec<_> =
+            std::iter::from_fn(|| hold(&budget, Class::Visitor, SMALL_BYTES)).take(1000).collect();
         assert!(small.len() > 50, "{}", small.len());
         // One that grows beyond is refused like any large one, and keeps what it has.
         let mut held = Held::nothing(&budget, Class::Known);
@@ -246,9 +247,9 @@ mod tests {
         let budget = budget(4 * MIB, MIB);
         for class in [Class::Visitor, Class::Known] {
             let held = hold(&budget, Class::Known, 3 * MIB).unwrap();
-            assert!(Held::in_turn(&budget, class, 2 * MIB).now_or_never().is_none());
+            assert!(Held::in_turn(&budget, class, MIB).now_or_never().is_none());
             drop(held);
-            hold(&budget, Class::Visitor, MIB).unwrap();
+            hold(&budget, Class::Visitor, 3 * MIB / 2).unwrap();
             hold(&budget, Class::Known, 3 * MIB).unwrap();
         }
     }

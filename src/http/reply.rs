@@ -350,13 +350,20 @@ mod tests {
     /// For visitors 16 MiB, of which a list of these tests holds 100 KiB and takes 264 KiB before more is read.
     const BUDGET: usize = 32 * 1024 * 1024;
 
+    /// As many lists as find room, of which nothing is taken.
+    async fn begun(share: &Share) -> Vec<Body> {
+        let mut bodies = Vec::new();
+        while let Ok(response) = of(share, 1000, None).await {
+            bodies.push(response.into_body());
+            assert!(bodies.len() < 1000, "there is no end");
+        }
+        bodies
+    }
+
     #[tokio::test]
     async fn lists_that_nobody_reads_hold_no_more_than_the_budget() {
         let share = share(BUDGET);
-        let mut held = Vec::new();
-        while let Ok(response) = of(&share, 1000, None).await {
-            held.push(response.into_body());
-        }
+        let held = begun(&share).await;
         let part = 100 * 1024;
         assert!((BUDGET / 2 * 3 / 4 / part..=BUDGET / 2 / part).contains(&held.len()), "{}", held.len());
         // What fits in the rest is answered, and everything again once there is room.
@@ -370,10 +377,7 @@ mod tests {
     #[tokio::test]
     async fn a_list_under_way_waits_for_its_turn_and_is_whole() {
         let share = share(BUDGET);
-        let mut bodies = Vec::new();
-        while let Ok(response) = of(&share, 1000, None).await {
-            bodies.push(response.into_body());
-        }
+        let mut bodies = begun(&share).await;
         let mut waiting = bodies.pop().unwrap();
         // Its first part is with the socket, which keeps it.
         let first = waiting.frame().await.unwrap().unwrap().into_data().unwrap();

@@ -300,3 +300,82 @@ impl HttpBody for Counting {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+    use axum::http::header::ACCESS_CONTROL_ALLOW_ORIGIN;
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::metrics::Metrics;
+
+    const LIMIT: usize = 8 * 1024 * 1024;
+    /// Of a visitor's answers, three such find room.
+    const LARGE: usize = LIMIT / 8;
+
+    fn memory() -> Arc<Memory> {
+        Arc::new(Memory::new(usize::MAX, usize::MAX, LIMIT, &Metrics::default().http))
+    }
+
+    fn counted_of(memory: &Arc<Memory>, method: Method, length: usize) -> Response {
+        let answer = ([(ACCESS_CONTROL_ALLOW_ORIGIN, "*")], vec![b' '; length]).into_response();
+        Share::new(memory, &Extensions::new()).count(&method, answer)
+    }
+
+    fn held(memory: &Memory) -> usize {
+        LIMIT - memory.answers.left(Class::Known)
+    }
+
+    #[tokio::test]
+    async fn an_answer_counts_until_its_bytes_are_gone() {
+        let memory = memory();
+        let mut body = counted_of(&memory, Method::GET, LARGE).into_body();
+        assert_eq!(held(&memory), LARGE);
+        let bytes = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        drop(body);
+        let some = bytes.slice(..10);
+        drop(bytes);
+        assert_eq!(held(&memory), LARGE, "a part of the bytes keeps all of them");
+        drop(some);
+        assert_eq!(held(&memory), 0);
+        drop(counted_of(&memory, Method::GET, LARGE));
+        assert_eq!(held(&memory), 0);
+    }
+
+    #[tokio::test]
+    async fn without_room_what_reads_is_refused_and_what_has_done_something_is_answered() {
+        let memory = memory();
+        let large: Vec<_> = (0..3).map(|_| counted_of(&memory, Method::GET, LARGE)).collect();
+        assert!(large.iter().all(|response| response.status() == StatusCode::OK));
+        for method in [Method::GET, Method::HEAD] {
+            let refused = counted_of(&memory, method, LARGE);
+            assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(refused.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], "*", "pages may read why");
+        }
+        let answered = counted_of(&memory, Method::POST, LARGE);
+        assert_eq!(answered.status(), StatusCode::OK);
+        assert_eq!(answered.into_body().collect().await.unwrap().to_bytes().len(), LARGE);
+        assert_eq!(counted_of(&memory, Method::GET, FREE_BYTES).status(), StatusCode::OK);
+        drop(large);
+        assert_eq!(counted_of(&memory, Method::GET, LARGE).status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn an_answer_larger_than_the_budget_is_taken_by_itself() {
+        let memory = memory();
+        let huge = counted_of(&memory, Method::GET, 4 * LIMIT);
+        assert_eq!(huge.status(), StatusCode::OK);
+        assert_eq!(held(&memory), LIMIT / 2 / PART_OF_LIMIT);
+        drop(huge);
+        assert_eq!(held(&memory), 0);
+    }
+
+    #[tokio::test]
+    async fn what_all_answers_share_takes_nothing() {
+        let memory = memory();
+        let answer = shared(vec![b' '; LARGE].into_response()).await;
+        let _answer = Share::new(&memory, &Extensions::new()).count(&Method::GET, answer);
+        assert_eq!(held(&memory), 0);
+    }
+}

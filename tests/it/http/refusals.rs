@@ -1,5 +1,7 @@
 //! What is refused before it is a request: answers that only the socket gives, in the words of all others.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -105,6 +107,26 @@ async fn a_client_that_closed_its_side_gets_its_answer() {
     assert_eq!(answer(&mut stream).await.unwrap().json()["data"][0]["text"], "echo: wait 200");
     assert_eq!(answer(&mut stream).await.unwrap().json()["message"], "success");
     assert_ended(&mut stream).await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_whose_client_has_left_ends_with_its_answer() {
+    let app = start().await;
+    for _ in 0..3 {
+        let mut stream = connect(&app).await;
+        stream.write_all(&post("/api/questions", r#"{"message":"wait 300"}"#)).await.unwrap();
+    }
+    while app.bot.asked() < 3 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    // Only that of the client that asks for it is left.
+    while !app.anonymous().get("/metrics").await.text.contains("\nwicara_http_connections_open 1\n") {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(app.program().await.get("/api/conversation").await.ok()["meta"]["total"], 3);
     app.stop().await;
 }
 
