@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
@@ -173,17 +173,13 @@ impl App {
     }
 
     /// Runs until SIGTERM or Ctrl-C, then stops.
-    pub async fn run(self, Signals { mut terminate, mut interrupt }: Signals) -> Result<()> {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+    pub async fn run(self, mut signals: Signals) -> Result<()> {
+        signals.wait().await;
         tracing::info!("stopping: no new requests, finishing those that run");
         let stopped = self.stop();
         tokio::select! {
             stopped = stopped => stopped,
-            // Whoever asks twice does not want to wait.
-            _ = interrupt.recv() => Ok(()),
+            _ = signals.interrupt.recv() => bail!("a second Ctrl-C: what was still running is cut off"),
         }
     }
 
@@ -223,6 +219,14 @@ pub struct Signals {
 }
 
 impl Signals {
+    /// Returns when one of them comes.
+    pub async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
     pub fn take() -> Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,

@@ -26,9 +26,15 @@ const WELCOME: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(config: Config) -> Result<(), Failure> {
     let bot = config.bots.iter().find(|bot| bot.default).map(|bot| bot.id.clone());
-    let app = App::start(config, Clock::System, Random::System).await.map_err(Failure::Failed)?;
-    // Before anybody is told that it is ready, and may stop it.
-    let signals = Signals::take().map_err(Failure::Failed)?;
+    // Before anything is served: from its first answer on, a stop that is asked for is a clean one.
+    let mut signals = Signals::take().map_err(Failure::Failed)?;
+    let app = tokio::select! {
+        app = App::start(config, Clock::System, Random::System) => app.map_err(Failure::Failed)?,
+        () = signals.wait() => {
+            tracing::info!("stopped before it was ready");
+            return Ok(());
+        }
+    };
     let generated = matches!(app.administrator, Some((_, Some(_))));
     greet(welcome(&app, bot.as_deref() == Some(GUIDE)), generated).await;
     app.run(signals).await.map_err(Failure::Failed)

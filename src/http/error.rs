@@ -118,6 +118,11 @@ fn answer(words: Words, error: Error) -> Response {
             let message = "answer delayed";
             later(TRY_AGAIN, reply::json(503, &BotUnavailable { status: 503, message, error, session_id }))
         }
+        Error::Stopping { session_id } => {
+            let error = "The server stopped before the answer was stored.";
+            let body = BotUnavailable { status: 503, message: wording::BOT_UNAVAILABLE, error, session_id };
+            later(TRY_AGAIN, reply::json(503, &body))
+        }
         Error::Unavailable => later(
             TRY_AGAIN,
             refused(503, "unavailable", "The server cannot answer just now. Nothing was stored."),

@@ -172,7 +172,11 @@ impl FromRequest<Http> for Body {
         let declared = declared.and_then(|length| usize::try_from(length).ok());
         let mut held = share.body();
         let reading = read(body, limit, declared.unwrap_or(limit), &mut held);
-        let bytes = timeout(http.settings.body_time, reading).await.map_err(|_| Failure::TooSlow)??;
+        let bytes = tokio::select! {
+            read = timeout(http.settings.body_time, reading) => read.map_err(|_| Failure::TooSlow)??,
+            // The server stops, and nothing of it was stored.
+            () = http.abandoned.cancelled() => return Err(ChatbotApi(Error::Unavailable)),
+        };
         if !is_json(&parts.headers) {
             return Err(Failure::NotJson);
         }

@@ -63,6 +63,8 @@ pub async fn around(
             }
         };
         let mut response = tokio::select! {
+            // A handler that ends for the same reason knows more.
+            biased;
             response = drain_body(request, answer) => response,
             () = abandoned.cancelled() => stopped(is_safe),
         };

@@ -101,6 +101,8 @@ struct Http {
     settings: Arc<Settings>,
     own_hosts: Arc<OwnHosts>,
     memory: Arc<Memory>,
+    /// The server stops, and waits for nothing any more.
+    abandoned: CancellationToken,
 }
 
 impl FromRef<Http> for Arc<Service> {
@@ -127,10 +129,11 @@ pub fn router(service: Arc<Service>, metrics: Arc<HttpMetrics>, settings: Settin
     let memory =
         Memory::new(settings.body_budget_bytes, settings.body_bytes, settings.answer_budget_bytes, &metrics);
     let memory = Arc::new(memory);
+    let abandoned = service.abandoned();
     let around =
-        Around { metrics: Arc::clone(&metrics), memory: Arc::clone(&memory), abandoned: service.abandoned() };
+        Around { metrics: Arc::clone(&metrics), memory: Arc::clone(&memory), abandoned: abandoned.clone() };
     let own_hosts = Arc::new(settings.own_hosts());
-    let http = Http { service, metrics, settings: Arc::new(settings), own_hosts, memory };
+    let http = Http { service, metrics, settings: Arc::new(settings), own_hosts, memory, abandoned };
 
     router
         .merge(openapi::pages(document))

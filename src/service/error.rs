@@ -52,6 +52,9 @@ pub enum Error {
     /// The question is stored, and its answer will be once the database is back.
     #[error("the answer is delayed")]
     AnswerDelayed { session_id: Uuid },
+    /// The question is stored, and the server stops before its answer is.
+    #[error("the server stops")]
+    Stopping { session_id: Uuid },
     /// Overloaded, the database away, or shutting down: nothing was stored.
     #[error("unavailable")]
     Unavailable,

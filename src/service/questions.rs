@@ -21,8 +21,8 @@ use crate::bot::tokens;
 use crate::bot::{self, Question, Speaker, Turn};
 use crate::metrics;
 use crate::model::{
-    Answer, Conversation, ConversationId, FailureReason, Handler, Message, MessageId, NewConversation,
-    NewMessage, Rule, Violation, role,
+    Answer, Conversation, ConversationId, Handler, Message, MessageId, NewConversation, NewMessage, Rule,
+    Violation, role,
 };
 use crate::store::{
     self, Append, Appended, Ask, Claim, Claimed, IdempotencyKey, MessageRef, Outcome, Target,
@@ -78,9 +78,7 @@ impl Asking {
         tokio::select! {
             biased;
             answered = answered => answered.unwrap_or_else(|_| not_carried_out()),
-            () = abandoned.cancelled() => {
-                Err(Error::BotFailed { session_id, reason: FailureReason::Interrupted, retry_after: None })
-            }
+            () = abandoned.cancelled() => Err(Error::Stopping { session_id }),
         }
     }
 }
