@@ -62,6 +62,13 @@ impl Budget {
         }
     }
 
+    /// Whether it is visitors who hold what so many bytes for one of them would need.
+    #[must_use]
+    pub fn is_held_by_visitors(&self, bytes: usize) -> bool {
+        let Part { all, large, .. } = &self.visitors;
+        all.available_permits() < bytes || large.available_permits() < bytes.saturating_sub(SMALL_BYTES)
+    }
+
     /// Bytes that are left for a class, were they all for small ones.
     #[cfg(test)]
     pub fn left(&self, class: Class) -> usize {
@@ -186,11 +193,13 @@ mod tests {
         let budget = budget(4 * MIB, 2 * MIB);
         let visitor = hold(&budget, Class::Visitor, 2 * MIB).unwrap();
         assert!(hold(&budget, Class::Visitor, 1).is_none());
+        assert!(budget.is_held_by_visitors(1));
         let known = hold(&budget, Class::Known, MIB).unwrap();
         let more = hold(&budget, Class::Known, SMALL_BYTES).unwrap();
         drop((known, more, visitor));
         let known = hold(&budget, Class::Known, 2 * MIB + SMALL_BYTES).unwrap();
-        assert!(hold(&budget, Class::Visitor, 2 * MIB).is_none(), "others hold it");
+        assert!(hold(&budget, Class::Visitor, 2 * MIB).is_none());
+        assert!(!budget.is_held_by_visitors(2 * MIB), "others hold it");
         drop(known);
         hold(&budget, Class::Visitor, 2 * MIB).unwrap();
     }

@@ -69,8 +69,9 @@ impl Memory {
     }
 
     /// Ends the connections of those who have taken longest over what they were sent: some at once, since finding them
-    /// means looking at all.
-    fn cut_slowest(&self) {
+    /// means looking at all. A visitor has to go for anybody, others not for what visitors hold.
+    fn cut_slowest(&self, class: Class, bytes: usize) {
+        let only_visitors = class == Class::Visitor && self.answers.is_held_by_visitors(bytes);
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if readers.cut_at.is_some_and(|cut_at| now - cut_at < PAUSE) {
@@ -81,7 +82,7 @@ impl Memory {
             .open
             .iter()
             .filter_map(|watch| {
-                let watch = watch.upgrade()?;
+                let watch = watch.upgrade().filter(|watch| !only_visitors || !watch.is_of_known())?;
                 let since = watch.unread_since().filter(|since| now - *since >= SLOW)?;
                 Some((since, watch))
             })
@@ -145,21 +146,23 @@ impl Share {
     /// Memory for a part of an answer that is there; `None` where there is no room. Then others who read slowly have to
     /// go, so that there is room for the next try.
     pub fn answer(&self, bytes: usize) -> Option<Held> {
+        let bytes = self.counted(bytes);
         let mut held = Held::nothing(&self.memory.answers, self.class());
-        if held.resize(self.counted(bytes)).is_ok() {
+        if held.resize(bytes).is_ok() {
             self.enter();
             return Some(held);
         }
-        self.memory.cut_slowest();
+        self.memory.cut_slowest(self.class(), bytes);
         None
     }
 
     /// The same for what was taken for it before, where anything was: from now on, it counts for `bytes`.
     pub fn take(&self, held: &mut Option<Held>, bytes: usize) -> Result<(), Failure> {
         let full = || ChatbotApi(Error::Unavailable);
+        let bytes = self.counted(bytes);
         match held {
-            Some(held) => held.resize(self.counted(bytes)).map_err(|Full| {
-                self.memory.cut_slowest();
+            Some(held) => held.resize(bytes).map_err(|Full| {
+                self.memory.cut_slowest(self.class(), bytes);
                 full()
             }),
             None => {
@@ -171,13 +174,14 @@ impl Share {
 
     /// Memory for what is to be read for an answer under way, as soon as there is room and it is this one's turn.
     pub async fn answer_in_turn(&self, bytes: usize) -> Held {
-        let taken = Held::in_turn(&self.memory.answers, self.class(), self.counted(bytes));
+        let bytes = self.counted(bytes);
+        let taken = Held::in_turn(&self.memory.answers, self.class(), bytes);
         let mut taken = std::pin::pin!(taken);
         loop {
             tokio::select! {
                 biased;
                 held = &mut taken => return held,
-                () = sleep(PAUSE) => self.memory.cut_slowest(),
+                () = sleep(PAUSE) => self.memory.cut_slowest(self.class(), bytes),
             }
         }
     }
@@ -195,7 +199,7 @@ impl Share {
     /// From now on the client is among those who have to go if they read slowly.
     fn enter(&self) {
         if let Some(watch) = self.watch.as_ref().and_then(Weak::upgrade)
-            && watch.is_counted_first()
+            && watch.is_counted_first(self.class() == Class::Known)
         {
             self.memory.enter(&Arc::downgrade(&watch));
         }
@@ -305,7 +309,9 @@ impl HttpBody for Counting {
 mod tests {
     use axum::http::StatusCode;
     use axum::http::header::ACCESS_CONTROL_ALLOW_ORIGIN;
+    use futures_util::FutureExt;
     use http_body_util::BodyExt;
+    use tokio::time::timeout;
 
     use super::*;
     use crate::metrics::Metrics;
@@ -377,5 +383,41 @@ mod tests {
         let answer = shared(vec![b' '; LARGE].into_response()).await;
         let _answer = Share::new(&memory, &Extensions::new()).count(&Method::GET, answer);
         assert_eq!(held(&memory), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_readers_go_where_others_need_their_memory() {
+        let memory = memory();
+        let share_of = |watch: &Arc<Watch>, known: bool| {
+            let mut request = Extensions::new();
+            request.insert(Connection(Arc::downgrade(watch)));
+            let share = Share::new(&memory, &request);
+            share.known.store(known, Ordering::Relaxed);
+            share
+        };
+        let is_cut = |watch: &Arc<Watch>| watch.expired().now_or_never().is_some();
+        let (stranger, known) = (Watch::unread(), Watch::unread());
+        let mut held = vec![share_of(&stranger, false).answer(LARGE).unwrap()];
+        held.push(share_of(&known, true).answer(LARGE).unwrap());
+        let visitor = Share::new(&memory, &Extensions::new());
+        while let Some(more) = visitor.answer(LARGE) {
+            held.push(more);
+            assert!(held.len() < 100, "there is no end");
+        }
+        tokio::time::advance(SLOW - PAUSE).await;
+        assert!(visitor.answer(LARGE).is_none());
+        assert!(!is_cut(&stranger) && !is_cut(&known), "neither is slow yet");
+        tokio::time::advance(2 * PAUSE).await;
+        assert!(visitor.answer(LARGE).is_none());
+        assert!(is_cut(&stranger) && !is_cut(&known), "visitors make room for each other");
+        drop(stranger);
+        let waiting = share_of(&Watch::unread(), true);
+        held.extend((0..10).map_while(|_| waiting.answer(LARGE)));
+        // Who waits for a turn drives them out as well.
+        let mut turn = std::pin::pin!(waiting.answer_in_turn(LARGE));
+        assert!(timeout(2 * PAUSE, &mut turn).await.is_err());
+        assert!(is_cut(&known));
+        held.clear();
+        turn.await;
     }
 }

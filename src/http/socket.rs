@@ -99,6 +99,7 @@ pub struct Watch {
     deadlines: Mutex<Deadlines>,
     cut: Notify,
     counted: AtomicBool,
+    known: AtomicBool,
 }
 
 impl Watch {
@@ -107,7 +108,17 @@ impl Watch {
         let since = Instant::now();
         let read = Some(since + patience.first_byte);
         let deadlines = Mutex::new(Deadlines { phase: Phase::Silent, since, read, write: None });
-        Arc::new(Self { patience, deadlines, cut: Notify::new(), counted: AtomicBool::new(false) })
+        let (counted, known) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { patience, deadlines, cut: Notify::new(), counted, known })
+    }
+
+    /// Of a connection whose client has just stopped reading its answer.
+    #[cfg(test)]
+    pub fn unread() -> Arc<Self> {
+        let watch = Self::new(Patience::DEFAULT);
+        watch.enter(Phase::Busy, None);
+        watch.cannot_write();
+        watch
     }
 
     /// Returns once the connection was waited for long enough.
@@ -138,9 +149,16 @@ impl Watch {
         self.lock().write.map(|unread| unread.since)
     }
 
-    /// Whether this is asked for the first time: of the connections whose answers are counted, each is noted once.
-    pub fn is_counted_first(&self) -> bool {
+    /// The memory of an answer on it is counted, to somebody known or not. Whether it is the first: of the connections
+    /// whose answers are counted, each is noted once.
+    pub fn is_counted_first(&self, known: bool) -> bool {
+        self.known.store(known, Ordering::Relaxed);
         !self.counted.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether the answer that was counted last was to somebody known.
+    pub fn is_of_known(&self) -> bool {
+        self.known.load(Ordering::Relaxed)
     }
 
     /// Whether no request is under way and all that was answered is written. What hyper writes then is its own word.
