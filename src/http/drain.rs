@@ -17,12 +17,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 const DRAIN_BYTES: usize = 16 * 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
-/// Answers once the rest of the request's body was read, or enough of it.
-pub async fn drain_body<F>(request: Request, next: impl FnOnce(Request) -> F) -> Response
+/// Answers once the rest of the request's body was read, or enough of it, or nothing is waited for any more.
+pub async fn drain_body<F>(
+    request: Request,
+    abandoned: &CancellationToken,
+    next: impl FnOnce(Request) -> F,
+) -> Response
 where
     F: Future<Output = Response>,
 {
@@ -34,10 +39,14 @@ where
     let is_sent = !request.headers().contains_key(EXPECT);
     let request = request.map(|body| Body::new(HandedBack { body, is_sent, back: Some(back) }));
     let mut response = next(request).await;
-    if let Ok(body) = left.await
-        && !timeout(DRAIN_TIME, drained(body)).await.unwrap_or(false)
-    {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    if let Ok(body) = left.await {
+        let is_drained = tokio::select! {
+            drained = timeout(DRAIN_TIME, drained(body)) => drained.unwrap_or(false),
+            () = abandoned.cancelled() => false,
+        };
+        if !is_drained {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
     }
     response
 }
@@ -129,7 +138,9 @@ mod tests {
         Router::new()
             .route("/refuse", post(async || StatusCode::UNAUTHORIZED))
             .route("/read", post(async |body: Bytes| body.len().to_string()))
-            .layer(from_fn(|request, next: Next| drain_body(request, |request| next.run(request))))
+            .layer(from_fn(|request, next: Next| async {
+                drain_body(request, &CancellationToken::new(), |request| next.run(request)).await
+            }))
     }
 
     #[tokio::test]

@@ -56,18 +56,18 @@ pub async fn around(
         request.extensions_mut().insert(share.clone());
         let is_of_api = request.uri().path().starts_with("/api/");
         let is_safe = method.is_safe();
-        let answer = |request: Request| async move {
-            match host::check(request.version(), request.headers()) {
-                Ok(()) => catch_panic(next.run(request)).await,
-                Err(failure) => failure.into_response(),
+        let answer = |request: Request| async {
+            if let Err(failure) = host::check(request.version(), request.headers()) {
+                return failure.into_response();
+            }
+            tokio::select! {
+                // A handler that ends for the same reason knows more.
+                biased;
+                response = catch_panic(next.run(request)) => response,
+                () = abandoned.cancelled() => stopped(is_safe),
             }
         };
-        let mut response = tokio::select! {
-            // A handler that ends for the same reason knows more.
-            biased;
-            response = drain_body(request, answer) => response,
-            () = abandoned.cancelled() => stopped(is_safe),
-        };
+        let mut response = drain_body(request, &abandoned, answer).await;
         response = share.count(&method, response);
         harden(&mut response);
         if is_of_api {

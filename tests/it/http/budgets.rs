@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 use wicara::model::{Api, Bots, Role};
 
 use super::raw::{RawAnswer, answer, connect, exchange, post, post_chunked};
+use crate::support::app::METRICS;
 use crate::support::{Engine, TestApp, on_both_engines};
 
 on_both_engines!(
@@ -20,7 +21,7 @@ const MIB: usize = 1024 * 1024;
 const BUDGET: &str = "limits.body_budget_bytes = 4194304\n";
 
 async fn start(engine: Engine) -> TestApp {
-    TestApp::with(engine, BUDGET).await
+    TestApp::with(engine, &format!("{METRICS}{BUDGET}")).await
 }
 
 /// A question in a body of this length.
@@ -31,7 +32,7 @@ fn question(length: usize) -> String {
 
 /// What is held of bodies.
 async fn held(app: &TestApp) -> usize {
-    let text = app.anonymous().get("/metrics").await.text;
+    let text = app.metrics().get("/metrics").await.text;
     let series = r#"wicara_http_budget_bytes{of="bodies"} "#;
     text.lines().find_map(|line| line.strip_prefix(series)).unwrap().parse().unwrap()
 }
@@ -114,7 +115,7 @@ async fn a_body_without_room_leaves_nothing(engine: Engine) {
     for _ in 0..3 {
         assert_no_room(&exchange(&app, &large).await);
     }
-    let text = app.anonymous().get("/metrics").await.text;
+    let text = app.metrics().get("/metrics").await.text;
     let series = r#"wicara_http_budget_refusals_total{of="bodies"} 3"#;
     assert!(text.lines().any(|line| line == series), "{text}");
     assert_eq!(app.bot.asked(), 0);
