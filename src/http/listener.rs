@@ -67,6 +67,8 @@ pub(super) async fn serve_patiently(
 ) {
     let mut room = Room::new(connections);
     let connections = TaskTracker::new();
+    // Connections are told once the socket is closed: a client that comes again finds nobody, and not a server that ends.
+    let of_connections = Stop { finish: CancellationToken::new(), cut: stop.cut.clone() };
     loop {
         let accepted = async {
             let (stream, peer) = accept(&listener).await;
@@ -78,7 +80,7 @@ pub(super) async fn serve_patiently(
         };
         let watch = Watch::new(patience);
         room.enter(&watch);
-        let (router, metrics, stop) = (router.clone(), Arc::clone(&metrics), stop.clone());
+        let (router, metrics, stop) = (router.clone(), Arc::clone(&metrics), of_connections.clone());
         let open = metrics.connection();
         connections.spawn(async move {
             connection(stream, peer, router, watch, &metrics, stop).await;
@@ -86,6 +88,7 @@ pub(super) async fn serve_patiently(
         });
     }
     drop(listener);
+    of_connections.finish.cancel();
     connections.close();
     connections.wait().await;
 }

@@ -133,7 +133,7 @@ async fn a_connection_whose_client_has_left_ends_with_its_answer() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_request_is_told_so() {
-    let app = start().await;
+    let app = TestApp::with(Engine::Sqlite, METRICS).await;
     let huge = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "a".repeat(200_000));
     let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: a\r\n".repeat(1_000));
     let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(100_000));
@@ -163,7 +163,7 @@ async fn what_is_no_request_is_told_so() {
         assert_eq!(header(&refused, "connection"), Some("close"), "{case}");
         assert_ended(&mut stream).await;
     }
-    let text = app.anonymous().get("/metrics").await.text;
+    let text = app.metrics().get("/metrics").await.text;
     let series = r#"wicara_http_requests_total{route="-",method="other",status="431"} 2"#;
     assert!(text.lines().any(|line| line == series), "{text}");
     app.stop().await;
