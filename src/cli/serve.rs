@@ -19,7 +19,7 @@ Examples:
   wicara serve --config /etc/wicara.toml
   WICARA_SERVER__LISTEN=0.0.0.0:8080 wicara serve
 
-Ctrl-C or SIGTERM stops it once running requests are answered, at most server.drain_seconds later.";
+Ctrl-C or SIGTERM stops it once running requests are answered, at most server.drain_seconds and two seconds later.";
 
 /// How long a start waits until its welcome is written. A reader that takes longer gets it later.
 const WELCOME: Duration = Duration::from_secs(1);
