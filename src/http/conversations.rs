@@ -20,10 +20,10 @@ use super::contract::errors::{IdInvalid, Refused, ValidationError, ValidationFai
 use super::error::Failure::{self, ChatbotApi, RoomApi};
 use super::extract::{Body, OpenDoor, PathId};
 use super::query::Query;
-use super::reply::{self, Envelope, PART_BYTES};
+use super::reply::{self, Envelope};
 use super::share::Share;
-use crate::model::{self, Api, ConversationFilter, ConversationId, List, Listing, Message};
-use crate::service::{Chunk, EMBED_GROUP, Error, Missing, Reader, Service, Writer};
+use crate::model::{Api, ConversationId};
+use crate::service::{Embed, Error, Missing, Reader, Service, Writer};
 
 pub fn routes() -> OpenApiRouter<Http> {
     OpenApiRouter::new()
@@ -110,59 +110,29 @@ async fn conversation_list(
     mut query: Query,
 ) -> Result<Response, Failure> {
     let (filter, listing) = ConversationQuery::read(&mut query);
-    let said_by = match reader.api() {
-        Api::Conversation => RoomApi,
-        Api::Chatbot => ChatbotApi,
+    let (said_by, embed): (fn(Error) -> Failure, _) = match reader.api() {
+        Api::Conversation => (RoomApi, Embed::Last),
+        Api::Chatbot => (ChatbotApi, Embed::Newest),
     };
     query.finish().map_err(said_by)?;
-    let list = service.conversation_list(&reader, &filter, &listing).await.map_err(said_by)?;
+    let list = service.conversation_list(&reader, &filter, &listing, embed).await.map_err(said_by)?;
     match reader.api() {
-        Api::Conversation => list_of_conversations(service, &share, list, &listing).await,
-        Api::Chatbot => list_of_chats(service, &share, list, &filter, &listing).await,
+        Api::Conversation => {
+            let pagination = Pagination::new(list.total(), &listing);
+            let envelope = Envelope::of(&ConversationList::new(pagination));
+            reply::list(&share, envelope, list, said_by, |items, entry| {
+                items.push(&Conversation::new(entry.conversation(), entry.messages().last()));
+            })
+            .await
+        }
+        Api::Chatbot => {
+            let envelope = Envelope::of(&ChatList::new(Meta::new(list.total(), &filter, &listing)));
+            reply::list(&share, envelope, list, said_by, |items, entry| {
+                items.push(&ChatListEntry::new(entry.conversation(), entry.messages()));
+            })
+            .await
+        }
     }
-}
-
-async fn list_of_conversations(
-    service: Arc<Service>,
-    share: &Share,
-    list: Arc<List<model::Conversation>>,
-    listing: &Listing,
-) -> Result<Response, Failure> {
-    let envelope = Envelope::of(&ConversationList::new(Pagination::new(&list, listing)))
-        .with_state(state_bytes(&list.items));
-    reply::list(share, envelope, |mut items| async move {
-        for group in list.items.chunks(EMBED_GROUP) {
-            items.part(text_bytes(group)).await?;
-            let last = service.message_last(&ids(group), true).await.map_err(RoomApi)?;
-            for (conversation, last) in group.iter().zip(last.iter()) {
-                items.push(&Conversation::new(conversation, last.as_ref()));
-            }
-        }
-        Ok(items)
-    })
-    .await
-}
-
-async fn list_of_chats(
-    service: Arc<Service>,
-    share: &Share,
-    list: Arc<List<model::Conversation>>,
-    filter: &ConversationFilter,
-    listing: &Listing,
-) -> Result<Response, Failure> {
-    let envelope =
-        Envelope::of(&ChatList::new(Meta::new(&list, filter, listing))).with_state(state_bytes(&list.items));
-    reply::list(share, envelope, |mut items| async move {
-        for group in list.items.chunks(EMBED_GROUP) {
-            items.part(text_bytes(group)).await?;
-            let newest = service.message_newest(group).await.map_err(ChatbotApi)?;
-            for (conversation, newest) in group.iter().zip(newest.iter()) {
-                items.push(&ChatListEntry::new(conversation, newest));
-            }
-        }
-        Ok(items)
-    })
-    .await
 }
 
 #[derive(ToSchema)]
@@ -207,48 +177,22 @@ async fn conversation_get(
         Api::Conversation => {
             let id = conversation_id(&id)?;
             let conversation = service.conversation_get(&reader, id).await.map_err(RoomApi)?;
-            let last = last_message(&service, &conversation).await?;
+            let last = service.message_last(&conversation).await.map_err(RoomApi)?;
             Ok(reply::ok(&ConversationDetail::new(Conversation::new(&conversation, last.as_ref()))))
         }
         Api::Chatbot => {
             let id = id.parse().map_err(|_| Failure::MalformedId)?;
-            let (conversation, chunk) = service.detail_get(&reader, id).await.map_err(ChatbotApi)?;
-            chat(service, &share, conversation, chunk).await
+            let detail = service.detail_get(&reader, id).await.map_err(ChatbotApi)?;
+            let mut envelope = Envelope::of(&ChatDetail::new(detail.conversation(), detail.newest()));
+            if detail.is_long() {
+                envelope = envelope.held(&share)?;
+            }
+            reply::list(&share, envelope, detail, ChatbotApi, |items, message| {
+                items.push(&ChatMessage::new(message));
+            })
+            .await
         }
     }
-}
-
-/// What is known of the messages that are still to be read of a detail: where each part of a thousand begins and ends.
-const REST_BYTES: usize = 16 * 1024;
-
-/// The conversation with all its messages, read and sent chunk by chunk.
-async fn chat(
-    service: Arc<Service>,
-    share: &Share,
-    conversation: model::Conversation,
-    mut chunk: Chunk,
-) -> Result<Response, Failure> {
-    let mut held = None;
-    let later = match &chunk.rest {
-        Some(rest) => {
-            share.take(&mut held, chunk.messages.iter().map(Message::bytes).sum())?;
-            service.message_get_many(&[rest.newest()]).await.map_err(ChatbotApi)?.pop()
-        }
-        None => None,
-    };
-    let last = later.as_ref().or(chunk.messages.last());
-    let envelope = Envelope::of(&ChatDetail::new(&conversation, last)).with_state(REST_BYTES).with_held(held);
-    reply::list(share, envelope, |mut items| async move {
-        loop {
-            for message in std::mem::take(&mut chunk.messages) {
-                items.push(&ChatMessage::new(&message));
-            }
-            let Some(rest) = chunk.rest else { return Ok(items) };
-            items.part(PART_BYTES).await?;
-            chunk = service.message_chunk(conversation.id, rest).await.map_err(ChatbotApi)?;
-        }
-    })
-    .await
 }
 
 /// Update a conversation
@@ -272,8 +216,9 @@ async fn conversation_update(
 ) -> Result<Response, Failure> {
     let id = conversation_id(&id)?;
     let patch = body.parse(RoomApi, |input, _| ConversationPatch::read(input))?;
-    let (conversation, last) =
-        service.conversation_update(&writer, id, patch.into()).await.map_err(RoomApi)?;
+    let conversation = service.conversation_get_writable(&writer, id).await.map_err(RoomApi)?;
+    let updated = service.conversation_update(&writer, conversation, patch.into()).await;
+    let (conversation, last) = updated.map_err(RoomApi)?;
     Ok(reply::ok(&ConversationUpdated::new(Conversation::new(&conversation, last.as_ref()))))
 }
 
@@ -314,15 +259,17 @@ async fn conversation_delete(
     OpenDoor(writer): OpenDoor<Writer>,
     PathId(id): PathId,
 ) -> Result<Response, Failure> {
-    match writer.api() {
+    match writer.reader().api() {
         Api::Conversation => {
             let id = conversation_id(&id)?;
-            service.conversation_delete(&writer, id).await.map_err(RoomApi)?;
+            let conversation = service.conversation_get_writable(&writer, id).await.map_err(RoomApi)?;
+            service.conversation_delete(conversation).await.map_err(RoomApi)?;
             Ok(reply::ok(&ConversationDeleted::new()))
         }
         Api::Chatbot => {
             let id = id.parse().map_err(|_| Failure::MalformedId)?;
-            let (conversation, last) = service.conversation_delete(&writer, id).await.map_err(ChatbotApi)?;
+            let conversation = service.conversation_get_writable(&writer, id).await.map_err(ChatbotApi)?;
+            let (conversation, last) = service.conversation_delete(conversation).await.map_err(ChatbotApi)?;
             Ok(reply::ok(&ChatDeleted::new(&conversation, last.as_ref())))
         }
     }
@@ -349,42 +296,12 @@ async fn conversation_message_delete(
     PathId(id): PathId,
 ) -> Result<Response, Failure> {
     let id = id.parse().map_err(|_| Failure::MalformedId)?;
-    let message = service.message_delete(&writer, id, false).await.map_err(ChatbotApi)?;
+    let message = service.message_get_writable(&writer, id).await.map_err(ChatbotApi)?;
+    let message = service.message_delete(message, false).await.map_err(ChatbotApi)?;
     Ok(reply::ok(&ChatMessageDeleted::new(&message)))
 }
 
 /// The Conversation API says the same of a malformed id as of an unknown one.
 fn conversation_id(id: &str) -> Result<ConversationId, Failure> {
     id.parse().map_err(|_| RoomApi(Error::NotFound(Missing::Conversation)))
-}
-
-/// The newest message, notes included.
-async fn last_message(
-    service: &Service,
-    conversation: &model::Conversation,
-) -> Result<Option<Message>, Failure> {
-    if conversation.message_count == 0 {
-        return Ok(None);
-    }
-    let last = service.message_last(&[conversation.id], true).await.map_err(RoomApi)?;
-    Ok(Arc::unwrap_or_clone(last).pop().flatten())
-}
-
-/// Memory of a list that is sent part by part.
-fn state_bytes(conversations: &[model::Conversation]) -> usize {
-    let texts = conversations.iter().map(|conversation| {
-        let model::Conversation { room, integration_type, bot_id, user_id, .. } = conversation;
-        room.len() + integration_type.len() + bot_id.len() + user_id.as_ref().map_or(0, String::len)
-    });
-    size_of_val(conversations) + texts.sum::<usize>()
-}
-
-/// What may be read at once of these conversations' messages.
-fn text_bytes(conversations: &[model::Conversation]) -> usize {
-    let bytes = |conversation: &model::Conversation| usize::try_from(conversation.message_bytes).unwrap_or(0);
-    conversations.iter().map(|conversation| bytes(conversation).min(PART_BYTES)).sum()
-}
-
-fn ids(conversations: &[model::Conversation]) -> Vec<ConversationId> {
-    conversations.iter().map(|conversation| conversation.id).collect()
 }

@@ -18,10 +18,10 @@ use super::contract::message_api::{
 use super::error::Failure::{self, RoomApi};
 use super::extract::{Body, PathId};
 use super::query::Query;
-use super::reply::{self, Envelope, PART_BYTES};
+use super::reply::{self, Envelope};
 use super::share::Share;
 use crate::model::{self, MessageId};
-use crate::service::{Error, Missing, Reader, Service, Writer, groups};
+use crate::service::{Error, Missing, Reader, Service, Writer};
 
 pub fn routes() -> OpenApiRouter<Http> {
     OpenApiRouter::new().routes(routes!(message_create, message_list)).routes(routes!(
@@ -93,19 +93,10 @@ async fn message_list(
     let (filter, listing) = MessageQuery::read(&mut query);
     query.finish().map_err(RoomApi)?;
 
-    let list = service.message_list(&reader, &filter, &listing).await.map_err(RoomApi)?;
-    let envelope = Envelope::of(&MessageList::new(Pagination::new(&list, &listing)))
-        .with_state(size_of_val(&list.items[..]));
-    reply::list(&share, envelope, |mut items| async move {
-        for ids in groups(&list.items) {
-            items.part(PART_BYTES).await?;
-            for message in service.message_get_many(&ids).await.map_err(RoomApi)? {
-                items.push(&Message::new(&message));
-            }
-        }
-        Ok(items)
-    })
-    .await
+    let (total, messages) = service.message_list(&reader, &filter, &listing).await.map_err(RoomApi)?;
+    let envelope = Envelope::of(&MessageList::new(Pagination::new(total, &listing)));
+    reply::list(&share, envelope, messages, RoomApi, |items, message| items.push(&Message::new(message)))
+        .await
 }
 
 /// Show a message
@@ -150,7 +141,8 @@ async fn message_update(
 ) -> Result<Response, Failure> {
     let id = message_id(&id)?;
     let patch = body.parse(RoomApi, |input, _| MessagePatch::read(input))?;
-    let message = service.message_update(&writer, id, patch.into()).await.map_err(RoomApi)?;
+    let message = service.message_get_writable(&writer, id).await.map_err(RoomApi)?;
+    let message = service.message_update(message, patch.into()).await.map_err(RoomApi)?;
     Ok(reply::ok(&MessageUpdated::new(Message::new(&message))))
 }
 
@@ -171,7 +163,8 @@ async fn message_delete(
     writer: Writer,
     PathId(id): PathId,
 ) -> Result<Response, Failure> {
-    service.message_delete(&writer, message_id(&id)?, true).await.map_err(RoomApi)?;
+    let message = service.message_get_writable(&writer, message_id(&id)?).await.map_err(RoomApi)?;
+    service.message_delete(message, true).await.map_err(RoomApi)?;
     Ok(reply::ok(&MessageDeleted::new()))
 }
 

@@ -16,12 +16,12 @@ use super::error::Failure::{self, ChatbotApi};
 use super::extract::{Body, PathId, Questioner};
 use super::input;
 use super::query::Query;
-use super::reply::{self, Envelope, PART_BYTES};
+use super::reply::{self, Envelope};
 use super::share::Share;
 use super::{Http, events};
 use crate::metrics::HttpMetrics;
 use crate::model::{Rule, Violation};
-use crate::service::{Asker, Error, NewQuestion, Service, groups};
+use crate::service::{Asker, Error, NewQuestion, Service};
 
 pub fn routes() -> OpenApiRouter<Http> {
     OpenApiRouter::new().routes(routes!(question_ask)).routes(routes!(question_list))
@@ -115,16 +115,9 @@ async fn question_list(
     };
 
     let thread = service.question_list(&asker, session_id, before).await.map_err(ChatbotApi)?;
-    let envelope = Envelope::of(&ThreadDetail::new(thread.session_id, thread.handler))
-        .with_state(size_of_val(&thread.messages[..]));
-    reply::list(&share, envelope, |mut items| async move {
-        for ids in groups(&thread.messages) {
-            items.part(PART_BYTES).await?;
-            for message in service.message_get_many(&ids).await.map_err(ChatbotApi)? {
-                items.push(&ThreadMessage::new(&message));
-            }
-        }
-        Ok(items)
+    let envelope = Envelope::of(&ThreadDetail::new(thread.session_id, thread.handler));
+    reply::list(&share, envelope, thread.messages, ChatbotApi, |items, message| {
+        items.push(&ThreadMessage::new(message));
     })
     .await
 }

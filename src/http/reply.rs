@@ -1,27 +1,22 @@
 //! Answers: short ones whole, lists in parts, so that no answer is ever held in memory at its whole length, and all of
 //! them together hold no more than a budget.
 
-use std::future::{Future, poll_fn};
-use std::task::Poll;
+use std::mem::take;
 
 use axum::body::{Body, Bytes};
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::http::{Response as HttpResponse, StatusCode};
 use axum::response::Response;
-use futures_util::future::BoxFuture;
-use futures_util::stream;
+use futures_util::stream::{self, StreamExt};
 use serde::Serialize;
-use tokio::sync::mpsc;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::budget::Held;
 use super::error::Failure;
 use super::share::{Share, counted, held_bytes};
+use crate::service::{Entries, Error};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
-
-/// Text and payload that the store reads at once for a list or a detail, but for a single larger message.
-pub const PART_BYTES: usize = 256 * 1024;
 
 /// How much of a list is gathered before it is sent.
 const SENT_BYTES: usize = 64 * 1024;
@@ -56,7 +51,6 @@ fn with_body(status: u16, body: Body) -> Response {
 pub struct Envelope {
     head: Vec<u8>,
     tail: Vec<u8>,
-    state: usize,
     held: Option<Held>,
 }
 
@@ -66,23 +60,18 @@ impl Envelope {
         let mut head = serde_json::to_vec(answer).expect("plain data serialises");
         let place = head.windows(2).rposition(|two| two == b"[]").expect("the answer has an empty list");
         let tail = head.split_off(place + 1);
-        Self { head, tail, state: 0, held: None }
+        Self { head, tail, held: None }
     }
 
-    /// With the bytes that the list itself takes in memory until it is sent.
-    #[must_use]
-    pub fn with_state(self, state: usize) -> Self {
-        Self { state, ..self }
-    }
-
-    /// With what was taken for the first part already, where more had to be read before it could be sent.
-    #[must_use]
-    pub fn with_held(self, held: Option<Held>) -> Self {
-        Self { held, ..self }
+    /// Counts it before the first entry is read: for one that holds more than a few words.
+    pub fn held(self, share: &Share) -> Result<Self, Failure> {
+        let mut held = self.held;
+        share.take(&mut held, self.head.len())?;
+        Ok(Self { held, ..self })
     }
 }
 
-/// Answers with an envelope and, in the place of its empty list, the items that `write` puts there, part by part.
+/// Answers with an envelope and, in the place of its empty list, the entries, each as `present` writes it.
 ///
 /// Of a list that ends with its first part the length is sent. A longer one is sent while it is read and written, as
 /// fast as the client takes it: what fails in the first part is answered as a failure, what fails later cuts the
@@ -90,41 +79,37 @@ impl Envelope {
 ///
 /// Each part counts in the budget for answers until the client has taken it. The first one is counted when it is there
 /// and refused where there is no room; for those that follow, room is waited for before they are read.
-pub async fn list<W, F>(
+pub async fn list<E, P>(
     share: &Share,
-    Envelope { head, tail, state, held }: Envelope,
-    write: W,
+    Envelope { head, tail, held }: Envelope,
+    entries: E,
+    words: fn(Error) -> Failure,
+    present: P,
 ) -> Result<Response, Failure>
 where
-    W: FnOnce(Items) -> F,
-    F: Future<Output = Result<Items, Failure>> + Send + 'static,
+    E: Entries,
+    P: Fn(&mut Items, &E::Entry) + Send + 'static,
 {
-    let (sender, parts) = mpsc::channel(1);
-    let part = Part { bytes: head, held };
-    let state = state + tail.len();
-    let items = Items { share: share.clone(), sender, part, first: true, begun: false };
-    let written = write(items);
-    let write = async move {
-        let mut items = written.await?;
-        items.part.bytes.extend_from_slice(&tail);
-        Ok(items.part)
-    };
-    let mut parts = Parts { write: Some(Box::pin(write.in_current_span())), parts };
+    let state = entries.state_bytes() + tail.len();
+    let items = Items { bytes: head, is_empty: true };
+    let share = share.clone();
+    let mut parts =
+        Parts { share, entries, words, present, items, held, tail, is_begun: false, is_waiting: false };
     match parts.next().await? {
         Next::Last(Part { bytes, held: None }) => Ok(with_body(200, Body::from(bytes))),
-        Next::Last(part) => Ok(counted(with_body(200, Body::from(part.counted(share))))),
+        Next::Last(part) => Ok(counted(with_body(200, Body::from(part.counted(&parts.share))))),
         Next::Part(mut part) => {
             part.bytes.shrink_to_fit();
-            share.take(&mut part.held, part.bytes.capacity())?;
+            parts.share.take(&mut part.held, part.bytes.capacity())?;
             let mut held = None;
-            share.take(&mut held, state)?;
-            Ok(counted(with_body(200, streamed(part.counted(share), parts, share.clone(), held))))
+            parts.share.take(&mut held, state)?;
+            let first = part.counted(&parts.share);
+            Ok(counted(with_body(200, streamed(first, parts, held))))
         }
     }
 }
 
 /// Some of a list, as it is sent.
-#[derive(Default)]
 struct Part {
     bytes: Vec<u8>,
     /// Taken before it was read; none for what was read first.
@@ -150,95 +135,109 @@ enum Next {
     Last(Part),
 }
 
-/// A list while it is written: that goes on only as its parts are asked for, and ends when nobody asks any more.
-struct Parts {
-    write: Option<BoxFuture<'static, Result<Part, Failure>>>,
-    parts: mpsc::Receiver<Part>,
-}
-
-impl Parts {
-    async fn next(&mut self) -> Result<Next, Failure> {
-        poll_fn(|context| {
-            let write = self.write.as_mut().expect("nothing is asked for after the last part");
-            match write.as_mut().poll(context) {
-                Poll::Ready(last) => {
-                    self.write = None;
-                    Poll::Ready(last.map(Next::Last))
-                }
-                // A part that was written is counted at once, before others have their turn: a thousand of them that
-                // wait to be counted would be as large as if they were held.
-                Poll::Pending => match self.parts.poll_recv(context) {
-                    Poll::Ready(Some(part)) => Poll::Ready(Ok(Next::Part(part))),
-                    Poll::Ready(None) | Poll::Pending => Poll::Pending,
-                },
-            }
-        })
-        .await
-    }
-}
-
-/// A list that is being written.
+/// Where entries are written to.
 pub struct Items {
-    share: Share,
-    sender: mpsc::Sender<Part>,
-    part: Part,
+    bytes: Vec<u8>,
     /// No entry was added yet.
-    first: bool,
-    /// Something was sent.
-    begun: bool,
+    is_empty: bool,
 }
 
 impl Items {
     /// Adds an entry.
     pub fn push<T: Serialize + ?Sized>(&mut self, item: &T) {
-        if !std::mem::take(&mut self.first) {
-            self.part.bytes.push(b',');
+        if !take(&mut self.is_empty) {
+            self.bytes.push(b',');
         }
-        serde_json::to_writer(&mut self.part.bytes, item).expect("plain data serialises");
+        serde_json::to_writer(&mut self.bytes, item).expect("plain data serialises");
     }
+}
 
-    /// To be awaited before what follows is read, with how much text that may be. What was added has to be enough to be
-    /// sent, and is then taken first. Fails where there is no room and nothing was sent yet, else waits for it.
-    pub async fn part(&mut self, text: usize) -> Result<(), Failure> {
-        if self.first {
-            return Ok(());
-        }
-        let bytes = text.saturating_mul(ESCAPED).saturating_add(AROUND_BYTES);
-        if self.part.bytes.len() < SENT_BYTES {
-            let taken = self.share.take(&mut self.part.held, self.part.bytes.len() + bytes);
-            if taken.is_ok() || !self.begun {
-                return taken;
+/// A list while it is read and written, which goes on only as its parts are asked for.
+struct Parts<E, P> {
+    share: Share,
+    entries: E,
+    words: fn(Error) -> Failure,
+    present: P,
+    items: Items,
+    /// Taken for what was read and is not sent yet.
+    held: Option<Held>,
+    tail: Vec<u8>,
+    /// Something was sent.
+    is_begun: bool,
+    /// Room for the next step is to be waited for.
+    is_waiting: bool,
+}
+
+impl<E, P> Parts<E, P>
+where
+    E: Entries,
+    P: Fn(&mut Items, &E::Entry),
+{
+    /// The next part. Nothing is left half read while nobody asks for more, since others wait for its connection: what
+    /// was written is sent before room for the next step is waited for.
+    async fn next(&mut self) -> Result<Next, Failure> {
+        while let Some(text) = self.entries.next_bytes() {
+            let bytes = text.saturating_mul(ESCAPED).saturating_add(AROUND_BYTES);
+            if take(&mut self.is_waiting) {
+                self.held = Some(self.share.answer_in_turn(bytes).await);
+            } else if !self.items.is_empty && !self.reserve(bytes)? {
+                (self.is_begun, self.is_waiting) = (true, true);
+                return Ok(Next::Part(self.part()));
+            }
+            for entry in self.entries.next().await.map_err(self.words)? {
+                (self.present)(&mut self.items, &entry);
             }
         }
-        self.begun = true;
-        let part = std::mem::take(&mut self.part);
-        self.sender.send(part).await.expect("the parts are taken for as long as it is written");
-        // Goes on once it was taken: where nobody asks for more, no read may be left half done, since others wait for
-        // its connection.
-        let _ = self.sender.reserve().await;
-        self.part.held = Some(self.share.answer_in_turn(bytes).await);
-        Ok(())
+        self.items.bytes.extend_from_slice(&self.tail);
+        Ok(Next::Last(self.part()))
+    }
+
+    /// Takes memory for a step beside what was written, unless that is to be sent first: because it is enough, or there
+    /// is no room. Fails where there is none and nothing was sent yet.
+    fn reserve(&mut self, bytes: usize) -> Result<bool, Failure> {
+        let written = self.items.bytes.len();
+        if written >= SENT_BYTES {
+            return Ok(false);
+        }
+        match self.share.take(&mut self.held, written + bytes) {
+            Ok(()) => Ok(true),
+            Err(_) if self.is_begun => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn part(&mut self) -> Part {
+        Part { bytes: take(&mut self.items.bytes), held: self.held.take() }
     }
 }
 
 /// `state` is held until the end.
-fn streamed(first: Bytes, parts: Parts, share: Share, state: Option<Held>) -> Body {
-    let rest = stream::unfold(Some((parts, share, state)), |list| async {
-        let (mut parts, share, state) = list?;
-        match parts.next().await {
-            Ok(Next::Part(part)) => Some((Ok(part.counted(&share)), Some((parts, share, state)))),
-            Ok(Next::Last(part)) => Some((Ok(part.counted(&share)), None)),
-            Err(failure) => {
-                tracing::error!(?failure, "an answer was cut off");
-                Some((Err("the rest could not be read"), None))
+fn streamed<E, P>(first: Bytes, parts: Parts<E, P>, state: Option<Held>) -> Body
+where
+    E: Entries,
+    P: Fn(&mut Items, &E::Entry) + Send + 'static,
+{
+    let span = Span::current();
+    let rest = stream::unfold(Some((parts, state)), move |list| {
+        let next = async {
+            let (mut parts, state) = list?;
+            match parts.next().await {
+                Ok(Next::Part(part)) => Some((Ok(part.counted(&parts.share)), Some((parts, state)))),
+                Ok(Next::Last(part)) => Some((Ok(part.counted(&parts.share)), None)),
+                Err(failure) => {
+                    tracing::error!(?failure, "an answer was cut off");
+                    Some((Err("the rest could not be read"), None))
+                }
             }
-        }
+        };
+        next.instrument(span.clone())
     });
-    Body::from_stream(futures_util::StreamExt::chain(stream::iter([Ok(first)]), rest))
+    Body::from_stream(stream::iter([Ok(first)]).chain(rest))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
@@ -252,37 +251,60 @@ mod tests {
     use crate::http::error::Failure::ChatbotApi;
     use crate::http::share::Memory;
     use crate::metrics::Metrics;
-    use crate::service::Error;
 
-    /// Items in a part of these tests.
-    const PART: usize = 100;
+    /// Entries that are read in one step in these tests.
+    const STEP: usize = 100;
+
+    /// Numbers, of which one cannot be read.
+    struct Numbers {
+        numbers: Range<usize>,
+        fail_at: Option<usize>,
+        /// Steps that were read.
+        steps: Arc<AtomicUsize>,
+    }
+
+    impl Entries for Numbers {
+        type Entry = usize;
+
+        fn state_bytes(&self) -> usize {
+            0
+        }
+
+        fn next_bytes(&self) -> Option<usize> {
+            (!self.numbers.is_empty()).then_some(STEP * 1000)
+        }
+
+        async fn next(&mut self) -> Result<Vec<usize>, Error> {
+            self.steps.fetch_add(1, Ordering::Relaxed);
+            let step: Vec<_> = self.numbers.by_ref().take(STEP).collect();
+            match self.fail_at.filter(|number| step.contains(number)) {
+                Some(_) => Err(Error::Internal("no row".into())),
+                None => Ok(step),
+            }
+        }
+    }
 
     fn share(answers: usize) -> Share {
         let memory = Memory::new(usize::MAX, usize::MAX, answers, &Metrics::default().http);
         Share::new(&Arc::new(memory), &axum::http::Extensions::new())
     }
 
-    async fn of(share: &Share, count: usize, fail_at: Option<usize>) -> Result<Response, Failure> {
+    async fn answer(share: &Share, numbers: Numbers) -> Result<Response, Failure> {
         let envelope = Envelope::of(&json!({ "a": "[]", "data": [], "z": 1 }));
-        list(share, envelope, move |mut items| async move {
-            for number in 0..count {
-                if number % PART == 0 {
-                    items.part(PART * 1000).await?;
-                }
-                if fail_at == Some(number) {
-                    return Err(ChatbotApi(Error::Internal("no row".into())));
-                }
-                items.push(&json!({ "number": number, "text": "é".repeat(500) }));
-            }
-            Ok(items)
+        list(share, envelope, numbers, ChatbotApi, |items, number| {
+            items.push(&json!({ "number": number, "text": "é".repeat(500) }));
         })
         .await
+    }
+
+    async fn of(share: &Share, count: usize, fail_at: Option<usize>) -> Result<Response, Failure> {
+        answer(share, Numbers { numbers: 0..count, fail_at, steps: Arc::default() }).await
     }
 
     #[tokio::test]
     async fn a_list_is_whole_whatever_its_length() {
         let share = share(usize::MAX);
-        for count in [0, 1, 2, PART - 1, PART, PART + 1, 1000] {
+        for count in [0, 1, 2, STEP - 1, STEP, STEP + 1, 1000] {
             let body = of(&share, count, None).await.unwrap().into_body();
             let body: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
             let numbers: Vec<_> = body["data"]
@@ -299,8 +321,8 @@ mod tests {
     #[tokio::test]
     async fn a_short_list_has_a_length_and_a_long_one_has_none() {
         let share = share(usize::MAX);
-        assert!(of(&share, PART, None).await.unwrap().body().size_hint().exact().is_some());
-        assert!(of(&share, PART + 1, None).await.unwrap().body().size_hint().exact().is_none());
+        assert!(of(&share, STEP, None).await.unwrap().body().size_hint().exact().is_some());
+        assert!(of(&share, STEP + 1, None).await.unwrap().body().size_hint().exact().is_none());
     }
 
     #[tokio::test]
@@ -312,39 +334,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_goes_on_between_two_parts() {
-        let begun = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&begun);
-        let response =
-            list(&share(usize::MAX), Envelope::of(&json!({ "data": [] })), move |mut items| async move {
-                loop {
-                    items.part(PART_BYTES).await?;
-                    counted.fetch_add(1, Ordering::Relaxed);
-                    items.push(&"x".repeat(SENT_BYTES));
-                }
-            })
-            .await;
-        let mut body = response.unwrap().into_body();
+    async fn nothing_is_read_between_two_parts_or_after_the_client_has_left() {
+        let steps = Arc::new(AtomicUsize::new(0));
+        let numbers = Numbers { numbers: 0..usize::MAX, fail_at: None, steps: Arc::clone(&steps) };
+        let mut body = answer(&share(usize::MAX), numbers).await.unwrap().into_body();
         for parts in 1..4 {
             assert!(body.frame().await.unwrap().unwrap().is_data());
-            assert_eq!(begun.load(Ordering::Relaxed), parts);
+            assert_eq!(steps.load(Ordering::Relaxed), parts);
         }
-    }
-
-    #[tokio::test]
-    async fn writing_ends_when_nobody_reads() {
-        let (alive, ended) = tokio::sync::oneshot::channel::<()>();
-        let response =
-            list(&share(usize::MAX), Envelope::of(&json!({ "data": [] })), move |mut items| async move {
-                let _alive = alive;
-                loop {
-                    items.part(PART_BYTES).await?;
-                    items.push("some text");
-                }
-            })
-            .await;
-        drop(response);
-        assert!(ended.await.is_err());
+        drop(body);
+        assert_eq!(Arc::strong_count(&steps), 1);
     }
 
     /// For visitors 16 MiB, of which a list of these tests holds 100 KiB and takes 264 KiB before more is read.

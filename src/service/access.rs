@@ -1,11 +1,14 @@
 //! Who may do what: the only place that knows roles and bot scopes.
 //!
-//! A service method that needs a right takes its proof as first argument: a [`Reader`], a [`Writer`], an
-//! [`Asker`] or a [`Monitor`]. Only this module makes them, so that a method cannot be reached without the check.
+//! A service method that needs a right takes its proof as an argument. A [`Reader`], a [`Writer`], an [`Asker`] and a
+//! [`Monitor`] say what a caller may do; a [`Readable`], a [`Writable`] and a [`Joined`] hold the one thing that it may
+//! be done to. Only this module makes them, so that a method cannot be reached without the check.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
-use crate::model::{Api, Bots, Caller, Conversation, Person, Role};
+use crate::model::{Api, Bots, Caller, Conversation, ConversationId, List, Message, Person, Role};
+use crate::store::BotMessage;
 
 use super::error::{Error, Result};
 
@@ -29,7 +32,9 @@ pub struct Reader {
 
 /// May also write them.
 #[derive(Debug, Clone)]
-pub struct Writer(Reader);
+pub struct Writer {
+    reader: Reader,
+}
 
 /// May ask questions.
 #[derive(Debug, Clone)]
@@ -40,6 +45,66 @@ pub struct Asker {
 /// May see what the server counts, which is of all bots.
 #[derive(Debug)]
 pub struct Monitor(());
+
+/// A conversation, conversations or a message that the caller may read: its bot is one of the caller's.
+#[derive(Debug, Clone)]
+pub struct Readable<T>(T);
+
+/// The same, which the caller may change or delete.
+#[derive(Debug, Clone)]
+pub struct Writable<T>(Readable<T>);
+
+/// A conversation that an asker takes part in, who reads it without the operators' notes.
+#[derive(Debug, Clone)]
+pub struct Joined(Conversation);
+
+impl<T> Readable<T> {
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<T> Deref for Readable<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> Writable<T> {
+    #[must_use]
+    pub fn readable(&self) -> &Readable<T> {
+        &self.0
+    }
+
+    pub fn into_inner(self) -> T {
+        self.0.0
+    }
+}
+
+impl<T> Deref for Writable<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0.0
+    }
+}
+
+impl Deref for Joined {
+    type Target = Conversation;
+
+    fn deref(&self) -> &Conversation {
+        &self.0
+    }
+}
+
+impl Joined {
+    /// A message that was found by its id.
+    pub(super) fn message(&self, BotMessage { message, .. }: BotMessage) -> Option<Message> {
+        (message.conversation_id == self.0.id && !message.is_note()).then_some(message)
+    }
+}
 
 impl Reader {
     /// Everybody with an account or a key reads; callers without only where the Chatbot API stands open. `Forbidden`
@@ -76,6 +141,24 @@ impl Reader {
     pub fn caller(&self) -> &Caller {
         &self.caller
     }
+
+    pub(super) fn conversation(&self, conversation: Conversation) -> Option<Readable<Conversation>> {
+        self.bots.contain(&conversation.bot_id).then_some(Readable(conversation))
+    }
+
+    /// What was found for the caller's bots. `None` if anything else is in it, which is the store's mistake.
+    pub(super) fn conversations(
+        &self,
+        list: Arc<List<Conversation>>,
+    ) -> Option<Readable<Arc<List<Conversation>>>> {
+        let is_readable = list.items.iter().all(|conversation| self.bots.contain(&conversation.bot_id));
+        is_readable.then_some(Readable(list))
+    }
+
+    /// A message is read by whom its conversation is.
+    pub(super) fn message(&self, BotMessage { bot_id, message }: BotMessage) -> Option<Readable<Message>> {
+        self.bots.contain(&bot_id).then_some(Readable(message))
+    }
 }
 
 impl Writer {
@@ -86,7 +169,38 @@ impl Writer {
             Caller::Program(program) => program.role,
             Caller::Visitor => Role::Agent,
         };
-        if role >= Role::Agent { Ok(Self(reader)) } else { Err(Error::Forbidden) }
+        if role >= Role::Agent { Ok(Self { reader }) } else { Err(Error::Forbidden) }
+    }
+
+    /// Who writes also reads.
+    #[must_use]
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Whether conversations may be opened on a bot, or moved to it.
+    pub(super) fn has_bot(&self, bot_id: &str) -> bool {
+        self.reader.bots.contain(bot_id)
+    }
+
+    pub(super) fn conversation(&self, conversation: Conversation) -> Option<Writable<Conversation>> {
+        self.reader.conversation(conversation).map(Writable)
+    }
+
+    /// A conversation that nobody has looked for yet, where it does not depend on its bot who may write to it.
+    pub(super) fn any_conversation(&self, id: ConversationId) -> Option<Writable<ConversationId>> {
+        (self.reader.bots == Bots::All).then_some(Writable(Readable(id)))
+    }
+
+    pub(super) fn message(&self, message: BotMessage) -> Option<Writable<Message>> {
+        self.reader.message(message).map(Writable)
+    }
+}
+
+impl Writable<Conversation> {
+    #[must_use]
+    pub fn id(&self) -> Writable<ConversationId> {
+        Writable(Readable(self.id))
     }
 }
 
@@ -99,14 +213,6 @@ impl Monitor {
             Caller::Program(program) if program.role >= Role::Admin => Ok(Self(())),
             Caller::Program(_) | Caller::Person(_) => Err(Error::Forbidden),
         }
-    }
-}
-
-impl Deref for Writer {
-    type Target = Reader;
-
-    fn deref(&self) -> &Reader {
-        &self.0
     }
 }
 
@@ -128,6 +234,11 @@ impl Asker {
             Caller::Person(Person { bots, .. }) => bots.contain(bot_id),
             Caller::Program(program) => program.bots.contain(bot_id),
         }
+    }
+
+    /// The conversation, if the asker may go on with it.
+    pub(super) fn join(&self, conversation: Conversation) -> Option<Joined> {
+        self.reaches(&conversation).then_some(Joined(conversation))
     }
 
     /// Whether the asker may go on with a conversation.

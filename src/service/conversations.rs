@@ -1,13 +1,11 @@
 //! Conversations, as people and programs read and keep them.
 
-use std::sync::Arc;
-
-use super::{Error, Missing, Once, Reader, Result, Service, Writer, once};
+use super::entries::{ConversationEntries, DetailEntries, Embed};
+use super::{Error, Missing, Once, Readable, Reader, Result, Service, Writable, Writer, once};
 use crate::model::{
-    Conversation, ConversationFilter, ConversationId, ConversationPatch, List, Listing, Message,
-    NewConversation,
+    Conversation, ConversationFilter, ConversationId, ConversationPatch, Listing, Message, NewConversation,
 };
-use crate::store::{Append, Ask, Chunk, Target};
+use crate::store::{Append, Ask, Detail, Target};
 
 impl Service {
     /// `bot_id`: `None` is the default bot, and it need not name a configured one; `user_id`: `None` is the
@@ -22,7 +20,7 @@ impl Service {
         once: Option<Once>,
     ) -> Result<Conversation> {
         let bot_id = bot_id.unwrap_or_else(|| self.bots.default_id().to_owned());
-        if !writer.bots().contain(&bot_id) {
+        if !writer.has_bot(&bot_id) {
             return Err(Error::Forbidden);
         }
         let new = NewConversation {
@@ -31,25 +29,43 @@ impl Service {
             room: Some(room),
             integration_type,
             bot_id,
-            user_id: user_id.or_else(|| writer.caller().id()),
+            user_id: user_id.or_else(|| writer.reader().caller().id()),
         };
-        let claim = once.map(|once| once.claim(once::scope(writer, "POST /api/conversation")));
+        let claim = once.map(|once| once.claim(once::scope(writer.reader(), "POST /api/conversation")));
         let at = self.clock.now();
         let append = Append { at, target: Target::New(new), messages: Vec::new(), ask: Ask::No, claim };
         Ok(self.append(append).await?.conversation)
     }
 
-    pub async fn conversation_get(&self, reader: &Reader, id: ConversationId) -> Result<Conversation> {
-        self.store
-            .conversation_get(id)
-            .await?
-            .filter(|conversation| reader.bots().contain(&conversation.bot_id))
+    pub async fn conversation_get(
+        &self,
+        reader: &Reader,
+        id: ConversationId,
+    ) -> Result<Readable<Conversation>> {
+        let conversation = self.store.conversation_get(id).await?;
+        conversation
+            .and_then(|found| reader.conversation(found))
             .ok_or(Error::NotFound(Missing::Conversation))
     }
 
-    /// A conversation and the first of its messages without notes; the others follow with [`Service::message_chunk`].
-    pub async fn detail_get(&self, reader: &Reader, id: ConversationId) -> Result<(Conversation, Chunk)> {
-        self.store.detail_get(reader.bots(), id).await?.ok_or(Error::NotFound(Missing::Conversation))
+    pub async fn conversation_get_writable(
+        &self,
+        writer: &Writer,
+        id: ConversationId,
+    ) -> Result<Writable<Conversation>> {
+        let conversation = self.store.conversation_get(id).await?;
+        conversation
+            .and_then(|found| writer.conversation(found))
+            .ok_or(Error::NotFound(Missing::Conversation))
+    }
+
+    /// A conversation with all its messages but notes.
+    pub async fn detail_get(&self, reader: &Reader, id: ConversationId) -> Result<DetailEntries> {
+        let unknown = || Error::NotFound(Missing::Conversation);
+        let detail = self.store.detail_get(reader.bots(), id).await?.ok_or_else(unknown)?;
+        let Detail { conversation, newest, chunk } = detail;
+        let conversation = reader.conversation(conversation).ok_or_else(unknown)?;
+        Ok(DetailEntries::new(self.store.clone(), conversation, newest, chunk))
     }
 
     pub async fn conversation_list(
@@ -57,27 +73,30 @@ impl Service {
         reader: &Reader,
         filter: &ConversationFilter,
         listing: &Listing,
-    ) -> Result<Arc<List<Conversation>>> {
-        Ok(self.store.conversation_list(reader.bots(), filter, listing).await?)
+        embed: Embed,
+    ) -> Result<ConversationEntries> {
+        let list = self.store.conversation_list(reader.bots(), filter, listing).await?;
+        let list = reader.conversations(list);
+        let list = list.ok_or_else(|| Error::Internal("a list held another bot's conversation".into()))?;
+        Ok(ConversationEntries::new(self.store.clone(), list, embed))
     }
 
     /// Returns it with its newest message, notes included. `Forbidden` for moving it to a bot outside the caller's.
     pub async fn conversation_update(
         &self,
         writer: &Writer,
-        id: ConversationId,
+        conversation: Writable<Conversation>,
         patch: ConversationPatch,
     ) -> Result<(Conversation, Option<Message>)> {
-        let conversation = self.conversation_get(writer, id).await?;
-        if patch.bot_id.as_ref().is_some_and(|bot_id| !writer.bots().contain(bot_id)) {
+        if patch.bot_id.as_ref().is_some_and(|bot_id| !writer.has_bot(bot_id)) {
             return Err(Error::Forbidden);
         }
         if patch == ConversationPatch::default() {
-            let last = self.store.message_last(&[id], true).await?;
-            return Ok((conversation, Arc::unwrap_or_clone(last).pop().flatten()));
+            let last = self.message_last(conversation.readable()).await?;
+            return Ok((conversation.into_inner(), last));
         }
         self.store
-            .conversation_update(id, patch, self.clock.now())
+            .conversation_update(conversation.id, patch, self.clock.now())
             .await?
             .ok_or(Error::NotFound(Missing::Conversation))
     }
@@ -85,10 +104,8 @@ impl Service {
     /// Deletes it with its messages; returns it as it was, with its newest message that is no note.
     pub async fn conversation_delete(
         &self,
-        writer: &Writer,
-        id: ConversationId,
+        conversation: Writable<Conversation>,
     ) -> Result<(Conversation, Option<Message>)> {
-        self.conversation_get(writer, id).await?;
-        self.store.conversation_delete(id).await?.ok_or(Error::NotFound(Missing::Conversation))
+        self.store.conversation_delete(conversation.id).await?.ok_or(Error::NotFound(Missing::Conversation))
     }
 }

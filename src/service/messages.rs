@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{EMBED_GROUP, Error, Missing, Once, Reader, Result, Service, Writer, once};
+use super::entries::{MessageEntries, MessageProof};
+use super::{Error, Missing, Once, Readable, Reader, Result, Service, Writable, Writer, once};
 use crate::model::{
-    Bots, Conversation, ConversationId, List, Listing, Message, MessageFilter, MessageId, MessagePatch,
-    NewMessage,
+    Conversation, ConversationId, Listing, Message, MessageFilter, MessageId, MessagePatch, NewMessage,
 };
-use crate::store::{Append, Ask, Chunk, MessageRef, Rest, Target};
+use crate::store::{Append, Ask, Target};
 
 impl Service {
     /// Stores a message; the bot is not asked.
@@ -18,34 +18,36 @@ impl Service {
         new: NewMessage,
         once: Option<Once>,
     ) -> Result<Message> {
-        // Whoever sees all learns from the store itself whether it is there, unless a key would be looked at first.
-        if *writer.bots() != Bots::All || once.is_some() {
-            self.conversation_get(writer, conversation_id).await?;
-        }
-        let claim = once.map(|once| once.claim(once::scope(writer, "POST /api/message")));
+        // Where it need not be looked at, the store itself says whether it is there; a key would be looked at first.
+        let conversation = match writer.any_conversation(conversation_id) {
+            Some(conversation) if once.is_none() => conversation,
+            _ => self.conversation_get_writable(writer, conversation_id).await?.id(),
+        };
+        let claim = once.map(|once| once.claim(once::scope(writer.reader(), "POST /api/message")));
         let at = self.clock.now();
-        let target = Target::Existing(conversation_id);
+        let target = Target::Existing(*conversation);
         let append = Append { at, target, messages: vec![new], ask: Ask::No, claim };
         let mut messages = self.append(append).await?.messages;
         messages.pop().ok_or_else(|| Error::Internal("an append lost its message".into()))
     }
 
-    pub async fn message_get(&self, reader: &Reader, id: MessageId) -> Result<Message> {
-        let message = self.store.message_get(id).await?.ok_or(Error::NotFound(Missing::Message))?;
-        if *reader.bots() != Bots::All {
-            let conversation = self.conversation_get(reader, message.conversation_id).await;
-            conversation.map_err(as_missing_message)?;
-        }
-        Ok(message)
+    pub async fn message_get(&self, reader: &Reader, id: MessageId) -> Result<Readable<Message>> {
+        let message = self.store.message_get(id).await?;
+        message.and_then(|found| reader.message(found)).ok_or(Error::NotFound(Missing::Message))
     }
 
-    /// What a list of messages shows, to be read with [`Service::message_get_many`] as it is sent.
+    pub async fn message_get_writable(&self, writer: &Writer, id: MessageId) -> Result<Writable<Message>> {
+        let message = self.store.message_get(id).await?;
+        message.and_then(|found| writer.message(found)).ok_or(Error::NotFound(Missing::Message))
+    }
+
+    /// A page of messages, and how many match the filter in all.
     pub async fn message_list(
         &self,
         reader: &Reader,
         filter: &MessageFilter,
         listing: &Listing,
-    ) -> Result<List<MessageRef>> {
+    ) -> Result<(i64, MessageEntries)> {
         let count = match filter.conversation_id {
             None => None,
             Some(id) => match self.conversation_get(reader, id).await {
@@ -54,68 +56,38 @@ impl Service {
                 Err(error) => return Err(error),
             },
         };
-        Ok(self.store.message_list(reader.bots(), filter, count, listing).await?)
+        let list = self.store.message_list(reader.bots(), filter, count, listing).await?;
+        let proof = MessageProof::Reader(reader.clone());
+        Ok((list.total, MessageEntries::new(self.store.clone(), proof, &list.items)))
     }
 
-    /// Messages of a list the reader was just shown; one that was deleted since is left out.
-    pub async fn message_get_many(&self, ids: &[MessageId]) -> Result<Vec<Message>> {
-        Ok(self.store.message_get_many(ids).await?)
+    /// A conversation's newest message, notes included.
+    pub async fn message_last(&self, conversation: &Readable<Conversation>) -> Result<Option<Message>> {
+        if conversation.message_count == 0 {
+            return Ok(None);
+        }
+        let last = self.store.message_last(&[conversation.id], true).await?;
+        Ok(Arc::unwrap_or_clone(last).pop().flatten())
     }
 
-    pub async fn message_update(
-        &self,
-        writer: &Writer,
-        id: MessageId,
-        patch: MessagePatch,
-    ) -> Result<Message> {
-        let message = self.message_get(writer, id).await?;
+    pub async fn message_update(&self, message: Writable<Message>, patch: MessagePatch) -> Result<Message> {
         if patch == MessagePatch::default() {
-            return Ok(message);
+            return Ok(message.into_inner());
         }
         self.store
-            .message_update(message.conversation_id, id, patch, self.clock.now())
+            .message_update(message.conversation_id, message.id, patch, self.clock.now())
             .await?
             .ok_or(Error::NotFound(Missing::Message))
     }
 
     /// Returns the message as it was. `notes`: whether a note may be deleted this way or counts as unknown.
-    pub async fn message_delete(&self, writer: &Writer, id: MessageId, notes: bool) -> Result<Message> {
-        let message = self.message_get(writer, id).await?;
+    pub async fn message_delete(&self, message: Writable<Message>, notes: bool) -> Result<Message> {
         if message.is_note() && !notes {
             return Err(Error::NotFound(Missing::Message));
         }
         self.store
-            .message_delete(message.conversation_id, id, self.clock.now())
+            .message_delete(message.conversation_id, message.id, self.clock.now())
             .await?
             .ok_or(Error::NotFound(Missing::Message))
-    }
-
-    /// What follows a chunk of a conversation the reader was just shown: a bounded number of rows and bytes, so that a
-    /// detail of any length streams chunk by chunk.
-    pub async fn message_chunk(&self, id: ConversationId, rest: Rest) -> Result<Chunk> {
-        Ok(self.store.message_chunk(id, rest).await?)
-    }
-
-    /// For each of at most [`EMBED_GROUP`] conversations its newest messages without notes, oldest first: at
-    /// most 50 or 256 KiB, always at least one where there is one.
-    pub async fn message_newest(&self, conversations: &[Conversation]) -> Result<Arc<Vec<Vec<Message>>>> {
-        debug_assert!(conversations.len() <= EMBED_GROUP, "the group bounds the memory");
-        Ok(self.store.message_newest(conversations).await?)
-    }
-
-    /// For each conversation its newest message. `notes`: whether a note counts.
-    pub async fn message_last(
-        &self,
-        ids: &[ConversationId],
-        notes: bool,
-    ) -> Result<Arc<Vec<Option<Message>>>> {
-        Ok(self.store.message_last(ids, notes).await?)
-    }
-}
-
-fn as_missing_message(error: Error) -> Error {
-    match error {
-        Error::NotFound(_) => Error::NotFound(Missing::Message),
-        error => error,
     }
 }

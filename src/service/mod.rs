@@ -4,6 +4,7 @@ pub mod access;
 mod attempts;
 mod auth;
 mod conversations;
+mod entries;
 pub mod error;
 mod limits;
 mod messages;
@@ -22,9 +23,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use crate::store::{Chunk, groups};
-pub use access::{Asker, Door, Monitor, Reader, Writer};
+pub use access::{Asker, Door, Joined, Monitor, Readable, Reader, Writable, Writer};
 pub use auth::{Credentials, Login};
+pub use entries::{ConversationEntries, ConversationEntry, DetailEntries, Embed, Entries, MessageEntries};
 pub use error::{Error, Missing, Result};
 pub use limits::Limits;
 pub use once::Once;
@@ -35,9 +36,6 @@ use crate::bot;
 use crate::metrics::Metrics;
 use crate::model::{Clock, Random};
 use crate::store::Store;
-
-/// Conversations whose messages one call of [`Service::message_newest`] reads: bounds its memory.
-pub const EMBED_GROUP: usize = 10;
 
 /// Appends under way at once; beyond it, what begins is refused. More would not be faster, and each would wait for all
 /// others.

@@ -15,6 +15,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::attempts::Attempt;
+use super::entries::{MessageEntries, MessageProof};
 use super::once::Earlier;
 use super::{Asker, Error, Missing, Once, Result, Service};
 use crate::bot::tokens;
@@ -24,9 +25,7 @@ use crate::model::{
     Answer, Conversation, ConversationId, Handler, Message, MessageId, NewConversation, NewMessage, Rule,
     Violation, role,
 };
-use crate::store::{
-    self, Append, Appended, Ask, Claim, Claimed, IdempotencyKey, MessageRef, Outcome, Target,
-};
+use crate::store::{self, Append, Appended, Ask, Claim, Claimed, IdempotencyKey, Outcome, Target};
 
 /// Where visitors' questions come from, as far as anybody knows.
 const INTEGRATION_TYPE: &str = "website";
@@ -105,13 +104,11 @@ pub struct Answered {
 }
 
 /// What a visitor sees of a conversation.
-#[derive(Debug, Clone)]
 pub struct Thread {
     pub session_id: Uuid,
     pub handler: Handler,
-    /// The newest of what was asked for, oldest first, without notes; to be read with
-    /// [`Service::message_get_many`] as they are sent.
-    pub messages: Vec<MessageRef>,
+    /// The newest of what was asked for, oldest first, without notes.
+    pub messages: MessageEntries,
 }
 
 impl Service {
@@ -185,9 +182,14 @@ impl Service {
         session_id: Uuid,
         before: Option<MessageId>,
     ) -> Result<Thread> {
-        let conversation = self.question_conversation(asker, session_id).await?;
+        let conversation = self.store.conversation_get_by_session(session_id).await?;
+        let conversation = conversation.and_then(|found| asker.join(found));
+        let conversation = conversation.ok_or(Error::NotFound(Missing::Session))?;
         let messages = self.store.message_thread(conversation.id, before, THREAD).await?;
-        Ok(Thread { session_id, handler: conversation.handler, messages })
+        let handler = conversation.handler;
+        let proof = MessageProof::Joined(conversation);
+        let messages = MessageEntries::new(self.store.clone(), proof, &messages);
+        Ok(Thread { session_id, handler, messages })
     }
 
     /// The conversation that the asker goes on with.

@@ -37,6 +37,12 @@ pub(super) fn conversation_read(columns: &mut Columns) -> Result<Conversation> {
     })
 }
 
+/// The condition that a conversation is there: messages may outlive theirs for a while. `id` is no column of the table
+/// that is read, so that a database looks once and not row by row.
+pub(super) fn is_there(id: &str) -> String {
+    format!("EXISTS (SELECT 1 FROM conversations WHERE conversations.id = {id})")
+}
+
 /// Locks a conversation for a change.
 pub(super) async fn lock(transaction: &Transaction<'_>, id: ConversationId) -> Result<Option<Conversation>> {
     let sql = Sql::each(

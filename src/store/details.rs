@@ -1,9 +1,10 @@
 //! A conversation with all its messages: a short one in one read, a long one part by part.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::Store;
-use super::conversations::{CONVERSATION, conversation_read};
+use super::conversations::{CONVERSATION, conversation_read, is_there};
 use super::engine::{Lane, Result, Sql};
 use super::messages::{MESSAGE, groups, is_short_now, message_read, ref_read};
 use crate::model::{Bots, Conversation, ConversationId, Message, MessageId};
@@ -25,18 +26,20 @@ pub struct Chunk {
 /// What is still to be read of a conversation's messages.
 #[derive(Debug, Clone)]
 pub struct Rest {
-    /// Between these ids, at once each.
+    /// Between these ids, at once each; none where no message was looked at yet.
     parts: VecDeque<(MessageId, MessageId)>,
+    /// The last message to be read, fixed before the first is: a conversation that is written to faster than its reader
+    /// reads has an end all the same.
     newest: MessageId,
 }
 
-impl Rest {
-    /// The last message to be read, fixed when the first was: a conversation that is written to faster than its reader
-    /// reads has an end all the same.
-    #[must_use]
-    pub fn newest(&self) -> MessageId {
-        self.newest
-    }
+/// A conversation and the first of its messages.
+#[derive(Debug, Clone)]
+pub struct Detail {
+    pub conversation: Conversation,
+    /// The newest message without notes, where it is not the last of the chunk.
+    pub newest: Option<Message>,
+    pub chunk: Chunk,
 }
 
 /// A conversation and, where it is short, its messages without notes: one row each, or one without a message.
@@ -69,8 +72,8 @@ fn in_order(messages: impl IntoIterator<Item = Result<Message>>) -> Result<Vec<M
 }
 
 impl Store {
-    /// A conversation of some bots, and the first of its messages.
-    pub async fn detail_get(&self, bots: &Bots, id: ConversationId) -> Result<Option<(Conversation, Chunk)>> {
+    /// A conversation of some bots, and all its messages where it is short.
+    pub async fn detail_get(&self, bots: &Bots, id: ConversationId) -> Result<Option<Detail>> {
         let (mut conversation, mut messages) = (None, Vec::new());
         for row in self.inner.gathers.details.get(id.into()).await? {
             let mut columns = row.columns("conversations");
@@ -83,32 +86,37 @@ impl Store {
             return Ok(None);
         };
         let messages = in_order(messages)?;
-        let chunk = if messages.is_empty() && conversation.message_count > conversation.note_count {
-            let sql = "SELECT id FROM messages WHERE conversation_id = $1 AND role <> 'note' ORDER BY id DESC LIMIT 1";
-            let rows = self.inner.reads.query(Lane::Rest, sql, vec![id.into()]).await?;
-            let newest = rows.into_iter().next().map_or(Ok(0), |row| row.int("messages", "id"))?;
-            let rest = self.message_rest(id, MessageId(0), MessageId(newest)).await?;
-            self.message_chunk(id, rest).await?
+        let is_long = messages.is_empty() && conversation.message_count > conversation.note_count;
+        let newest = if is_long {
+            Arc::unwrap_or_clone(self.message_last(&[id], false).await?).pop().flatten()
         } else {
-            Chunk { messages, rest: None }
+            None
         };
-        Ok(Some((conversation, chunk)))
+        let rest = newest.as_ref().map(|newest| Rest { parts: VecDeque::new(), newest: newest.id });
+        Ok(Some(Detail { conversation, newest, chunk: Chunk { messages, rest } }))
     }
 
     /// What follows a chunk.
     pub async fn message_chunk(&self, id: ConversationId, mut rest: Rest) -> Result<Chunk> {
+        let newest = rest.newest;
+        if rest.parts.is_empty() {
+            rest = self.message_rest(id, MessageId(0), newest).await?;
+        }
         let Some((first, last)) = rest.parts.pop_front() else {
             return Ok(Chunk { messages: Vec::new(), rest: None });
         };
         let sql = format!(
-            "SELECT {MESSAGE} FROM messages WHERE conversation_id = $1 AND id >= $2 AND id <= $3 AND role <> 'note'"
+            "SELECT {MESSAGE} FROM messages WHERE conversation_id = $1 AND id >= $2 AND id <= $3 AND role <> 'note' \
+             AND {}",
+            is_there("$1")
         );
         let rows =
             self.inner.reads.query(Lane::Rest, sql, vec![id.into(), first.into(), last.into()]).await?;
         let messages = rows.into_iter().map(|row| message_read(&mut row.columns("messages")));
         let messages = in_order(messages)?;
-        let newest = rest.newest;
-        let rest = if rest.parts.is_empty() { self.message_rest(id, last, newest).await? } else { rest };
+        if rest.parts.is_empty() && last < newest {
+            rest = self.message_rest(id, last, newest).await?;
+        }
         Ok(Chunk { messages, rest: Some(rest).filter(|rest| !rest.parts.is_empty()) })
     }
 
@@ -116,7 +124,8 @@ impl Store {
     async fn message_rest(&self, id: ConversationId, after: MessageId, newest: MessageId) -> Result<Rest> {
         let sql = format!(
             "SELECT id, bytes FROM messages WHERE conversation_id = $1 AND id > $2 AND id <= $3 AND role <> 'note' \
-             ORDER BY id LIMIT {SIZED}"
+             AND {} ORDER BY id LIMIT {SIZED}",
+            is_there("$1")
         );
         let params = vec![id.into(), after.into(), newest.into()];
         let rows = self.inner.reads.query(Lane::Rest, sql, params).await?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Store;
+use super::conversations::is_there;
 use super::engine::{Lane, Result, Sql};
 use super::messages::{CHUNK_BYTES, MESSAGE, is_short_now, message_read};
 use crate::model::{Conversation, ConversationId, Message};
@@ -87,11 +88,12 @@ impl Store {
     /// The newest messages of conversations of any length.
     async fn message_ends(&self, ids: &[ConversationId]) -> Result<ByConversation> {
         let newest = |id: &str| {
+            let is_there = is_there(id);
             format!(
                 "SELECT {MESSAGE} FROM (SELECT {MESSAGE}, bytes, \
                      CAST(sum(bytes) OVER (ORDER BY id DESC) AS bigint) AS upto \
                      FROM (SELECT {MESSAGE}, bytes FROM messages WHERE conversation_id = {id} \
-                         AND role <> 'note' ORDER BY id DESC LIMIT {EMBEDDED}) AS page) AS sized \
+                         AND role <> 'note' AND {is_there} ORDER BY id DESC LIMIT {EMBEDDED}) AS page) AS sized \
                  WHERE upto <= {CHUNK_BYTES} OR upto = bytes"
             )
         };
@@ -133,8 +135,10 @@ impl Store {
     ) -> Result<Vec<Option<Message>>> {
         let role = if notes { "" } else { "AND role <> 'note' " };
         let last = |id: &str| {
+            let is_there = is_there(id);
             format!(
-                "SELECT {MESSAGE} FROM messages WHERE conversation_id = {id} {role}ORDER BY id DESC LIMIT 1"
+                "SELECT {MESSAGE} FROM messages WHERE conversation_id = {id} {role}AND {is_there} \
+                 ORDER BY id DESC LIMIT 1"
             )
         };
         let sql = Sql::each(

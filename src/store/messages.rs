@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::conversations;
+use super::conversations::{self, is_there};
 use super::engine::{Columns, Lane, Result, Row, Sql};
 use super::lists::{self, Conditions, Part};
 use super::totals::{Changes, Counted};
@@ -17,7 +17,7 @@ pub(super) const MESSAGE: &str = "id, conversation_id, seq, role, kind, text, pa
      failed_at, created_at, updated_at";
 
 /// Bytes of text and payload that are read at once, at least one message.
-pub(super) const CHUNK_BYTES: i64 = 256 * 1024;
+pub const CHUNK_BYTES: i64 = 256 * 1024;
 
 pub(super) fn message_read(columns: &mut Columns) -> Result<Message> {
     let mut message = Message {
@@ -57,6 +57,13 @@ pub struct MessageRef {
     pub bytes: i64,
 }
 
+/// A message as it is stored, with the bot of its conversation: what a right to it depends on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BotMessage {
+    pub bot_id: String,
+    pub message: Message,
+}
+
 /// Splits what a list shows into parts that are read at once.
 #[must_use]
 pub fn groups(messages: &[MessageRef]) -> Vec<Vec<MessageId>> {
@@ -86,21 +93,30 @@ pub(super) fn is_short_now(messages: usize) -> String {
 }
 
 impl Store {
-    pub async fn message_get(&self, id: MessageId) -> Result<Option<Message>> {
+    pub async fn message_get(&self, id: MessageId) -> Result<Option<BotMessage>> {
         Ok(self.message_get_many(&[id]).await?.pop())
     }
 
-    /// Messages by id, in the order asked for; one that is gone is left out.
-    pub async fn message_get_many(&self, ids: &[MessageId]) -> Result<Vec<Message>> {
+    /// Messages by id, in the order asked for; one that is gone, or whose conversation is, is left out.
+    pub async fn message_get_many(&self, ids: &[MessageId]) -> Result<Vec<BotMessage>> {
+        // Looked up message by message; a join might begin with all conversations.
+        let message = format!(
+            "SELECT {MESSAGE}, (SELECT bot_id FROM conversations WHERE conversations.id = messages.conversation_id) \
+             FROM messages"
+        );
         let sql = Sql::each(
-            format!("SELECT {MESSAGE} FROM messages WHERE id = ANY(CAST($1 AS bigint[]))"),
-            format!("SELECT {MESSAGE} FROM messages WHERE id = $1"),
+            format!("{message} WHERE id = ANY(CAST($1 AS bigint[]))"),
+            format!("{message} WHERE id = $1"),
         );
         let rows = ids.iter().map(|&id| vec![id.into()]).collect();
         let mut found = BTreeMap::new();
         for row in self.inner.reads.query_many(Lane::Rest, sql, rows).await? {
-            let message = message_read(&mut row.columns("messages"))?;
-            found.insert(message.id, message);
+            let mut columns = row.columns("messages");
+            let message = message_read(&mut columns)?;
+            // Messages may outlive their conversation for a while.
+            if let Some(bot_id) = columns.opt_text("bot_id")? {
+                found.insert(message.id, BotMessage { bot_id, message });
+            }
         }
         Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
     }
@@ -152,8 +168,9 @@ impl Store {
             "SELECT role, text FROM (SELECT id, role, text, \
                  CAST(sum(bytes) OVER (ORDER BY id DESC) AS bigint) AS upto \
                  FROM (SELECT id, role, text, bytes FROM messages WHERE conversation_id = $1 AND id < $2 \
-                     AND role IN ('client', 'bot', 'agent') ORDER BY id DESC LIMIT $3) AS newest) AS sized \
-             WHERE upto <= {HISTORY_BYTES} ORDER BY id"
+                     AND role IN ('client', 'bot', 'agent') AND {} ORDER BY id DESC LIMIT $3) AS newest) AS sized \
+             WHERE upto <= {HISTORY_BYTES} ORDER BY id",
+            is_there("$1")
         );
         let params = vec![id.into(), before.into(), limit.into()];
         let rows = self.inner.reads.query(Lane::Rest, sql, params).await?;
@@ -178,6 +195,7 @@ impl Store {
             conditions.and("id < ?", before);
         }
         conditions.and("role <> ?", role::NOTE);
+        conditions.and_text(is_there("$1"));
         let text = conditions.text();
         let sql = format!("SELECT id, bytes FROM messages{text} ORDER BY id DESC LIMIT {limit}");
         let rows = self.inner.reads.query(Lane::Quick, sql, conditions.params()).await?;
@@ -189,7 +207,9 @@ impl Store {
     /// The answers to a question, by id.
     pub async fn message_answers(&self, id: ConversationId, question: MessageId) -> Result<Vec<Message>> {
         let sql = format!(
-            "SELECT {MESSAGE} FROM messages WHERE conversation_id = $1 AND id > $2 AND reply_to = $2 ORDER BY id"
+            "SELECT {MESSAGE} FROM messages WHERE conversation_id = $1 AND id > $2 AND reply_to = $2 AND {} \
+             ORDER BY id",
+            is_there("$1")
         );
         let rows = self.inner.reads.query(Lane::Rest, sql, vec![id.into(), question.into()]).await?;
         rows.into_iter().map(|row| message_read(&mut row.columns("messages"))).collect()

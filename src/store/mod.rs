@@ -23,10 +23,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use append::{Append, Appended, Ask, Outcome, Target};
-pub use details::{Chunk, Rest};
+pub use details::{Chunk, Detail, Rest};
 pub use engine::{Error, Result};
 pub use idempotency::{Claim, Claimed, IdempotencyKey};
-pub use messages::{MessageRef, groups};
+pub use messages::{BotMessage, CHUNK_BYTES, MessageRef, groups};
 pub use questions::Attempt;
 
 use change::Write;

@@ -13,7 +13,7 @@ use super::{shown, wording};
 use crate::http::input::{BOT_ID, Input, MESSAGE};
 use crate::http::query::percent_encoded;
 use crate::model::{
-    self, ConversationFilter, ConversationId, Cursor, Handler, Json, List, Listing, MessageId, Object, Order,
+    self, ConversationFilter, ConversationId, Cursor, Handler, Json, Listing, MessageId, Object, Order,
     Timestamp, role,
 };
 use crate::service::Answered;
@@ -232,8 +232,8 @@ pub struct Meta {
 
 impl Meta {
     #[must_use]
-    pub fn new<T>(list: &List<T>, filter: &ConversationFilter, listing: &Listing) -> Self {
-        let last_page = pages(list.total, listing.limit).max(1);
+    pub fn new(total: i64, filter: &ConversationFilter, listing: &Listing) -> Self {
+        let last_page = pages(total, listing.limit).max(1);
         let (next, previous) = match listing.cursor {
             // Past the end the way back leads to the last page, not to another empty one.
             Cursor::Page(page) => {
@@ -242,7 +242,7 @@ impl Meta {
             Cursor::Between { .. } => (None, None),
         };
         Self {
-            total: list.total,
+            total,
             per_page: listing.limit,
             current_page: listing.page(),
             last_page,

@@ -7,7 +7,7 @@ use super::{shown, wording};
 use crate::http::input::{BOT_ID, INTEGRATION_TYPE, Input, ROOM, USER_ID};
 use crate::http::query::Query;
 use crate::model::{
-    self, ConversationFilter, ConversationId, Handler, List, Listing, Message, MessageId, Order, Timestamp,
+    self, ConversationFilter, ConversationId, Handler, Listing, Message, MessageId, Order, Timestamp,
 };
 
 /// `POST /api/conversation`: the request.
@@ -249,12 +249,12 @@ pub struct Pagination {
 
 impl Pagination {
     #[must_use]
-    pub fn new<T>(list: &List<T>, listing: &Listing) -> Self {
+    pub fn new(total: i64, listing: &Listing) -> Self {
         Self {
             page: listing.page(),
             page_size: listing.limit,
-            total_pages: pages(list.total, listing.limit),
-            total_items: list.total,
+            total_pages: pages(total, listing.limit),
+            total_items: total,
         }
     }
 }

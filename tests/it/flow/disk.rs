@@ -136,7 +136,7 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
     let store =
         Store::open(&database.url, Duration::ZERO, &Random::System, &Metrics::default()).await.unwrap();
     for id in &stored {
-        assert_eq!(store.message_get(*id).await.unwrap().expect("nothing is lost").text, *text);
+        assert_eq!(store.message_get(*id).await.unwrap().expect("nothing is lost").message.text, *text);
     }
     let conversation =
         store.conversation_get(wicara::model::ConversationId(conversation)).await.unwrap().unwrap();

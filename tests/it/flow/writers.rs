@@ -8,7 +8,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::json;
 use wicara::model::{Bots, ConversationId, Message};
-use wicara::store::{Chunk, Store};
+use wicara::store::{Chunk, Detail, Store};
 
 /// What takes longer than this hangs.
 const LONGEST_ANSWER: Duration = Duration::from_secs(120);
@@ -82,8 +82,8 @@ pub async fn assert_nothing_lost_or_doubled(store: &Store, writers: &[Writer]) {
     let mut stored: HashMap<i64, Message> = HashMap::new();
     for id in conversations {
         let id = ConversationId(id);
-        let (conversation, Chunk { mut messages, mut rest }) =
-            store.detail_get(&Bots::All, id).await.unwrap().unwrap();
+        let Detail { conversation, chunk, .. } = store.detail_get(&Bots::All, id).await.unwrap().unwrap();
+        let Chunk { mut messages, mut rest } = chunk;
         while let Some(after) = rest {
             let chunk = store.message_chunk(id, after).await.unwrap();
             messages.extend(chunk.messages);

@@ -152,7 +152,7 @@ async fn a_server_that_stops_marks_what_it_cuts_off(engine: Engine) {
     let store =
         Store::open(&app.database.url, Duration::ZERO, &Random::System, &Metrics::default()).await.unwrap();
     app.stop().await;
-    let question = store.message_get(MessageId(id)).await.unwrap().unwrap();
+    let question = store.message_get(MessageId(id)).await.unwrap().unwrap().message;
     assert_eq!(question.failure.unwrap().reason, FailureReason::Interrupted);
     assert_eq!(
         store.question_interrupt(Timestamp(1), |_| false).await.unwrap(),

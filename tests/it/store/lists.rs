@@ -1,11 +1,11 @@
 use futures_util::future::join_all;
 use wicara::model::{
-    Answer, Bots, Conversation, ConversationFilter, ConversationId, Cursor, Json, Listing, MessageFilter,
-    MessageId, MessagePatch, NewConversation, NewMessage, Order, Timestamp, role,
+    Answer, Bots, Conversation, ConversationFilter, ConversationId, Cursor, Json, Listing, Message,
+    MessageFilter, MessageId, MessagePatch, NewConversation, NewMessage, Order, Timestamp, role,
 };
-use wicara::store::{Append, Chunk, Store, Target};
+use wicara::store::{Append, BotMessage, Chunk, Detail, Store, Target};
 
-use super::{append, create, get, manual, messages, new_conversation, open, stored};
+use super::{append, create, execute, get, manual, messages, new_conversation, open, stored};
 use crate::support::{Engine, on_both_engines};
 
 on_both_engines!(
@@ -18,6 +18,7 @@ on_both_engines!(
     a_detail_that_changes_while_it_is_read_shows_once_what_stayed,
     embedded_messages_are_the_newest_and_bounded,
     notes_are_left_out,
+    messages_without_their_conversation_are_read_by_nobody,
     a_bot_is_told_the_newest_of_what_was_said,
     a_new_text_goes_into_the_payload,
 );
@@ -174,7 +175,8 @@ async fn messages_are_listed_per_conversation_and_in_all(engine: Engine) {
 
     let wanted = [expected[3], MessageId(999), expected[0]];
     let found = store.message_get_many(&wanted).await.unwrap();
-    assert_eq!(found, [b.messages[0].clone(), a.messages[0].clone()]);
+    let of = |bot: &str, message: &Message| BotMessage { bot_id: bot.into(), message: message.clone() };
+    assert_eq!(found, [of("b", &b.messages[0]), of("a", &a.messages[0])]);
 }
 
 async fn a_long_conversation_is_read_in_bounded_chunks(engine: Engine) {
@@ -185,7 +187,8 @@ async fn a_long_conversation_is_read_in_bounded_chunks(engine: Engine) {
     texts.extend(vec![long.as_str(); 9]);
     stored(store.append(append(Target::Existing(id), &texts)).await.unwrap());
     let (mut sizes, mut found) = (Vec::new(), Vec::new());
-    let (_, mut chunk) = store.detail_get(&Bots::All, id).await.unwrap().unwrap();
+    let Detail { newest, mut chunk, .. } = store.detail_get(&Bots::All, id).await.unwrap().unwrap();
+    assert_eq!(newest.unwrap().seq, 309);
     loop {
         sizes.push(chunk.messages.len());
         found.extend(chunk.messages.into_iter().map(|message| message.text));
@@ -193,7 +196,7 @@ async fn a_long_conversation_is_read_in_bounded_chunks(engine: Engine) {
         chunk = store.message_chunk(id, rest).await.unwrap();
     }
     assert_eq!(found, texts);
-    assert_eq!(sizes, [303, 4, 2], "256 KiB each");
+    assert_eq!(sizes, [0, 303, 4, 2], "256 KiB each, and none before its size is known");
     let others = Bots::Only(vec!["another".into()]);
     assert!(store.detail_get(&others, id).await.unwrap().is_none());
 }
@@ -209,14 +212,15 @@ async fn a_detail_that_changes_while_it_is_read_shows_once_what_stayed(engine: E
     let texts: Vec<_> = (0..2500).map(text).collect();
     let texts: Vec<_> = texts.iter().map(String::as_str).collect();
     let mut expected = stored(store.append(append(Target::Existing(id), &texts)).await.unwrap()).messages;
-    let (_, Chunk { messages: mut found, mut rest }) =
-        store.detail_get(&Bots::All, id).await.unwrap().unwrap();
+    let Detail { newest, chunk, .. } = store.detail_get(&Bots::All, id).await.unwrap().unwrap();
+    assert_eq!(newest.as_ref(), expected.last());
+    let Chunk { messages: mut found, mut rest } = chunk;
     for turn in 0.. {
         let Some(after) = rest else { break };
-        assert_eq!(after.newest(), expected.last().unwrap().id);
         if turn < 4 {
             // What would be read next goes.
-            let next = expected.iter().position(|message| message.id > found.last().unwrap().id).unwrap();
+            let last = found.last().map_or(MessageId(0), |message| message.id);
+            let next = expected.iter().position(|message| message.id > last).unwrap();
             let gone = expected.remove(next).id;
             store.message_delete(id, gone, Timestamp(0)).await.unwrap().unwrap();
         }
@@ -276,12 +280,47 @@ async fn notes_are_left_out(engine: Engine) {
     assert_eq!(store.message_thread(id, None, 50).await.unwrap().len(), 1);
     assert_eq!(store.message_last(&[id], false).await.unwrap()[0].as_ref().unwrap().text, "question");
     assert_eq!(store.message_last(&[id], true).await.unwrap()[0].as_ref().unwrap().id, note.id);
-    assert_eq!(store.message_get(note.id).await.unwrap(), Some(note.clone()));
+    assert_eq!(store.message_get(note.id).await.unwrap().unwrap().message, note);
 
     let public = MessagePatch { role: Some(role::AGENT.into()), ..Default::default() };
     store.message_update(id, note.id, public, manual(5)).await.unwrap().unwrap();
     assert_eq!(get(&store, id).await.note_count, 0);
     assert_eq!(messages(&store, id).await.len(), 2);
+}
+
+async fn messages_without_their_conversation_are_read_by_nobody(engine: Engine) {
+    let store = open(engine).await;
+    let texts: Vec<_> = (0..300).map(|number| number.to_string()).collect();
+    let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+    let asked = create(&store, "guide", &texts).await;
+    let (id, question) = (asked.conversation.id, asked.messages[0].id);
+    let answer = NewMessage::answer(Answer::text("answer"), question);
+    let answer = Append { messages: vec![answer], ..append(Target::Existing(id), &[]) };
+    let answer = stored(store.append(answer).await.unwrap()).messages[0].id;
+    let kept = create(&store, "guide", &["kept"]).await;
+    let detail = store.detail_get(&Bots::All, id).await.unwrap().unwrap();
+    let rest = detail.chunk.rest.expect("it is read apart");
+
+    execute(&store.database, &format!("DELETE FROM conversations WHERE id = {id}")).await;
+    assert!(store.detail_get(&Bots::All, id).await.unwrap().is_none());
+    assert!(store.message_chunk(id, rest).await.unwrap().messages.is_empty());
+    assert!(store.message_get(question).await.unwrap().is_none());
+    let found = store.message_get_many(&[question, kept.messages[0].id, answer]).await.unwrap();
+    assert_eq!(found.into_iter().map(|found| found.message).collect::<Vec<_>>(), kept.messages);
+    assert!(store.message_thread(id, None, 50).await.unwrap().is_empty());
+    assert!(store.message_history(id, answer, 10).await.unwrap().is_empty());
+    assert!(store.message_answers(id, question).await.unwrap().is_empty());
+    for notes in [false, true] {
+        let last = store.message_last(&[id, kept.conversation.id], notes).await.unwrap();
+        assert_eq!(*last, [None, Some(kept.messages[0].clone())]);
+    }
+    // As it was when the list was read, short and long.
+    let short = Conversation { message_count: 1, ..detail.conversation.clone() };
+    for conversation in [short, detail.conversation] {
+        let newest =
+            store.message_newest(&[conversation, get(&store, kept.conversation.id).await]).await.unwrap();
+        assert_eq!(*newest, [vec![], kept.messages.clone()]);
+    }
 }
 
 async fn a_new_text_goes_into_the_payload(engine: Engine) {
@@ -300,7 +339,7 @@ async fn a_new_text_goes_into_the_payload(engine: Engine) {
         .unwrap();
     assert_eq!(patched.text, "new \"text\"");
     assert_eq!(patched.payload.as_ref().unwrap().as_str(), r#"{"b":1.0,"text":"new \"text\"","a":[ ]}"#);
-    assert_eq!(store.message_get(patched.id).await.unwrap(), Some(patched));
+    assert_eq!(store.message_get(patched.id).await.unwrap().unwrap().message, patched);
 }
 
 async fn a_bot_is_told_the_newest_of_what_was_said(engine: Engine) {

@@ -16,7 +16,7 @@ use wicara::metrics::Metrics;
 use wicara::model::{
     Bots, Conversation, ConversationId, Message, MessageId, NewConversation, NewMessage, Random, Timestamp,
 };
-use wicara::store::{Append, Appended, Ask, Attempt, Chunk, Outcome, Store, Target};
+use wicara::store::{Append, Appended, Ask, Attempt, Chunk, Detail, Outcome, Store, Target};
 
 use crate::support::database::connect;
 use crate::support::{Database, Engine};
@@ -80,8 +80,8 @@ pub async fn create(store: &Store, bot_id: &str, texts: &[&str]) -> Appended {
 
 /// All messages of a conversation that are no notes.
 async fn messages(store: &Store, id: ConversationId) -> Vec<Message> {
-    let (conversation, Chunk { messages: mut all, mut rest }) =
-        store.detail_get(&Bots::All, id).await.unwrap().unwrap();
+    let Detail { conversation, chunk, .. } = store.detail_get(&Bots::All, id).await.unwrap().unwrap();
+    let Chunk { messages: mut all, mut rest } = chunk;
     while let Some(after) = rest {
         let chunk = store.message_chunk(id, after).await.unwrap();
         all.extend(chunk.messages);
