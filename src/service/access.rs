@@ -256,3 +256,90 @@ impl Asker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::model::{Api, Handler, KeyId, MessageId, NewMessage, Program, Timestamp, role};
+
+    fn program(role: Role, bots: Bots) -> Caller {
+        Caller::Program(Program { id: KeyId(1), name: "p".into(), role, bots, api: Api::Chatbot })
+    }
+
+    fn reader(bots: Bots) -> Reader {
+        Reader::new(program(Role::Viewer, bots), Door::Closed, false).unwrap()
+    }
+
+    fn conversation(id: i64, bot_id: &str) -> Conversation {
+        Conversation {
+            id: ConversationId(id),
+            session_id: Uuid::nil(),
+            by_visitor: true,
+            room: String::new(),
+            integration_type: String::new(),
+            bot_id: bot_id.into(),
+            user_id: None,
+            handler: Handler::Bot,
+            message_count: 1,
+            note_count: 0,
+            message_bytes: 1,
+            created_at: Timestamp(0),
+            updated_at: Timestamp(0),
+        }
+    }
+
+    fn message(conversation_id: i64, bot_id: &str, role: &str) -> BotMessage {
+        let NewMessage { kind, text, payload, reply_to, .. } = NewMessage::question("x".into());
+        let message = Message {
+            id: MessageId(1),
+            conversation_id: ConversationId(conversation_id),
+            seq: 1,
+            role: role.into(),
+            kind,
+            text,
+            payload,
+            reply_to,
+            failure: None,
+            created_at: Timestamp(0),
+            updated_at: Timestamp(0),
+        };
+        BotMessage { bot_id: bot_id.into(), message }
+    }
+
+    #[test]
+    fn what_is_of_another_bot_is_neither_read_nor_written() {
+        for (bots, is_seen) in [
+            (Bots::All, true),
+            (Bots::Only(vec!["a".into(), "b".into()]), true),
+            (Bots::Only(vec!["b".into()]), false),
+            (Bots::Only(vec![]), false),
+        ] {
+            let reader = reader(bots.clone());
+            let writer =
+                Writer::new(Reader { caller: program(Role::Agent, bots), ..reader.clone() }).unwrap();
+            let list = |bots: &[&str]| {
+                let items = bots.iter().map(|bot| conversation(1, bot)).collect();
+                reader.conversations(Arc::new(List { items, total: 2 })).is_some()
+            };
+            assert_eq!(reader.conversation(conversation(1, "a")).is_some(), is_seen);
+            assert_eq!(writer.conversation(conversation(1, "a")).is_some(), is_seen);
+            assert_eq!(reader.message(message(1, "a", role::NOTE)).is_some(), is_seen);
+            assert_eq!(writer.message(message(1, "a", role::NOTE)).is_some(), is_seen);
+            assert_eq!((list(&["a", "b"]), list(&[])), (is_seen, true));
+            let sees_all = *reader.bots() == Bots::All;
+            assert_eq!(writer.any_conversation(ConversationId(1)).is_some(), sees_all);
+        }
+    }
+
+    #[test]
+    fn a_visitor_reads_their_conversation_and_no_note() {
+        let visitor = Asker::new(Caller::Visitor);
+        assert!(visitor.join(Conversation { by_visitor: false, ..conversation(1, "a") }).is_none());
+        let joined = visitor.join(conversation(1, "a")).unwrap();
+        assert!(joined.message(message(1, "a", role::AGENT)).is_some());
+        assert!(joined.message(message(1, "a", role::NOTE)).is_none());
+        assert!(joined.message(message(2, "a", role::AGENT)).is_none());
+    }
+}
