@@ -46,15 +46,15 @@ pub struct Asker {
 #[derive(Debug)]
 pub struct Monitor(());
 
-/// A conversation, conversations or a message that the caller may read: its bot is one of the caller's.
+/// Proof that the caller may read what it holds: each conversation in it, or the message's, has one of the caller's bots.
 #[derive(Debug, Clone)]
 pub struct Readable<T>(T);
 
-/// The same, which the caller may change or delete.
+/// Proof that the caller may also change or delete it.
 #[derive(Debug, Clone)]
 pub struct Writable<T>(Readable<T>);
 
-/// A conversation that an asker takes part in, who reads it without the operators' notes.
+/// Proof that an asker takes part in a conversation: its messages may be read, but for the operators' notes.
 #[derive(Debug, Clone)]
 pub struct Joined(Conversation);
 
@@ -100,7 +100,7 @@ impl Deref for Joined {
 }
 
 impl Joined {
-    /// A message that was found by its id.
+    /// `None` for a note, or a message of another conversation.
     pub(super) fn message(&self, BotMessage { message, .. }: BotMessage) -> Option<Message> {
         (message.conversation_id == self.0.id && !message.is_note()).then_some(message)
     }
@@ -146,7 +146,7 @@ impl Reader {
         self.bots.contain(&conversation.bot_id).then_some(Readable(conversation))
     }
 
-    /// What was found for the caller's bots. `None` if anything else is in it, which is the store's mistake.
+    /// Conversations that the store found for the caller's bots; `None` if it found any other.
     pub(super) fn conversations(
         &self,
         list: Arc<List<Conversation>>,
@@ -155,7 +155,7 @@ impl Reader {
         is_readable.then_some(Readable(list))
     }
 
-    /// A message is read by whom its conversation is.
+    /// The right to a message is the right to its conversation.
     pub(super) fn message(&self, BotMessage { bot_id, message }: BotMessage) -> Option<Readable<Message>> {
         self.bots.contain(&bot_id).then_some(Readable(message))
     }
@@ -187,7 +187,7 @@ impl Writer {
         self.reader.conversation(conversation).map(Writable)
     }
 
-    /// A conversation that nobody has looked for yet, where it does not depend on its bot who may write to it.
+    /// A conversation that was not read: a writer of all bots needs to know no more of it than its id.
     pub(super) fn any_conversation(&self, id: ConversationId) -> Option<Writable<ConversationId>> {
         (self.reader.bots == Bots::All).then_some(Writable(Readable(id)))
     }

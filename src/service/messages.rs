@@ -18,7 +18,7 @@ impl Service {
         new: NewMessage,
         once: Option<Once>,
     ) -> Result<Message> {
-        // Where it need not be looked at, the store itself says whether it is there; a key would be looked at first.
+        // The append says whether the conversation is there, unless it looks at a key first.
         let conversation = match writer.any_conversation(conversation_id) {
             Some(conversation) if once.is_none() => conversation,
             _ => self.conversation_get_writable(writer, conversation_id).await?.id(),

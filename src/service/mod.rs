@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use access::{Asker, Door, Joined, Monitor, Readable, Reader, Writable, Writer};
+pub use access::{Asker, Door, Monitor, Readable, Reader, Writable, Writer};
 pub use auth::{Credentials, Login};
 pub use entries::{ConversationEntries, ConversationEntry, DetailEntries, Embed, Entries, MessageEntries};
 pub use error::{Error, Missing, Result};
