@@ -1,10 +1,11 @@
 //! What `cargo xtask bench` may be told, read before anything is built.
 
 /// What can be measured, with what each is about.
-pub const BENCHMARKS: [(&str, &str); 15] = [
+pub const BENCHMARKS: [(&str, &str); 16] = [
     ("message", "POST /api/message"),
-    ("questions-new", "POST /api/questions, a new session each"),
+    ("questions-new", "POST /api/questions, a new session each, 64 connections and 16"),
     ("questions-session", "POST /api/questions in existing sessions"),
+    ("distant", "POST /api/message with PostgreSQL 1 ms away"),
     ("list-program", "GET /api/conversation as a program"),
     ("list-person", "GET /api/conversation as a person"),
     ("detail", "GET /api/conversation/:id, 2 messages"),

@@ -121,7 +121,18 @@ impl Cluster {
     /// How to reach a database of it as superuser; `postgres` is there from the start.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://wicara@127.0.0.1:{}/{database}", self.port)
+        self.url_at(self.port, database)
+    }
+
+    /// The same through a proxy that listens at this port.
+    #[must_use]
+    pub fn url_at(&self, port: u16, database: &str) -> String {
+        format!("postgres://wicara@127.0.0.1:{port}/{database}")
+    }
+
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// The file that the server writes its log to.

@@ -40,7 +40,7 @@ pub fn added_time(bench: &mut Bench, engine: Engine) -> Result<()> {
     };
     let ([mut through, mut direct], load) = bench.watch(&server, || block_on(ask), |_| QUESTIONS as u64)?;
     server.stop()?;
-    let mut commits = bench.commit_times()?;
+    let mut commits = bench.commit_times(bench.place.cluster.port())?;
     let (p50, p99) = both_percentiles(&mut through);
     let (direct, commit) = (percentile(&mut direct, 0.5), percentile(&mut commits, 0.5));
     let added = percentile(&mut through, 0.5) - direct;
@@ -53,6 +53,7 @@ pub fn added_time(bench: &mut Bench, engine: Engine) -> Result<()> {
         target: Target::AtMost(0.5),
         load: Measured { p50, p99, ..load },
         reference: None,
+        turns: Vec::new(),
         details: vec![("added", added, "ms"), ("commit", commit, "ms"), ("the bot itself", direct, "ms")],
     });
     Ok(())
@@ -77,6 +78,7 @@ pub fn start(bench: &mut Bench, engine: Engine) -> Result<()> {
         target: if engine == Engine::Sqlite { Target::AtMost(150.0) } else { Target::None },
         load: Measured { p50, p99, ..Measured::default() },
         reference: None,
+        turns: Vec::new(),
         details: Vec::new(),
     });
     Ok(())
@@ -102,6 +104,7 @@ pub fn memory(bench: &mut Bench, engine: Engine) -> Result<()> {
         target: Target::AtMost(most),
         load: Measured { memory: Some(value), ..Measured::default() },
         reference: None,
+        turns: Vec::new(),
         details: Vec::new(),
     };
     bench.figures.push(figure("memory, idle", idle, 30.0));

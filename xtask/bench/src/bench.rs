@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::fs;
-use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +11,6 @@ use xtask::bench_options::BenchOptions;
 use crate::bots::{Bot, Kind};
 use crate::data::Size;
 use crate::figure::{Cost, Figure, Measured, Target};
-use crate::folder::run;
 use crate::process::{self, Usage};
 use crate::server::{Database, Engine, Place, Server};
 use crate::times::{median, now};
@@ -22,7 +19,7 @@ use crate::wrk::{Load, Order, Outcome};
 /// Connections of a load, where nothing else is said.
 pub const CONNECTIONS: usize = 64;
 /// How long a load goes on before what it is held against has its turn, and that in turn.
-const TURN: Duration = Duration::from_secs(1);
+pub const TURN: Duration = Duration::from_secs(1);
 
 /// How long, how often and how much.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +28,8 @@ pub struct Scale {
     /// Before a load is measured.
     pub warm: Duration,
     pub load: Duration,
+    /// Turns of a load and of pgbench, where a figure is held against P.
+    pub alternations: usize,
     /// What stands for 10,000 conversations, and for 1,000,000.
     pub small: i64,
     pub large: i64,
@@ -40,12 +39,19 @@ const FULL: Scale = Scale {
     rounds: 3,
     warm: Duration::from_secs(1),
     load: Duration::from_secs(3),
+    alternations: 7,
     small: 10_000,
     large: 1_000_000,
 };
 
-const QUICK: Scale =
-    Scale { rounds: 1, warm: Duration::ZERO, load: Duration::from_secs(1), small: 2_000, large: 20_000 };
+const QUICK: Scale = Scale {
+    rounds: 1,
+    warm: Duration::ZERO,
+    load: Duration::from_secs(1),
+    alternations: 1,
+    small: 2_000,
+    large: 20_000,
+};
 
 /// What a database is filled with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -127,54 +133,6 @@ impl Bench {
         database.start(&self.place.folder)
     }
 
-    /// **P**: makes the table for rows like messages, which PostgreSQL itself inserts at [`Bench::commits`], after a
-    /// checkpoint, and warms up.
-    pub fn commits_prepare(&self) -> Result<()> {
-        const TABLE: &str = include_str!("../reference.sql");
-        self.place.sql("reference", TABLE)?;
-        self.checkpoint()?;
-        if self.scale.warm.is_zero() { Ok(()) } else { self.commits().map(drop) }
-    }
-
-    /// How many it inserts in a second, each committed.
-    pub fn commits(&self) -> Result<f64> {
-        let said = self.pgbench(TURN, &["--client", "16", "--jobs", "2"])?;
-        let tps = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
-        tps.with_context(|| format!("pgbench said {said}"))
-    }
-
-    /// One client's commits, each in milliseconds.
-    pub fn commit_times(&self) -> Result<Vec<f64>> {
-        let folder = self.place.folder.folder("pgbench")?;
-        let prefix = folder.join("times");
-        let log = ["--log", "--log-prefix"].map(str::to_owned);
-        let prefix = prefix.to_str().context("the temporary folder's name is no text")?;
-        self.commits_prepare()?;
-        self.pgbench(self.scale.load, &["--client", "1", &log[0], &log[1], prefix])?;
-        let mut times = Vec::new();
-        for entry in fs::read_dir(&folder)?.flatten() {
-            for line in fs::read_to_string(entry.path())?.lines() {
-                let time = line.split(' ').nth(2).and_then(|time| time.parse::<f64>().ok());
-                times.push(time.context("pgbench's log is not as expected")? / 1000.0);
-            }
-        }
-        Ok(times)
-    }
-
-    fn pgbench(&self, duration: Duration, arguments: &[&str]) -> Result<String> {
-        const INSERT: &str = include_str!("../insert.sql");
-        let script = self.place.folder.write("insert.sql", INSERT)?;
-        let mut pgbench = Command::new(&self.place.pgbench);
-        pgbench.args(["--no-vacuum", "--protocol", "prepared"]).args(arguments);
-        pgbench.args(["--time", &duration.as_secs().to_string()]).arg("--file").arg(&script);
-        run(pgbench.arg(self.place.cluster.url("reference")))
-    }
-
-    /// What is written after it costs every load on PostgreSQL the same.
-    pub fn checkpoint(&self) -> Result<()> {
-        self.place.sql("postgres", "CHECKPOINT").map(drop)
-    }
-
     /// **H**: a load of the smallest request that there is.
     #[must_use]
     pub fn healthz(&self, server: &Server) -> Load<'_> {
@@ -197,6 +155,7 @@ impl Bench {
             target: Target::None,
             load,
             reference: None,
+            turns: Vec::new(),
             details: Vec::new(),
         });
         Ok(())
@@ -237,7 +196,8 @@ impl Bench {
         self.piece(server, load, CONNECTIONS, TURN)
     }
 
-    fn piece(
+    /// A load of this length, without a warm-up.
+    pub fn piece(
         &self,
         server: &Server,
         load: &Load<'_>,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::process::Usage;
 use crate::server::Engine;
-use crate::times::{mean, median};
+use crate::times::{extremes, mean, median};
 
 /// What a figure is held against.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,6 +28,8 @@ pub struct Figure {
     pub load: Measured,
     /// Requests or transactions a second, of which the value is a multiple.
     pub reference: Option<f64>,
+    /// What single turns came to, where the value is their median and taken in one round.
+    pub turns: Vec<f64>,
     /// What else was seen, with its unit.
     pub details: Vec<(&'static str, f64, &'static str)>,
 }
@@ -65,13 +67,14 @@ impl Measured {
                 generator: cost(|cost| cost.generator),
                 bot: cost(|cost| cost.bot),
                 server_microseconds: cost(|cost| cost.server_microseconds),
+                database_microseconds: cost(|cost| cost.database_microseconds),
             }),
             memory: values(|piece| piece.memory).into_iter().reduce(f64::max),
         }
     }
 }
 
-/// Who used how much of the processors, in percent of one of them, and the server's time for a request.
+/// Who used how much of the processors, in percent of one of them, and the time for a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Cost {
     pub server: f64,
@@ -79,18 +82,21 @@ pub struct Cost {
     pub generator: f64,
     pub bot: f64,
     pub server_microseconds: f64,
+    pub database_microseconds: f64,
 }
 
 impl Cost {
     #[must_use]
     pub fn new(used: Usage, elapsed: Duration, requests: u64) -> Self {
         let percent = |time: Duration| 100.0 * time.as_secs_f64() / elapsed.as_secs_f64();
+        let microseconds = |time: Duration| time.as_secs_f64() * 1e6 / requests.max(1) as f64;
         Self {
             server: percent(used.server),
             database: percent(used.database),
             generator: percent(used.generator),
             bot: percent(used.bot),
-            server_microseconds: used.server.as_secs_f64() * 1e6 / requests.max(1) as f64,
+            server_microseconds: microseconds(used.server),
+            database_microseconds: microseconds(used.database),
         }
     }
 }
@@ -142,11 +148,14 @@ impl Row {
         self.median(|figure| Some(figure.value)).unwrap_or(f64::NAN)
     }
 
-    /// The smallest and the largest value.
+    /// The smallest and the largest value of the rounds, or of the turns of the one round.
     #[must_use]
     pub fn spread(&self) -> (f64, f64) {
-        let values = || self.rounds.iter().map(|figure| figure.value);
-        (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max))
+        let turns: Vec<f64> = self.rounds.iter().flat_map(|figure| figure.turns.iter().copied()).collect();
+        if turns.is_empty() {
+            return extremes(&self.rounds.iter().map(|figure| figure.value).collect::<Vec<_>>());
+        }
+        extremes(&turns)
     }
 
     #[must_use]

@@ -176,6 +176,7 @@ pub fn reads(bench: &mut Bench, engine: Engine) -> Result<()> {
             // Of the processors, the other server has its part too.
             load: Measured { p50, p99, cost: None, ..load },
             reference: None,
+            turns: Vec::new(),
             details: vec![("small p50", small_p50, "ms")],
         });
     }

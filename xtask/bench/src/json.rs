@@ -42,6 +42,7 @@ fn round(figure: &Figure) -> Value {
         figure.details.iter().map(|(what, value, unit)| (format!("{what} ({unit})"), json!(value))).collect();
     json!({
         "value": figure.value,
+        "turns": figure.turns,
         "reference_per_second": figure.reference,
         "requests_per_second": rate,
         "p50_ms": p50,
@@ -54,6 +55,7 @@ fn round(figure: &Figure) -> Value {
             "bot": bot,
         })),
         "server_microseconds_per_request": cost.map(|cost| cost.server_microseconds),
+        "database_microseconds_per_request": cost.map(|cost| cost.database_microseconds),
         "memory_mb": memory,
         "details": details,
     })

@@ -88,6 +88,7 @@ pub fn overload(bench: &mut Bench, engine: Engine) -> Result<()> {
         target: Target::AtMost(most),
         load,
         reference: None,
+        turns: Vec::new(),
         details,
     };
     let rate = Some(a_second(open.admitted.len() as u64));

@@ -90,6 +90,7 @@ fn against_healthz(
         target,
         load,
         reference: reference.rate,
+        turns: Vec::new(),
         details: Vec::new(),
     });
     bench.reference("H: GET /healthz", database.engine, reference)
@@ -117,6 +118,7 @@ pub fn detail_long(bench: &mut Bench, engine: Engine) -> Result<()> {
             target,
             load,
             reference: None,
+            turns: Vec::new(),
             details: vec![("answer", body.len() as f64 / 1024.0, "KB")],
         });
     }
@@ -153,6 +155,7 @@ pub fn pages(bench: &mut Bench, engine: Engine) -> Result<()> {
             target: Target::AtLeast(least),
             load,
             reference: reference.rate,
+            turns: Vec::new(),
             details: Vec::new(),
         });
     }
@@ -181,6 +184,7 @@ pub fn deep_page(bench: &mut Bench, engine: Engine) -> Result<()> {
             target: Target::AtMost(5.0),
             load: Measured { p50, p99, ..load },
             reference: None,
+            turns: Vec::new(),
             details: Vec::new(),
         });
     }

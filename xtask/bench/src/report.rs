@@ -85,6 +85,7 @@ mod tests {
             target: Target::AtLeast(1.2),
             load: Measured { rate: Some(value * 10_000.0), errors: 1, ..Measured::default() },
             reference: Some(10_000.0),
+            turns: Vec::new(),
             details: vec![("capacity", value * 100.0, "/s")],
         }
     }
@@ -104,6 +105,15 @@ mod tests {
         assert_eq!((&result["min"], &result["max"]), (&1.1.into(), &1.5.into()));
         let picture = chart::svg(&rows);
         assert!(picture.contains("POST /api/message, SQLite") && picture.contains("1.30 P"), "{picture}");
+    }
+
+    #[test]
+    fn turns_of_one_round_are_its_spread() {
+        let rows = Row::gather(vec![Figure { turns: vec![0.9, 1.3, 1.1], ..figure(1.1) }]);
+        let text = markdown(&rows, &Vec::new());
+        assert!(text.contains("| 1.10 P | 0.90–1.30 |"), "{text}");
+        let result = &json::results(&rows, &Vec::new(), false)["results"][0];
+        assert_eq!(result["rounds"][0]["turns"], serde_json::json!([0.9, 1.3, 1.1]));
     }
 
     #[test]

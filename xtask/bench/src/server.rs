@@ -56,6 +56,8 @@ pub struct Place {
 #[derive(Debug)]
 pub struct Database {
     pub engine: Engine,
+    /// As PostgreSQL knows it.
+    pub name: String,
     pub size: Size,
     wicara: Wicara,
     /// Keys of programs: of all bots in the Chatbot API and the Conversation API, and of the instant bot alone.
@@ -124,6 +126,7 @@ concurrency = 256
         };
         let mut database = Database {
             engine,
+            name: name.to_owned(),
             size,
             wicara,
             key: String::new(),
@@ -161,10 +164,16 @@ concurrency = 256
 impl Database {
     /// Starts a server on it and waits for its first 200.
     pub fn start(&self, folder: &Folder) -> Result<Server> {
+        self.start_with(folder, &self.wicara.store)
+    }
+
+    /// The same where the database is reached at this URL.
+    pub fn start_with(&self, folder: &Folder, store: &str) -> Result<Server> {
         let port = free_port()?;
         let log = File::create(self.wicara.log())?;
         let mut command = self.wicara.command();
         command.env("WICARA_SERVER__LISTEN", format!("127.0.0.1:{port}"));
+        command.env("WICARA_STORE__URL", store);
         command.stdout(Stdio::piped()).stderr(log);
         let started = Instant::now();
         let mut process = command.spawn().context("the server cannot be started")?;

@@ -54,6 +54,7 @@ pub fn streams(bench: &mut Bench, engine: Engine) -> Result<()> {
                 target: Target::AtMost(most),
                 load: Measured { p50, p99, ..load.clone() },
                 reference: None,
+                turns: Vec::new(),
                 details: vec![("from the bot itself", direct, "ms")],
             });
         }

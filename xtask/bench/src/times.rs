@@ -38,6 +38,13 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// The smallest and the largest.
+#[must_use]
+pub fn extremes(values: &[f64]) -> (f64, f64) {
+    let values = || values.iter().copied();
+    (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max))
+}
+
 /// NaN of none.
 #[must_use]
 pub fn mean(values: &[f64]) -> f64 {
