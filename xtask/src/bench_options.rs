@@ -13,7 +13,7 @@ pub const BENCHMARKS: [(&str, &str); 16] = [
     ("pages", "deep pages of 10,000 conversations against the first"),
     ("deep-page", "page 50,000 of 1,000,000 conversations"),
     ("reads", "all other reads, 1,000,000 conversations against 10,000"),
-    ("added-time", "the time added to a question over calling the bot directly"),
+    ("added-time", "the time added to a question over calling the bot directly, 50 times a second"),
     ("streams", "the delay added to the tokens of 200 streams"),
     ("start", "start to the first 200, 1,000,000 conversations"),
     ("memory", "memory of an idle server, and the most under the loads above"),

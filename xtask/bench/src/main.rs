@@ -60,7 +60,7 @@ fn measure(name: &str) -> Option<(Measure, &'static [Engine])> {
         "pages" => (reads::pages, BOTH),
         "deep-page" => (reads::deep_page, BOTH),
         "reads" => (growth::reads, BOTH),
-        "added-time" => (alone::added_time, POSTGRES),
+        "added-time" => (alone::added_time, BOTH),
         "streams" => (streams::streams, BOTH),
         "start" => (alone::start, BOTH),
         "memory" => (alone::memory, BOTH),
