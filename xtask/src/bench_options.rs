@@ -1,7 +1,7 @@
 //! What `cargo xtask bench` may be told, read before anything is built.
 
 /// What can be measured, with what each is about.
-pub const BENCHMARKS: [(&str, &str); 16] = [
+pub const BENCHMARKS: [(&str, &str); 17] = [
     ("message", "POST /api/message"),
     ("questions-new", "POST /api/questions, a new session each, 64 connections and 16"),
     ("questions-session", "POST /api/questions in existing sessions"),
@@ -18,6 +18,7 @@ pub const BENCHMARKS: [(&str, &str); 16] = [
     ("start", "start to the first 200, 1,000,000 conversations"),
     ("memory", "memory of an idle server, and the most under the loads above"),
     ("overload", "three times as many requests as the server can take"),
+    ("snapshot", "POST /api/message beside a transaction that is open for five minutes; takes twelve"),
 ];
 
 /// What is asked for.

@@ -30,6 +30,9 @@ pub struct Scale {
     pub load: Duration,
     /// Turns of a load and of pgbench, where a figure is held against P.
     pub alternations: usize,
+    /// Of the five minutes beside a snapshot: how long each is, and how many there are.
+    pub half_minute: Duration,
+    pub half_minutes: usize,
     /// What stands for 10,000 conversations, and for 1,000,000.
     pub small: i64,
     pub large: i64,
@@ -40,6 +43,8 @@ const FULL: Scale = Scale {
     warm: Duration::from_secs(1),
     load: Duration::from_secs(3),
     alternations: 7,
+    half_minute: Duration::from_secs(30),
+    half_minutes: 10,
     small: 10_000,
     large: 1_000_000,
 };
@@ -49,6 +54,8 @@ const QUICK: Scale = Scale {
     warm: Duration::ZERO,
     load: Duration::from_secs(1),
     alternations: 1,
+    half_minute: Duration::from_secs(1),
+    half_minutes: 2,
     small: 2_000,
     large: 20_000,
 };

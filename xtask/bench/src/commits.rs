@@ -14,7 +14,7 @@ use crate::times::{extremes, median};
 use crate::wrk::Load;
 
 /// Clients of the pgbench that loads are held against.
-const CLIENTS: usize = 16;
+pub const CLIENTS: usize = 16;
 /// Clients of the pgbench that is shown beside it: as many as most loads have connections.
 const MANY_CLIENTS: usize = 64;
 /// A turn whose ratio is further from the median than this part of it makes the measurement one to repeat.

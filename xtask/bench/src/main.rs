@@ -20,6 +20,7 @@ mod proxy;
 mod reads;
 mod report;
 mod server;
+mod snapshot;
 mod streams;
 mod table;
 mod times;
@@ -43,8 +44,9 @@ type Measure = fn(&mut Bench, Engine) -> Result<()>;
 const POSTGRES: &[Engine] = &[Engine::Postgres];
 const BOTH: &[Engine] = &[Engine::Postgres, Engine::Sqlite];
 
-/// Benchmarks that the first round alone takes: they alternate with P often enough for a spread of their own.
-const ONCE: &[&str] = &["message", "questions-new", "questions-session", "distant"];
+/// Benchmarks that the first round alone takes: those that are held against P alternate with it often enough for a
+/// spread of their own, and the snapshot takes minutes.
+const ONCE: &[&str] = &["message", "questions-new", "questions-session", "distant", "snapshot"];
 
 /// How a benchmark is measured, and on which engines.
 fn measure(name: &str) -> Option<(Measure, &'static [Engine])> {
@@ -65,6 +67,7 @@ fn measure(name: &str) -> Option<(Measure, &'static [Engine])> {
         "start" => (alone::start, BOTH),
         "memory" => (alone::memory, BOTH),
         "overload" => (overload::overload, BOTH),
+        "snapshot" => (snapshot::snapshot, POSTGRES),
         _ => return None,
     })
 }

@@ -17,7 +17,7 @@ pub const QUESTION: &str = "When is the office open, and what has to be brought 
 const FEW_CONNECTIONS: usize = 16;
 
 /// Messages for random conversations.
-fn messages(conversations: i64, api_key: &str) -> Vec<String> {
+pub fn messages(conversations: i64, api_key: &str) -> Vec<String> {
     let body =
         |id| format!(r#"{{"conversationId":"{id}","message":"{QUESTION}","type":"text","role":"client"}}"#);
     (1..=conversations).map(|id| post("/api/message", &key(api_key), &body(id))).collect()
