@@ -95,7 +95,7 @@ impl Entry {
 
     /// Asks the bot and waits for all its answers: at least one. Their text is sent on as it comes. Dropping the
     /// future frees its place.
-    pub async fn ask(&self, question: Question, tokens: &tokens::Sender) -> Result<Vec<Answer>, Error> {
+    pub async fn ask(&self, question: Question, tokens: &dyn tokens::Sink) -> Result<Vec<Answer>, Error> {
         self.breaker.check()?;
         let _place = self.place().await?;
         let _call = self.metrics.calling();
@@ -184,7 +184,7 @@ impl Entry {
 
 /// What has come of an answer so far.
 struct Hearing<'a> {
-    tokens: &'a tokens::Sender,
+    tokens: &'a dyn tokens::Sink,
     max_bytes: usize,
     answers: Vec<Answer>,
     answer_bytes: usize,
@@ -196,7 +196,7 @@ struct Hearing<'a> {
 }
 
 impl<'a> Hearing<'a> {
-    fn new(tokens: &'a tokens::Sender, max_bytes: usize) -> Self {
+    fn new(tokens: &'a dyn tokens::Sink, max_bytes: usize) -> Self {
         let (answers, answer_bytes, token_bytes) = (Vec::new(), 0, 0);
         Self { tokens, max_bytes, answers, answer_bytes, token_bytes, begun: false, streaming: false }
     }
@@ -300,11 +300,14 @@ mod tests {
 
     /// Asks, and returns the texts of the answers and what was sent on.
     async fn ask(entry: &Entry) -> (Result<Vec<String>, Error>, String) {
-        let (sender, mut receiver) = tokens::channel();
+        let (sender, mut receiver) = tokens::channel::<()>();
         let answers = entry.ask(question(), &sender).await;
         drop(sender);
         let texts = answers.map(|answers| answers.into_iter().map(|answer| answer.text).collect());
-        (texts, receiver.next().await.unwrap_or_default())
+        match receiver.next().await {
+            Some(tokens::Event::Text(text)) => (texts, text),
+            _ => (texts, String::new()),
+        }
     }
 
     #[tokio::test]

@@ -123,8 +123,11 @@ pub fn question(text: &str) -> Question {
 
 /// Asks the bot; what it answers and what it said on the way.
 pub async fn ask(bots: &Registry, question: Question) -> (Result<Vec<Answer>, Error>, String) {
-    let (sender, mut receiver) = tokens::channel();
+    let (sender, mut receiver) = tokens::channel::<()>();
     let answers = bots.get("a").unwrap().ask(question, &sender).await;
     drop(sender);
-    (answers, receiver.next().await.unwrap_or_default())
+    match receiver.next().await {
+        Some(tokens::Event::Text(text)) => (answers, text),
+        _ => (answers, String::new()),
+    }
 }

@@ -89,14 +89,14 @@ async fn ask(config: &Config, id: &str, question: String, as_json: bool) -> Resu
     let question = Question { id: MessageId(1), session_id, text: question, history: Vec::new() };
     let start = Instant::now();
     let mut first = None;
-    let (sender, mut tokens) = tokens::channel();
+    let (sender, mut tokens) = tokens::channel::<()>();
     let asking = async {
         let answers = bot.ask(question, &sender).await;
         drop(sender);
         Ok(answers)
     };
     let showing = async {
-        while let Some(text) = tokens.next().await {
+        while let Some(tokens::Event::Text(text)) = tokens.next().await {
             first.get_or_insert_with(|| start.elapsed());
             if !as_json {
                 print(&text)?;

@@ -64,12 +64,11 @@ async fn conversation_create(
 ) -> Result<Response, Failure> {
     let (new, once) = body.parse(RoomApi, |input, body| (NewConversation::read(input), body.once(input)))?;
     let NewConversation { room, integration_type, bot_id, user_id } = new;
-    let conversation = service
+    let (conversation, last) = service
         .conversation_create(&writer, room, integration_type, bot_id, user_id, once)
         .await
         .map_err(RoomApi)?;
-    // It has no message yet: a retry gets it as it was, too.
-    Ok(reply::ok(&ConversationCreated::new(Conversation::new(&conversation, None))))
+    Ok(reply::ok(&ConversationCreated::new(Conversation::new(&conversation, last.as_ref()))))
 }
 
 #[derive(ToSchema)]

@@ -67,7 +67,7 @@ async fn message_create(
     let NewMessage { message: text, kind, role, conversation_id } = new;
     let conversation_id = conversation_id.map_err(|_| RoomApi(Error::NotFound(Missing::Conversation)))?;
 
-    let new = model::NewMessage { role, kind, text, payload: None, reply_to: None };
+    let new = model::NewMessage { role, kind, text, payload: None, reply_to: None, author: None, time: None };
     let message = service.message_create(&writer, conversation_id, new, once).await.map_err(RoomApi)?;
     Ok(reply::ok(&MessageCreated::new(Message::new(&message))))
 }

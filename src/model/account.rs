@@ -21,6 +21,12 @@ pub fn email(text: &str) -> Result<String, Rule> {
     if email.chars().count() > MAX_EMAIL_CHARS { Err(Rule::MaxLength) } else { Ok(email) }
 }
 
+/// How others see a person who has no other name: the part before `@`.
+#[must_use]
+pub fn name_of(email: &str) -> &str {
+    email.split_once('@').map_or(email, |(name, _)| name)
+}
+
 pub fn check_password(password: &str) -> Result<(), Rule> {
     let chars = password.chars().count();
     // A login with a blank one would be refused as one without a password.

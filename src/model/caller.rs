@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{KeyId, Timestamp, UserId};
+use super::{Author, AuthorKind, KeyId, Timestamp, UserId};
 
 /// What a person or a program may do; each role may do what the ones before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -114,6 +114,17 @@ impl Caller {
             Caller::Visitor => None,
         }
     }
+
+    /// Who writes a message; none for a visitor.
+    #[must_use]
+    pub fn author(&self) -> Option<Author> {
+        let id = self.id()?;
+        Some(match self {
+            Caller::Person(person) => Author { id, kind: AuthorKind::Person, name: person.name.clone() },
+            Caller::Program(program) => Author { id, kind: AuthorKind::Program, name: program.name.clone() },
+            Caller::Visitor => return None,
+        })
+    }
 }
 
 /// A person with a cookie session.
@@ -121,6 +132,8 @@ impl Caller {
 pub struct Person {
     pub id: UserId,
     pub email: String,
+    /// As others see it.
+    pub name: String,
     pub role: Role,
     pub bots: Bots,
 }
@@ -148,6 +161,7 @@ pub struct User {
 pub struct NewUser {
     /// In lower case.
     pub email: String,
+    pub name: String,
     pub password_hash: String,
     pub role: Role,
     pub bots: Bots,

@@ -20,7 +20,7 @@ pub enum Handler {
 
 words!(Handler { Bot = "bot", Human = "human" });
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Conversation {
     pub id: ConversationId,
     /// The visitor's key to the conversation: never shown by the Conversation API.
@@ -53,6 +53,28 @@ pub struct NewConversation {
     pub integration_type: String,
     pub bot_id: String,
     pub user_id: Option<String>,
+}
+
+impl NewConversation {
+    /// The conversation that is opened with it, without a message.
+    #[must_use]
+    pub fn open(&self, id: ConversationId, at: Timestamp) -> Conversation {
+        Conversation {
+            id,
+            session_id: self.session_id,
+            by_visitor: self.by_visitor,
+            room: self.room.clone().unwrap_or_else(|| format!("{}-{id}", self.integration_type)),
+            integration_type: self.integration_type.clone(),
+            bot_id: self.bot_id.clone(),
+            user_id: self.user_id.clone(),
+            handler: Handler::Bot,
+            message_count: 0,
+            note_count: 0,
+            message_bytes: 0,
+            created_at: at,
+            updated_at: at,
+        }
+    }
 }
 
 /// What to change; `None` leaves a field as it is.

@@ -53,13 +53,44 @@ words!(FailureReason {
     Interrupted = "interrupted"
 });
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure {
     pub reason: FailureReason,
     pub at: Timestamp,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// What wrote a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthorKind {
+    /// With a cookie session.
+    Person,
+    /// With an API key.
+    Program,
+    Bot,
+}
+
+words!(AuthorKind { Person = "person", Program = "program", Bot = "bot" });
+
+/// Who wrote a message, as the server knows it; what the message says of its role is up to its sender.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author {
+    /// As in a conversation's `userId`: a person's number or `key-<number>`; a bot's id.
+    pub id: String,
+    pub kind: AuthorKind,
+    /// As it was when the message was stored.
+    pub name: String,
+}
+
+/// How long a bot took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnswerTime {
+    /// From the question to the first piece of text, in milliseconds; `None` where the answer came whole.
+    pub first_token_ms: Option<i64>,
+    /// From the question to the end of the answer, in milliseconds.
+    pub answer_ms: i64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
 pub struct Message {
     pub id: MessageId,
     pub conversation_id: ConversationId,
@@ -75,6 +106,10 @@ pub struct Message {
     pub reply_to: Option<MessageId>,
     /// On a question that got no answer.
     pub failure: Option<Failure>,
+    /// `None` for a visitor, and for what was stored before authors were.
+    pub author: Option<Author>,
+    /// On a bot's answer.
+    pub time: Option<AnswerTime>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
@@ -100,6 +135,8 @@ pub struct NewMessage {
     pub text: String,
     pub payload: Option<Json>,
     pub reply_to: Option<MessageId>,
+    pub author: Option<Author>,
+    pub time: Option<AnswerTime>,
 }
 
 fn bytes(text: &str, payload: Option<&Json>) -> usize {
@@ -113,10 +150,23 @@ impl NewMessage {
         bytes(&self.text, self.payload.as_ref())
     }
 
+    #[must_use]
+    pub fn is_note(&self) -> bool {
+        self.role == role::NOTE
+    }
+
     /// A question of the public.
     #[must_use]
     pub fn question(text: String) -> Self {
-        Self { role: role::CLIENT.into(), kind: "text".into(), text, payload: None, reply_to: None }
+        Self {
+            role: role::CLIENT.into(),
+            kind: "text".into(),
+            text,
+            payload: None,
+            reply_to: None,
+            author: None,
+            time: None,
+        }
     }
 
     /// A bot's answer to a question.
@@ -128,6 +178,8 @@ impl NewMessage {
             text: answer.text,
             payload: answer.payload,
             reply_to: Some(question),
+            author: None,
+            time: None,
         }
     }
 }

@@ -25,7 +25,10 @@ pub use conversation::{Conversation, ConversationFilter, ConversationPatch, Hand
 pub use id::{ConversationId, KeyId, MessageId, UserId};
 pub use invalid::{Rule, Violation};
 pub use json::{Json, Object};
-pub use message::{Failure, FailureReason, Message, MessageFilter, MessagePatch, NewMessage, role};
+pub use message::{
+    AnswerTime, Author, AuthorKind, Failure, FailureReason, Message, MessageFilter, MessagePatch, NewMessage,
+    role,
+};
 pub use network::Network;
 pub use page::{Cursor, List, Listing, Order};
 pub use random::Random;

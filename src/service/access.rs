@@ -302,6 +302,8 @@ mod tests {
             payload,
             reply_to,
             failure: None,
+            author: None,
+            time: None,
             created_at: Timestamp(0),
             updated_at: Timestamp(0),
         };

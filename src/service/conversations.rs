@@ -1,6 +1,7 @@
 //! Conversations, as people and programs read and keep them.
 
 use super::entries::{ConversationEntries, DetailEntries, Embed};
+use super::once::Appended;
 use super::{Error, Missing, Once, Readable, Reader, Result, Service, Writable, Writer, once};
 use crate::model::{
     Conversation, ConversationFilter, ConversationId, ConversationPatch, Listing, Message, NewConversation,
@@ -9,7 +10,7 @@ use crate::store::{Append, Ask, Detail, Target};
 
 impl Service {
     /// `bot_id`: `None` is the default bot, and it need not name a configured one; `user_id`: `None` is the
-    /// caller. `Forbidden` for a bot outside the caller's.
+    /// caller. Returns it with its newest message, which a retry may find. `Forbidden` for a bot outside the caller's.
     pub async fn conversation_create(
         &self,
         writer: &Writer,
@@ -18,7 +19,7 @@ impl Service {
         bot_id: Option<String>,
         user_id: Option<String>,
         once: Option<Once>,
-    ) -> Result<Conversation> {
+    ) -> Result<(Conversation, Option<Message>)> {
         let bot_id = bot_id.unwrap_or_else(|| self.bots.default_id().to_owned());
         if !writer.has_bot(&bot_id) {
             return Err(Error::Forbidden);
@@ -33,8 +34,16 @@ impl Service {
         };
         let claim = once.map(|once| once.claim(once::scope(writer.reader(), "POST /api/conversation")));
         let at = self.clock.now();
-        let append = Append { at, target: Target::New(new), messages: Vec::new(), ask: Ask::No, claim };
-        Ok(self.append(append).await?.conversation)
+        let target = Target::New(new.clone());
+        let append = Append { at, target, messages: Vec::new(), ask: Ask::No, claim };
+        match self.append(append).await? {
+            Appended::Now(stored) => Ok((new.open(stored.conversation_id, at), None)),
+            Appended::Before { conversation_id, .. } => {
+                let conversation = self.conversation_get(writer.reader(), conversation_id).await?;
+                let last = self.message_last(&conversation).await?;
+                Ok((conversation.into_inner(), last))
+            }
+        }
     }
 
     pub async fn conversation_get(

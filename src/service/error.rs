@@ -75,7 +75,7 @@ impl From<store::Error> for Error {
                 tracing::warn!(reason, "the store is unavailable");
                 Error::Unavailable
             }
-            store::Error::Refused(reason) => {
+            store::Error::Refused(reason) | store::Error::Locked(reason) => {
                 tracing::warn!(reason, "the database refused");
                 Error::Unavailable
             }

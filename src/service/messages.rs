@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::entries::{MessageEntries, MessageProof};
+use super::once::Appended;
 use super::{Error, Missing, Once, Readable, Reader, Result, Service, Writable, Writer, once};
 use crate::model::{
     Conversation, ConversationId, Listing, Message, MessageFilter, MessageId, MessagePatch, NewMessage,
@@ -18,6 +19,7 @@ impl Service {
         new: NewMessage,
         once: Option<Once>,
     ) -> Result<Message> {
+        let new = NewMessage { author: writer.reader().caller().author(), ..new };
         // The append says whether the conversation is there, unless it looks at a key first.
         let conversation = match writer.any_conversation(conversation_id) {
             Some(conversation) if once.is_none() => conversation,
@@ -27,8 +29,14 @@ impl Service {
         let at = self.clock.now();
         let target = Target::Existing(*conversation);
         let append = Append { at, target, messages: vec![new], ask: Ask::No, claim };
-        let mut messages = self.append(append).await?.messages;
-        messages.pop().ok_or_else(|| Error::Internal("an append lost its message".into()))
+        let message = match self.append(append).await? {
+            Appended::Now(mut stored) => stored.messages.pop(),
+            Appended::Before { message_id: Some(id), .. } => {
+                self.store.message_get(id).await?.map(|found| found.message)
+            }
+            Appended::Before { message_id: None, .. } => None,
+        };
+        message.ok_or(Error::NotFound(Missing::Conversation))
     }
 
     pub async fn message_get(&self, reader: &Reader, id: MessageId) -> Result<Readable<Message>> {

@@ -1,6 +1,7 @@
 //! What Wicara does, whoever asks for it and wherever it is stored. One file an area.
 
 pub mod access;
+mod asking;
 mod attempts;
 mod auth;
 mod conversations;
@@ -19,18 +20,19 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use access::{Asker, Door, Monitor, Readable, Reader, Writable, Writer};
+pub use asking::{Answered, Asking};
 pub use auth::{Credentials, Login};
 pub use entries::{ConversationEntries, ConversationEntry, DetailEntries, Embed, Entries, MessageEntries};
 pub use error::{Error, Missing, Result};
 pub use limits::Limits;
 pub use once::Once;
 pub use people::People;
-pub use questions::{Answered, Asking, NewQuestion, Thread};
+pub use questions::{NewQuestion, Thread};
 
 use crate::bot;
 use crate::metrics::Metrics;
@@ -51,6 +53,9 @@ const RENEW_AGAIN: Duration = Duration::from_secs(1);
 
 /// How often questions are looked for that nobody is answering.
 const SETTLE_EVERY: Duration = Duration::from_secs(30);
+
+/// How often messages are looked for whose conversation is deleted, beside those that this node deleted itself.
+const DELETE_REST_EVERY: Duration = Duration::from_secs(5 * 60);
 
 /// What the service goes by.
 #[derive(Debug, Clone)]
@@ -158,13 +163,16 @@ impl Service {
                 "questions were cut off, by a server that ended or a task that failed"
             );
         }
+        if let Err(error) = self.store.node_settle().await {
+            tracing::warn!(%error, "what ended servers left could not be settled");
+        }
         Ok(())
     }
 
     /// Does again and again what nobody asks for, until it is dropped: says that this node lives, settles questions that
     /// nobody is answering, deletes what has expired.
     pub async fn maintain(&self) {
-        tokio::join!(self.renew(), self.settle_repeatedly(), self.expire());
+        tokio::join!(self.renew(), self.settle_repeatedly(), self.expire(), self.delete_rest());
     }
 
     /// A SQLite database has one server, so that nobody has to know of it: its disk is left alone unless it refused.
@@ -187,6 +195,16 @@ impl Service {
             if let Err(error) = self.settle().await {
                 tracing::warn!(%error, "questions that nobody is answering could not be settled");
             }
+        }
+    }
+
+    /// Deletes the messages of conversations that are deleted, also those that another node or an earlier run left.
+    async fn delete_rest(&self) {
+        loop {
+            if let Err(error) = self.store.conversation_delete_rest().await {
+                tracing::warn!(%error, "messages of deleted conversations could not be deleted");
+            }
+            let _ = timeout(DELETE_REST_EVERY, self.store.conversation_deleted()).await;
         }
     }
 
@@ -230,9 +248,6 @@ impl Service {
 
     /// Writes what waits and closes the store.
     pub async fn close(&self) {
-        if let Err(error) = self.store.node_remove().await {
-            tracing::warn!(%error, "other nodes are not told that this one has ended");
-        }
         self.store.close().await;
     }
 }

@@ -1,8 +1,8 @@
 //! Idempotency keys: the same request again gets the first answer again.
 
 use super::{Error, Missing, Reader, Result, Service};
-use crate::model::{Conversation, Message};
-use crate::store::{Append, Appended, Claim, Claimed, IdempotencyKey, Outcome};
+use crate::model::{Conversation, ConversationId, Message, MessageId};
+use crate::store::{Append, Claim, Claimed, IdempotencyKey, Outcome, Stored};
 
 /// An `Idempotency-Key` with the body it came with.
 #[derive(Debug, Clone)]
@@ -22,8 +22,15 @@ impl Once {
 
 /// What an earlier request with the same key and body left.
 pub(super) enum Earlier {
-    Done(Appended),
-    Resumed { conversation: Conversation, question: Message },
+    /// It is done. What it stored may be gone.
+    Done {
+        conversation_id: ConversationId,
+        message_id: Option<MessageId>,
+    },
+    Resumed {
+        conversation: Conversation,
+        question: Message,
+    },
 }
 
 /// The scope of a reader's keys on a route.
@@ -35,7 +42,9 @@ impl Service {
     /// What a request whose claim was taken before gets, where it is no error.
     pub(super) fn claimed(&self, claimed: Claimed) -> Result<Earlier> {
         match claimed {
-            Claimed::Done(appended) => Ok(Earlier::Done(appended)),
+            Claimed::Done { conversation_id, message_id } => {
+                Ok(Earlier::Done { conversation_id, message_id })
+            }
             Claimed::Resumed { conversation, question } => Ok(Earlier::Resumed { conversation, question }),
             Claimed::OtherBody => Err(Error::KeyReused),
             Claimed::Running { left } => Err(Error::StillRunning { retry_after: left }),
@@ -44,14 +53,24 @@ impl Service {
 
     /// Carries out an append that needs nothing after its transaction.
     pub(super) async fn append(&self, append: Append) -> Result<Appended> {
-        let _place = self.place_to_write()?;
+        let _permit = self.place_to_write()?;
         match self.store.append(append).await? {
-            Outcome::Stored(appended) => Ok(appended),
-            Outcome::Gone | Outcome::Answered => Err(Error::NotFound(Missing::Conversation)),
+            Outcome::Stored(stored) => Ok(Appended::Now(stored)),
+            Outcome::Gone | Outcome::Superseded | Outcome::Moved => {
+                Err(Error::NotFound(Missing::Conversation))
+            }
             Outcome::Claimed(claimed) => match self.claimed(claimed)? {
-                Earlier::Done(appended) => Ok(appended),
+                Earlier::Done { conversation_id, message_id } => {
+                    Ok(Appended::Before { conversation_id, message_id })
+                }
                 Earlier::Resumed { .. } => Err(Error::Internal("a key without a lease was resumed".into())),
             },
         }
     }
+}
+
+/// What an append stored, or an earlier one with the same key.
+pub(super) enum Appended {
+    Now(Stored),
+    Before { conversation_id: ConversationId, message_id: Option<MessageId> },
 }

@@ -55,7 +55,8 @@ impl People {
             }
         };
         let password_hash = self.passwords.hash(password, &self.random).await?;
-        Ok(NewUser { email, password_hash, role, bots })
+        let name = account::name_of(&email).to_owned();
+        Ok(NewUser { email, name, password_hash, role, bots })
     }
 
     /// Sets a new password and ends the person's sessions.

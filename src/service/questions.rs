@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use super::asking::{Answered, Asking, Timed, Told, not_carried_out};
 use super::attempts::Attempt;
 use super::entries::{MessageEntries, MessageProof};
 use super::once::Earlier;
@@ -22,13 +22,15 @@ use crate::bot::tokens;
 use crate::bot::{self, Question, Speaker, Turn};
 use crate::metrics;
 use crate::model::{
-    Answer, Conversation, ConversationId, Handler, Message, MessageId, NewConversation, NewMessage, Rule,
-    Violation, role,
+    Author, AuthorKind, Conversation, ConversationId, Handler, Message, MessageId, NewConversation,
+    NewMessage, Rule, Violation, role,
 };
-use crate::store::{self, Append, Appended, Ask, Claim, Claimed, IdempotencyKey, Outcome, Target};
+use crate::store::{self, Append, Ask, Claim, Claimed, Outcome, Stored, Target};
 
 /// Where visitors' questions come from, as far as anybody knows.
 const INTEGRATION_TYPE: &str = "website";
+/// How often a question is begun again whose conversation got another bot meanwhile.
+const MOVES: usize = 3;
 /// Messages that a visitor gets at once.
 const THREAD: i64 = 50;
 /// Characters that the key of a visitor's first question has at least: it is all that such a key is unique by.
@@ -53,54 +55,18 @@ pub struct NewQuestion {
     pub bot_id: Option<String>,
 }
 
-/// A question that is stored and being answered, whether anybody waits for it or not.
-pub struct Asking {
-    pub session_id: Uuid,
-    tokens: tokens::Receiver,
-    answered: oneshot::Receiver<Result<Answered>>,
-    abandoned: CancellationToken,
+/// A question of a conversation that its bot is to answer, or a person.
+struct Asked {
+    conversation: Conversation,
+    question: Message,
 }
 
-impl Asking {
-    /// The next piece of the answer's text as it comes; none where it is there already or a human handles the
-    /// conversation.
-    pub async fn token(&mut self) -> Option<String> {
-        tokio::select! {
-            token = self.tokens.next() => token,
-            () = self.abandoned.cancelled() => None,
-        }
-    }
-
-    /// Waits until the answers are stored, or it is clear that there will be none; no longer than the server runs.
-    pub async fn answered(self) -> Result<Answered> {
-        let Self { session_id, answered, abandoned, .. } = self;
-        tokio::select! {
-            biased;
-            answered = answered => answered.unwrap_or_else(|_| not_carried_out()),
-            () = abandoned.cancelled() => Err(Error::Stopping { session_id }),
-        }
-    }
-}
-
-/// What came of a question that is stored.
+/// What became of a question when it was stored.
 enum Heard {
-    /// It was settled before, or nobody has to answer.
-    Settled(Answered),
-    Now {
-        conversation: Conversation,
-        question: Message,
-        said: std::result::Result<Vec<Answer>, bot::Error>,
-        key: Option<IdempotencyKey>,
-    },
-}
-
-/// A question's answers, stored.
-#[derive(Debug, Clone)]
-pub struct Answered {
-    pub session_id: Uuid,
-    pub bot_id: String,
-    /// Empty where a human handles the conversation.
-    pub answers: Vec<Message>,
+    Asked(Asked),
+    /// A retry of one that has its answers, or one that a person is to answer.
+    Answered(Answered),
+    Moved,
 }
 
 /// What a visitor sees of a conversation.
@@ -120,7 +86,22 @@ impl Service {
         new: NewQuestion,
         once: Option<Once>,
     ) -> Result<Asking> {
-        let place = self.place_to_write()?;
+        for _ in 0..MOVES {
+            if let Some(asking) = self.question_begin(asker, &new, once.clone()).await? {
+                return Ok(asking);
+            }
+        }
+        Err(Error::Unavailable)
+    }
+
+    /// `None` where the conversation got another bot meanwhile.
+    async fn question_begin(
+        self: &Arc<Self>,
+        asker: &Asker,
+        new: &NewQuestion,
+        once: Option<Once>,
+    ) -> Result<Option<Asking>> {
+        let permit = self.place_to_write()?;
         if self.answers_waiting.load(Ordering::Relaxed) >= ANSWERS_WAITING_BYTES {
             return Err(Error::Unavailable);
         }
@@ -128,51 +109,88 @@ impl Service {
             Some(session_id) => Some(self.question_conversation(asker, session_id).await?),
             None => None,
         };
-        let bot_id = self.question_bot(asker, conversation.as_ref(), new.bot_id)?;
+        let bot_id = self.question_bot(asker, conversation.as_ref(), new.bot_id.clone())?;
         self.question_admit_in(conversation.as_ref())?;
-        let asked = conversation.as_ref().is_none_or(|conversation| conversation.handler == Handler::Bot);
-        let at = self.clock.now();
         let deadline = self.bots.get(&bot_id).map(bot::Entry::timeout).unwrap_or_default();
         let attempt = self.attempts.begin(self.random.uuid());
         let claim = match once {
             Some(once) => {
-                let lease = asked.then_some(deadline + LEASE_BEYOND_DEADLINE);
                 let scope = once_scope(asker, new.session_id, &once)?;
+                let lease = Some(deadline + LEASE_BEYOND_DEADLINE);
                 Some(Claim { lease, attempt: Some(attempt.id), ..once.claim(scope) })
             }
             None => None,
         };
-        let target = match conversation {
+        let target = match &conversation {
             Some(conversation) => Target::Existing(conversation.id),
             None => Target::New(NewConversation {
                 session_id: self.random.uuid(),
                 by_visitor: true,
                 room: None,
                 integration_type: INTEGRATION_TYPE.into(),
-                bot_id,
+                bot_id: bot_id.clone(),
                 user_id: None,
             }),
         };
-        let messages = vec![NewMessage::question(new.text)];
-        let ask = if asked { Ask::Opens(attempt.id) } else { Ask::No };
-        let question = Append { at, target, messages, ask, claim };
-        let (stored, session_id) = oneshot::channel();
-        let (reply, answered) = oneshot::channel();
-        let (sender, tokens) = tokens::channel();
-        let service = Arc::clone(self);
+        let messages = vec![NewMessage::question(new.text.clone())];
+        // Whether the bot is asked is decided where the conversation is locked: it may be handed over, or back, meanwhile.
+        let ask = Ask::Opens { attempt: attempt.id, bot_id };
+        let append = Append { at: self.clock.now(), target, messages, ask, claim };
+        let (teller, mut told) = tokens::channel();
+        let (service, asker) = (Arc::clone(self), asker.clone());
         let carried_out = async move {
-            let heard = service.question_hear(question, place, stored, sender).await;
-            service.question_settle(heard, &attempt, reply).await;
+            let ended =
+                service.question_carry_out(&asker, append, conversation, permit, &attempt, &teller).await;
+            if let Some(ended) = ended {
+                teller.say(Told::Ended(ended));
+            }
         };
         self.asking.spawn_on(carried_out.in_current_span(), &self.work);
-        match session_id.await {
-            Ok(session_id) => Ok(Asking { session_id, tokens, answered, abandoned: self.abandoned.clone() }),
+        match told.next().await {
+            Some(tokens::Event::Said(Told::Stored { session_id })) => {
+                Ok(Some(Asking { session_id, told, ended: None, abandoned: self.abandoned.clone() }))
+            }
+            Some(tokens::Event::Said(Told::Moved)) => Ok(None),
             // It ended before the question was stored.
-            Err(_) => Err(match answered.await.unwrap_or_else(|_| not_carried_out()) {
-                Err(error) => error,
-                Ok(_) => Error::Internal("a question was answered but not stored".to_owned()),
-            }),
+            Some(tokens::Event::Said(Told::Ended(Err(error)))) => Err(error),
+            Some(_) => Err(Error::Internal("a question was answered but not stored".to_owned())),
+            None => not_carried_out(),
         }
+    }
+
+    /// From storing the question to storing what came of it; `None` where its caller was told already.
+    async fn question_carry_out(
+        &self,
+        asker: &Asker,
+        append: Append,
+        conversation: Option<Conversation>,
+        permit: OwnedSemaphorePermit,
+        attempt: &Attempt,
+        teller: &tokens::Sender<Told>,
+    ) -> Option<Result<Answered>> {
+        let heard = match self.question_store(asker, append, conversation, permit).await {
+            Ok(heard) => heard,
+            Err(error) => return Some(Err(error)),
+        };
+        let Asked { conversation, question } = match heard {
+            Heard::Asked(asked) => asked,
+            Heard::Answered(answered) => {
+                teller.say(Told::Stored { session_id: answered.session_id });
+                return Some(Ok(answered));
+            }
+            Heard::Moved => {
+                teller.say(Told::Moved);
+                return None;
+            }
+        };
+        teller.say(Told::Stored { session_id: conversation.session_id });
+        let answers = match conversation.handler {
+            Handler::Bot => self.question_pass_on(&conversation, &question, teller).await,
+            Handler::Human => Ok(Vec::new()),
+        };
+        self.question_count(&conversation, &answers);
+        let attempt = store::Attempt { question: question.id, id: attempt.id };
+        self.question_settle(conversation, attempt, answers, teller).await
     }
 
     /// The newest 50 messages before the id `before`.
@@ -225,89 +243,99 @@ impl Service {
         }
     }
 
-    /// Stores a question, in its place among the writes, and asks the bot. `stored` is told the session in between.
-    async fn question_hear(
+    /// Stores a question, while its permit is held.
+    async fn question_store(
         &self,
-        question: Append,
-        place: OwnedSemaphorePermit,
-        stored: oneshot::Sender<Uuid>,
-        tokens: tokens::Sender,
+        asker: &Asker,
+        append: Append,
+        conversation: Option<Conversation>,
+        _permit: OwnedSemaphorePermit,
     ) -> Result<Heard> {
-        let key = question.claim.as_ref().map(|claim| claim.key.clone());
-        let opened = matches!(question.ask, Ask::Opens(_));
-        let existing = match question.target {
-            Target::Existing(id) => Some(id),
-            Target::New(_) => None,
-        };
-        let tell = |conversation: &Conversation| {
-            // Nobody hears it if the caller has left.
-            let _ = stored.send(conversation.session_id);
-        };
-        let outcome = self.store.append(question).await?;
-        drop(place);
-        let (conversation, question) = match outcome {
-            Outcome::Gone | Outcome::Answered => return Err(Error::NotFound(Missing::Session)),
-            Outcome::Stored(appended) if !opened => {
-                tell(&appended.conversation);
-                self.question_count(&appended.conversation, &Ok(Vec::new()));
-                return Ok(Heard::Settled(answered(appended)));
-            }
-            Outcome::Stored(Appended { conversation, mut messages }) => {
-                (conversation, messages.pop().expect("a question is one message"))
-            }
-            Outcome::Claimed(claimed) => match self.question_repeated(existing, claimed)? {
-                Earlier::Done(appended) => {
-                    tell(&appended.conversation);
-                    return Ok(Heard::Settled(answered(appended)));
-                }
-                Earlier::Resumed { conversation, question } => (conversation, question),
+        let existing = conversation.as_ref().map(|conversation| conversation.id);
+        let (at, new) = (
+            append.at,
+            match &append.target {
+                Target::New(new) => Some(new.clone()),
+                Target::Existing(_) => None,
             },
-        };
-        tell(&conversation);
-        let said = match conversation.handler {
-            Handler::Bot => self.question_pass_on(&conversation, &question, &tokens).await,
-            // Handed over since the question was first asked: it gets no answer, and no failure.
-            Handler::Human => Ok(Vec::new()),
-        };
-        self.question_count(&conversation, &said);
-        Ok(Heard::Now { conversation, question, said, key })
+        );
+        match self.store.append(append).await? {
+            Outcome::Stored(Stored { conversation_id, handler, mut messages }) => {
+                let opened = || new.map(|new| new.open(conversation_id, at));
+                let conversation = conversation.or_else(opened).expect("it is known or new");
+                let conversation = Conversation { handler, ..conversation };
+                if handler == Handler::Human {
+                    self.question_count(&conversation, &Ok(Vec::new()));
+                    return Ok(Heard::Answered(answered(&conversation, Vec::new())));
+                }
+                let question = messages.pop().expect("a question is one message");
+                Ok(Heard::Asked(Asked { conversation, question }))
+            }
+            Outcome::Gone | Outcome::Superseded => Err(Error::NotFound(Missing::Session)),
+            Outcome::Moved => {
+                if let Some(id) = existing {
+                    self.question_take_back(id);
+                }
+                Ok(Heard::Moved)
+            }
+            Outcome::Claimed(claimed) => {
+                // A retry for which no bot is asked does not count against the conversation's limit.
+                if let (Some(id), false) = (existing, matches!(claimed, Claimed::Resumed { .. })) {
+                    self.question_take_back(id);
+                }
+                match self.claimed(claimed)? {
+                    Earlier::Done { conversation_id, message_id } => {
+                        self.question_again(asker, conversation_id, message_id).await.map(Heard::Answered)
+                    }
+                    Earlier::Resumed { conversation, question } => {
+                        Ok(Heard::Asked(Asked { conversation, question }))
+                    }
+                }
+            }
+        }
     }
 
-    /// Stores what was heard, however long that takes, also where whoever asked is told to come back.
+    /// The answers that a question has now, for a retry.
+    async fn question_again(
+        &self,
+        asker: &Asker,
+        id: ConversationId,
+        question: Option<MessageId>,
+    ) -> Result<Answered> {
+        let gone = Error::NotFound(Missing::Session);
+        let conversation = self.store.conversation_get(id).await?;
+        let conversation = conversation.filter(|conversation| asker.reaches(conversation));
+        let (Some(conversation), Some(question)) = (conversation, question) else { return Err(gone) };
+        if self.store.message_get(question).await?.is_none() {
+            return Err(gone);
+        }
+        let answers = self.store.message_answers(id, question).await?;
+        Ok(answered(&conversation, answers))
+    }
+
+    /// Stores what came of a question, however long that takes; `None` where its caller was told to come back meanwhile.
     async fn question_settle(
         &self,
-        heard: Result<Heard>,
-        attempt: &Attempt,
-        reply: oneshot::Sender<Result<Answered>>,
-    ) {
-        let (conversation, question, said, key) = match heard {
-            Ok(Heard::Now { conversation, question, said, key }) => (conversation, question, said, key),
-            Ok(Heard::Settled(answered)) => return drop(reply.send(Ok(answered))),
-            Err(error) => return drop(reply.send(Err(error))),
-        };
+        conversation: Conversation,
+        attempt: store::Attempt,
+        answers: std::result::Result<Vec<NewMessage>, bot::Error>,
+        teller: &tokens::Sender<Told>,
+    ) -> Option<Result<Answered>> {
         let session_id = conversation.session_id;
-        let attempt = store::Attempt { question: question.id, id: attempt.id };
         let mut settled = pin!(async {
-            match said {
-                Ok(answers) => self.question_answer(conversation, attempt, answers, key).await,
+            match answers {
+                Ok(answers) => self.question_answer(&conversation, attempt, answers).await,
                 Err(error) => self.question_fail(&conversation, attempt, &error).await,
             }
         });
         match timeout(STORE_PATIENCE, &mut settled).await {
-            Ok(answered) => drop(reply.send(answered)),
+            Ok(settled) => Some(settled),
             Err(_) => {
-                let _ = reply.send(Err(Error::AnswerDelayed { session_id }));
+                teller.say(Told::Ended(Err(Error::AnswerDelayed { session_id })));
                 let _ = settled.await;
+                None
             }
         }
-    }
-
-    /// What a retry gets. One for which no bot is asked does not count against the conversation's limit.
-    fn question_repeated(&self, existing: Option<ConversationId>, claimed: Claimed) -> Result<Earlier> {
-        if let (Some(id), false) = (existing, matches!(claimed, Claimed::Resumed { .. })) {
-            self.question_take_back(id);
-        }
-        self.claimed(claimed)
     }
 
     /// Asks the bot; no database connection is held meanwhile.
@@ -315,8 +343,8 @@ impl Service {
         &self,
         conversation: &Conversation,
         question: &Message,
-        tokens: &tokens::Sender,
-    ) -> std::result::Result<Vec<Answer>, bot::Error> {
+        teller: &tokens::Sender<Told>,
+    ) -> std::result::Result<Vec<NewMessage>, bot::Error> {
         let Some(bot) = self.bots.get(&conversation.bot_id) else {
             return Err(bot::Error::Unconfigured);
         };
@@ -326,12 +354,21 @@ impl Service {
             text: question.text.clone(),
             history: self.question_history(bot, question).await,
         };
+        let timed = Timed::begin(teller);
         // A panic in a bot is that question's failure, and no more.
-        let heard = AssertUnwindSafe(bot.ask(asked, tokens)).catch_unwind();
-        tokio::select! {
-            heard = heard => heard.unwrap_or_else(|_| Err(bot::Error::Unreadable("asking for it failed".to_owned()))),
-            () = self.interrupted.cancelled() => Err(bot::Error::Interrupted),
-        }
+        let asking = AssertUnwindSafe(bot.ask(asked, &timed)).catch_unwind();
+        let answers = tokio::select! {
+            answers = asking => answers.unwrap_or_else(|_| Err(bot::Error::Unreadable("asking for it failed".to_owned())))?,
+            () = self.interrupted.cancelled() => return Err(bot::Error::Interrupted),
+        };
+        let (bot_id, time) = (&conversation.bot_id, timed.end());
+        let author = || Author { id: bot_id.clone(), kind: AuthorKind::Bot, name: bot_id.clone() };
+        let message = |answer| NewMessage {
+            author: Some(author()),
+            time: Some(time),
+            ..NewMessage::answer(answer, question.id)
+        };
+        Ok(answers.into_iter().map(message).collect())
     }
 
     /// What was said before a question, as far as its bot wants to know. A bot that cannot be told is asked all the
@@ -357,9 +394,9 @@ impl Service {
     fn question_count(
         &self,
         conversation: &Conversation,
-        heard: &std::result::Result<Vec<Answer>, bot::Error>,
+        answers: &std::result::Result<Vec<NewMessage>, bot::Error>,
     ) {
-        let outcome = match heard {
+        let outcome = match answers {
             Ok(answers) if answers.is_empty() => metrics::HUMAN,
             Ok(_) => metrics::ANSWERED,
             Err(error) => error.reason().as_str(),
@@ -369,29 +406,28 @@ impl Service {
 
     async fn question_answer(
         &self,
-        conversation: Conversation,
+        conversation: &Conversation,
         attempt: store::Attempt,
-        answers: Vec<Answer>,
-        key: Option<IdempotencyKey>,
+        messages: Vec<NewMessage>,
     ) -> Result<Answered> {
         let session_id = conversation.session_id;
-        let messages: Vec<_> =
-            answers.into_iter().map(|answer| NewMessage::answer(answer, attempt.question)).collect();
         let bytes = messages.iter().map(NewMessage::bytes).sum();
         let stored = self.patiently(bytes, || {
             self.store.append(Append {
                 at: self.clock.now(),
                 target: Target::Existing(conversation.id),
                 messages: messages.clone(),
-                ask: Ask::Closes { attempt, key: key.clone() },
+                ask: Ask::Answers { attempt },
                 claim: None,
             })
         });
-        let conversation = match stored.await? {
-            Outcome::Stored(appended) => return Ok(answered(appended)),
-            Outcome::Gone | Outcome::Claimed(_) => return Err(Error::NotFound(Missing::Session)),
-            Outcome::Answered => conversation,
-        };
+        match stored.await? {
+            Outcome::Stored(stored) => return Ok(answered(conversation, stored.messages)),
+            Outcome::Gone | Outcome::Claimed(_) | Outcome::Moved => {
+                return Err(Error::NotFound(Missing::Session));
+            }
+            Outcome::Superseded => {}
+        }
         // A retry was faster: its answers are the answers. The question is stored, whatever becomes of this read.
         let delayed = |error: store::Error| match error.is_passing() {
             true => Error::AnswerDelayed { session_id },
@@ -402,7 +438,7 @@ impl Service {
         if messages.is_empty() {
             return self.question_superseded(session_id, attempt.question).await.map_err(delayed)?;
         }
-        Ok(answered(Appended { conversation, messages }))
+        Ok(answered(conversation, messages))
     }
 
     /// What the caller of an attempt gets whose answers were dropped while there are no others.
@@ -417,7 +453,7 @@ impl Service {
         Ok(match self.store.conversation_get_by_session(session_id).await? {
             None => Err(Error::NotFound(Missing::Session)),
             Some(conversation) if conversation.handler == Handler::Human => {
-                Ok(answered(Appended { conversation, messages: Vec::new() }))
+                Ok(answered(&conversation, Vec::new()))
             }
             Some(_) => Err(Error::StillRunning { retry_after: LEASE_BEYOND_DEADLINE }),
         })
@@ -431,9 +467,16 @@ impl Service {
     ) -> Result<Answered> {
         tracing::warn!(bot = conversation.bot_id, %error, "a bot gave no answer");
         let (at, reason) = (self.clock.now(), error.reason());
-        let failed = self.patiently(0, || self.store.question_fail(attempt, reason, at)).await?;
-        // A read that fails here changes nothing about the failure that is stored.
-        if !failed && matches!(self.store.conversation_get(conversation.id).await, Ok(None)) {
+        let failed = self.patiently(0, || {
+            self.store.append(Append {
+                at,
+                target: Target::Existing(conversation.id),
+                messages: Vec::new(),
+                ask: Ask::Fails { attempt, reason },
+                claim: None,
+            })
+        });
+        if matches!(failed.await?, Outcome::Gone) {
             return Err(Error::NotFound(Missing::Session));
         }
         let retry_after = error.retry_after();
@@ -455,7 +498,7 @@ impl Service {
                 Err(error) if error.is_passing() => {
                     tracing::debug!(%error, "an answer waits for the database");
                     waiting.get_or_insert_with(|| WaitingAnswer::begin(&self.answers_waiting, bytes));
-                    let refused = matches!(error, store::Error::Refused(_));
+                    let refused = matches!(error, store::Error::Refused(_) | store::Error::Locked(_));
                     tokio::time::sleep(if refused { REFUSED_PAUSE } else { STORE_PAUSE }).await;
                 }
                 stored => return stored,
@@ -484,19 +527,8 @@ impl Drop for WaitingAnswer<'_> {
     }
 }
 
-/// Why is in the log already, where the panic was: the error itself may quote what was asked.
-fn not_carried_out<T>() -> Result<T> {
-    Err(Error::Internal("a question was not carried out".to_owned()))
-}
-
-fn answered(appended: Appended) -> Answered {
-    let Appended { conversation, messages } = appended;
-    Answered {
-        session_id: conversation.session_id,
-        bot_id: conversation.bot_id,
-        // A claim that was settled at once remembers the question itself.
-        answers: messages.into_iter().filter(|message| message.reply_to.is_some()).collect(),
-    }
+fn answered(conversation: &Conversation, answers: Vec<Message>) -> Answered {
+    Answered { session_id: conversation.session_id, bot_id: conversation.bot_id.clone(), answers }
 }
 
 /// A key's scope: the program, else the session, else the key itself.

@@ -44,23 +44,23 @@ pub struct Detail {
 
 /// A conversation and, where it is short, its messages without notes: one row each, or one without a message.
 pub(super) fn detail() -> Sql {
-    let columns = [("conversations", CONVERSATION), ("messages", MESSAGE)].map(|(table, columns)| {
+    let columns = [("conversation_states", CONVERSATION), ("messages", MESSAGE)].map(|(table, columns)| {
         let columns = columns.split(", ").map(|column| format!("{table}.{column}"));
         columns.collect::<Vec<_>>().join(", ")
     });
     let columns = columns.join(", ");
     // A key that is null finds nothing in the index; a condition beside it would be looked at message by message.
     let messages = format!(
-        "LEFT JOIN messages ON messages.conversation_id = CASE WHEN {} THEN conversations.id END \
+        "LEFT JOIN messages ON messages.conversation_id = CASE WHEN {} THEN conversation_states.id END \
              AND role <> 'note'",
         is_short_now(SHORT)
     );
     Sql::each(
         format!(
             "SELECT place, {columns} FROM unnest(CAST($1 AS bigint[]), CAST($2 AS bigint[])) AS wanted (key, place) \
-             JOIN conversations ON conversations.id = key {messages}"
+             JOIN conversation_states ON conversation_states.id = key {messages}"
         ),
-        format!("SELECT $2, {columns} FROM conversations {messages} WHERE conversations.id = $1"),
+        format!("SELECT $2, {columns} FROM conversation_states {messages} WHERE conversation_states.id = $1"),
     )
 }
 

@@ -70,11 +70,11 @@ impl Store {
         let short = is_short_now(EMBEDDED);
         let sql = Sql::each(
             format!(
-                "SELECT {MESSAGE} FROM messages WHERE conversation_id = ANY(ARRAY(SELECT id FROM conversations \
+                "SELECT {MESSAGE} FROM messages WHERE conversation_id = ANY(ARRAY(SELECT id FROM conversation_states \
                      WHERE id = ANY(CAST($1 AS bigint[])) AND {short})) AND role <> 'note'"
             ),
             format!(
-                "SELECT {MESSAGE} FROM messages WHERE conversation_id = (SELECT id FROM conversations \
+                "SELECT {MESSAGE} FROM messages WHERE conversation_id = (SELECT id FROM conversation_states \
                      WHERE id = $1 AND {short}) AND role <> 'note'"
             ),
         );

@@ -48,8 +48,9 @@ impl Conditions {
         self.params.clone()
     }
 
-    /// The statement for one part of a table, by id, and its parameters.
-    pub fn part(mut self, columns: &str, table: &str, part: Part) -> (String, Vec<Value>) {
+    /// The statement for one part of a table, by id, and its parameters. `rows` is the table itself, or a view of it that
+    /// knows more of each row.
+    pub fn part(mut self, columns: &str, rows: &str, table: &str, part: Part) -> (String, Vec<Value>) {
         if part.first > i64::MIN {
             self.and("id >= ?", part.first);
         }
@@ -62,7 +63,7 @@ impl Conditions {
         // The limit stands in the text: a planner that does not know it expects a tenth of the table. The ids come
         // first, from an index alone; then only the rows that are shown.
         let sql = format!(
-            "SELECT {columns} FROM {table} WHERE id IN (SELECT id FROM {table}{conditions} \
+            "SELECT {columns} FROM {rows} WHERE id IN (SELECT id FROM {table}{conditions} \
              ORDER BY id {direction} LIMIT {} OFFSET ${}) ORDER BY id {direction}",
             part.limit,
             self.params.len()

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::conversations::{self, is_there};
+use super::Store;
+use super::conversations::is_there;
+use super::effects::Counted;
 use super::engine::{Columns, Lane, Result, Row, Sql};
 use super::lists::{self, Conditions, Part};
-use super::totals::{Changes, Counted};
-use super::{Store, questions};
+use super::transaction::Transaction;
 use crate::model::{
-    Bots, ConversationId, Failure, Json, List, Listing, Message, MessageFilter, MessageId, MessagePatch,
-    Object, Timestamp, role,
+    AnswerTime, Author, Bots, ConversationId, Failure, Json, List, Listing, Message, MessageFilter,
+    MessageId, Timestamp, role,
 };
 
 /// The columns that [`message_read`] reads.
 pub(super) const MESSAGE: &str = "id, conversation_id, seq, role, kind, text, payload, reply_to, failure, \
-     failed_at, created_at, updated_at";
+     failed_at, author_id, author_kind, author_name, first_token_ms, answer_ms, created_at, updated_at";
 
 /// Bytes of text and payload that are read at once, at least one message.
 pub const CHUNK_BYTES: i64 = 256 * 1024;
@@ -30,12 +31,23 @@ pub(super) fn message_read(columns: &mut Columns) -> Result<Message> {
         payload: columns.opt_json("payload")?,
         reply_to: columns.opt_int("reply_to")?.map(MessageId),
         failure: None,
+        author: None,
+        time: None,
         created_at: Timestamp(0),
         updated_at: Timestamp(0),
     };
     let reason = columns.opt_word("failure")?;
     let at = columns.opt_int("failed_at")?;
     message.failure = reason.zip(at).map(|(reason, at)| Failure { reason, at: Timestamp(at) });
+    let author = columns.opt_text("author_id")?;
+    let kind = columns.opt_word("author_kind")?;
+    let name = columns.opt_text("author_name")?;
+    if let (Some(id), Some(kind), Some(name)) = (author, kind, name) {
+        message.author = Some(Author { id, kind, name });
+    }
+    let first_token_ms = columns.opt_int("first_token_ms")?;
+    let answer_ms = columns.opt_int("answer_ms")?;
+    message.time = answer_ms.map(|answer_ms| AnswerTime { first_token_ms, answer_ms });
     message.created_at = Timestamp(columns.int("created_at")?);
     message.updated_at = Timestamp(columns.int("updated_at")?);
     Ok(message)
@@ -89,7 +101,23 @@ pub(super) fn ref_read(row: Row) -> Result<MessageRef> {
 
 /// The condition that a conversation is short when it is read: it may have grown since it was seen.
 pub(super) fn is_short_now(messages: usize) -> String {
-    format!("message_count <= {messages} AND message_bytes <= {CHUNK_BYTES}")
+    format!(
+        "conversation_states.message_count <= {messages} AND conversation_states.message_bytes <= {CHUNK_BYTES}"
+    )
+}
+
+/// A conversation's newest message, `notes` included or not, within a transaction.
+pub(super) async fn message_newest_in(
+    transaction: &Transaction<'_>,
+    id: ConversationId,
+    notes: bool,
+) -> Result<Option<Message>> {
+    let role = if notes { "" } else { " AND role <> 'note'" };
+    let sql = format!(
+        "SELECT {MESSAGE} FROM messages WHERE conversation_id = $1{role} ORDER BY conversation_id DESC, id DESC LIMIT 1"
+    );
+    let rows = transaction.query(sql, vec![id.into()]).await?;
+    rows.into_iter().next().map(|row| message_read(&mut row.columns("messages"))).transpose()
 }
 
 impl Store {
@@ -151,7 +179,7 @@ impl Store {
     }
 
     async fn message_part(&self, lane: Lane, conditions: Conditions, part: Part) -> Result<Vec<MessageRef>> {
-        let (sql, params) = conditions.part("id, bytes", "messages", part);
+        let (sql, params) = conditions.part("id, bytes", "messages", "messages", part);
         let rows = self.inner.reads.query(lane, sql, params).await?;
         rows.into_iter().map(ref_read).collect()
     }
@@ -207,118 +235,11 @@ impl Store {
     /// The answers to a question, by id.
     pub async fn message_answers(&self, id: ConversationId, question: MessageId) -> Result<Vec<Message>> {
         let sql = format!(
-            "SELECT {MESSAGE} FROM messages WHERE conversation_id = $1 AND id > $2 AND reply_to = $2 AND {} \
+            "SELECT {MESSAGE} FROM messages WHERE conversation_id = $1 AND id > $2 AND reply_to = $2 AND role <> 'note' AND {} \
              ORDER BY id",
             is_there("$1")
         );
         let rows = self.inner.reads.query(Lane::Rest, sql, vec![id.into(), question.into()]).await?;
         rows.into_iter().map(|row| message_read(&mut row.columns("messages"))).collect()
-    }
-
-    /// Changes a message; `None` if there is none (any more).
-    pub async fn message_update(
-        &self,
-        conversation_id: ConversationId,
-        id: MessageId,
-        patch: MessagePatch,
-        at: Timestamp,
-    ) -> Result<Option<Message>> {
-        self.change(move |transaction| {
-            let patch = patch.clone();
-            Box::pin(async move {
-                if conversations::lock(transaction, conversation_id).await?.is_none() {
-                    return Ok(None);
-                }
-                let sql = format!("SELECT {MESSAGE} FROM messages WHERE id = $1");
-                let rows = transaction.query(sql, vec![id.into()]).await?;
-                let Some(row) = rows.into_iter().next() else { return Ok(None) };
-                let mut message = message_read(&mut row.columns("messages"))?;
-                let (was_note, had_bytes) =
-                    (message.is_note(), bytes(&message.text, message.payload.as_ref()));
-                message.updated_at = at;
-                message.kind = patch.kind.unwrap_or(message.kind);
-                message.role = patch.role.unwrap_or(message.role);
-                if let Some(text) = patch.text {
-                    message.payload = message.payload.map(|payload| with_text(payload, &text));
-                    message.text = text;
-                }
-                let bytes = bytes(&message.text, message.payload.as_ref());
-                transaction
-                    .query(
-                        "UPDATE messages SET role = $2, kind = $3, text = $4, payload = $5, bytes = $6, \
-                             updated_at = $7 WHERE id = $1",
-                        vec![
-                            id.into(),
-                            message.role.as_str().into(),
-                            message.kind.as_str().into(),
-                            message.text.as_str().into(),
-                            message.payload.as_ref().map(Json::as_str).into(),
-                            bytes.into(),
-                            at.into(),
-                        ],
-                    )
-                    .await?;
-                let notes = i64::from(message.is_note()) - i64::from(was_note);
-                transaction
-                    .query(
-                        "UPDATE conversations SET note_count = note_count + $2, \
-                             message_bytes = message_bytes + $3, updated_at = $4 WHERE id = $1",
-                        vec![conversation_id.into(), notes.into(), (bytes - had_bytes).into(), at.into()],
-                    )
-                    .await?;
-                Ok(Some(message))
-            })
-        })
-        .await
-    }
-
-    /// Deletes a message; returns it as it was.
-    pub async fn message_delete(
-        &self,
-        conversation_id: ConversationId,
-        id: MessageId,
-        at: Timestamp,
-    ) -> Result<Option<Message>> {
-        self.change(move |transaction| {
-            Box::pin(async move {
-                let Some(conversation) = conversations::lock(transaction, conversation_id).await? else {
-                    return Ok(None);
-                };
-                let sql = format!("DELETE FROM messages WHERE id = $1 RETURNING {MESSAGE}");
-                let rows = transaction.query(sql, vec![id.into()]).await?;
-                let Some(row) = rows.into_iter().next() else { return Ok(None) };
-                let message = message_read(&mut row.columns("messages"))?;
-                questions::forget(transaction, vec![id]).await?;
-                transaction
-                    .query(
-                        "UPDATE conversations SET message_count = message_count - 1, \
-                             note_count = note_count - $2, message_bytes = message_bytes - $3, \
-                             updated_at = $4 WHERE id = $1",
-                        vec![
-                            conversation_id.into(),
-                            message.is_note().into(),
-                            bytes(&message.text, message.payload.as_ref()).into(),
-                            at.into(),
-                        ],
-                    )
-                    .await?;
-                let mut changes = Changes::default();
-                changes.messages(&conversation, id, -1);
-                changes.write(transaction).await?;
-                Ok(Some(message))
-            })
-        })
-        .await
-    }
-}
-
-/// The answer object with a new `text`; everything else stays as the bot sent it.
-fn with_text(payload: Json, text: &str) -> Json {
-    match serde_json::from_str::<Object>(payload.as_str()) {
-        Ok(mut object) => {
-            object.set("text", Json::of(text));
-            Json::of(&object)
-        }
-        Err(_) => payload,
     }
 }

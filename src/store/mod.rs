@@ -1,9 +1,9 @@
 //! What is stored, and how it is found again. SQL stands beside its mapping, one file an area.
 
-mod append;
-mod change;
+mod commands;
 mod conversations;
 mod details;
+mod effects;
 mod embedded;
 mod engine;
 mod idempotency;
@@ -11,9 +11,10 @@ mod keys;
 mod lists;
 mod messages;
 mod nodes;
-mod questions;
 mod totals;
+mod transaction;
 mod users;
+mod writer;
 
 use std::fs::File;
 use std::hash::Hash;
@@ -22,19 +23,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use append::{Append, Appended, Ask, Outcome, Target};
+pub use commands::{Append, Ask, Attempt, Outcome, Stored, Target};
 pub use details::{Chunk, Detail, Rest};
 pub use engine::{Error, Result};
 pub use idempotency::{Claim, Claimed, IdempotencyKey};
 pub use messages::{BotMessage, CHUNK_BYTES, MessageRef, groups};
-pub use questions::Attempt;
 
-use change::Write;
 use conversations::ListWanted;
 use embedded::{LastWanted, Length};
-use engine::writer::{self, Writer};
 use engine::{Gather, Lane, Reads, Shared, Source, postgres, sqlite, sqlite_file};
+use tokio::sync::Notify;
 use totals::Levels;
+use writer::Writer;
 
 use crate::metrics::Metrics;
 use crate::model::{Conversation, List, Message, Random};
@@ -84,8 +84,10 @@ struct Inner {
     reads: Arc<Reads>,
     gathers: Gathers,
     lists: Lists,
-    writer: Writer<Write>,
+    writer: Writer,
     levels: Levels,
+    /// A long conversation is deleted: its messages follow.
+    deletions: Notify,
     /// Marks the questions that this process asks; nobody living has the same.
     node: i32,
     /// Other servers may work on the database.
@@ -124,10 +126,7 @@ impl Store {
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let server = postgres::Server::new(url)?;
             migrate_patiently(&server, wait).await?;
-            (
-                Source::Postgres(postgres::Reads::new(&server)),
-                writer::Target::Postgres { server, random: random.clone() },
-            )
+            (Source::Postgres(postgres::Reads::new(&server)), writer::Target::Postgres(server))
         } else {
             return Err(Error::Setup("store.url is neither sqlite:PATH nor postgres://…".into()));
         };
@@ -141,13 +140,14 @@ impl Store {
             conversations_by_session: by_key(conversations::by_session()),
             details: Gather::new(&reads, Lane::Quick, details::detail(), DETAILS_GATHERED),
         };
-        let writer = Writer::start(target, Arc::clone(&metrics.store))?;
+        let writer = Writer::start(target, node, Arc::clone(&metrics.store))?;
         let inner = Inner {
             reads,
             gathers,
             lists: Lists::default(),
             writer,
             levels: Levels::default(),
+            deletions: Notify::new(),
             node,
             is_shared,
         };

@@ -1,46 +1,90 @@
 //! The nodes that share a database. A node lives while its row was renewed within the last minute, by the database's
 //! clock; a lock that its session holds would also say so of a machine that is frozen for hours.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::Store;
-use super::engine::{DatabaseClock, Result, Sql};
+use super::engine::{DatabaseClock, Lane, Result, Sql};
+use super::writer::FOLD;
 
 /// A node that has not renewed its row for so long is taken for dead, and its open questions are settled.
 pub(super) const DEAD_AFTER: Duration = Duration::from_secs(60);
-/// Rows of dead nodes are kept so long for those who look into what happened.
+/// Rows of dead nodes are kept so long: for those who look into what happened, and for calls of theirs that are still on
+/// their way through a network.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Makes a node of PostgreSQL known, or says that it lives. One that was forgotten goes on where it was: all that it wrote
+/// before is folded.
+pub(super) fn register() -> &'static str {
+    static SQL: LazyLock<String> = LazyLock::new(|| {
+        format!(
+            "INSERT INTO nodes (node, renewed_at, folded) VALUES ($1, {}, $2) \
+             ON CONFLICT (node) DO UPDATE SET renewed_at = excluded.renewed_at",
+            DatabaseClock::POSTGRES
+        )
+    });
+    &SQL
+}
 
 impl Store {
     /// Says that this node lives. Also shows whether the database takes writes: see [`Store::ping`].
     pub async fn node_renew(&self) -> Result<()> {
         let node = i64::from(self.inner.node);
+        let (sql, params) = if self.is_shared() {
+            (Sql::both(register()), vec![node.into(), self.inner.writer.settled().into()])
+        } else {
+            let sql = format!(
+                "INSERT INTO nodes (node, renewed_at) VALUES ($1, {}) \
+                 ON CONFLICT (node) DO UPDATE SET renewed_at = excluded.renewed_at",
+                DatabaseClock::SQLITE
+            );
+            (Sql::both(sql), vec![node.into()])
+        };
         self.change_in_turn(move |transaction| {
-            Box::pin(async move {
-                let renew = |now| {
-                    format!(
-                        "INSERT INTO nodes (node, renewed_at) VALUES ($1, {now}) \
-                         ON CONFLICT (node) DO UPDATE SET renewed_at = excluded.renewed_at"
-                    )
-                };
-                let sql = Sql::each(renew(DatabaseClock::POSTGRES), renew(DatabaseClock::SQLITE));
-                transaction.query(sql, vec![node.into()]).await.map(|_| ())
-            })
+            let (sql, params) = (sql.clone(), params.clone());
+            Box::pin(async move { transaction.query(sql, params).await.map(|_| ()) })
         })
         .await
     }
 
-    /// Says that this node has ended, so that nobody waits for it, and forgets nodes that died a day ago.
-    pub async fn node_remove(&self) -> Result<()> {
-        let node = i64::from(self.inner.node);
+    /// Adds to the totals what dead nodes have left, and forgets those that died a day ago.
+    pub async fn node_settle(&self) -> Result<()> {
+        if self.is_shared() {
+            let dead = format!(
+                "SELECT node, (SELECT max(number) FROM node_batches \
+                     WHERE node_batches.node = nodes.node AND number > folded) \
+                 FROM nodes WHERE renewed_at < {} - {}",
+                DatabaseClock::POSTGRES,
+                DEAD_AFTER.as_millis()
+            );
+            for row in self.inner.reads.query(Lane::Slow, dead, vec![]).await? {
+                let mut columns = row.columns("nodes");
+                let (node, last) = (columns.int("node")?, columns.opt_int("number")?);
+                if let Some(last) = last {
+                    self.inner.reads.query(Lane::Slow, FOLD, vec![node.into(), last.into()]).await?;
+                }
+            }
+        }
+        let old = |now| format!("renewed_at < {now} - {}", FORGOTTEN_AFTER.as_millis());
+        let (postgres, sqlite) = (old(DatabaseClock::POSTGRES), old(DatabaseClock::SQLITE));
+        let any = |old: &str| format!("SELECT node FROM nodes WHERE {old} LIMIT 1");
+        let any = Sql::each(any(&postgres), any(&sqlite));
+        if self.inner.reads.query(Lane::Slow, any, vec![]).await?.is_empty() {
+            return Ok(());
+        }
         self.change_in_turn(move |transaction| {
+            let (postgres, sqlite) = (postgres.clone(), sqlite.clone());
             Box::pin(async move {
-                let remove = |now| {
-                    let kept = FORGOTTEN_AFTER.as_millis();
-                    format!("DELETE FROM nodes WHERE node = $1 OR renewed_at < {now} - {kept}")
-                };
-                let sql = Sql::each(remove(DatabaseClock::POSTGRES), remove(DatabaseClock::SQLITE));
-                transaction.query(sql, vec![node.into()]).await.map(|_| ())
+                let sql = Sql::each(
+                    format!(
+                        "WITH forgotten AS (DELETE FROM nodes WHERE {postgres} AND NOT EXISTS (SELECT 1 FROM node_batches \
+                             WHERE node_batches.node = nodes.node AND number > folded) RETURNING node) \
+                         DELETE FROM node_batches USING forgotten WHERE node_batches.node = forgotten.node"
+                    ),
+                    format!("DELETE FROM nodes WHERE {sqlite}"),
+                );
+                transaction.query(sql, vec![]).await.map(|_| ())
             })
         })
         .await

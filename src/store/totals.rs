@@ -1,203 +1,23 @@
 //! How many conversations and messages there are, and where the one of a rank lies, exactly and without counting them.
 //!
 //! 256 ids make a bucket, 32 buckets one of the next level, and so twice more. Table `totals` has a number for each
-//! bucket, bot and integration type, kept in the transaction of what it counts. A list adds numbers up and looks only
+//! bucket, bot and integration type, kept as an effect of what it counts (`effects/totals.rs`). A list adds numbers up and looks only
 //! at the rows of the buckets that its page lies in, so that every page costs the same, however many there are.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::OnceCell;
 
 use super::Store;
-use super::engine::{Lane, Result, Sql, Statement, Transaction};
+use super::effects::{Counted, SHIFTS};
+use super::engine::{Lane, Result};
 use super::lists::{Conditions, Part, direction};
-use crate::model::{Conversation, ConversationId, List, Listing, MessageId, Order};
+use crate::model::{List, Listing, Order};
 
-/// Bits of an id that its bucket leaves out, level by level.
-const SHIFTS: [u32; 4] = [8, 13, 18, 23];
 const TOP: usize = SHIFTS.len() - 1;
 /// Buckets that one of the next level holds, and that are read at once. Each has a number for every bot and
 /// integration type.
 const BUCKETS: i64 = 32;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Counted {
-    Conversations,
-    Messages,
-}
-
-impl Counted {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Conversations => "conversations",
-            Self::Messages => "messages",
-        }
-    }
-}
-
-/// What a transaction adds to the totals and takes away: by bucket of the lowest level, bot and integration type.
-#[derive(Default)]
-pub(super) struct Changes<'a>(BTreeMap<(Counted, i64, &'a str, &'a str), i64>);
-
-impl<'a> Changes<'a> {
-    pub fn conversation(&mut self, conversation: &'a Conversation, count: i64) {
-        self.add(Counted::Conversations, conversation.id.0, conversation, count);
-    }
-
-    /// `count`: of the messages in the bucket of this one.
-    pub fn messages(&mut self, conversation: &'a Conversation, MessageId(id): MessageId, count: i64) {
-        self.add(Counted::Messages, id, conversation, count);
-    }
-
-    fn add(&mut self, counted: Counted, id: i64, conversation: &'a Conversation, count: i64) {
-        let Conversation { bot_id, integration_type, .. } = conversation;
-        *self.0.entry((counted, id >> SHIFTS[0], bot_id, integration_type)).or_default() += count;
-    }
-
-    /// Locks the totals: comes last in a transaction's command.
-    pub async fn write(self, transaction: &Transaction<'_>) -> Result<()> {
-        let (sql, rows) =
-            add(self.0.into_iter().flat_map(|((counted, bucket, bot_id, integration_type), count)| {
-                (0..=TOP).map(move |level| {
-                    ((counted, level, at_level(level, bucket), bot_id, integration_type), count)
-                })
-            }));
-        transaction.execute_many(sql, rows).await
-    }
-}
-
-/// A row of the totals, in the order in which they are locked everywhere.
-type Key<'a> = (Counted, usize, i64, &'a str, &'a str);
-
-/// The statement that adds to rows of the totals, and takes away from them, with its parameters.
-fn add<'a>(changes: impl IntoIterator<Item = (Key<'a>, i64)>) -> Statement {
-    let mut counts: BTreeMap<Key<'a>, i64> = BTreeMap::new();
-    for (key, count) in changes {
-        *counts.entry(key).or_default() += count;
-    }
-    let rows = counts
-        .into_iter()
-        .filter(|(_, count)| *count != 0)
-        .map(|((counted, level, bucket, bot_id, integration_type), count)| {
-            vec![
-                counted.as_str().into(),
-                level_number(level).into(),
-                bucket.into(),
-                bot_id.into(),
-                integration_type.into(),
-                count.into(),
-            ]
-        })
-        .collect();
-    const COLUMNS: &str = "what, level, bucket, bot_id, integration_type";
-    let add = format!("ON CONFLICT ({COLUMNS}) DO UPDATE SET count = totals.count + excluded.count");
-    let sql = Sql::each(
-        format!(
-            "INSERT INTO totals ({COLUMNS}, count) SELECT * FROM unnest(CAST($1 AS text[]), \
-                 CAST($2 AS bigint[]), CAST($3 AS bigint[]), CAST($4 AS text[]), CAST($5 AS text[]), \
-                 CAST($6 AS bigint[])) {add}"
-        ),
-        format!("INSERT INTO totals ({COLUMNS}, count) VALUES ($1, $2, $3, $4, $5, $6) {add}"),
-    );
-    (sql, rows)
-}
-
-fn messages_key(level: usize, bucket: i64, of: &Conversation) -> Key<'_> {
-    (Counted::Messages, level, bucket, &of.bot_id, &of.integration_type)
-}
-
-/// The bucket of a level in which one of the lowest level lies.
-fn at_level(level: usize, bucket: i64) -> i64 {
-    bucket >> (SHIFTS[level] - SHIFTS[0])
-}
-
-fn level_number(level: usize) -> i64 {
-    i64::try_from(level).expect("there are few levels")
-}
-
-/// Messages that are counted in one statement, and rows of the totals that are changed in one, where a conversation
-/// moves: whatever their number, each takes a small part of the time that a statement may take.
-const MOVED: usize = 5000;
-
-/// Counts a conversation and its messages for another bot or integration type. Locks the totals, in their order: comes
-/// last in a transaction's command.
-pub(super) async fn move_conversation(
-    transaction: &Transaction<'_>,
-    old: &Conversation,
-    new: &Conversation,
-) -> Result<()> {
-    // The buckets of the lowest level are written as they are counted, in the order of their ids. The newest buckets,
-    // which every other write adds to, come last, and with them the few of the levels above.
-    let mut above: BTreeMap<(usize, i64), i64> = BTreeMap::new();
-    let mut last = i64::MIN;
-    loop {
-        let (part, end) = messages_after(transaction, old.id, last).await?;
-        let Some(end) = end else { break };
-        last = end;
-        for &(bucket, count) in &part {
-            for level in 1..=TOP {
-                *above.entry((level, at_level(level, bucket))).or_default() += count;
-            }
-        }
-        move_buckets(transaction, part.into_iter().map(|(bucket, count)| ((0, bucket), count)), old, new)
-            .await?;
-    }
-    let mut above = above.into_iter().peekable();
-    while above.peek().is_some() {
-        move_buckets(transaction, above.by_ref().take(MOVED), old, new).await?;
-    }
-    // Every new conversation adds to the top of these.
-    let mut conversation = Changes::default();
-    conversation.conversation(old, -1);
-    conversation.conversation(new, 1);
-    conversation.write(transaction).await
-}
-
-/// The next buckets with messages of a conversation after an id, how many it has in each, and the last one's id.
-async fn messages_after(
-    transaction: &Transaction<'_>,
-    id: ConversationId,
-    last: i64,
-) -> Result<(Vec<(i64, i64)>, Option<i64>)> {
-    // In an order that PostgreSQL finds in one index alone: it cannot know that this conversation is a long one, and
-    // would sort all the rest of it, or look for it among all messages.
-    let part = Sql::each(
-        "(conversation_id, id) > ($1, $2) AND (conversation_id, id) <= ($1, 9223372036854775807) \
-         ORDER BY conversation_id, id",
-        "conversation_id = $1 AND id > $2 ORDER BY id",
-    );
-    let sql = |part| {
-        format!(
-            "SELECT id >> {} AS bucket, count(*) AS count, max(id) AS last \
-             FROM (SELECT id FROM messages WHERE {part} LIMIT {MOVED}) AS part GROUP BY 1 ORDER BY 1",
-            SHIFTS[0]
-        )
-    };
-    let sql = Sql::each(sql(part.postgres), sql(part.sqlite));
-    let rows = transaction.query(sql, vec![id.into(), last.into()]).await?;
-    let (mut buckets, mut end) = (Vec::with_capacity(rows.len()), None);
-    for row in rows {
-        let mut columns = row.columns("messages");
-        buckets.push((columns.int("bucket")?, columns.int("count")?));
-        end = Some(columns.int("last")?);
-    }
-    Ok((buckets, end))
-}
-
-/// Moves so many messages in each bucket of a level from one conversation's bot and integration type to another's.
-async fn move_buckets(
-    transaction: &Transaction<'_>,
-    buckets: impl Iterator<Item = ((usize, i64), i64)>,
-    old: &Conversation,
-    new: &Conversation,
-) -> Result<()> {
-    let statement = add(buckets.flat_map(|((level, bucket), count)| {
-        [(messages_key(level, bucket, old), -count), (messages_key(level, bucket, new), count)]
-    }));
-    // Waited for: what is only sent is waited for as one.
-    transaction.query_all([statement]).await.map(|_| ())
-}
 
 /// The level at which to begin to look for a page, for conversations and for messages: the lowest that has no more
 /// than 32 buckets, as far as was seen. Any other gives the same page, later.
@@ -207,8 +27,10 @@ pub(super) struct Levels([OnceCell<AtomicUsize>; 2]);
 impl Levels {
     async fn get(&self, counted: Counted, store: &Store) -> Result<usize> {
         let read = || async {
-            let sql =
-                format!("SELECT max(bucket) FROM totals WHERE what = '{}' AND level = 0", counted.as_str());
+            let sql = format!(
+                "SELECT max(bucket) FROM current_totals WHERE what = '{}' AND level = 0",
+                counted.as_str()
+            );
             let rows = store.inner.reads.query(Lane::Quick, sql, vec![]).await?;
             let last =
                 rows.into_iter().next().map_or(Ok(None), |row| row.columns("totals").opt_int("bucket"))?;
@@ -350,7 +172,7 @@ impl Walk<'_> {
         let limit =
             if inside.is_some() && skip == 0 { format!(" LIMIT {}", limit + 2) } else { String::new() };
         let sql = format!(
-            "SELECT bucket, sum(count) FROM totals{} GROUP BY bucket HAVING sum(count) > 0 \
+            "SELECT bucket, sum(count) FROM current_totals{} GROUP BY bucket HAVING sum(count) > 0 \
              ORDER BY bucket {}{limit}",
             conditions.text(),
             direction(order),

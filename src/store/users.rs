@@ -4,12 +4,14 @@ use super::Store;
 use super::engine::{Columns, Error, Lane, Result, Sql};
 use crate::model::{Bots, NewUser, Person, Timestamp, User, UserId};
 
-const USER: &str = "users.id, users.email, users.role, users.bots, users.password_hash, users.created_at";
+const USER: &str =
+    "users.id, users.email, users.name, users.role, users.bots, users.password_hash, users.created_at";
 
 fn user_read(columns: &mut Columns) -> Result<User> {
     let person = Person {
         id: UserId(columns.int("id")?),
         email: columns.text("email")?,
+        name: columns.text("name")?,
         role: columns.word("role")?,
         bots: bots_read(columns)?,
     };
@@ -43,14 +45,14 @@ pub(super) fn session_by_hash() -> Sql {
 impl Store {
     /// `Conflict` if somebody has the e-mail already.
     pub async fn user_create(&self, new: NewUser, at: Timestamp) -> Result<User> {
-        self.user_insert(new, at, "VALUES ($1, $2, $3, $4, $5)").await?.ok_or_else(missing)
+        self.user_insert(new, at, "VALUES ($1, $2, $3, $4, $5, $6)").await?.ok_or_else(missing)
     }
 
     /// Creates the first person; `None` if there is somebody already.
     pub async fn user_create_first(&self, new: NewUser, at: Timestamp) -> Result<Option<User>> {
         // Casts, because a SELECT does not tell PostgreSQL the types of its parameters.
         let values = "SELECT CAST($1 AS text), CAST($2 AS text), CAST($3 AS text), CAST($4 AS text), \
-             CAST($5 AS bigint) WHERE NOT EXISTS (SELECT 1 FROM users)";
+             CAST($5 AS text), CAST($6 AS bigint) WHERE NOT EXISTS (SELECT 1 FROM users)";
         match self.user_insert(new, at, values).await {
             // Another node was faster.
             Err(Error::Conflict(_)) => Ok(None),
@@ -63,12 +65,13 @@ impl Store {
             let new = new.clone();
             Box::pin(async move {
                 let sql = format!(
-                    "INSERT INTO users (email, password_hash, role, bots, created_at) {values} RETURNING {}",
+                    "INSERT INTO users (email, name, password_hash, role, bots, created_at) {values} RETURNING {}",
                     USER.replace("users.", "")
                 );
                 let bots = bots_text(&new.bots);
                 let params = vec![
                     new.email.into(),
+                    new.name.into(),
                     new.password_hash.into(),
                     new.role.as_str().into(),
                     bots.into(),

@@ -20,7 +20,7 @@ fn registry(url: &str, more: &str) -> Registry {
 }
 
 async fn ask(url: &str, more: &str) -> Result<Vec<Answer>, Error> {
-    registry(url, more).get("a").unwrap().ask(question("Berapa?"), &tokens::channel().0).await
+    registry(url, more).get("a").unwrap().ask(question("Berapa?"), &tokens::channel::<()>().0).await
 }
 
 fn question(text: &str) -> Question {
@@ -176,7 +176,7 @@ async fn any_text_reaches_the_bot_as_it_is() {
         ["\"quoted\" \\ back", "two\nlines\t", "👨‍👩‍👧 e\u{301} \u{202e}rtl", "{{session_id}}", "{\"a\":1}"]
     {
         let bot = registry.get("a").unwrap();
-        let answers = bot.ask(question(text), &tokens::channel().0).await.unwrap();
+        let answers = bot.ask(question(text), &tokens::channel::<()>().0).await.unwrap();
         assert_eq!(answers, [Answer::text(text)]);
     }
 }

@@ -53,6 +53,8 @@ fn question() -> model::Message {
         payload: None,
         reply_to: None,
         failure: None,
+        author: None,
+        time: None,
         created_at: Timestamp(1_752_470_016_351),
         updated_at: Timestamp(1_752_470_016_352),
     }
@@ -330,7 +332,8 @@ fn a_visitor_sees_its_messages() {
 #[test]
 fn people_and_programs_see_who_they_are() {
     let bots = Bots::Only(vec!["guide".into()]);
-    let person = Person { id: UserId(1), email: "a@b".into(), role: Role::Admin, bots: Bots::All };
+    let person =
+        Person { id: UserId(1), email: "a@b".into(), name: "a".into(), role: Role::Admin, bots: Bots::All };
     let expected =
         r#"{"status":200,"message":"success","data":{"id":"1","email":"a@b","role":"admin","bots":null}}"#;
     shows(&LoggedIn::new(&person), expected);

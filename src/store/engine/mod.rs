@@ -1,20 +1,18 @@
 //! Runs statements on PostgreSQL or SQLite: values in, rows out. Knows no table.
 
-mod flight;
 mod gather;
 pub mod postgres;
 mod shared;
 pub mod sqlite;
 pub mod sqlite_file;
 pub mod value;
-pub mod writer;
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use flight::Flight;
 pub use gather::Gather;
 use shared::Read;
 pub use shared::Shared;
@@ -31,10 +29,13 @@ pub enum Error {
     /// The database is away, read-only, full or has too much to do. Nothing was stored.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
-    /// The database refuses this for now: another session holds a row, or the statement took too long. Others may be
-    /// accepted. Nothing was stored.
+    /// The database refuses this for now: the statement took too long, or a trigger of the operator's says so. Others may
+    /// be accepted. Nothing was stored.
     #[error("the database refuses: {0}")]
     Refused(String),
+    /// Another session holds a row for longer than the lock timeout. Nothing was stored.
+    #[error("a row is locked: {0}")]
+    Locked(String),
     /// Whether it was stored is not known: a commit went unanswered, and could not be looked up.
     #[error("the outcome is not known: {0}")]
     OutcomeUnknown(String),
@@ -55,13 +56,18 @@ impl Error {
     /// Whether the same may succeed later, without anybody changing it.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Refused(_) | Self::OutcomeUnknown(_))
+        matches!(self, Self::Unavailable(_) | Self::Refused(_) | Self::Locked(_) | Self::OutcomeUnknown(_))
     }
 }
 
 /// The database's own clock, in milliseconds since 1970: for what several nodes, whose clocks differ, compare. It stands
 /// still within a statement, so that an index can be searched by it.
 pub struct DatabaseClock;
+
+/// A span as columns hold it.
+pub fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 2)
+}
 
 impl DatabaseClock {
     pub const POSTGRES: &str = "CAST(extract(epoch FROM statement_timestamp()) * 1000 AS bigint)";
@@ -70,7 +76,7 @@ impl DatabaseClock {
 
 /// One statement in each dialect.
 ///
-/// Parameters are `$1`, `$2`, … in both. In a statement for many rows (`query_many`) PostgreSQL gets each
+/// Parameters are `$1`, `$2`, … in both; SQLite gets them as `?1`, `?2`, …, which it numbers as they say. In a statement for many rows (`query_many`) PostgreSQL gets each
 /// parameter as an array of all rows' values, and SQLite runs its text once a row.
 #[derive(Debug, Clone)]
 pub struct Sql {
@@ -82,11 +88,22 @@ impl Sql {
     /// A text that both dialects accept.
     pub fn both(text: impl Into<Cow<'static, str>>) -> Self {
         let text = text.into();
-        Self { postgres: text.clone(), sqlite: text }
+        Self { sqlite: numbered(text.clone()), postgres: text }
     }
 
     pub fn each(postgres: impl Into<Cow<'static, str>>, sqlite: impl Into<Cow<'static, str>>) -> Self {
-        Self { postgres: postgres.into(), sqlite: sqlite.into() }
+        Self { postgres: postgres.into(), sqlite: numbered(sqlite.into()) }
+    }
+}
+
+/// The text with `?1` for `$1`: SQLite numbers `$1` by its first appearance.
+fn numbered(text: Cow<'static, str>) -> Cow<'static, str> {
+    if text.contains('$') { text.replace('$', "?").into() } else { text }
+}
+
+impl From<&Sql> for Sql {
+    fn from(sql: &Sql) -> Self {
+        sql.clone()
     }
 }
 
@@ -215,61 +232,30 @@ pub struct Place {
     _counted: Held,
 }
 
-/// The transaction that the writer has open.
-pub enum Transaction<'a> {
-    Postgres(&'a Flight),
+/// Runs statements within a transaction that somebody else begins and ends.
+pub enum Executor<'a> {
+    Postgres(&'a postgres::Connection),
     Sqlite(&'a rusqlite::Connection),
 }
 
-/// A statement with the parameters of each of its rows.
-pub type Statement = (Sql, Vec<Vec<Value>>);
-
-impl Transaction<'_> {
+impl Executor<'_> {
     pub async fn query(&self, sql: impl Into<Sql>, params: Vec<Value>) -> Result<Vec<Row>> {
         let sql = sql.into();
         match self {
-            Transaction::Postgres(flight) => {
-                let mut found = flight.query_all(vec![(sql.postgres, params)]).await?;
-                Ok(found.pop().unwrap_or_default())
-            }
-            Transaction::Sqlite(connection) => sqlite::query(connection, &sql.sqlite, &[params]),
+            Self::Postgres(connection) => connection.query(&sql.postgres, &params).await,
+            Self::Sqlite(connection) => sqlite::query(connection, &sql.sqlite, &[params]),
         }
     }
 
-    /// Runs statements of which none needs another's result, in their order; on PostgreSQL in one round trip. One
-    /// without rows is left out.
-    pub async fn query_all<const N: usize>(&self, statements: [Statement; N]) -> Result<[Vec<Row>; N]> {
-        let mut found = [const { Vec::new() }; N];
-        let wanted = found.iter_mut().zip(statements).filter(|(_, (_, rows))| !rows.is_empty());
-        match self {
-            Transaction::Postgres(flight) => {
-                let (places, statements): (Vec<_>, Vec<_>) =
-                    wanted.map(|(place, (sql, rows))| (place, (sql.postgres, value::columns(rows)))).unzip();
-                if statements.is_empty() {
-                    return Ok(found);
-                }
-                for (place, rows) in places.into_iter().zip(flight.query_all(statements).await?) {
-                    *place = rows;
-                }
-            }
-            Transaction::Sqlite(connection) => {
-                for (place, (sql, rows)) in wanted {
-                    *place = sqlite::query(connection, &sql.sqlite, &rows)?;
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    /// Runs a statement for many rows of parameters. On PostgreSQL it is not waited for: if it fails, so does the
-    /// next query, or the commit.
-    pub async fn execute_many(&self, sql: Sql, rows: Vec<Vec<Value>>) -> Result<()> {
+    /// Runs a statement for many rows of parameters; without rows it is left out.
+    pub async fn query_many(&self, sql: impl Into<Sql>, rows: Vec<Vec<Value>>) -> Result<Vec<Row>> {
         if rows.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
+        let sql = sql.into();
         match self {
-            Transaction::Postgres(flight) => flight.execute(&sql.postgres, value::columns(rows)).await,
-            Transaction::Sqlite(connection) => sqlite::query(connection, &sql.sqlite, &rows).map(|_| ()),
+            Self::Postgres(connection) => connection.query(&sql.postgres, &value::columns(rows)).await,
+            Self::Sqlite(connection) => sqlite::query(connection, &sql.sqlite, &rows),
         }
     }
 }

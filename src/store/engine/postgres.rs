@@ -1,7 +1,6 @@
 //! PostgreSQL: few connections that many requests share (statements are pipelined), each opened again when it
 //! is lost.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::error::Error as _;
 use std::future::Future;
@@ -10,10 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use tokio::time::Instant;
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, NoTls, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -116,14 +114,12 @@ impl Server {
         Ok(connection)
     }
 
-    /// For the writer. Its session is read-only, and each transaction asks for more: a statement whose BEGIN failed alone
-    /// is refused then, rather than committed by itself.
+    /// For writing: what another session has locked is waited for a short time only.
     pub async fn connect_writer(&self) -> Result<Connection> {
         let connection = self.connect_by_key().await?;
         connection
             .execute(&format!(
-                "SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}; \
-                 SET default_transaction_read_only = on",
+                "SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}",
                 LOCK_TIMEOUT.as_millis(),
                 IDLE_IN_TRANSACTION_TIMEOUT.as_millis()
             ))
@@ -193,13 +189,10 @@ impl Connection {
         self.client.is_closed() || self.is_spoiled.load(Ordering::Relaxed)
     }
 
-    /// A statement that was prepared before.
-    pub fn prepared(&self, sql: &str) -> Option<Statement> {
-        self.statements.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned()
-    }
-
+    /// The statement, prepared now unless it was before.
     pub async fn prepare(&self, sql: &str) -> Result<Statement> {
-        if let Some(statement) = self.prepared(sql) {
+        let prepared = self.statements.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned();
+        if let Some(statement) = prepared {
             return Ok(statement);
         }
         let statement = self.client.prepare(sql).await.map_err(|error| self.failure(&error))?;
@@ -215,18 +208,41 @@ impl Connection {
         self.in_time(async { self.run(&self.prepare(sql).await?, params).await }).await
     }
 
-    /// Runs statements in their order, sent together. All are prepared before, or one could overtake another.
-    pub async fn run_all(&self, statements: Vec<(Cow<'static, str>, Vec<Value>)>) -> Result<Vec<Vec<Row>>> {
-        let mut prepared = Vec::with_capacity(statements.len());
-        for (sql, params) in statements {
-            prepared.push((self.prepare(&sql).await?, params));
+    /// Runs a statement that commits by itself, and says how an error left it.
+    pub async fn call(&self, sql: &str, params: &[Value]) -> std::result::Result<Vec<Row>, Unanswered> {
+        let statement = self.in_time(self.prepare(sql)).await.map_err(Unanswered::Refused)?;
+        let mut lost = true;
+        let called = async {
+            let rows = self.client.query(&statement, &references(params)).await.map_err(|error| {
+                // A session that the server ends may have committed before; no other error of the server's is ambiguous.
+                lost =
+                    error.as_db_error().is_none_or(|error| error.parsed_severity() != Some(Severity::Error));
+                let is_given_up =
+                    error.as_db_error().and_then(|error| error.constraint()) == Some("node_batches_pkey");
+                (is_given_up, self.failure(&error))
+            });
+            Ok(rows)
+        };
+        match self.in_time(called).await {
+            Ok(Ok(rows)) => {
+                rows.iter().map(|row| self.row(row)).collect::<Result<_>>().map_err(|_| Unanswered::Lost)
+            }
+            Ok(Err((true, _))) => Err(Unanswered::GivenUp),
+            Ok(Err((false, error))) if !lost => Err(Unanswered::Refused(error)),
+            Ok(Err(_)) | Err(_) => {
+                self.is_spoiled.store(true, Ordering::Relaxed);
+                Err(Unanswered::Lost)
+            }
         }
-        let runs = prepared.iter().map(|(statement, params)| self.run(statement, params));
-        join_all(runs).await.into_iter().collect()
     }
 
-    /// The first poll sends the statement.
-    pub async fn run(&self, statement: &Statement, params: &[Value]) -> Result<Vec<Row>> {
+    fn row(&self, row: &tokio_postgres::Row) -> Result<Row> {
+        let values = (0..row.len()).map(|column| row.try_get(column));
+        let values = values.collect::<std::result::Result<_, _>>();
+        values.map(Row).map_err(|error| self.failure(&error))
+    }
+
+    async fn run(&self, statement: &Statement, params: &[Value]) -> Result<Vec<Row>> {
         if statement.params().len() != params.len() {
             return Err(Error::Database(format!(
                 "{} parameters for a statement with {}",
@@ -234,17 +250,9 @@ impl Connection {
                 statement.params().len()
             )));
         }
-        let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|value| value as _).collect();
-        let rows = self.client.query(statement, &params).await.map_err(|error| self.failure(&error))?;
-        rows.iter()
-            .map(|row| {
-                (0..row.len())
-                    .map(|column| row.try_get(column))
-                    .collect::<std::result::Result<_, _>>()
-                    .map(Row)
-                    .map_err(|error| self.failure(&error))
-            })
-            .collect()
+        let rows =
+            self.client.query(statement, &references(params)).await.map_err(|error| self.failure(&error))?;
+        rows.iter().map(|row| self.row(row)).collect()
     }
 
     /// Runs statements without parameters or results.
@@ -254,7 +262,7 @@ impl Connection {
     }
 
     /// Bounds how long the database is waited for. A connection that does not answer is given up.
-    pub async fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         // The server's own limit comes first where it still answers.
         tokio::time::timeout(STATEMENT_TIMEOUT + Duration::from_secs(1), work).await.unwrap_or_else(|_| {
             self.is_spoiled.store(true, Ordering::Relaxed);
@@ -274,6 +282,20 @@ impl Connection {
         }
         failure
     }
+}
+
+/// Why there is no answer to a statement that commits by itself.
+pub enum Unanswered {
+    /// It is not committed.
+    Refused(Error),
+    /// It is not committed, since its number was given up or is taken.
+    GivenUp,
+    /// It may be committed, now or later.
+    Lost,
+}
+
+fn references(params: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
+    params.iter().map(|value| value as _).collect()
 }
 
 /// What an error of PostgreSQL means to a caller, by the classes of
@@ -297,17 +319,22 @@ fn failure(error: &tokio_postgres::Error) -> Error {
         "21" | "22" | "23" | "44" => Error::Database(text),
         // A login that the server refuses.
         "28" | "3D" => Error::Setup(text),
+        // A newer version has replaced the function: this one writes nothing any more.
+        "42" if *code == SqlState::UNDEFINED_FUNCTION => Error::Unavailable(text),
         // A table that is being restored, a right that was taken away; everything else of the class is a statement that
         // this program wrote wrongly.
         "42" if ![SqlState::UNDEFINED_TABLE, SqlState::INSUFFICIENT_PRIVILEGE].contains(code) => {
             Error::Database(text)
         }
+        "55" if *code == SqlState::LOCK_NOT_AVAILABLE => Error::Locked(text),
+        // The node was forgotten: it is registered with the next connection.
+        "55" if *code == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => Error::Unavailable(text),
         // A statement over its time may be that of one command.
         "57" if *code == SqlState::QUERY_CANCELED => Error::Refused(text),
         // The server as a whole, for now: lost connections, a failover (0A, 25), statements that a pooler lost (26), a
         // deadlock (40), no resources (53), an operator (57), its disk (58), its configuration (F0).
         "08" | "0A" | "25" | "26" | "40" | "53" | "57" | "58" | "F0" => Error::Unavailable(text),
-        // Locks (55), limits such as wraparound (54), faults within (XX), and codes that triggers raise, of whatever
+        // Limits such as wraparound (54), faults within (XX), and codes that triggers raise, of whatever
         // class: these may be about one command of a batch alone, and may pass.
         _ => Error::Refused(text),
     }

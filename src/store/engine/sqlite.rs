@@ -70,16 +70,13 @@ pub fn query(connection: &Connection, sql: &str, rows: &[Vec<Value>]) -> Result<
     let run = || {
         let mut statement = connection.prepare_cached(sql)?;
         let width = statement.column_count();
-        // By name: SQLite numbers `$n` by first appearance. A parameter that the text does not have is an error here.
-        let position = |index| {
-            let name = format!("${}", index + 1);
-            statement.parameter_index(&name)?.ok_or(rusqlite::Error::InvalidParameterName(name))
-        };
-        let positions =
-            (0..rows.first().map_or(0, Vec::len)).map(position).collect::<rusqlite::Result<Vec<_>>>()?;
+        let (given, known) = (rows.first().map_or(0, Vec::len), statement.parameter_count());
+        if given != known {
+            return Err(rusqlite::Error::InvalidParameterCount(given, known));
+        }
         let mut found = Vec::new();
         for row in rows {
-            for (&position, value) in positions.iter().zip(row) {
+            for (position, value) in (1..).zip(row) {
                 statement.raw_bind_parameter(position, value)?;
             }
             let mut results = statement.raw_query();
@@ -115,7 +112,7 @@ impl ToSql for Value {
             Value::Text(value) => ValueRef::Text(value.as_bytes()),
             Value::Uuid(value) => ValueRef::Blob(value.as_bytes()),
             Value::Bytes(value) => ValueRef::Blob(value),
-            Value::Many(_) => {
+            Value::Many(_) | Value::Fields(_) => {
                 return Err(rusqlite::Error::ToSqlConversionFailure("an array is no value in SQLite".into()));
             }
         }))

@@ -3,8 +3,8 @@
 use std::error::Error as StdError;
 use std::str::FromStr;
 
-use bytes::BytesMut;
-use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use bytes::{BufMut, BytesMut};
+use tokio_postgres::types::{Field, FromSql, IsNull, Kind, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
 use super::{Error, Result};
@@ -20,6 +20,8 @@ pub enum Value {
     Bytes(Vec<u8>),
     /// One parameter's values of many rows; PostgreSQL only.
     Many(Vec<Value>),
+    /// A value of a type with fields; PostgreSQL only.
+    Fields(Vec<Value>),
 }
 
 macro_rules! from {
@@ -76,6 +78,10 @@ impl ToSql for Value {
             (Value::Uuid(value), &Type::UUID) => value.to_sql(ty, out),
             (Value::Bytes(value), &Type::BYTEA) => value.to_sql(ty, out),
             (Value::Many(values), _) => values.to_sql(ty, out),
+            (Value::Fields(values), _) => match ty.kind() {
+                Kind::Composite(fields) if fields.len() == values.len() => write_fields(fields, values, out),
+                _ => Err(format!("a parameter of type {ty} got {} fields", values.len()).into()),
+            },
             _ => Err(format!("a parameter of type {ty} got another type's value").into()),
         }
     }
@@ -87,6 +93,26 @@ impl ToSql for Value {
     to_sql_checked!();
 }
 
+/// The binary form of a composite: the number of its fields, and of each its type, its length and its value. See
+/// `record_send` of PostgreSQL.
+fn write_fields(
+    fields: &[Field],
+    values: &[Value],
+    out: &mut BytesMut,
+) -> std::result::Result<IsNull, Box<dyn StdError + Sync + Send>> {
+    out.put_i32(i32::try_from(fields.len())?);
+    for (field, value) in fields.iter().zip(values) {
+        out.put_u32(field.type_().oid());
+        let length = out.len();
+        out.put_i32(-1);
+        if let IsNull::No = value.to_sql(field.type_(), out)? {
+            let written = i32::try_from(out.len() - length - size_of::<i32>())?;
+            out[length..length + size_of::<i32>()].copy_from_slice(&written.to_be_bytes());
+        }
+    }
+    Ok(IsNull::No)
+}
+
 impl<'a> FromSql<'a> for Value {
     fn from_sql(ty: &Type, raw: &'a [u8]) -> std::result::Result<Self, Box<dyn StdError + Sync + Send>> {
         match *ty {
@@ -94,6 +120,7 @@ impl<'a> FromSql<'a> for Value {
             Type::TEXT => String::from_sql(ty, raw).map(Value::Text),
             Type::UUID => Uuid::from_sql(ty, raw).map(Value::Uuid),
             Type::BYTEA => Vec::from_sql(ty, raw).map(Value::Bytes),
+            Type::INT8_ARRAY => Vec::from_sql(ty, raw).map(Value::Many),
             _ => Err(format!("a statement returned a column of type {ty}").into()),
         }
     }
@@ -115,6 +142,13 @@ impl Row {
     /// Reads the columns in the statement's order; a value that does not fit names `table` and its column.
     pub fn columns(self, table: &'static str) -> Columns {
         Columns { table, values: self.0.into_iter() }
+    }
+
+    /// The first column, and the others.
+    pub fn split_first(self) -> (Self, Self) {
+        let mut values = self.0;
+        let others = values.split_off(values.len().min(1));
+        (Self(values), Self(others))
     }
 
     /// The first column, a number.
@@ -160,6 +194,21 @@ impl Columns {
             Value::Int(value) => Ok(Some(value)),
             value => self.corrupt(column, kind(&value)),
         }
+    }
+
+    /// An array of numbers, of which some may be null; an array that is null is empty. PostgreSQL only.
+    pub fn ints(&mut self, column: &'static str) -> Result<Vec<Option<i64>>> {
+        let values = match self.next(column)? {
+            Value::Null => return Ok(Vec::new()),
+            Value::Many(values) => values,
+            value => return self.corrupt(column, kind(&value)),
+        };
+        let int = |value| match value {
+            Value::Null => Ok(None),
+            Value::Int(value) => Ok(Some(value)),
+            value => self.corrupt(column, kind(&value)),
+        };
+        values.into_iter().map(int).collect()
     }
 
     pub fn text(&mut self, column: &'static str) -> Result<String> {
@@ -244,5 +293,6 @@ fn kind(value: &Value) -> &'static str {
         Value::Uuid(_) => "a UUID",
         Value::Bytes(_) => "bytes",
         Value::Many(_) => "an array",
+        Value::Fields(_) => "a row",
     }
 }

@@ -114,6 +114,7 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
     assert!(folded > ROOM && length("") <= ROOM, "the log could not be folded a second time");
 
     assert_eq!(program.write(&text).await, None, "still refused");
+    assert_eq!(program.get("/readyz").await, 503, "what was written last was refused");
     for path in [
         "/healthz".to_owned(),
         "/api/conversation".to_owned(),
@@ -123,8 +124,6 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
     ] {
         assert_eq!(program.get(&path).await, 200, "{path}");
     }
-
-    assert_eq!(program.get("/readyz").await, 503, "what was written last was refused");
 
     limit_files(&server, None);
     for _ in 0..WRITERS {

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use wicara::model::{Api, Bots, Role};
 
 use super::writers::{Writer, assert_nothing_lost_or_doubled};
-use crate::store::create;
+use crate::store::{create, totals_are_exact};
+use crate::support::database::connect;
 use crate::support::{
-    Answer, Client, Fault, PostgresProxy, TestApp, is_begin, is_commit, side_by_side, until, within,
+    Answer, Client, Fault, PostgresProxy, TestApp, is_append, is_commit, side_by_side, until, within,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -52,6 +53,14 @@ impl Place {
         let messages = listed["data"].as_array().unwrap();
         assert_eq!(listed["pagination"]["totalItems"], messages.len());
         messages.iter().map(|message| message["message"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Transactions of this database that were rolled back.
+    async fn refused_batches(&self) -> i64 {
+        let client = connect(&self.app.database.url).await;
+        let sql = "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()";
+        client.batch_execute("SELECT pg_stat_force_next_flush()").await.unwrap();
+        client.query_one(sql, &[]).await.unwrap().get(0)
     }
 
     async fn conversations(&self) -> i64 {
@@ -133,6 +142,24 @@ async fn what_a_commit_in_doubt_stored_is_stored_once() {
     place.app.stop().await;
 }
 
+/// The call arrives when its node has long asked what became of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_arrives_after_its_look_up_stores_nothing() {
+    let place = Place::new().await;
+    let held = place.proxy.at(is_append, 1, Fault::Held);
+    let answer = place.program.post("/api/message", &place.message("late")).await;
+    assert_eq!((held.sprung(), answer.status.as_u16()), (1, 503), "{}", answer.text);
+    assert!(answer.text.contains(NOTHING), "{}", answer.text);
+    let refused = place.refused_batches().await;
+    place.proxy.thaw();
+    // The server takes the call up, and refuses it.
+    until(PATIENCE, "the call has arrived", async || place.refused_batches().await > refused).await;
+    place.program.post("/api/message", &place.message("next")).await.ok();
+    assert_eq!(place.texts().await, ["before", "first", "next"]);
+    totals_are_exact(&place.app.database).await;
+    place.app.stop().await;
+}
+
 /// What the database says comes in as many pieces as the network makes of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_come_piece_by_piece_hold_up_nothing() {
@@ -179,25 +206,24 @@ async fn unknown(fault: Fault) {
     place.app.stop().await;
 }
 
-/// Without its transaction each statement would be committed alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_begin_that_fails_alone_leaves_nothing() {
+async fn an_append_that_fails_leaves_nothing_and_is_tried_again() {
     let cases = ["57014", "53200"].into_iter().flat_map(|code| [1, 5].map(|times| (code, times)));
-    let cases = cases.map(|(code, times)| (format!("{code}, {times} times"), begin_fails(code, times)));
+    let cases = cases.map(|(code, times)| (format!("{code}, {times} times"), append_fails(code, times)));
     side_by_side(cases.collect::<Vec<_>>()).await;
 }
 
 const WRITERS: usize = 6;
 const MESSAGES: usize = 4;
 
-async fn begin_fails(code: &'static str, times: usize) {
+async fn append_fails(code: &'static str, times: usize) {
     let place = Place::new().await;
     let key = place.app.key(Role::Agent, Bots::All, Api::Chatbot).await;
     let mut conversations = Vec::new();
     for _ in 0..2 {
         conversations.push(create(place.app.store(), "echo", &[]).await.conversation.id.0);
     }
-    let failing = place.proxy.at(is_begin, times, Fault::Fails(code));
+    let failing = place.proxy.at(is_append, times, Fault::Fails(code));
     let writers = (0..WRITERS).map(|number| {
         let mut writer = Writer::new(number, conversations[number % 2], key.clone());
         let base = place.app.base.clone();
@@ -234,7 +260,7 @@ async fn begin_fails(code: &'static str, times: usize) {
     })
     .await;
     let conversations = place.conversations().await;
-    let failing = place.proxy.at(is_begin, times, Fault::Fails(code));
+    let failing = place.proxy.at(is_append, times, Fault::Fails(code));
     let question = json!({"message": "the first question"});
     let answer = retried(&visitor, "/api/questions", &question).await.ok();
     assert_eq!(failing.sprung(), times);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use serde_json::json;
 use wicara::model::{Api, Bots, Role};
 
 use super::writers::{Writer, assert_nothing_lost_or_doubled};
@@ -35,6 +36,32 @@ async fn write(mut writer: Writer, base: String, over: Arc<AtomicBool>, most: Du
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Another node is storing a request with the same key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_just_being_taken_counts_as_running() {
+    let app = TestApp::start(Engine::Postgres).await;
+    let program = app.program().await;
+    let conversation = create(app.store(), "echo", &[]).await.conversation.id;
+    let message = json!({
+        "message": "once", "type": "text", "role": "client", "conversationId": conversation.0.to_string()
+    });
+    let keyed = program.with("idempotency-key", "taken");
+    let mut taking = connect(&app.database.url).await;
+    let taken = taking.transaction().await.unwrap();
+    let lock = "SELECT pg_advisory_xact_lock(hashtextextended('key-1 POST /api/message taken', 0))";
+    taken.batch_execute(lock).await.unwrap();
+    let running = keyed.post("/api/message", &message).await;
+    assert_eq!(running.status, 409, "{}", running.text);
+    assert!(running.header("retry-after").is_some());
+    // Others do not wait for it.
+    program.with("idempotency-key", "another").post("/api/message", &message).await.ok();
+    taken.rollback().await.unwrap();
+    let stored = keyed.post("/api/message", &message).await.ok();
+    assert_eq!(keyed.post("/api/message", &message).await.ok(), stored);
+    assert_eq!(program.get("/api/message").await.ok()["pagination"]["totalItems"], 2);
+    app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,10 +10,10 @@ use wicara::model::{Api, Bots, Clock, Role};
 
 use super::process::Site;
 use super::writers::{Writer, assert_nothing_lost_or_doubled};
-use crate::store::create;
+use crate::store::{create, totals_are_exact};
 use crate::support::{
-    Database, Engine, Fault, PATIENCE, PostgresProxy, TestApp, is_commit, manual_clock, side_by_side, until,
-    within,
+    Client, Database, Engine, Fault, PATIENCE, PostgresProxy, TestApp, is_append, manual_clock, side_by_side,
+    until, within,
 };
 
 const WRITERS: usize = 16;
@@ -129,11 +129,23 @@ const HARMED: Duration = Duration::from_secs(3 + 2);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_freezes_in_the_middle_of_a_batch_does_not_hold_up_the_others() {
-    let cases = [("with all its locks", true), ("with those of its conversations", false)];
-    side_by_side(cases.map(|(name, at_commit)| (name, freezes(at_commit)))).await;
+    let cases = [
+        ("before a batch arrives", Freezes::BeforeCall),
+        ("while a batch's result is on its way", Freezes::AfterCall),
+        ("with the lock of a conversation", Freezes::WithLock),
+    ];
+    side_by_side(cases.map(|(name, at)| (name, freezes(at)))).await;
 }
 
-async fn freezes(at_commit: bool) {
+#[derive(Clone, Copy, PartialEq)]
+enum Freezes {
+    BeforeCall,
+    AfterCall,
+    /// In the transaction of a change.
+    WithLock,
+}
+
+async fn freezes(at: Freezes) {
     let site = Site::new(Engine::Postgres).await;
     let conversations = conversations(&site).await;
     let proxy = PostgresProxy::before(&site.database).await;
@@ -145,11 +157,16 @@ async fn freezes(at_commit: bool) {
         .collect();
     of_frozen.write(20, PATIENCE).await;
 
-    let held = if at_commit {
-        proxy.at(is_commit, 1, Fault::Held)
-    } else {
-        proxy.at(|statement| statement.sql.contains("UPDATE conversations"), 1, Fault::AnswerHeld)
+    let held = match at {
+        Freezes::BeforeCall => proxy.at(is_append, 1, Fault::Held),
+        Freezes::AfterCall => proxy.at(is_append, 1, Fault::AnswerHeld),
+        Freezes::WithLock => proxy.at(|statement| statement.sql.contains("FOR UPDATE"), 1, Fault::AnswerHeld),
     };
+    let changing = (at == Freezes::WithLock).then(|| {
+        let client = Client::new(&frozen.base).with("x-api-key", &site.key);
+        let path = format!("/api/conversation/{}", conversations[0]);
+        tokio::spawn(async move { client.patch(&path, &json!({"room": "changed"})).await })
+    });
     until(PATIENCE, "it is in the middle of a batch", async || held.sprung() == 1).await;
     frozen.freeze();
     for writer in &of_living {
@@ -168,6 +185,11 @@ async fn freezes(at_commit: bool) {
         writers.extend(writer.end().await);
     }
     assert_nothing_lost_or_doubled(&site.store, &writers).await;
+    totals_are_exact(&site.database).await;
+    if let Some(changing) = changing {
+        let answer = within(PATIENCE, "the change is answered", changing).await.unwrap();
+        assert!([200, 503].contains(&answer.status.as_u16()), "{}", answer.text);
+    }
 }
 
 /// Keys age by the database's clock, which all servers share.

@@ -115,8 +115,17 @@ fn items(listed: &Value) -> &[Value] {
     listed["data"].as_array().unwrap()
 }
 
+/// What a server of version 1 or 2 does first in each batch.
+const OLD_BATCH: &str = "WITH before AS (DELETE FROM batches WHERE id = NULL) \
+     INSERT INTO batches (id) VALUES (uuid'2f1f7a37-8cf1-4a9a-b8ae-2f0c6e1ff3f6')";
+
 async fn a_database_of_version_1_is_taken_up(engine: Engine) {
     let app = TestApp::on(version_1(engine).await, "").await;
+    if engine == Engine::Postgres {
+        let refused = connect(&app.database.url).await.batch_execute(OLD_BATCH).await.unwrap_err();
+        // It answers that with 503.
+        assert_eq!(refused.code().unwrap().code(), "42P01", "{refused}");
+    }
     let agent = app.anonymous().with("x-api-key", AGENT);
     let viewer = app.anonymous().with("x-api-key", VIEWER);
 

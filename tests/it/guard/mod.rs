@@ -199,8 +199,9 @@ struct Object {
 
 impl Object {
     async fn new(app: &TestApp, name: &'static str, bot: &'static str, by_visitor: bool) -> Self {
+        let session_id = Uuid::new_v4();
         let conversation = NewConversation {
-            session_id: Uuid::new_v4(),
+            session_id,
             by_visitor,
             room: None,
             integration_type: "website".into(),
@@ -214,9 +215,9 @@ impl Object {
             panic!("{name}: not stored")
         };
         let chat = Chat {
-            id: appended.conversation.id.0,
+            id: appended.conversation_id.0,
             message: appended.messages[0].id.0,
-            session: appended.conversation.session_id.to_string(),
+            session: session_id.to_string(),
         };
         Self { name, bot: Some(bot), by_visitor, chat }
     }

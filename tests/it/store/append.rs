@@ -5,7 +5,7 @@ use wicara::model::{
 };
 use wicara::store::{Append, Ask, Error, Outcome, Store, Target};
 
-use super::{append, attempt, create, get, manual, messages, open, reopen, stored, total};
+use super::{append, asks, attempt, create, fail, get, manual, messages, open, reopen, stored, total};
 use crate::support::{Engine, on_both_engines};
 
 on_both_engines!(
@@ -130,9 +130,9 @@ async fn deleted_id(store: &Store) -> ConversationId {
     gone
 }
 
-async fn ask(store: &Store, text: &str) -> wicara::store::Appended {
+async fn ask(store: &Store, text: &str) -> wicara::store::Stored {
     let question = Append {
-        ask: Ask::Opens(attempt(MessageId(0)).id),
+        ask: asks(attempt(MessageId(0)).id),
         ..append(Target::New(super::new_conversation("guide")), &[text])
     };
     stored(store.append(question).await.unwrap())
@@ -141,14 +141,14 @@ async fn ask(store: &Store, text: &str) -> wicara::store::Appended {
 async fn an_answer_clears_what_was_given_up(engine: Engine) {
     let store = open(engine).await;
     let asked = ask(&store, "slow?").await;
-    let (id, question) = (asked.conversation.id, asked.messages[0].id);
-    store.question_fail(attempt(question), FailureReason::Timeout, manual(7)).await.unwrap();
+    let (id, question) = (asked.conversation_id, asked.messages[0].id);
+    assert!(fail(&store, id, attempt(question), FailureReason::Timeout, manual(7)).await);
     let failure = messages(&store, id).await[0].failure.unwrap();
     assert_eq!((failure.reason, failure.at), (FailureReason::Timeout, manual(7)));
 
     let answer = Append {
         messages: vec![NewMessage::answer(Answer::text("here"), question)],
-        ask: Ask::Closes { attempt: attempt(question), key: None },
+        ask: Ask::Answers { attempt: attempt(question) },
         ..append(Target::Existing(id), &[])
     };
     stored(store.append(answer).await.unwrap());
@@ -157,15 +157,34 @@ async fn an_answer_clears_what_was_given_up(engine: Engine) {
     assert_eq!((found[1].role.as_str(), found[1].reply_to), (role::BOT, Some(question)));
 }
 
+/// Both go into one transaction where they wait together.
+#[tokio::test]
+async fn an_answer_to_a_question_that_was_just_deleted_is_dropped() {
+    let store = open(Engine::Sqlite).await;
+    for _ in 0..50 {
+        let asked = ask(&store, "deleted").await;
+        let (id, question) = (asked.conversation_id, asked.messages[0].id);
+        let answer = Append {
+            messages: vec![NewMessage::answer(Answer::text("late"), question)],
+            ask: Ask::Answers { attempt: attempt(question) },
+            ..append(Target::Existing(id), &[])
+        };
+        let (deleted, answered) =
+            tokio::join!(store.message_delete(id, question, manual(8)), store.append(answer));
+        assert!(deleted.unwrap().is_some());
+        assert!(matches!(answered, Ok(Outcome::Superseded)), "{answered:?}");
+    }
+}
+
 async fn of_two_answers_to_a_question_the_first_is_stored(engine: Engine) {
     let store = Arc::new(open(engine).await);
     let asked = ask(&store, "asked twice").await;
-    let (id, question) = (asked.conversation.id, asked.messages[0].id);
+    let (id, question) = (asked.conversation_id, asked.messages[0].id);
     let answers = (0..20).map(|number| {
         let store = Arc::clone(&store);
         let answer = Append {
             messages: vec![NewMessage::answer(Answer::text(number.to_string()), question)],
-            ask: Ask::Closes { attempt: attempt(question), key: None },
+            ask: Ask::Answers { attempt: attempt(question) },
             ..append(Target::Existing(id), &[])
         };
         tokio::spawn(async move { store.append(answer).await.unwrap() })
@@ -174,7 +193,7 @@ async fn of_two_answers_to_a_question_the_first_is_stored(engine: Engine) {
     for answer in answers.collect::<Vec<_>>() {
         match answer.await.unwrap() {
             Outcome::Stored(appended) => first.extend(appended.messages),
-            Outcome::Answered => late += 1,
+            Outcome::Superseded => late += 1,
             other => panic!("{other:?}"),
         }
     }
@@ -182,7 +201,7 @@ async fn of_two_answers_to_a_question_the_first_is_stored(engine: Engine) {
     assert_eq!(store.message_answers(id, question).await.unwrap(), first);
     assert_eq!(get(&store, id).await.message_count, 2);
     // A failure that comes later than the answer is none.
-    assert!(!store.question_fail(attempt(question), FailureReason::Timeout, manual(7)).await.unwrap());
+    assert!(!fail(&store, id, attempt(question), FailureReason::Timeout, manual(7)).await);
     assert_eq!(messages(&store, id).await[0].failure, None);
 }
 
@@ -193,10 +212,15 @@ async fn a_long_conversation_is_deleted_whole(engine: Engine) {
     note.role = role::NOTE.into();
     let id = opened.conversation.id;
     let note = Append { messages: vec![note], ..append(Target::Existing(id), &[]) };
-    let noted = stored(store.append(note).await.unwrap()).conversation;
+    stored(store.append(note).await.unwrap());
+    let noted = get(&store, id).await;
     let (deleted, newest) = store.conversation_delete(id).await.unwrap().unwrap();
     assert_eq!((deleted.message_count, deleted.note_count), (noted.message_count, noted.note_count));
     assert_eq!(newest.as_ref(), opened.messages.last());
+    assert_eq!(store.conversation_get(id).await.unwrap(), None);
+    let late = store.append(append(Target::Existing(id), &["late"])).await.unwrap();
+    assert!(matches!(late, Outcome::Gone), "{late:?}");
+    store.conversation_delete_rest().await.unwrap();
     assert_eq!(total(&store, &Bots::All).await, (0, 0));
     let ids: Vec<_> = opened.messages.iter().map(|message| message.id).collect();
     assert_eq!(store.message_get_many(&ids).await.unwrap(), []);
@@ -219,6 +243,7 @@ async fn a_command_that_cannot_be_stored_fails_alone(engine: Engine) {
     let id = create(&store, "guide", &[]).await.conversation.id;
     let ani = || NewUser {
         email: "ani@x".into(),
+        name: "ani".into(),
         password_hash: "hash".into(),
         role: Role::Agent,
         bots: Bots::All,

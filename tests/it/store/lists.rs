@@ -116,7 +116,7 @@ async fn filters_combine_and_count_exactly(engine: Engine) {
             user_id: user.map(Into::into),
             ..new_conversation(bot)
         };
-        ids.push(stored(store.append(append(Target::New(new), &[])).await.unwrap()).conversation.id.0);
+        ids.push(stored(store.append(append(Target::New(new), &[])).await.unwrap()).conversation_id.0);
     }
     let filter = |room: &str, kind: &str, bot: &str, user: &str| {
         let some = |word: &str| (!word.is_empty()).then(|| word.to_owned());

@@ -1,11 +1,17 @@
 mod append;
+mod histories;
 mod idempotency;
 mod lists;
+mod locked;
 mod moving;
 mod nodes;
 mod people;
+mod round_trips;
 mod schema;
+mod together;
 mod totals;
+
+pub use totals::totals_are_exact;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -14,9 +20,10 @@ use std::time::Duration;
 use uuid::Uuid;
 use wicara::metrics::Metrics;
 use wicara::model::{
-    Bots, Conversation, ConversationId, Message, MessageId, NewConversation, NewMessage, Random, Timestamp,
+    Bots, Conversation, ConversationId, FailureReason, Message, MessageId, NewConversation, NewMessage,
+    Random, Timestamp,
 };
-use wicara::store::{Append, Appended, Ask, Attempt, Chunk, Detail, Outcome, Store, Target};
+use wicara::store::{Append, Ask, Attempt, Chunk, Detail, Outcome, Store, Stored, Target};
 
 use crate::support::database::connect;
 use crate::support::{Database, Engine};
@@ -61,9 +68,9 @@ fn append(target: Target, texts: &[&str]) -> Append {
     Append { at: Timestamp(1_000), target, messages, ask: Ask::No, claim: None }
 }
 
-fn stored(outcome: Outcome) -> Appended {
+fn stored(outcome: Outcome) -> Stored {
     match outcome {
-        Outcome::Stored(appended) => appended,
+        Outcome::Stored(stored) => stored,
         other => panic!("not stored: {other:?}"),
     }
 }
@@ -73,9 +80,39 @@ fn attempt(question: MessageId) -> Attempt {
     Attempt { question, id: Uuid::from_u128(1) }
 }
 
+/// A conversation as it was when its messages were stored.
+pub struct Created {
+    pub conversation: Conversation,
+    pub messages: Vec<Message>,
+}
+
 /// A conversation with these messages.
-pub async fn create(store: &Store, bot_id: &str, texts: &[&str]) -> Appended {
-    stored(store.append(append(Target::New(new_conversation(bot_id)), texts)).await.unwrap())
+pub async fn create(store: &Store, bot_id: &str, texts: &[&str]) -> Created {
+    let append = append(Target::New(new_conversation(bot_id)), texts);
+    let Stored { conversation_id, messages, .. } = stored(store.append(append).await.unwrap());
+    Created { conversation: get(store, conversation_id).await, messages }
+}
+
+/// Gives a question up; `false` if its attempt is not under way.
+async fn fail(
+    store: &Store,
+    conversation: ConversationId,
+    attempt: Attempt,
+    reason: FailureReason,
+    at: Timestamp,
+) -> bool {
+    let ask = Ask::Fails { attempt, reason };
+    let failure = Append { at, ask, ..append(Target::Existing(conversation), &[]) };
+    match store.append(failure).await.unwrap() {
+        Outcome::Stored(_) => true,
+        Outcome::Superseded => false,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A question for the guide bot, in its first attempt.
+fn asks(attempt: Uuid) -> Ask {
+    Ask::Opens { attempt, bot_id: "guide".into() }
 }
 
 /// All messages of a conversation that are no notes.

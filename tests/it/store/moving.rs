@@ -35,14 +35,22 @@ async fn fill(
              SELECT n * {apart} + 100000, {id}, n, 'client', 'text', 'x', 1, 1, 1 FROM ({numbers}) AS numbers; \
          UPDATE conversations SET message_count = {count}, message_bytes = {count}, next_seq = {count} + 1 WHERE id = {id};"
     );
-    sql += "DELETE FROM totals WHERE what = 'messages';";
+    if engine == Engine::Postgres {
+        sql += "LOCK TABLE nodes; UPDATE node_batches SET what = NULL, bucket = NULL, bot_id = NULL, \
+             integration_type = NULL, count = NULL;";
+    }
+    sql += "DELETE FROM totals;";
     for (level, shift) in [(0, 8), (1, 13), (2, 18), (3, 23)] {
-        sql += &format!(
-            "INSERT INTO totals (what, level, bucket, bot_id, integration_type, count) \
-             SELECT 'messages', {level}, messages.id >> {shift}, bot_id, integration_type, count(*) \
-             FROM messages JOIN conversations ON conversations.id = conversation_id \
-             GROUP BY messages.id >> {shift}, bot_id, integration_type;"
-        );
+        for (what, id, from) in [
+            ("messages", "messages.id", "messages JOIN conversations ON conversations.id = conversation_id"),
+            ("conversations", "id", "conversations"),
+        ] {
+            sql += &format!(
+                "INSERT INTO totals (what, level, bucket, bot_id, integration_type, count) \
+                 SELECT '{what}', {level}, {id} >> {shift}, bot_id, integration_type, count(*) FROM {from} \
+                 GROUP BY {id} >> {shift}, bot_id, integration_type;"
+            );
+        }
     }
     execute(database, &sql).await;
 }

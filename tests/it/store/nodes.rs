@@ -6,9 +6,11 @@ use futures_util::future::join_all;
 use uuid::Uuid;
 use wicara::metrics::Metrics;
 use wicara::model::{Answer, FailureReason, NewMessage};
-use wicara::store::{Append, Appended, Ask, Attempt, Claim, Claimed, IdempotencyKey, Outcome, Store, Target};
+use wicara::store::{Append, Ask, Attempt, Claim, Claimed, IdempotencyKey, Outcome, Store, Stored, Target};
 
-use super::{append, attempt, execute, get, manual, messages, new_conversation, node, open, stored};
+use super::{
+    append, asks, attempt, execute, fail, get, manual, messages, new_conversation, node, open, stored,
+};
 use crate::support::{Database, Engine, on_both_engines};
 
 on_both_engines!(
@@ -34,25 +36,25 @@ fn claim(attempt: u128) -> Claim {
     }
 }
 
-async fn ask(store: &Store) -> (Appended, Attempt) {
-    let ask = Ask::Opens(Uuid::from_u128(1));
+async fn ask(store: &Store) -> (Stored, Attempt) {
+    let ask = asks(Uuid::from_u128(1));
     let question = Append { ask, ..append(Target::New(new_conversation("guide")), &["halo"]) };
     let asked = stored(store.append(question).await.unwrap());
     let attempt = attempt(asked.messages[0].id);
     (asked, attempt)
 }
 
-async fn answer(store: &Store, asked: &Appended, attempt: Attempt, text: &str) -> Outcome {
+async fn answer(store: &Store, asked: &Stored, attempt: Attempt, text: &str) -> Outcome {
     let answer = Append {
         messages: vec![NewMessage::answer(Answer::text(text), attempt.question)],
-        ask: Ask::Closes { attempt, key: Some(claim(0).key) },
-        ..append(Target::Existing(asked.conversation.id), &[])
+        ask: Ask::Answers { attempt },
+        ..append(Target::Existing(asked.conversation_id), &[])
     };
     store.append(answer).await.unwrap()
 }
 
-async fn failure(store: &Store, asked: &Appended) -> Option<FailureReason> {
-    messages(store, asked.conversation.id).await[0].failure.map(|failure| failure.reason)
+async fn failure(store: &Store, asked: &Stored) -> Option<FailureReason> {
+    messages(store, asked.conversation_id).await[0].failure.map(|failure| failure.reason)
 }
 
 async fn a_dead_nodes_questions_are_interrupted_and_a_living_ones_are_not(engine: Engine) {
@@ -78,7 +80,7 @@ async fn a_dead_nodes_questions_are_interrupted_and_a_living_ones_are_not(engine
         second.node_renew().await.unwrap();
     }
     assert_eq!(second.question_interrupt(manual(9), is_open).await.unwrap(), 1);
-    let failed = messages(&second, dead.conversation.id).await[0].failure.unwrap();
+    let failed = messages(&second, dead.conversation_id).await[0].failure.unwrap();
     assert_eq!((failed.reason, failed.at), (FailureReason::Interrupted, manual(9)));
     for asked in [&answered, &living] {
         assert_eq!(failure(&second, asked).await, None);
@@ -86,7 +88,7 @@ async fn a_dead_nodes_questions_are_interrupted_and_a_living_ones_are_not(engine
     if engine == Engine::Postgres {
         let third = other(&first.database, 3).await;
         assert_eq!(third.question_interrupt(manual(10), is_open).await.unwrap(), 0);
-        second.node_remove().await.unwrap();
+        second.close().await;
         assert_eq!(third.question_interrupt(manual(11), is_open).await.unwrap(), 1, "it said that it ends");
     }
 }
@@ -107,7 +109,7 @@ async fn many_questions_are_interrupted(engine: Engine) {
     let store = open(engine).await;
     for hundred in 0..12 {
         let ask = async |number: u128| {
-            let ask = Ask::Opens(Uuid::from_u128(hundred * 100 + number));
+            let ask = asks(Uuid::from_u128(hundred * 100 + number));
             let question = Append { ask, ..append(Target::New(new_conversation("guide")), &["halo"]) };
             stored(store.append(question).await.unwrap());
         };
@@ -126,14 +128,14 @@ async fn an_answer_that_comes_after_all_is_stored(engine: Engine) {
     stored(answer(&store, &asked, attempt, "after all").await);
     assert_eq!(failure(&store, &asked).await, None);
     let again = answer(&store, &asked, attempt, "once more").await;
-    assert!(matches!(again, Outcome::Answered), "{again:?}");
-    assert_eq!(get(&store, asked.conversation.id).await.message_count, 2);
+    assert!(matches!(again, Outcome::Superseded), "{again:?}");
+    assert_eq!(get(&store, asked.conversation_id).await.message_count, 2);
 }
 
 async fn an_answer_to_a_question_that_is_asked_again_is_dropped(engine: Engine) {
     let store = open(engine).await;
     let question = || Append {
-        ask: Ask::Opens(Uuid::from_u128(1)),
+        ask: asks(Uuid::from_u128(1)),
         claim: Some(claim(1)),
         ..append(Target::New(new_conversation("guide")), &["halo"])
     };
@@ -145,23 +147,23 @@ async fn an_answer_to_a_question_that_is_asked_again_is_dropped(engine: Engine) 
     assert_eq!(failure(&store, &asked).await, None, "it is being answered");
 
     let late = answer(&store, &asked, first, "late").await;
-    assert!(matches!(late, Outcome::Answered), "{late:?}");
-    assert!(!store.question_fail(first, FailureReason::Timeout, manual(10)).await.unwrap());
+    assert!(matches!(late, Outcome::Superseded), "{late:?}");
+    assert!(!fail(&store, asked.conversation_id, first, FailureReason::Timeout, manual(10)).await);
     let second = Attempt { id: Uuid::from_u128(2), ..first };
     let answered = stored(answer(&store, &asked, second, "asked again").await);
     assert_eq!(
-        store.message_answers(asked.conversation.id, first.question).await.unwrap(),
+        store.message_answers(asked.conversation_id, first.question).await.unwrap(),
         answered.messages
     );
     let late = answer(&store, &asked, first, "later still").await;
-    assert!(matches!(late, Outcome::Answered), "{late:?}");
-    assert_eq!(get(&store, asked.conversation.id).await.message_count, 2);
+    assert!(matches!(late, Outcome::Superseded), "{late:?}");
+    assert_eq!(get(&store, asked.conversation_id).await.message_count, 2);
 }
 
 async fn an_interrupted_question_is_asked_again_at_once(engine: Engine) {
     let store = open(engine).await;
     let question = |number| Append {
-        ask: Ask::Opens(Uuid::from_u128(number)),
+        ask: asks(Uuid::from_u128(number)),
         claim: Some(claim(number)),
         ..append(Target::New(new_conversation("guide")), &["halo"])
     };
@@ -173,6 +175,6 @@ async fn an_interrupted_question_is_asked_again_at_once(engine: Engine) {
     let Outcome::Claimed(Claimed::Resumed { question, .. }) = resumed else { panic!("{resumed:?}") };
     assert_eq!(question.id, asked.messages[0].id);
     let running = store
-        .append(Append { claim: Some(claim(4)), ..append(Target::Existing(asked.conversation.id), &[]) });
+        .append(Append { claim: Some(claim(4)), ..append(Target::Existing(asked.conversation_id), &[]) });
     assert!(matches!(running.await.unwrap(), Outcome::Claimed(Claimed::Running { .. })));
 }

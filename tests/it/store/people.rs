@@ -11,7 +11,13 @@ on_both_engines!(
 );
 
 fn new_user(email: &str) -> NewUser {
-    NewUser { email: email.into(), password_hash: "hash".into(), role: Role::Agent, bots: Bots::All }
+    NewUser {
+        email: email.into(),
+        name: "a name".into(),
+        password_hash: "hash".into(),
+        role: Role::Agent,
+        bots: Bots::All,
+    }
 }
 
 async fn people_and_keys_are_made_listed_and_removed(engine: Engine) {

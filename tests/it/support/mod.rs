@@ -9,6 +9,7 @@ pub mod model;
 pub mod patience;
 pub mod postgres_proxy;
 pub mod process;
+pub mod recording;
 pub mod routed;
 
 pub use app::{Answer, Client, TestApp, manual_clock};
@@ -18,7 +19,7 @@ pub use events::Events;
 pub use hostile::Hostile;
 pub use model::Model;
 pub use patience::{PATIENCE, found, side_by_side, until, within};
-pub use postgres_proxy::{Fault, PostgresProxy, is_begin, is_commit};
+pub use postgres_proxy::{Fault, Passing, PostgresProxy, is_append, is_commit};
 pub use routed::Routed;
 
 /// Makes a test for each engine from functions that take the engine.

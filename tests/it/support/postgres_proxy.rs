@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::Database;
+use super::recording::{Recording, RoundTrip};
 
 const PIECE: Duration = Duration::from_millis(1);
 
@@ -69,10 +70,15 @@ pub fn is_begin(statement: &Passing) -> bool {
     begins(statement.sql, "BEGIN")
 }
 
-/// Of a transaction that stores what people say: others come and go by themselves.
+/// Stores what people say, by itself.
+pub fn is_append(statement: &Passing) -> bool {
+    statement.sql.contains("wicara_append_")
+}
+
+/// The end of what stores what people say, of an append or of a transaction: others come and go by themselves.
 pub fn is_commit(statement: &Passing) -> bool {
     let of_people = |sql: &String| sql.contains("conversations") || sql.contains("messages");
-    begins(statement.sql, "COMMIT") && statement.before.iter().any(of_people)
+    is_append(statement) || (begins(statement.sql, "COMMIT") && statement.before.iter().any(of_people))
 }
 
 fn begins(sql: &str, word: &str) -> bool {
@@ -89,6 +95,8 @@ struct Shared {
     server: String,
     traps: Mutex<Vec<Arc<Trap>>>,
     control: watch::Sender<Control>,
+    connections: AtomicUsize,
+    recording: Recording,
 }
 
 /// What holds for all connections, those that are yet to come too.
@@ -108,7 +116,13 @@ impl PostgresProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("{user}@{}/{name}", listener.local_addr().unwrap());
         let (control, _) = watch::channel(Control::default());
-        let shared = Arc::new(Shared { server: server.to_owned(), traps: Mutex::default(), control });
+        let shared = Arc::new(Shared {
+            server: server.to_owned(),
+            traps: Mutex::default(),
+            control,
+            connections: AtomicUsize::new(0),
+            recording: Recording::default(),
+        });
         tokio::spawn({
             let shared = Arc::clone(&shared);
             async move {
@@ -141,6 +155,16 @@ impl PostgresProxy {
     /// Whatever waits for its statement does so no longer.
     pub fn clear(&self) {
         lock(&self.shared.traps).clear();
+    }
+
+    /// Records round trips from now on; what was recorded before is forgotten.
+    pub fn record(&self) {
+        self.shared.recording.start();
+    }
+
+    /// Those since [`PostgresProxy::record`] whose statements have passed on to the server.
+    pub fn round_trips(&self) -> Vec<RoundTrip> {
+        self.shared.recording.round_trips()
     }
 
     /// Nothing passes any more, either way; nothing is closed either.
@@ -183,6 +207,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// One connection of a client and its own to the server.
 struct Connection {
     shared: Arc<Shared>,
+    number: usize,
     /// What the client has asked for and the server has yet to answer: each ends in one `ReadyForQuery`.
     turns: Mutex<VecDeque<Turn>>,
     /// The number of the thaw that ends the holding; 0: not held.
@@ -212,8 +237,10 @@ async fn carry(client: TcpStream, shared: Arc<Shared>) -> Result<()> {
     let (from_server, to_server) = server.into_split();
     let mut control = shared.control.subscribe();
     let cuts = control.borrow().cuts;
+    let number = shared.connections.fetch_add(1, Ordering::SeqCst);
     let connection = Connection {
         shared,
+        number,
         turns: Mutex::default(),
         requests_held: AtomicUsize::new(0),
         answers_held: AtomicUsize::new(0),
@@ -234,7 +261,7 @@ impl Connection {
         server.write_all(&[length(&start).as_slice(), start.as_slice()].concat()).await?;
 
         let mut prepared: HashMap<String, String> = HashMap::new();
-        let (mut turn, mut before) = (Turn::default(), Vec::new());
+        let (mut turn, mut before, mut trip) = (Turn::default(), Vec::new(), Vec::new());
         while let Some((kind, body)) = read(&mut client).await? {
             let mut message = frame(kind, &body);
             let sql = match kind {
@@ -246,6 +273,7 @@ impl Connection {
                 b'B' => prepared.get(&text(&body, 1)).cloned(),
                 _ => None,
             };
+            trip.extend(sql.clone());
             match sql.and_then(|sql| self.fault(sql, &mut before)) {
                 None => {}
                 Some(Fault::Fails(code)) if kind == b'Q' => message = frame(b'Q', &raise(code)),
@@ -267,6 +295,9 @@ impl Connection {
                 lock(&self.turns).push_back(std::mem::take(&mut turn));
             }
             self.pass(&self.requests_held).await;
+            if matches!(kind, b'Q' | b'S') {
+                self.shared.recording.add(self.number, std::mem::take(&mut trip));
+            }
             server.write_all(&message).await?;
         }
         Ok(())

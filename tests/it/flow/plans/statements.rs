@@ -19,12 +19,14 @@ const ROWS: f64 = 2000.0;
 const STEPS: u64 = 150_000;
 
 /// What may be read from one end to the other, by which operation (`""`: any).
-const SMALL: [(&str, &str); 7] = [
+const SMALL: [(&str, &str); 8] = [
     // A row for each server.
-    ("", "batches"),
+    ("", "node_batches"),
     ("", "nodes"),
     // A row for each version of the schema.
     ("", "refinery_schema_history"),
+    // Conversations that are being deleted.
+    ("", "deletions"),
     // People and programs, listed by a command; a start looks whether there is anybody.
     ("start", "users"),
     ("user_list", "users"),
@@ -91,7 +93,14 @@ impl Statements {
         let whole = written.rfind('\n').map_or(0, |end| end + 1);
         self.rest = written.split_off(whole);
         let plans = match &self.explain {
-            Explain::Postgres => postgres(operation, &written),
+            Explain::Postgres => {
+                // Other sessions work on beside this one: the last plan may be on its way into the log.
+                let last = written.rfind("  plan:\n").filter(|&last| plan(&written[last + 8..]).is_err());
+                if let Some(last) = last {
+                    self.rest = written.split_off(last) + &self.rest;
+                }
+                postgres(operation, &written)
+            }
             Explain::Sqlite(connection) => sqlite(operation, &written, connection),
         };
         let count = plans.len();
@@ -123,13 +132,17 @@ fn postgres(operation: &str, log: &str) -> Vec<Plan> {
     let parts = log.split("  plan:\n").skip(1);
     parts
         .map(|part| {
-            let lines: Vec<_> = part.lines().map_while(|line| line.strip_prefix('\t')).collect();
-            let plan: Value = serde_json::from_str(&lines.join("\n")).unwrap();
+            let plan = plan(part).unwrap();
             let (mut text, mut faults) = (String::new(), Vec::new());
             node(operation, &plan["Plan"], 2, &mut text, &mut faults);
             Plan { sql: plan["Query Text"].as_str().unwrap().to_owned(), text, faults }
         })
         .collect()
+}
+
+fn plan(part: &str) -> serde_json::Result<Value> {
+    let lines: Vec<_> = part.lines().map_while(|line| line.strip_prefix('\t')).collect();
+    serde_json::from_str(&lines.join("\n"))
 }
 
 fn node(operation: &str, plan: &Value, depth: usize, text: &mut String, faults: &mut Vec<String>) {

@@ -1,0 +1,200 @@
+//! What happens between groups: one change after the other, each with what it returns.
+
+use wicara::model::{
+    ConversationId, ConversationPatch, FailureReason, Handler, Message, MessageId, MessagePatch, Timestamp,
+};
+use wicara::store::Store;
+
+use super::super::execute;
+use super::dice::Dice;
+use super::groups::{BOTS, KINDS, ROLES, TEXTS, payload};
+use super::model::{Kept, Model, REMEMBERED};
+use crate::support::Database;
+
+/// Messages of a deleted conversation that go with it; the others follow.
+const DELETED_AT_ONCE: usize = 2000;
+/// Seconds, such that no sum of them comes near to a lease or to the age at which a key is forgotten.
+const PASSING: [i64; 4] = [6_000, 6_000, 40_000, REMEMBERED + 600];
+
+pub async fn change(store: &Store, database: &Database, model: &mut Model, dice: &mut Dice, at: Timestamp) {
+    match dice.below(14) {
+        0..5 => conversation_update(store, model, dice, at).await,
+        5..8 => message_update(store, model, dice, at).await,
+        8..11 => message_delete(store, model, dice, at).await,
+        11 if dice.percent(50) && model.conversations.len() > 2 => {
+            let ids: Vec<_> = model.conversations.keys().copied().collect();
+            conversation_delete(store, model, dice.pick(&ids).unwrap()).await;
+        }
+        11..13 => question_interrupt(store, model, dice, at).await,
+        _ => pass(store, database, model, dice).await,
+    }
+}
+
+fn some_conversation(model: &Model, dice: &mut Dice) -> ConversationId {
+    let ids: Vec<_> = model.conversations.keys().copied().collect();
+    match dice.pick(&model.gone) {
+        Some(gone) if dice.percent(5) => gone,
+        _ => dice.pick(&ids).unwrap(),
+    }
+}
+
+async fn conversation_update(store: &Store, model: &mut Model, dice: &mut Dice, at: Timestamp) {
+    let id = some_conversation(model, dice);
+    let handler = dice.pick(&[Handler::Human, Handler::Bot]);
+    let patch = ConversationPatch {
+        room: dice.percent(10).then(|| "r3".into()),
+        integration_type: dice.percent(20).then(|| dice.word(&KINDS)),
+        bot_id: dice.percent(30).then(|| dice.word(&BOTS)),
+        user_id: dice.percent(10).then(|| "u3".into()),
+        handler: handler.filter(|_| dice.percent(40)),
+    };
+    let updated = store.conversation_update(id, patch.clone(), at).await.unwrap();
+    let expected = model.conversations.get_mut(&id).map(|kept| {
+        kept.change(at);
+        let conversation = &mut kept.conversation;
+        conversation.room = patch.room.unwrap_or(conversation.room.clone());
+        conversation.integration_type =
+            patch.integration_type.unwrap_or(conversation.integration_type.clone());
+        conversation.bot_id = patch.bot_id.unwrap_or(conversation.bot_id.clone());
+        conversation.user_id = patch.user_id.or(conversation.user_id.clone());
+        conversation.handler = patch.handler.unwrap_or(conversation.handler);
+        (conversation.clone(), kept.messages.last().cloned())
+    });
+    assert_eq!(updated, expected, "conversation {id} is updated");
+}
+
+/// A message and its conversation: a question that is being answered, the newest or one before it, another, or one that
+/// is gone.
+fn some_message(model: &Model, dice: &mut Dice) -> (ConversationId, MessageId) {
+    let is_asked = |message: &Message| model.asks.contains_key(&message.id);
+    let all = model.conversations.values().flat_map(|kept| &kept.messages);
+    let asked: Vec<_> =
+        all.filter(|message| is_asked(message)).map(|asked| (asked.conversation_id, asked.id)).collect();
+    if let Some(asked) = dice.pick(&asked)
+        && dice.percent(30)
+    {
+        return asked;
+    }
+    let id = some_conversation(model, dice);
+    let newest = model.conversations.get(&id).map_or(&[][..], |kept| &kept.messages);
+    let newest = if dice.percent(70) { &newest[newest.len().saturating_sub(2)..] } else { newest };
+    (id, dice.pick(newest).map_or(MessageId(i64::MAX), |message| message.id))
+}
+
+async fn message_update(store: &Store, model: &mut Model, dice: &mut Dice, at: Timestamp) {
+    let (id, message_id) = some_message(model, dice);
+    let patch = MessagePatch {
+        text: dice.percent(50).then(|| dice.word(&TEXTS)),
+        kind: dice.percent(20).then(|| "voice".into()),
+        role: dice.percent(60).then(|| dice.word(&ROLES)),
+    };
+    let updated = store.message_update(id, message_id, patch.clone(), at).await.unwrap();
+    let expected = with_message(model, id, message_id, |kept, place| {
+        let before = kept.messages[place].clone();
+        let mut message = Message { updated_at: at, ..before.clone() };
+        message.kind = patch.kind.unwrap_or(message.kind);
+        message.role = patch.role.unwrap_or(message.role);
+        if let Some(text) = patch.text {
+            message.payload = message.payload.map(|_| payload(&text));
+            message.text = text;
+        }
+        kept.count(&before, -1);
+        kept.count(&message, 1);
+        kept.change(at);
+        kept.messages[place] = message.clone();
+        message
+    });
+    assert_eq!(updated, expected, "message {message_id} of conversation {id} is updated");
+}
+
+fn with_message<T>(
+    model: &mut Model,
+    id: ConversationId,
+    message: MessageId,
+    change: impl FnOnce(&mut Kept, usize) -> T,
+) -> Option<T> {
+    let kept = model.conversations.get_mut(&id)?;
+    let place = kept.messages.iter().position(|kept| kept.id == message)?;
+    Some(change(kept, place))
+}
+
+async fn message_delete(store: &Store, model: &mut Model, dice: &mut Dice, at: Timestamp) {
+    let (id, message_id) = some_message(model, dice);
+    let deleted = store.message_delete(id, message_id, at).await.unwrap();
+    let expected = with_message(model, id, message_id, |kept, place| {
+        let message = kept.messages.remove(place);
+        kept.count(&message, -1);
+        kept.change(at);
+        message
+    });
+    model.asks.remove(&message_id);
+    assert_eq!(deleted, expected, "message {message_id} of conversation {id} is deleted");
+}
+
+pub async fn conversation_delete(store: &Store, model: &mut Model, id: ConversationId) {
+    let deleted = store.conversation_delete(id).await.unwrap();
+    let mut kept = model.conversations.remove(&id).unwrap();
+    let (conversation, newest) = deleted.expect("it is there");
+    kept.assert_is(&conversation);
+    assert_eq!(newest.as_ref(), kept.messages.iter().rfind(|message| !message.is_note()));
+    assert_eq!(store.conversation_delete(id).await.unwrap(), None, "conversation {id} is gone");
+    model.gone.push(id);
+    let rest = kept.messages.split_off(kept.messages.len().min(DELETED_AT_ONCE));
+    for message in kept.messages {
+        model.asks.remove(&message.id);
+    }
+    if !rest.is_empty() {
+        model.following.insert(id, rest.into_iter().map(|message| message.id).collect());
+    }
+}
+
+pub async fn conversation_delete_rest(store: &Store, model: &mut Model) {
+    store.conversation_delete_rest().await.unwrap();
+    for message in std::mem::take(&mut model.following).into_values().flatten() {
+        model.asks.remove(&message);
+    }
+}
+
+async fn question_interrupt(store: &Store, model: &mut Model, dice: &mut Dice, at: Timestamp) {
+    let open: Vec<_> =
+        model.asks.values().filter(|_| dice.percent(80)).map(|asking| asking.attempt).collect();
+    let is_open = {
+        let open = open.clone();
+        move |attempt| open.contains(&attempt)
+    };
+    let interrupted = store.question_interrupt(at, is_open).await.unwrap();
+    let mut expected = 0;
+    for (question, asking) in model.asks.clone() {
+        if asking.node == model.node && open.contains(&asking.attempt) {
+            continue;
+        }
+        let has = |kept: &&Kept| kept.messages.iter().any(|message| message.id == question);
+        let kept = model.conversations.values().find(has).map(|kept| kept.conversation.id);
+        match kept {
+            Some(id) => {
+                model.fail(id, question, FailureReason::Interrupted, at);
+                expected += 1;
+            }
+            None => {
+                model.asks.remove(&question);
+            }
+        }
+    }
+    assert_eq!(interrupted, expected, "questions are interrupted");
+}
+
+/// Lets time pass by the database's clock, as far as keys go.
+async fn pass(store: &Store, database: &Database, model: &mut Model, dice: &mut Dice) {
+    let seconds = dice.pick(&PASSING).unwrap();
+    let millis = seconds * 1000;
+    let sql = format!(
+        "UPDATE idempotency SET created_at = created_at - {millis}, lease_until = lease_until - {millis}"
+    );
+    execute(database, &sql).await;
+    model.seconds += seconds;
+    if dice.percent(50) {
+        store.idempotency_expire().await.unwrap();
+        let now = model.seconds;
+        model.keys.retain(|_, key| now - key.created <= REMEMBERED);
+    }
+}
