@@ -14,7 +14,7 @@ use wicara::store::{Append, Ask, Error, Outcome, Store, Target};
 
 use super::new_conversation;
 use super::together::{ProxiedStore, at_once, in_one_batch, open, past_a_lock};
-use crate::support::{Database, Engine, PostgresProxy, on_both_engines, side_by_side};
+use crate::support::{Database, Engine, PATIENCE, PostgresProxy, on_both_engines, side_by_side, within};
 use dice::Dice;
 use model::Model;
 
@@ -45,7 +45,10 @@ async fn random_histories_end_as_a_model_in_memory_says(engine: Engine) {
     let count = number(HISTORIES).unwrap_or(if number(SEED).is_some() { 1 } else { SEEDS });
     let seeds: Vec<_> = (first..first + count).collect();
     for seeds in seeds.chunks(AT_ONCE) {
-        let run = |seed: &u64| (format!("{SEED}={seed} on {engine:?}"), history(engine, *seed));
+        let run = |seed: &u64| {
+            let name = format!("{SEED}={seed} on {engine:?}");
+            (name, within(PATIENCE * 5, "a history ends", history(engine, *seed)))
+        };
         side_by_side(seeds.iter().map(run)).await;
     }
 }
