@@ -62,8 +62,13 @@ async fn a_stop_does_not_wait_for_a_slow_bot(engine: Engine) {
     // A body that is still being sent, as far as the server knows.
     let address = server.base.strip_prefix("http://").unwrap();
     let mut unfinished = TcpStream::connect(address).await.unwrap();
-    let head = "POST /api/questions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
+    let head = "POST /api/questions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\
+        Expect: 100-continue\r\n\r\n";
     unfinished.write_all(head.as_bytes()).await.unwrap();
+    let mut awaited = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+    within(PATIENCE, "the body is waited for", unfinished.read_exact(&mut awaited)).await.unwrap();
+    assert_eq!(awaited, *b"HTTP/1.1 100 Continue\r\n\r\n");
+    unfinished.write_all(b"{").await.unwrap();
     assert!(server.terminate_within(STOPPED).await.success());
     waiting.assert_told().await;
     let mut told = String::new();
