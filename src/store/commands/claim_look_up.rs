@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::Store;
-use super::super::engine::{DatabaseClock, Result, Sql, Value, millis};
+use super::super::engine::{DatabaseClock, Lane, Result, Row, Sql, Value, millis};
 use super::super::idempotency::{Claim, Claimed, REMEMBERED};
 use super::super::messages::{MESSAGE, message_read};
 use super::super::transaction::Transaction;
@@ -11,7 +11,12 @@ use super::append::{KEY_BUSY, Outcome};
 use crate::model::{ConversationId, MessageId};
 
 impl Store {
+    /// Most retries only learn what became of the first request: that is read, and no transaction waits for others.
     pub(super) async fn claim_look_up(&self, claim: Claim) -> Result<Outcome> {
+        let rows = self.inner.reads.query(Lane::Rest, read(""), key(&claim)).await?;
+        if let Judged::Claimed(claimed) = judge(Seen::of(rows)?, &claim) {
+            return Ok(Outcome::Claimed(claimed));
+        }
         self.change(move |transaction| {
             let claim = claim.clone();
             Box::pin(look_up(transaction, claim))
@@ -20,8 +25,9 @@ impl Store {
     }
 }
 
+/// Takes the first request's question over, unless another one has done so meanwhile.
 async fn look_up(transaction: &mut Transaction<'_>, claim: Claim) -> Result<Outcome> {
-    let seen = match judge(Seen::read(transaction, &claim, "").await?, &claim) {
+    let seen = match judge(Seen::of(transaction.query(read(""), key(&claim)).await?)?, &claim) {
         Judged::Claimed(claimed) => return Ok(Outcome::Claimed(claimed)),
         Judged::Free(seen) => seen,
     };
@@ -29,7 +35,7 @@ async fn look_up(transaction: &mut Transaction<'_>, claim: Claim) -> Result<Outc
     let Some(id) = seen.conversation_id else { return Ok(Outcome::Gone) };
     let Some(locked) = transaction.conversation(id).await? else { return Ok(Outcome::Gone) };
     let conversation = locked.conversation.clone();
-    let seen = match judge(Seen::read(transaction, &claim, " FOR UPDATE").await?, &claim) {
+    let seen = match judge(Seen::of(transaction.query(read(" FOR UPDATE"), key(&claim)).await?)?, &claim) {
         Judged::Claimed(claimed) => return Ok(Outcome::Claimed(claimed)),
         Judged::Free(seen) => seen,
     };
@@ -78,18 +84,22 @@ enum Judged {
     Free(Seen),
 }
 
+/// `lock`: of PostgreSQL.
+fn read(lock: &str) -> Sql {
+    let read = |now| {
+        format!(
+            "SELECT body, lease_until - {now}, conversation_id, message_id, done FROM idempotency \
+             WHERE scope = $1 AND key = $2 AND created_at >= {now} - {}",
+            millis(REMEMBERED)
+        )
+    };
+    Sql::each(read(DatabaseClock::POSTGRES) + lock, read(DatabaseClock::SQLITE))
+}
+
 impl Seen {
     /// `None` where the key was just about to be stored, by a request that then was not; one that is forgotten may be left.
-    async fn read(transaction: &Transaction<'_>, claim: &Claim, lock: &str) -> Result<Option<Self>> {
-        let read = |now| {
-            format!(
-                "SELECT body, lease_until - {now}, conversation_id, message_id, done FROM idempotency \
-                 WHERE scope = $1 AND key = $2 AND created_at >= {now} - {}",
-                millis(REMEMBERED)
-            )
-        };
-        let sql = Sql::each(read(DatabaseClock::POSTGRES) + lock, read(DatabaseClock::SQLITE));
-        let Some(row) = transaction.query(sql, key(claim)).await?.into_iter().next() else { return Ok(None) };
+    fn of(rows: Vec<Row>) -> Result<Option<Self>> {
+        let Some(row) = rows.into_iter().next() else { return Ok(None) };
         let mut columns = row.columns("idempotency");
         Ok(Some(Self {
             body: columns.bytes("body")?,
