@@ -8,10 +8,12 @@ use wicara::metrics::Metrics;
 use wicara::model::{Answer, FailureReason, NewMessage};
 use wicara::store::{Append, Ask, Attempt, Claim, Claimed, IdempotencyKey, Outcome, Store, Stored, Target};
 
+use super::totals::totals_are_exact;
 use super::{
     append, asks, attempt, execute, fail, get, manual, messages, new_conversation, node, open, stored,
 };
-use crate::support::{Database, Engine, on_both_engines};
+use crate::support::database::connect;
+use crate::support::{Database, Engine, PATIENCE, on_both_engines, until};
 
 on_both_engines!(
     a_dead_nodes_questions_are_interrupted_and_a_living_ones_are_not,
@@ -177,4 +179,30 @@ async fn an_interrupted_question_is_asked_again_at_once(engine: Engine) {
     let running = store
         .append(Append { claim: Some(claim(4)), ..append(Target::Existing(asked.conversation_id), &[]) });
     assert!(matches!(running.await.unwrap(), Outcome::Claimed(Claimed::Running { .. })));
+}
+
+/// Another node takes this one for dead and folds its batches, while this one asks what became of the last.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_is_being_folded_is_not_taken_for_given_up() {
+    let store = open(Engine::Postgres).await;
+    ask(&store).await;
+    let url = &store.database.url;
+    let (mut folding, asking, watching) = (connect(url).await, connect(url).await, connect(url).await);
+    let last = "SELECT node, number FROM node_batches ORDER BY number DESC LIMIT 1";
+    let fold = folding.transaction().await.unwrap();
+    let last = fold.query_one(last, &[]).await.unwrap();
+    let (node, number): (i64, i64) = (last.get(0), last.get(1));
+    fold.query_one("SELECT wicara_fold_1($1, $2)", &[&node, &number]).await.unwrap();
+
+    let looking_up = tokio::spawn(async move {
+        let look_up = "SELECT o_committed FROM wicara_look_up_1($1, $2)";
+        asking.query_one(look_up, &[&node, &number]).await.unwrap().get::<_, Option<i64>>(0)
+    });
+    let waits = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) \
+         WHERE NOT granted AND query LIKE '%wicara_look_up%' AND datname = current_database()";
+    let is_waiting = async || watching.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) > 0;
+    until(PATIENCE, "the look-up waits for the fold", is_waiting).await;
+    fold.commit().await.unwrap();
+    assert_eq!(looking_up.await.unwrap(), Some(1), "it is committed");
+    totals_are_exact(&store.database).await;
 }
