@@ -1,8 +1,9 @@
 //! How many conversations and messages there are, and where the one of a rank lies, exactly and without counting them.
 //!
-//! 256 ids make a bucket, 32 buckets one of the next level, and so twice more. Table `totals` has a number for each
-//! bucket, bot and integration type, kept as an effect of what it counts (`effects/totals.rs`). A list adds numbers up and looks only
-//! at the rows of the buckets that its page lies in, so that every page costs the same, however many there are.
+//! 256 ids make a bucket, 32 buckets one of the next level, and so twice more. The view `current_totals` has a number for
+//! each bucket, bot and integration type, kept as an effect of what it counts (`effects/totals.rs`). A list adds numbers up
+//! and looks only at the rows of the buckets that its page lies in, so that every page costs the same, however many there
+//! are.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -300,11 +300,21 @@ static INSERT_MESSAGE: LazyLock<Sql> = LazyLock::new(|| {
 
 /// `conversation`: with the message in it.
 fn row(new: &NewMessage, id: MessageId, seq: i64, conversation: &Conversation, at: Timestamp) -> Vec<Value> {
+    let mut row = vec![id.into(), conversation.id.into(), seq.into()];
+    row.extend(content(new));
+    row.extend([
+        conversation.message_count.into(),
+        conversation.note_count.into(),
+        conversation.message_bytes.into(),
+        at.into(),
+    ]);
+    row
+}
+
+/// What a message brings itself, in the order of the table's columns and of the type `wicara_message_1`.
+pub(super) fn content(new: &NewMessage) -> [Value; 11] {
     let author = new.author.as_ref();
-    vec![
-        id.into(),
-        conversation.id.into(),
-        seq.into(),
+    [
         new.role.as_str().into(),
         new.kind.as_str().into(),
         new.text.as_str().into(),
@@ -316,10 +326,6 @@ fn row(new: &NewMessage, id: MessageId, seq: i64, conversation: &Conversation, a
         author.map(|author| author.name.as_str()).into(),
         new.time.and_then(|time| time.first_token_ms).into(),
         new.time.map(|time| time.answer_ms).into(),
-        conversation.message_count.into(),
-        conversation.note_count.into(),
-        conversation.message_bytes.into(),
-        at.into(),
     ]
 }
 
@@ -339,7 +345,7 @@ pub(super) async fn fail(
     Ok(())
 }
 
-/// Every so many messages the state of a conversation is noted in its row too.
+/// Every so many messages the state of a conversation is noted in its row too. PostgreSQL's function says the same.
 const NOTED_EVERY: i64 = 64;
 
 /// How long a request waits whose key another node is just taking.

@@ -4,9 +4,8 @@
 use super::super::effects::Batch;
 use super::super::engine::{Error, Result, Row, Value, millis};
 use super::super::idempotency::REMEMBERED;
-use super::super::messages::bytes;
-use super::append::{Append, Ask, Decided, Target};
-use crate::model::{ConversationId, Handler, Json, MessageId, NewConversation, NewMessage, Timestamp};
+use super::append::{Append, Ask, Decided, Target, content};
+use crate::model::{ConversationId, Handler, MessageId, NewConversation, NewMessage, Timestamp};
 
 /// Version 1, which a migration makes: see ARCHITECTURE.md on versions.
 pub(in super::super) const CALL: &str = "SELECT o_outcomes, o_conversations, o_messages, o_seqs \
@@ -134,21 +133,7 @@ fn command(append: &Append, target: usize) -> Value {
 
 /// A row of the type `wicara_message_1`; `command`: the place of its append.
 fn message(new: &NewMessage, command: usize) -> Value {
-    let author = new.author.as_ref();
-    Value::Fields(vec![
-        ordinal(command),
-        new.role.as_str().into(),
-        new.kind.as_str().into(),
-        new.text.as_str().into(),
-        new.payload.as_ref().map(Json::as_str).into(),
-        bytes(&new.text, new.payload.as_ref()).into(),
-        new.reply_to.into(),
-        author.map(|author| author.id.as_str()).into(),
-        author.map(|author| author.kind.as_str()).into(),
-        author.map(|author| author.name.as_str()).into(),
-        new.time.and_then(|time| time.first_token_ms).into(),
-        new.time.map(|time| time.answer_ms).into(),
-    ])
+    Value::Fields([ordinal(command)].into_iter().chain(content(new)).collect())
 }
 
 /// What became of an append in a call.

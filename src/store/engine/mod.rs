@@ -64,20 +64,21 @@ impl Error {
 /// still within a statement, so that an index can be searched by it.
 pub struct DatabaseClock;
 
-/// A span as columns hold it.
-pub fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 2)
-}
-
 impl DatabaseClock {
     pub const POSTGRES: &str = "CAST(extract(epoch FROM statement_timestamp()) * 1000 AS bigint)";
     pub const SQLITE: &str = "CAST(unixepoch('subsec') * 1000 AS integer)";
 }
 
+/// A span as columns hold it.
+pub fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 2)
+}
+
 /// One statement in each dialect.
 ///
-/// Parameters are `$1`, `$2`, … in both; SQLite gets them as `?1`, `?2`, …, which it numbers as they say. In a statement for many rows (`query_many`) PostgreSQL gets each
-/// parameter as an array of all rows' values, and SQLite runs its text once a row.
+/// Parameters are `$1`, `$2`, … in both; SQLite gets them as `?1`, `?2`, …, which it numbers as they say. In a statement
+/// for many rows (`query_many`) PostgreSQL gets each parameter as an array of all rows' values, and SQLite runs its text
+/// once a row.
 #[derive(Debug, Clone)]
 pub struct Sql {
     pub postgres: Cow<'static, str>,

@@ -208,28 +208,30 @@ impl Connection {
         self.in_time(async { self.run(&self.prepare(sql).await?, params).await }).await
     }
 
-    /// Runs a statement that commits by itself, and says how an error left it.
-    pub async fn call(&self, sql: &str, params: &[Value]) -> std::result::Result<Vec<Row>, Unanswered> {
+    /// Runs a statement that commits by itself, and says how an error left it. `given_up`: the constraint that it breaks where
+    /// its number is taken.
+    pub async fn call(
+        &self,
+        sql: &str,
+        params: &[Value],
+        given_up: &str,
+    ) -> std::result::Result<Vec<Row>, Unanswered> {
         let statement = self.in_time(self.prepare(sql)).await.map_err(Unanswered::Refused)?;
-        let mut lost = true;
-        let called = async {
-            let rows = self.client.query(&statement, &references(params)).await.map_err(|error| {
-                // A session that the server ends may have committed before; no other error of the server's is ambiguous.
-                lost =
-                    error.as_db_error().is_none_or(|error| error.parsed_severity() != Some(Severity::Error));
-                let is_given_up =
-                    error.as_db_error().and_then(|error| error.constraint()) == Some("node_batches_pkey");
-                (is_given_up, self.failure(&error))
-            });
-            Ok(rows)
-        };
-        match self.in_time(called).await {
+        let called = async { Ok(self.client.query(&statement, &references(params)).await) };
+        let error = match self.in_time(called).await {
             Ok(Ok(rows)) => {
-                rows.iter().map(|row| self.row(row)).collect::<Result<_>>().map_err(|_| Unanswered::Lost)
+                let rows = rows.iter().map(|row| self.row(row)).collect::<Result<_>>();
+                return rows.map_err(|_| Unanswered::Lost);
             }
-            Ok(Err((true, _))) => Err(Unanswered::GivenUp),
-            Ok(Err((false, error))) if !lost => Err(Unanswered::Refused(error)),
-            Ok(Err(_)) | Err(_) => {
+            Ok(Err(error)) => error,
+            Err(_) => return Err(Unanswered::Lost),
+        };
+        let failure = self.failure(&error);
+        // A session that the server ends may have committed before; no other error of the server's is ambiguous.
+        match error.as_db_error().filter(|error| error.parsed_severity() == Some(Severity::Error)) {
+            Some(error) if error.constraint() == Some(given_up) => Err(Unanswered::GivenUp),
+            Some(_) => Err(Unanswered::Refused(failure)),
+            None => {
                 self.is_spoiled.store(true, Ordering::Relaxed);
                 Err(Unanswered::Lost)
             }

@@ -12,7 +12,7 @@ use super::super::effects::Batch;
 use super::super::engine::postgres::{Connection, Server, Unanswered};
 use super::super::engine::{Error, Executor, Result};
 use super::super::transaction::Transaction;
-use super::postgres::{Doubt, IN_DOUBT, connect};
+use super::postgres::{Doubt, IN_DOUBT, NUMBER_TAKEN, connect, lost};
 use super::{Job, Shared};
 
 /// How often a command is tried while the database cannot take it, or another session has locked its rows.
@@ -95,7 +95,7 @@ impl Changes {
                     self.in_doubt.spawn(async move {
                         change.answer(match doubt.look_up(IN_DOUBT).await {
                             Ok(Some(_)) => Ok(()),
-                            Ok(None) => Err(Error::Unavailable("the connection was lost".into())),
+                            Ok(None) => Err(lost()),
                             Err(error) => Err(error),
                         });
                     });
@@ -124,7 +124,7 @@ impl Changes {
             }
             return Err(Uncommitted::No(error));
         }
-        let committed = connection.call("COMMIT", &[]).await;
+        let committed = connection.call("COMMIT", &[], NUMBER_TAKEN).await;
         match committed {
             Ok(_) => {
                 self.shared.numbers.settle(number);

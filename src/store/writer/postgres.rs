@@ -21,9 +21,11 @@ use super::super::effects::Batch;
 use super::super::engine::postgres::{Connection, Server, Unanswered};
 use super::super::engine::{Error, Result, Row};
 use super::super::nodes::register;
-use super::queue::{Queue, Waiting, conversation};
+use super::queue::{Queue, Waiting, conversation, locked_too_long};
 use super::{Job, Shared, changes, fold};
 
+/// The constraint of `node_batches` that says that a batch's number is taken.
+pub(super) const NUMBER_TAKEN: &str = "node_batches_pkey";
 /// How often a batch is tried while the database cannot take it.
 const ATTEMPTS: usize = 3;
 /// No attempt begins later than this after the first: others wait behind it.
@@ -115,40 +117,25 @@ impl Appends {
                 continue;
             }
             let called = Instant::now();
-            let outcome = match self.call(&batch, skip_locked).await {
+            let committed = match self.call(&batch, skip_locked).await {
+                Outcome::Done(rows) => Ok(rows),
+                Outcome::Not(error) => Err(error),
                 Outcome::InDoubt { number } => match self.doubt(number).look_up(LOOK_UP_AT_ONCE).await {
-                    Ok(Some(rows)) => Outcome::Done(rows),
-                    Ok(None) => Outcome::Not(Error::Unavailable("the connection was lost".into())),
+                    Ok(Some(rows)) => Ok(rows),
+                    Ok(None) => Err(lost()),
                     Err(_) => {
-                        self.shared.note(true);
-                        let doubt = self.doubt(number);
-                        self.in_doubt.spawn(async move {
-                            match doubt.look_up(IN_DOUBT).await {
-                                Ok(Some(rows)) => {
-                                    let locked = answer(batch, rows);
-                                    refuse(
-                                        locked,
-                                        &Error::Locked("another session has locked the conversation".into()),
-                                    );
-                                }
-                                Ok(None) => {
-                                    refuse(batch, &Error::Unavailable("the connection was lost".into()))
-                                }
-                                Err(error) => refuse(batch, &error),
-                            }
-                        });
+                        self.look_up_later(number, batch);
                         continue;
                     }
                 },
-                outcome => outcome,
             };
-            match outcome {
-                Outcome::Done(rows) => {
+            match committed {
+                Ok(rows) => {
                     self.shared.note(false);
                     self.shared.metrics.committed(batch.len(), called.elapsed());
                     locked.extend(answer(batch, rows));
                 }
-                Outcome::Not(error) => {
+                Err(error) => {
                     self.shared.metrics.commit_failed();
                     if matches!(error, Error::Locked(_)) && !skip_locked {
                         skip_locked = true;
@@ -174,7 +161,6 @@ impl Appends {
                         }
                     }
                 }
-                Outcome::InDoubt { .. } => unreachable!("it was looked up"),
             }
         }
         locked
@@ -192,7 +178,7 @@ impl Appends {
         let number = numbers.take();
         let appends = batch.iter().map(|waiting| &waiting.appending.append);
         let params = params(Batch { node: *node, number }, skip_locked, appends);
-        match connection.call(CALL, &params).await {
+        match connection.call(CALL, &params, NUMBER_TAKEN).await {
             Ok(rows) => {
                 numbers.settle(number);
                 Outcome::Done(rows)
@@ -210,9 +196,27 @@ impl Appends {
         }
     }
 
+    /// Answers a batch once it is known what became of it, while the next ones are written.
+    fn look_up_later(&self, number: i64, batch: Vec<Waiting>) {
+        self.shared.note(true);
+        let doubt = self.doubt(number);
+        self.in_doubt.spawn(async move {
+            match doubt.look_up(IN_DOUBT).await {
+                Ok(Some(rows)) => refuse(answer(batch, rows), &locked_too_long()),
+                Ok(None) => refuse(batch, &lost()),
+                Err(error) => refuse(batch, &error),
+            }
+        });
+    }
+
     fn doubt(&self, number: i64) -> Doubt {
         Doubt { shared: self.shared.clone(), server: self.server.clone(), number }
     }
+}
+
+/// Why a batch is refused whose answer got lost, and which is known not to be committed.
+pub(super) fn lost() -> Error {
+    Error::Unavailable("the connection was lost".into())
 }
 
 /// A batch whose answer got lost.
@@ -301,7 +305,7 @@ fn behind(locked: &mut Vec<Waiting>, batch: Vec<Waiting>) -> Vec<Waiting> {
 }
 
 fn refuse(batch: Vec<Waiting>, error: &Error) {
-    if error.is_passing() {
+    if error.is_passing() && !batch.is_empty() {
         tracing::warn!(%error, commands = batch.len(), "the store cannot write");
     }
     for waiting in batch {

@@ -29,6 +29,11 @@ pub(super) fn bytes(appending: &Appending) -> usize {
     appending.append.messages.iter().map(NewMessage::bytes).sum()
 }
 
+/// Why an append is refused whose conversation another session has locked.
+pub(super) fn locked_too_long() -> Error {
+    Error::Locked("another session has locked the conversation".into())
+}
+
 /// An append that waits, and since when its conversation is known to be locked.
 pub(super) struct Waiting {
     pub appending: Appending,
@@ -111,8 +116,7 @@ impl Queue {
         for Waiting { appending, locked_since } in locked.into_iter().rev() {
             let since = locked_since.unwrap_or(now);
             if now.duration_since(since) >= LOCKED_TIME {
-                let error = Error::Locked("another session has locked the conversation".into());
-                appending.answer(Err(error));
+                appending.answer(Err(locked_too_long()));
             } else {
                 self.waiting.push_front(Waiting { appending, locked_since: Some(since) });
             }
