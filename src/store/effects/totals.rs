@@ -108,9 +108,11 @@ async fn leave<'a>(
     params.resize(7, Value::Null);
     let sql = "INSERT INTO node_batches (node, number, void, what, bucket, bot_id, integration_type, count) \
          SELECT nodes.node, $2, 0, CAST($3 AS text[]), CAST($4 AS bigint[]), CAST($5 AS text[]), \
-             CAST($6 AS text[]), CAST($7 AS bigint[]) FROM nodes WHERE nodes.node = $1 RETURNING number";
+             CAST($6 AS text[]), CAST($7 AS bigint[]) FROM nodes WHERE nodes.node = $1 \
+         ON CONFLICT DO NOTHING RETURNING number";
+    // Both pass with another number, over a connection that registers the node.
     if executor.query(sql, params).await?.is_empty() {
-        return Err(Error::Refused("this node is not registered".into()));
+        return Err(Error::Unavailable("this node is not registered, or the batch was given up".into()));
     }
     Ok(())
 }

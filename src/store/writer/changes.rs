@@ -115,11 +115,12 @@ impl Changes {
         let number = self.shared.numbers.take();
         let applied = self.apply(&connection, number, change).await;
         if let Err(error) = applied {
-            if !connection.is_closed() && connection.execute("ROLLBACK").await.is_ok() {
+            let is_passing = matches!(error, Error::Unavailable(_));
+            if !is_passing && !connection.is_closed() && connection.execute("ROLLBACK").await.is_ok() {
                 self.shared.numbers.give_back(number);
                 self.connection = Some(connection);
             } else {
-                // Its session may still hold the number's row for a while.
+                // Another node may have given the number up, or this session may still hold its row for a while.
                 self.shared.numbers.settle(number);
             }
             return Err(Uncommitted::No(error));

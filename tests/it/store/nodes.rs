@@ -5,12 +5,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use uuid::Uuid;
 use wicara::metrics::Metrics;
-use wicara::model::{Answer, FailureReason, NewMessage};
+use wicara::model::{Answer, ConversationPatch, FailureReason, NewMessage};
 use wicara::store::{Append, Ask, Attempt, Claim, Claimed, IdempotencyKey, Outcome, Store, Stored, Target};
 
 use super::totals::totals_are_exact;
 use super::{
-    append, asks, attempt, execute, fail, get, manual, messages, new_conversation, node, open, stored,
+    append, asks, attempt, create, execute, fail, get, manual, messages, new_conversation, node, open, stored,
 };
 use crate::support::database::connect;
 use crate::support::{Database, Engine, PATIENCE, on_both_engines, until};
@@ -205,4 +205,18 @@ async fn a_batch_that_is_being_folded_is_not_taken_for_given_up() {
     fold.commit().await.unwrap();
     assert_eq!(looking_up.await.unwrap(), Some(1), "it is committed");
     totals_are_exact(&store.database).await;
+}
+
+/// Its call had not arrived when the node was taken for dead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_whose_number_was_given_up_is_stored_with_another() {
+    let store = open(Engine::Postgres).await;
+    let id = create(&store, "guide", &[]).await.conversation.id;
+    let next = "INSERT INTO node_batches (node, number, void) \
+         SELECT node, max(number) + 1, 1 FROM node_batches GROUP BY node";
+    execute(&store.database, next).await;
+    let patch = ConversationPatch { room: Some("changed".into()), ..ConversationPatch::default() };
+    let (changed, _) = store.conversation_update(id, patch, manual(2)).await.unwrap().unwrap();
+    assert_eq!(changed.room, "changed");
+    assert_eq!(get(&store, id).await, changed);
 }
