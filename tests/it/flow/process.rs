@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tempfile::TempDir;
 use wicara::metrics::Metrics;
 use wicara::model::{Api, Bots, Clock, Random, Role};
@@ -60,9 +60,11 @@ impl Server {
         self.process.wait().unwrap();
     }
 
-    /// SIGSTOP: it lives, and does nothing.
+    /// SIGSTOP: it lives, and does nothing. Its threads go on until one of them takes the signal, which is waited for.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
+        let stopped = waitid(WaitId::Pid(self.pid()), WaitIdOptions::STOPPED).unwrap();
+        assert!(stopped.is_some_and(|status| status.stopped()), "it has stopped");
     }
 
     /// SIGCONT.
@@ -71,8 +73,11 @@ impl Server {
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.id().try_into().unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.id().try_into().unwrap()).unwrap()
     }
 }
 
