@@ -10,7 +10,8 @@ use super::writers::{Writer, assert_nothing_lost_or_doubled};
 use crate::store::{create, totals_are_exact};
 use crate::support::database::connect;
 use crate::support::{
-    Answer, Client, Fault, PostgresProxy, TestApp, is_append, is_commit, side_by_side, until, within,
+    Answer, Client, Database, Fault, PostgresProxy, TestApp, is_append, is_commit, side_by_side, until,
+    within,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -55,14 +56,6 @@ impl Place {
         messages.iter().map(|message| message["message"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Transactions of this database that were rolled back.
-    async fn refused_batches(&self) -> i64 {
-        let client = connect(&self.app.database.url).await;
-        let sql = "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()";
-        client.batch_execute("SELECT pg_stat_force_next_flush()").await.unwrap();
-        client.query_one(sql, &[]).await.unwrap().get(0)
-    }
-
     async fn conversations(&self) -> i64 {
         self.program.get("/api/conversation").await.ok()["meta"]["total"].as_i64().unwrap()
     }
@@ -82,6 +75,29 @@ async fn retried(client: &Client, path: &str, body: &Value) -> Answer {
         }
     };
     within(PATIENCE, "a retry is answered", answered).await
+}
+
+/// Lets an append go that was held, and waits until the server has done with it.
+async fn let_it_arrive(database: &Database, proxy: &PostgresProxy) {
+    const LAST_APPENDED: &str = "SELECT pid FROM pg_stat_activity \
+         WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%wicara_append\\_%'";
+    const AS_BEFORE: &str = "SELECT count(*) FROM pg_stat_activity \
+         WHERE pid = ANY($1) AND (state = 'active' OR extract(epoch FROM query_start)::float8 <= $2)";
+    let client = connect(&database.url).await;
+    let processes = client.query(LAST_APPENDED, &[]).await.unwrap();
+    let processes: Vec<i32> = processes.iter().map(|row| row.get(0)).collect();
+    let now = "SELECT extract(epoch FROM clock_timestamp())::float8";
+    let now: f64 = client.query_one(now, &[]).await.unwrap().get(0);
+    proxy.record();
+    proxy.thaw();
+    until(PATIENCE, "the call is over", async || {
+        let as_before: i64 = client.query_one(AS_BEFORE, &[&processes, &now]).await.unwrap().get(0);
+        as_before < processes.len() as i64
+    })
+    .await;
+    let trips = proxy.round_trips();
+    let arrived = trips.iter().any(|trip| trip.statements.iter().any(|sql| sql.contains("wicara_append_")));
+    assert!(arrived, "the server has seen the call");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,14 +166,26 @@ async fn a_call_that_arrives_after_its_look_up_stores_nothing() {
     let answer = place.program.post("/api/message", &place.message("late")).await;
     assert_eq!((held.sprung(), answer.status.as_u16()), (1, 503), "{}", answer.text);
     assert!(answer.text.contains(NOTHING), "{}", answer.text);
-    let refused = place.refused_batches().await;
-    place.proxy.thaw();
-    // The server takes the call up, and refuses it.
-    until(PATIENCE, "the call has arrived", async || place.refused_batches().await > refused).await;
+    let_it_arrive(&place.app.database, &place.proxy).await;
     place.program.post("/api/message", &place.message("next")).await.ok();
     assert_eq!(place.texts().await, ["before", "first", "next"]);
     totals_are_exact(&place.app.database).await;
     place.app.stop().await;
+}
+
+/// The call arrives when its node has stopped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_outlives_its_node_stores_nothing() {
+    let place = Place::new().await;
+    place.proxy.at(is_append, 1, Fault::Held);
+    let answer = place.program.post("/api/message", &place.message("late")).await;
+    assert!(answer.text.contains(NOTHING), "{}", answer.text);
+    let database = place.app.stop().await;
+    let_it_arrive(&database, &place.proxy).await;
+    let stored = connect(&database.url).await.query("SELECT text FROM messages ORDER BY id", &[]).await;
+    let texts: Vec<String> = stored.unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(texts, ["before", "first"]);
+    totals_are_exact(&database).await;
 }
 
 /// What the database says comes in as many pieces as the network makes of it.

@@ -108,8 +108,10 @@ impl TestApp {
         &self.people
     }
 
-    pub async fn stop(self) {
+    /// Leaves the database.
+    pub async fn stop(self) -> Database {
         self.app.stop().await.unwrap();
+        self.database
     }
 
     pub fn anonymous(&self) -> Client {
