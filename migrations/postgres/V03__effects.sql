@@ -56,16 +56,21 @@ CREATE TABLE node_batches (
     PRIMARY KEY (node, number)
 );
 
--- The number up to which a node's batches are in `totals`.
-ALTER TABLE nodes ADD COLUMN folded bigint NOT NULL DEFAULT 0;
+-- The number up to which a node's batches are in `totals`. Not in `nodes`: every batch reads that row, and every fold leaves
+-- a dead version of this one.
+CREATE TABLE node_folds (
+    node   bigint PRIMARY KEY,
+    folded bigint NOT NULL
+);
+INSERT INTO node_folds (node, folded) SELECT node, 0 FROM nodes;
 
 CREATE VIEW current_totals AS
 SELECT what, level, bucket, bot_id, integration_type, count FROM totals
 UNION ALL
 SELECT pending.what, levels.level, pending.bucket >> levels.bits, pending.bot_id, pending.integration_type,
     CAST(pending.count AS integer)
-FROM nodes
-JOIN node_batches ON node_batches.node = nodes.node AND node_batches.number > nodes.folded
+FROM node_folds
+JOIN node_batches ON node_batches.node = node_folds.node AND node_batches.number > node_folds.folded
 CROSS JOIN LATERAL unnest(node_batches.what, node_batches.bucket, node_batches.bot_id,
     node_batches.integration_type, node_batches.count)
     AS pending (what, bucket, bot_id, integration_type, count)
@@ -369,15 +374,15 @@ CREATE FUNCTION wicara_look_up_1(
 LANGUAGE plpgsql AS $$
 BEGIN
     -- What is being folded is waited for: its row is about to go.
-    PERFORM pg_advisory_xact_lock(hashtextextended('wicara_fold ' || p_node, 0));
+    PERFORM 1 FROM node_folds WHERE node = p_node FOR UPDATE;
     INSERT INTO node_batches (node, number, void)
-    SELECT node, p_number, 1 FROM nodes WHERE node = p_node AND folded < p_number
+    SELECT node, p_number, 1 FROM node_folds WHERE node = p_node AND folded < p_number
     ON CONFLICT DO NOTHING;
     SELECT 1 - void, outcomes, conversations, messages, seqs
     INTO o_committed, o_outcomes, o_conversations, o_messages, o_seqs
     FROM node_batches WHERE node = p_node AND number = p_number;
     IF NOT FOUND THEN
-        SELECT 1 INTO o_committed FROM nodes WHERE node = p_node AND folded >= p_number;
+        SELECT 1 INTO o_committed FROM node_folds WHERE node = p_node AND folded >= p_number;
     END IF;
 END
 $$;
@@ -389,10 +394,8 @@ LANGUAGE plpgsql AS $$
 DECLARE
     v_folded bigint;
 BEGIN
-    -- One at a time for each node, and without its row in `nodes` until the end: a node renews it while rows of the totals
-    -- are waited for.
-    PERFORM pg_advisory_xact_lock(hashtextextended('wicara_fold ' || p_node, 0));
-    SELECT folded INTO v_folded FROM nodes WHERE node = p_node;
+    -- One at a time for each node.
+    SELECT folded INTO v_folded FROM node_folds WHERE node = p_node FOR UPDATE;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
@@ -420,7 +423,7 @@ BEGIN
 
         DELETE FROM node_batches
         WHERE node = p_node AND number > v_folded AND number <= p_upto AND void = 0;
-        UPDATE nodes SET folded = p_upto WHERE node = p_node;
+        UPDATE node_folds SET folded = p_upto WHERE node = p_node;
     END IF;
     RETURN 1;
 END

@@ -19,8 +19,9 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) fn register() -> &'static str {
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
-            "INSERT INTO nodes (node, renewed_at, folded) VALUES ($1, {}, $2) \
-             ON CONFLICT (node) DO UPDATE SET renewed_at = excluded.renewed_at",
+            "WITH living AS (INSERT INTO nodes (node, renewed_at) VALUES ($1, {}) \
+                 ON CONFLICT (node) DO UPDATE SET renewed_at = excluded.renewed_at) \
+             INSERT INTO node_folds (node, folded) VALUES ($1, $2) ON CONFLICT DO NOTHING",
             DatabaseClock::POSTGRES
         )
     });
@@ -54,7 +55,7 @@ impl Store {
             let dead = format!(
                 "SELECT node, (SELECT max(number) FROM node_batches \
                      WHERE node_batches.node = nodes.node AND number > folded) \
-                 FROM nodes WHERE renewed_at < {} - {}",
+                 FROM nodes JOIN node_folds USING (node) WHERE renewed_at < {} - {}",
                 DatabaseClock::POSTGRES,
                 DEAD_AFTER.as_millis()
             );
@@ -78,8 +79,10 @@ impl Store {
             Box::pin(async move {
                 let sql = Sql::each(
                     format!(
-                        "WITH forgotten AS (DELETE FROM nodes WHERE {postgres} AND NOT EXISTS (SELECT 1 FROM node_batches \
-                             WHERE node_batches.node = nodes.node AND number > folded) RETURNING node) \
+                        "WITH forgotten AS (DELETE FROM nodes WHERE {postgres} AND NOT EXISTS (SELECT 1 \
+                             FROM node_batches JOIN node_folds USING (node) \
+                             WHERE node_batches.node = nodes.node AND number > folded) RETURNING node), \
+                         folds AS (DELETE FROM node_folds USING forgotten WHERE node_folds.node = forgotten.node) \
                          DELETE FROM node_batches USING forgotten WHERE node_batches.node = forgotten.node"
                     ),
                     format!("DELETE FROM nodes WHERE {sqlite}"),

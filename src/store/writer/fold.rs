@@ -24,8 +24,9 @@ const LAST_FOLD_TIME: Duration = Duration::from_millis(500);
 
 /// Removes a node whose batches are all folded. One that has given a batch up is only dead from now on, and stays until it
 /// is forgotten: that batch's call may still be on its way.
-const REMOVE: &str = "DELETE FROM nodes WHERE node = $1 AND folded = $2 \
-     AND NOT EXISTS (SELECT 1 FROM node_batches WHERE node = $1)";
+const REMOVE: &str = "WITH removed AS (DELETE FROM node_folds WHERE node = $1 AND folded = $2 \
+         AND NOT EXISTS (SELECT 1 FROM node_batches WHERE node = $1) RETURNING node) \
+     DELETE FROM nodes USING removed WHERE nodes.node = removed.node";
 
 /// Folds up to a number.
 async fn fold_over(connection: &Connection, node: i64, upto: i64) -> Result<()> {

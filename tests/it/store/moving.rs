@@ -36,7 +36,7 @@ async fn fill(
          UPDATE conversations SET message_count = {count}, message_bytes = {count}, next_seq = {count} + 1 WHERE id = {id};"
     );
     if engine == Engine::Postgres {
-        sql += "LOCK TABLE nodes; UPDATE node_batches SET what = NULL, bucket = NULL, bot_id = NULL, \
+        sql += "LOCK TABLE node_folds; UPDATE node_batches SET what = NULL, bucket = NULL, bot_id = NULL, \
              integration_type = NULL, count = NULL;";
     }
     sql += "DELETE FROM totals;";

@@ -19,9 +19,10 @@ const ROWS: f64 = 2000.0;
 const STEPS: u64 = 150_000;
 
 /// What may be read from one end to the other, by which operation (`""`: any).
-const SMALL: [(&str, &str); 8] = [
+const SMALL: [(&str, &str); 9] = [
     // A row for each server.
     ("", "node_batches"),
+    ("", "node_folds"),
     ("", "nodes"),
     // A row for each version of the schema.
     ("", "refinery_schema_history"),
