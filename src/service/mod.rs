@@ -56,6 +56,8 @@ const SETTLE_EVERY: Duration = Duration::from_secs(30);
 
 /// How often messages are looked for whose conversation is deleted, beside those that this node deleted itself.
 const DELETE_REST_EVERY: Duration = Duration::from_secs(5 * 60);
+/// The same after it failed. Until they are gone, they leave lists of messages short pages.
+const DELETE_REST_AGAIN: Duration = Duration::from_secs(2);
 
 /// What the service goes by.
 #[derive(Debug, Clone)]
@@ -156,15 +158,16 @@ impl Service {
     /// Gives the questions that nobody is answering their failure.
     async fn settle(&self) -> Result<()> {
         let is_open = |attempt| self.attempts.contains(attempt);
-        let interrupted = self.store.question_interrupt(self.clock.now(), is_open).await?;
+        let interrupted = self.store.question_interrupt(self.clock.now(), is_open).await;
+        if let Err(error) = self.store.node_settle().await {
+            tracing::warn!(%error, "what ended servers left could not be settled");
+        }
+        let interrupted = interrupted?;
         if interrupted > 0 {
             tracing::warn!(
                 interrupted,
                 "questions were cut off, by a server that ended or a task that failed"
             );
-        }
-        if let Err(error) = self.store.node_settle().await {
-            tracing::warn!(%error, "what ended servers left could not be settled");
         }
         Ok(())
     }
@@ -201,10 +204,14 @@ impl Service {
     /// Deletes the messages of conversations that are deleted, also those that another node or an earlier run left.
     async fn delete_rest(&self) {
         loop {
-            if let Err(error) = self.store.conversation_delete_rest().await {
-                tracing::warn!(%error, "messages of deleted conversations could not be deleted");
-            }
-            let _ = timeout(DELETE_REST_EVERY, self.store.conversation_deleted()).await;
+            let pause = match self.store.conversation_delete_rest().await {
+                Ok(()) => DELETE_REST_EVERY,
+                Err(error) => {
+                    tracing::warn!(%error, "messages of deleted conversations could not be deleted");
+                    DELETE_REST_AGAIN
+                }
+            };
+            let _ = timeout(pause, self.store.conversation_deleted()).await;
         }
     }
 

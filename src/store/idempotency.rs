@@ -59,7 +59,7 @@ impl Store {
     pub async fn idempotency_expire(&self) -> Result<()> {
         loop {
             let deleted = self
-                .change(move |transaction| {
+                .change(None, move |transaction| {
                     Box::pin(async move {
                         let old = |now| format!("created_at < {now} - {}", millis(REMEMBERED));
                         let oldest = |row, old: &str| {

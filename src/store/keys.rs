@@ -31,7 +31,7 @@ pub(super) fn by_hash() -> Sql {
 impl Store {
     /// `Conflict` if a key has the name already.
     pub async fn key_create(&self, new: NewKey, at: Timestamp) -> Result<Key> {
-        self.change(move |transaction| {
+        self.change(None, move |transaction| {
             let new = new.clone();
             Box::pin(async move {
                 let sql = format!(
@@ -72,7 +72,7 @@ impl Store {
     /// `false` if no key has the name.
     pub async fn key_delete(&self, name: &str) -> Result<bool> {
         let name = name.to_owned();
-        self.change(move |transaction| {
+        self.change(None, move |transaction| {
             let name = name.clone();
             Box::pin(async move {
                 let sql = "DELETE FROM keys WHERE name = $1 RETURNING id";

@@ -19,9 +19,10 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) fn register() -> &'static str {
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
+            // The second row is looked for after the first is there: both are forgotten together.
             "WITH living AS (INSERT INTO nodes (node, renewed_at) VALUES ($1, {}) \
-                 ON CONFLICT (node) DO UPDATE SET renewed_at = excluded.renewed_at) \
-             INSERT INTO node_folds (node, folded) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+                 ON CONFLICT (node) DO UPDATE SET renewed_at = excluded.renewed_at RETURNING node) \
+             INSERT INTO node_folds (node, folded) SELECT node, $2 FROM living ON CONFLICT DO NOTHING",
             DatabaseClock::POSTGRES
         )
     });
@@ -31,20 +32,19 @@ pub(super) fn register() -> &'static str {
 impl Store {
     /// Says that this node lives. Also shows whether the database takes writes: see [`Store::ping`].
     pub async fn node_renew(&self) -> Result<()> {
+        if self.is_shared() {
+            return self.inner.writer.renew().await;
+        }
         let node = i64::from(self.inner.node);
-        let (sql, params) = if self.is_shared() {
-            (Sql::both(register()), vec![node.into(), self.inner.writer.settled().into()])
-        } else {
-            let sql = format!(
-                "INSERT INTO nodes (node, renewed_at) VALUES ($1, {}) \
-                 ON CONFLICT (node) DO UPDATE SET renewed_at = excluded.renewed_at",
-                DatabaseClock::SQLITE
-            );
-            (Sql::both(sql), vec![node.into()])
-        };
-        self.change_in_turn(move |transaction| {
-            let (sql, params) = (sql.clone(), params.clone());
-            Box::pin(async move { transaction.query(sql, params).await.map(|_| ()) })
+        self.change_in_turn(None, move |transaction| {
+            Box::pin(async move {
+                let sql = format!(
+                    "INSERT INTO nodes (node, renewed_at) VALUES ($1, {}) \
+                     ON CONFLICT (node) DO UPDATE SET renewed_at = excluded.renewed_at",
+                    DatabaseClock::SQLITE
+                );
+                transaction.query(sql, vec![node.into()]).await.map(|_| ())
+            })
         })
         .await
     }
@@ -74,7 +74,7 @@ impl Store {
         if self.inner.reads.query(Lane::Slow, any, vec![]).await?.is_empty() {
             return Ok(());
         }
-        self.change_in_turn(move |transaction| {
+        self.change_in_turn(None, move |transaction| {
             let (postgres, sqlite) = (postgres.clone(), sqlite.clone());
             Box::pin(async move {
                 let sql = Sql::each(

@@ -61,7 +61,7 @@ impl Store {
     }
 
     async fn user_insert(&self, new: NewUser, at: Timestamp, values: &'static str) -> Result<Option<User>> {
-        self.change(move |transaction| {
+        self.change(None, move |transaction| {
             let new = new.clone();
             Box::pin(async move {
                 let sql = format!(
@@ -99,7 +99,7 @@ impl Store {
     /// Sets the password and ends the person's sessions; `false` if there is no such person.
     pub async fn user_password(&self, email: &str, password_hash: String) -> Result<bool> {
         let email = email.to_owned();
-        self.change(move |transaction| {
+        self.change(None, move |transaction| {
             let (email, password_hash) = (email.clone(), password_hash.clone());
             Box::pin(async move {
                 let sql = "UPDATE users SET password_hash = $2 WHERE email = $1 RETURNING id";
@@ -116,7 +116,7 @@ impl Store {
     /// Removes a person and their sessions; `false` if there is no such person.
     pub async fn user_delete(&self, email: &str) -> Result<bool> {
         let email = email.to_owned();
-        self.change(move |transaction| {
+        self.change(None, move |transaction| {
             let email = email.clone();
             Box::pin(async move {
                 let sql = "DELETE FROM users WHERE email = $1 RETURNING id";
@@ -134,7 +134,7 @@ impl Store {
         at: Timestamp,
         expires_at: Timestamp,
     ) -> Result<()> {
-        self.change(move |transaction| {
+        self.change(None, move |transaction| {
             Box::pin(async move {
                 let sql = "INSERT INTO sessions (token_hash, user_id, created_at, expires_at) \
                      VALUES ($1, $2, $3, $4)";
@@ -155,7 +155,7 @@ impl Store {
     }
 
     pub async fn session_delete(&self, token_hash: [u8; 32]) -> Result<()> {
-        self.change(move |transaction| {
+        self.change(None, move |transaction| {
             Box::pin(async move {
                 let sql = "DELETE FROM sessions WHERE token_hash = $1";
                 transaction.query(sql, vec![token_hash[..].into()]).await.map(|_| ())
@@ -166,7 +166,7 @@ impl Store {
 
     /// Deletes sessions that have expired.
     pub async fn session_expire(&self, now: Timestamp) -> Result<()> {
-        self.change(move |transaction| {
+        self.change(None, move |transaction| {
             Box::pin(async move {
                 let sql = "DELETE FROM sessions WHERE expires_at <= $1";
                 transaction.query(sql, vec![now.into()]).await.map(|_| ())

@@ -1,8 +1,8 @@
 //! The append: everything that puts messages at the end of a conversation, old or new.
 //!
 //! Opening a conversation, asking in it, answering, failing and storing a message are all this one command, because they
-//! are what a busy server does. SQLite, and what is rare on PostgreSQL, applies it as it is written here. On PostgreSQL a
-//! whole batch of them is one statement: see [`super::append_call`].
+//! are what a busy server does. SQLite applies it as it is written here. On PostgreSQL a whole batch of them is one
+//! statement, see [`super::append_call`]; only the answers of a question that was given up are stored from here.
 
 use std::sync::LazyLock;
 use std::time::Duration;

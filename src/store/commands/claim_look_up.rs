@@ -17,7 +17,7 @@ impl Store {
         if let Judged::Claimed(claimed) = judge(Seen::of(rows)?, &claim) {
             return Ok(Outcome::Claimed(claimed));
         }
-        self.change(move |transaction| {
+        self.change(None, move |transaction| {
             let claim = claim.clone();
             Box::pin(look_up(transaction, claim))
         })

@@ -18,7 +18,7 @@ impl Store {
         &self,
         id: ConversationId,
     ) -> Result<Option<(Conversation, Option<Message>)>> {
-        let deleted = self.change(move |transaction| Box::pin(delete(transaction, id))).await?;
+        let deleted = self.change(Some(id), move |transaction| Box::pin(delete(transaction, id))).await?;
         let Some((conversation, newest, rest)) = deleted else { return Ok(None) };
         if rest {
             self.inner.deletions.notify_one();
@@ -38,7 +38,7 @@ impl Store {
             let rows = self.inner.reads.query(Lane::Slow, sql, vec![]).await?;
             let Some(row) = rows.into_iter().next() else { return Ok(()) };
             let id = ConversationId(row.int("deletions", "conversation_id")?);
-            self.change_in_turn(move |transaction| Box::pin(step(transaction, id))).await?;
+            self.change_in_turn(Some(id), move |transaction| Box::pin(step(transaction, id))).await?;
         }
     }
 }

@@ -19,9 +19,13 @@ impl Store {
         // Its messages are counted for another bot then, whatever their number.
         let moves = patch.bot_id.is_some() || patch.integration_type.is_some();
         if moves {
-            self.change_alone(move |transaction| Box::pin(update(transaction, id, patch.clone(), at))).await
+            self.change_alone(Some(id), move |transaction| {
+                Box::pin(update(transaction, id, patch.clone(), at))
+            })
+            .await
         } else {
-            self.change(move |transaction| Box::pin(update(transaction, id, patch.clone(), at))).await
+            self.change(Some(id), move |transaction| Box::pin(update(transaction, id, patch.clone(), at)))
+                .await
         }
     }
 }

@@ -14,7 +14,10 @@ impl Store {
         id: MessageId,
         at: Timestamp,
     ) -> Result<Option<Message>> {
-        self.change(move |transaction| Box::pin(delete(transaction, conversation_id, id, at))).await
+        self.change(Some(conversation_id), move |transaction| {
+            Box::pin(delete(transaction, conversation_id, id, at))
+        })
+        .await
     }
 }
 

@@ -15,8 +15,10 @@ impl Store {
         patch: MessagePatch,
         at: Timestamp,
     ) -> Result<Option<Message>> {
-        self.change(move |transaction| Box::pin(update(transaction, conversation_id, id, patch.clone(), at)))
-            .await
+        self.change(Some(conversation_id), move |transaction| {
+            Box::pin(update(transaction, conversation_id, id, patch.clone(), at))
+        })
+        .await
     }
 }
 

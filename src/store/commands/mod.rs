@@ -25,6 +25,7 @@ use super::Store;
 use super::engine::{Error, Result};
 use super::idempotency::Claimed;
 use super::transaction::Transaction;
+use crate::model::ConversationId;
 
 pub(super) type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
@@ -43,12 +44,15 @@ impl Appending {
 
 /// Any other command, which keeps what it found out until it is committed.
 pub(super) trait Change: Send {
+    /// The one conversation that it locks, where it locks one.
+    fn conversation(&self) -> Option<ConversationId>;
     /// Applied from the beginning again where the transaction is tried again.
     fn apply<'a>(&'a mut self, transaction: &'a mut Transaction<'_>) -> LocalFuture<'a, Result<()>>;
     fn answer(self: Box<Self>, committed: Result<()>);
 }
 
 struct Applied<F, T> {
+    conversation: Option<ConversationId>,
     apply: F,
     found: Option<T>,
     reply: oneshot::Sender<Result<T>>,
@@ -59,6 +63,10 @@ where
     F: for<'a> Fn(&'a mut Transaction<'_>) -> LocalFuture<'a, Result<T>> + Send,
     T: Send,
 {
+    fn conversation(&self) -> Option<ConversationId> {
+        self.conversation
+    }
+
     fn apply<'a>(&'a mut self, transaction: &'a mut Transaction<'_>) -> LocalFuture<'a, Result<()>> {
         Box::pin(async move {
             self.found = Some((self.apply)(transaction).await?);
@@ -106,38 +114,54 @@ impl Store {
         }
     }
 
-    /// Applies a command. Returns after the commit.
-    pub(super) async fn change<F, T>(&self, apply: F) -> Result<T>
+    /// Applies a command. `conversation`: the one that it locks, where it locks one. Returns after the commit.
+    pub(super) async fn change<F, T>(&self, conversation: Option<ConversationId>, apply: F) -> Result<T>
     where
         F: for<'a> Fn(&'a mut Transaction<'_>) -> LocalFuture<'a, Result<T>> + Send + 'static,
         T: Send + 'static,
     {
-        let (reply, outcome) = oneshot::channel();
-        self.inner.writer.change(Box::new(Applied { apply, found: None, reply }));
+        let (applied, outcome) = applied(conversation, apply);
+        self.inner.writer.change(applied);
         outcome.await.map_err(|_| abandoned())?
     }
 
     /// The same in a transaction of its own, for what may take seconds.
-    pub(super) async fn change_alone<F, T>(&self, apply: F) -> Result<T>
+    pub(super) async fn change_alone<F, T>(&self, conversation: Option<ConversationId>, apply: F) -> Result<T>
     where
         F: for<'a> Fn(&'a mut Transaction<'_>) -> LocalFuture<'a, Result<T>> + Send + 'static,
         T: Send + 'static,
     {
-        let (reply, outcome) = oneshot::channel();
-        self.inner.writer.change_alone(Box::new(Applied { apply, found: None, reply }));
+        let (applied, outcome) = applied(conversation, apply);
+        self.inner.writer.change_alone(applied);
         outcome.await.map_err(|_| abandoned())?
     }
 
     /// The same for the end of what was let in before: it waits where too many writes do.
-    pub(super) async fn change_in_turn<F, T>(&self, apply: F) -> Result<T>
+    pub(super) async fn change_in_turn<F, T>(
+        &self,
+        conversation: Option<ConversationId>,
+        apply: F,
+    ) -> Result<T>
     where
         F: for<'a> Fn(&'a mut Transaction<'_>) -> LocalFuture<'a, Result<T>> + Send + 'static,
         T: Send + 'static,
     {
-        let (reply, outcome) = oneshot::channel();
-        self.inner.writer.change_in_turn(Box::new(Applied { apply, found: None, reply })).await;
+        let (applied, outcome) = applied(conversation, apply);
+        self.inner.writer.change_in_turn(applied).await;
         outcome.await.map_err(|_| abandoned())?
     }
+}
+
+fn applied<F, T>(
+    conversation: Option<ConversationId>,
+    apply: F,
+) -> (Box<dyn Change>, oneshot::Receiver<Result<T>>)
+where
+    F: for<'a> Fn(&'a mut Transaction<'_>) -> LocalFuture<'a, Result<T>> + Send + 'static,
+    T: Send + 'static,
+{
+    let (reply, outcome) = oneshot::channel();
+    (Box::new(Applied { conversation, apply, found: None, reply }), outcome)
 }
 
 /// The writer ended with the command in its hands.

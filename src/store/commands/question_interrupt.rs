@@ -1,9 +1,10 @@
 //! Questions that nobody answers any more, whose bot was asked by a node that ended or by a task that failed.
 
+use futures_util::future::join_all;
 use uuid::Uuid;
 
 use super::super::Store;
-use super::super::engine::{DatabaseClock, Lane, Result, Row, Sql};
+use super::super::engine::{DatabaseClock, Error, Lane, Result, Row, Sql};
 use super::super::nodes::DEAD_AFTER;
 use super::super::transaction::Transaction;
 use super::append::fail;
@@ -43,18 +44,36 @@ impl Store {
             let left = |asked: &Asked| asked.node != own || !asked.attempt.is_some_and(&is_open);
             let mut left: Vec<_> = asked.into_iter().filter(left).collect();
             left.sort_by_key(|asked| (asked.conversation, asked.question));
-            if !left.is_empty() {
-                count += self
-                    .change_in_turn(move |transaction| {
-                        let left = left.clone();
-                        Box::pin(interrupt(transaction, left, at))
-                    })
-                    .await?;
-            }
+            count += match self.interrupt(None, left.clone(), at).await {
+                // One of the conversations: the others do not wait for it.
+                Err(Error::Locked(_)) => {
+                    let each = left.chunk_by(|one, next| one.conversation == next.conversation);
+                    let each =
+                        each.map(|asked| self.interrupt(Some(asked[0].conversation), asked.to_vec(), at));
+                    let each = join_all(each).await.into_iter();
+                    each.filter(|count| !matches!(count, Err(Error::Locked(_)))).sum::<Result<usize>>()?
+                }
+                count => count?,
+            };
             if !whole {
                 return Ok(count);
             }
         }
+    }
+
+    async fn interrupt(
+        &self,
+        conversation: Option<ConversationId>,
+        asked: Vec<Asked>,
+        at: Timestamp,
+    ) -> Result<usize> {
+        if asked.is_empty() {
+            return Ok(0);
+        }
+        self.change_in_turn(conversation, move |transaction| {
+            Box::pin(interrupt(transaction, asked.clone(), at))
+        })
+        .await
     }
 
     /// Questions after one that are asked by this node or by a dead one. With SQLite every other node is dead.

@@ -1,7 +1,7 @@
 //! What follows from commands beside their own rows. A transaction collects it and writes it once, at its end.
 //!
-//! A new effect is a file here, a field, and its line in [`Effects::write`]; where appends have it, also a next version of
-//! the function `wicara_append_…` of PostgreSQL.
+//! A new effect is a file here, a field, and its line in [`Effects::write`]. Where appends have it, also a next version of
+//! the function `wicara_append_…` of PostgreSQL, which does for a batch what is written here for SQLite.
 
 mod asks;
 mod conversations;
@@ -31,8 +31,8 @@ pub(super) struct Effects {
 }
 
 impl Effects {
-    /// Rows that several conversations share, the totals, come last. Those before are a conversation's own, whose lock the
-    /// command holds.
+    /// Rows that several conversations share, the totals, come last. Those before are a conversation's own: the command holds
+    /// its lock, or its row is gone.
     pub async fn write(self, executor: &Executor<'_>, batch: Option<Batch>) -> Result<()> {
         self.conversations.write(executor).await?;
         self.asks.write(executor).await?;

@@ -114,6 +114,13 @@ impl Server {
         Ok(connection)
     }
 
+    /// For reading. Reads only wait for locks of whole tables; those behind them on the connection would too.
+    async fn connect_reader(&self, by_key: bool) -> Result<Connection> {
+        let connection = if by_key { self.connect_by_key().await? } else { self.connect().await? };
+        connection.execute(&format!("SET lock_timeout = {}", LOCK_TIMEOUT.as_millis())).await?;
+        Ok(connection)
+    }
+
     /// For writing: what another session has locked is waited for a short time only.
     pub async fn connect_writer(&self) -> Result<Connection> {
         let connection = self.connect_by_key().await?;
@@ -365,8 +372,7 @@ impl Lease {
         if state.refused_until.is_some_and(|until| Instant::now() < until) {
             return Err(Error::Unavailable("the database was away a moment ago".into()));
         }
-        let connected =
-            if self.by_key { self.server.connect_by_key().await } else { self.server.connect().await };
+        let connected = self.server.connect_reader(self.by_key).await;
         match connected {
             Ok(connection) => {
                 let connection = Arc::new(connection);

@@ -1,14 +1,16 @@
 //! Folds what this node's batches add into the totals. Each fold updates rows that all nodes share, so that it is done
-//! seldom; readers add up what is not folded yet, so that it is done before that is much.
+//! seldom; readers add up what is not folded yet, so that it is done before that is much. The same connection renews the
+//! node's row: a node is alive however much waits to be written.
 
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::super::engine::postgres::{Connection, Server};
 use super::super::engine::{DatabaseClock, Error, Result};
-use super::super::nodes::DEAD_AFTER;
-use super::Shared;
+use super::super::nodes::{DEAD_AFTER, register};
+use super::{Renewal, Shared};
 
 pub(in super::super) const FOLD: &str = "SELECT wicara_fold_1($1, $2)";
 
@@ -31,12 +33,12 @@ const REMOVE: &str = "WITH removed AS (DELETE FROM node_folds WHERE node = $1 AN
 /// Folds up to a number.
 async fn fold_over(connection: &Connection, node: i64, upto: i64) -> Result<()> {
     let rows = connection.query(FOLD, &[node.into(), upto.into()]).await?;
-    let found = rows.into_iter().next().map(|row| row.columns("nodes").opt_int("folded")).transpose()?;
+    let found = rows.into_iter().next().map(|row| row.columns("node_folds").opt_int("folded")).transpose()?;
     found.flatten().map(|_| ()).ok_or_else(|| Error::Unavailable("this node was forgotten".into()))
 }
 
-/// Folds until it is dropped.
-pub(super) async fn run(shared: &Shared, server: &Server) {
+/// Folds and renews until it is dropped.
+pub(super) async fn run(shared: &Shared, server: &Server, mut renewals: mpsc::Receiver<Renewal>) {
     let mut connection: Option<Connection> = None;
     let mut folded = 0;
     loop {
@@ -47,10 +49,23 @@ pub(super) async fn run(shared: &Shared, server: &Server) {
             if pending >= FOLD_BATCHES || (pending > 0 && left.is_zero()) {
                 break;
             }
-            if pending > 0 {
-                let _ = timeout(left, shared.numbers.changed()).await;
-            } else {
-                shared.numbers.changed().await;
+            let changed = async {
+                if pending > 0 {
+                    let _ = timeout(left, shared.numbers.changed()).await;
+                } else {
+                    shared.numbers.changed().await;
+                }
+            };
+            tokio::select! {
+                () = changed => {}
+                Some(renewal) = renewals.recv() => {
+                    let renewed = renew(shared, &mut connection, server).await;
+                    shared.note(renewed.as_ref().is_err_and(Error::is_passing));
+                    if renewed.is_err() {
+                        connection = None;
+                    }
+                    let _ = renewal.send(renewed);
+                }
             }
         }
         let upto = shared.numbers.settled().min(folded + FOLDED_AT_ONCE);
@@ -66,11 +81,22 @@ pub(super) async fn run(shared: &Shared, server: &Server) {
 }
 
 async fn fold(connection: &mut Option<Connection>, server: &Server, node: i64, upto: i64) -> Result<()> {
-    let connection = match connection {
-        Some(open) if !open.is_closed() => open,
-        closed => closed.insert(server.connect_by_key().await?),
-    };
-    fold_over(connection, node, upto).await
+    fold_over(open(connection, server).await?, node, upto).await
+}
+
+async fn renew(shared: &Shared, connection: &mut Option<Connection>, server: &Server) -> Result<()> {
+    let params = [shared.node.into(), shared.numbers.settled().into()];
+    open(connection, server).await?.query(register(), &params).await.map(|_| ())
+}
+
+async fn open<'a>(connection: &'a mut Option<Connection>, server: &Server) -> Result<&'a Connection> {
+    if connection.as_ref().is_none_or(Connection::is_closed) {
+        *connection = None;
+    }
+    match connection {
+        Some(open) => Ok(open),
+        none => Ok(none.insert(server.connect_by_key().await?)),
+    }
 }
 
 /// Folds what is left and removes the node, so that the others need not wait until it is dead.

@@ -45,10 +45,13 @@ pub(super) enum Job {
 pub(super) struct Writer {
     appends: mpsc::Sender<Job>,
     changes: mpsc::Sender<Job>,
+    renewals: mpsc::Sender<Renewal>,
     is_refused: Arc<AtomicBool>,
-    numbers: Arc<Numbers>,
     metrics: Arc<StoreMetrics>,
 }
+
+/// Asks for the node's row of PostgreSQL to be renewed, and waits for what becomes of it.
+type Renewal = oneshot::Sender<Result<()>>;
 
 /// What the writer writes to.
 pub(super) enum Target {
@@ -82,7 +85,8 @@ impl Writer {
         };
         let failed = |error| Error::Setup(format!("cannot start the writer: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let (is_refused, numbers) = (Arc::clone(&shared.is_refused), Arc::clone(&shared.numbers));
+        let is_refused = Arc::clone(&shared.is_refused);
+        let (renewals, renewing) = mpsc::channel(1);
         let thread = std::thread::Builder::new().name("store-writer".into());
         let (appends, changes) = match target {
             Target::Sqlite(path) => {
@@ -97,12 +101,12 @@ impl Writer {
                 let (appends, waiting) = mpsc::channel(QUEUE);
                 let (changes, jobs) = mpsc::channel(QUEUE);
                 thread
-                    .spawn(move || runtime.block_on(postgres::run(shared, server, waiting, jobs)))
+                    .spawn(move || runtime.block_on(postgres::run(shared, server, waiting, jobs, renewing)))
                     .map_err(failed)?;
                 (appends, changes)
             }
         };
-        Ok(Self { appends, changes, is_refused, numbers, metrics })
+        Ok(Self { appends, changes, renewals, is_refused, metrics })
     }
 
     /// Hands over an append that begins something.
@@ -156,9 +160,12 @@ impl Writer {
         self.is_refused.load(Ordering::Relaxed)
     }
 
-    /// The number up to which it is known what became of each batch of this node.
-    pub fn settled(&self) -> i64 {
-        self.numbers.settled()
+    /// Says to the other nodes of a PostgreSQL that this one lives.
+    pub async fn renew(&self) -> Result<()> {
+        let (reply, renewed) = oneshot::channel();
+        let closed = || Error::Unavailable("the store is closed".into());
+        self.renewals.send(reply).await.map_err(|_| closed())?;
+        renewed.await.map_err(|_| closed())?
     }
 
     /// Writes what waits and ends the writer.

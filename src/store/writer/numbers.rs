@@ -39,6 +39,8 @@ impl Numbers {
         if state.last == number {
             state.last -= 1;
         }
+        drop(state);
+        self.changed.notify_one();
     }
 
     /// The number up to which all are settled.

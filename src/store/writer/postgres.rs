@@ -22,7 +22,7 @@ use super::super::engine::postgres::{Connection, Server, Unanswered};
 use super::super::engine::{Error, Result, Row};
 use super::super::nodes::register;
 use super::queue::{Queue, Waiting, conversation, locked_too_long};
-use super::{Job, Shared, changes, fold};
+use super::{Job, Renewal, Shared, changes, fold};
 
 /// The constraint of `node_batches` that says that a batch's number is taken.
 pub(super) const NUMBER_TAKEN: &str = "node_batches_pkey";
@@ -46,6 +46,7 @@ pub(super) async fn run(
     server: Server,
     appends: mpsc::Receiver<Job>,
     changes: mpsc::Receiver<Job>,
+    renewals: mpsc::Receiver<Renewal>,
 ) {
     let in_doubt = TaskTracker::new();
     let appending = Appends {
@@ -58,7 +59,7 @@ pub(super) async fn run(
     let changing = changes::run(shared.clone(), server.clone(), changes, in_doubt.clone());
     let closing = tokio::select! {
         (appended, changed) = join(appending, changing) => [appended, changed],
-        () = fold::run(&shared, &server) => unreachable!("it has no end"),
+        () = fold::run(&shared, &server, renewals) => unreachable!("it has no end"),
     };
     in_doubt.close();
     in_doubt.wait().await;

@@ -14,9 +14,9 @@ use crate::metrics::StoreMetrics;
 use crate::model::{ConversationId, NewMessage};
 
 /// How long an append is tried again whose conversation another session has locked.
-const LOCKED_TIME: Duration = Duration::from_secs(2);
+pub(super) const LOCKED_TIME: Duration = Duration::from_secs(2);
 /// How often it is, where nothing else is to be written.
-const LOCKED_PAUSE: Duration = Duration::from_millis(20);
+pub(super) const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) fn conversation(appending: &Appending) -> Option<ConversationId> {
     match appending.append.target {

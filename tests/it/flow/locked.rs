@@ -10,13 +10,16 @@ use wicara::model::{Api, Bots, Role};
 use super::writers::{Writer, assert_nothing_lost_or_doubled};
 use crate::store::create;
 use crate::support::database::connect;
-use crate::support::{Engine, TestApp, within};
+use crate::support::{Engine, TestApp, until, within};
 
 /// Longer than any statement of the server's may take.
 const HELD: Duration = Duration::from_secs(15);
 /// How long a write may take that has nothing to do with the row, on a machine that has much to do.
 const UNHARMED: Duration = Duration::from_secs(6);
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Changes that meet the row at once. Were each to wait for the lock before the next, the last would wait for longer than a
+/// server is taken for alive without a sign of life.
+const CHANGES: usize = 80;
 /// Writers that meet the row at once: were each waited for by itself, the others would wait for all of them.
 const BLOCKED: usize = 8;
 const PAUSE: Duration = Duration::from_millis(50);
@@ -98,5 +101,54 @@ async fn a_locked_conversation_harms_no_other() {
         writers.push(writer);
     }
     assert_nothing_lost_or_doubled(app.store(), &writers).await;
+    app.stop().await;
+}
+
+/// Changes of a locked conversation are refused while others, logins and the server's signs of life go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_of_a_locked_conversation_hold_up_no_others() {
+    let app = TestApp::start(Engine::Postgres).await;
+    let person = app.person().await;
+    let locked = create(app.store(), "echo", &[]).await.conversation.id.0;
+    let other = create(app.store(), "echo", &["a message"]).await.conversation.id.0;
+    let holder = connect(&app.database.url).await;
+    let lock = format!("BEGIN; SELECT 1 FROM conversations WHERE id = {locked} FOR UPDATE");
+    holder.batch_execute(&lock).await.unwrap();
+    let client = connect(&app.database.url).await;
+    let renewed = async || {
+        let sql = "SELECT max(renewed_at) FROM nodes";
+        client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0)
+    };
+
+    let change = |number: usize| {
+        let person = person.clone();
+        let path = format!("/api/conversation/{locked}");
+        tokio::spawn(async move { person.patch(&path, &json!({"room": format!("room {number}")})).await })
+    };
+    let changes: Vec<_> = (0..CHANGES).map(change).collect();
+    let alive = renewed().await;
+    let others = async {
+        person.patch(&format!("/api/conversation/{other}"), &json!({"room": "changed"})).await.ok();
+        app.sign_in("admin@localhost").await;
+        until(PATIENCE, "the server says that it lives", async || renewed().await > alive).await;
+    };
+    within(PATIENCE, "others do not wait for the lock", others).await;
+    for change in changes {
+        let refused = within(PATIENCE, "a change is refused", change).await.unwrap();
+        assert_eq!(refused.status, 503, "{}", refused.text);
+        assert!(refused.header("retry-after").is_some());
+    }
+
+    // What comes while the row is locked for a moment only is made, in its order.
+    let changes: Vec<_> = (0..3).map(change).collect();
+    until(PATIENCE, "the changes wait", async || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) > 0
+    })
+    .await;
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    for change in changes {
+        within(PATIENCE, "a change is made", change).await.unwrap().ok();
+    }
     app.stop().await;
 }

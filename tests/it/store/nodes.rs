@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use uuid::Uuid;
 use wicara::metrics::Metrics;
 use wicara::model::{Answer, ConversationPatch, FailureReason, NewMessage};
@@ -179,6 +179,49 @@ async fn an_interrupted_question_is_asked_again_at_once(engine: Engine) {
     let running = store
         .append(Append { claim: Some(claim(4)), ..append(Target::Existing(asked.conversation_id), &[]) });
     assert!(matches!(running.await.unwrap(), Outcome::Claimed(Claimed::Running { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locked_conversation_keeps_no_other_question_open() {
+    let first = open(Engine::Postgres).await;
+    let (locked, _) = ask(&first).await;
+    let (free, _) = ask(&first).await;
+    execute(&first.database, "UPDATE nodes SET renewed_at = renewed_at - 61000").await;
+    let second = other(&first.database, 2).await;
+    second.node_renew().await.unwrap();
+    let holder = connect(&first.database.url).await;
+    let lock = format!("BEGIN; SELECT 1 FROM conversations WHERE id = {} FOR UPDATE", locked.conversation_id);
+    holder.batch_execute(&lock).await.unwrap();
+    assert_eq!(second.question_interrupt(manual(9), |_| true).await.unwrap(), 1);
+    assert_eq!(failure(&second, &free).await, Some(FailureReason::Interrupted));
+    assert_eq!(failure(&second, &locked).await, None);
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(second.question_interrupt(manual(10), |_| true).await.unwrap(), 1);
+    assert_eq!(failure(&second, &locked).await, Some(FailureReason::Interrupted));
+}
+
+/// A node that was away for long says that it lives while another one forgets it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_known_whole_or_not_at_all() {
+    let store = open(Engine::Postgres).await;
+    create(&store, "guide", &["before"]).await;
+    store.node_renew().await.unwrap();
+    let url = &store.database.url;
+    let (mut forgetting, watching) = (connect(url).await, connect(url).await);
+    let forget = forgetting.transaction().await.unwrap();
+    forget.batch_execute("DELETE FROM nodes").await.unwrap();
+    let renewing = store.node_renew();
+    let waits = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) \
+         WHERE NOT granted AND datname = current_database()";
+    let forget = async {
+        let is_waiting = async || watching.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) > 0;
+        until(PATIENCE, "the renewal waits", is_waiting).await;
+        forget.batch_execute("DELETE FROM node_folds; DELETE FROM node_batches").await.unwrap();
+        forget.commit().await.unwrap();
+    };
+    join(renewing, forget).await.0.unwrap();
+    let known = "SELECT count(*) FROM nodes JOIN node_folds USING (node)";
+    assert_eq!(watching.query_one(known, &[]).await.unwrap().get::<_, i64>(0), 1);
 }
 
 /// Another node takes this one for dead and folds its batches, while this one asks what became of the last.
