@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use axum::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::contract::errors::{
@@ -45,8 +46,33 @@ pub enum Failure {
     AnotherVersion,
 }
 
+/// An error as it is sent: as an answer, or as the last event of a stream.
+pub struct ErrorBody {
+    status: u16,
+    /// JSON.
+    pub body: Vec<u8>,
+    /// Headers that only an answer has.
+    headers: HeaderMap,
+}
+
+impl ErrorBody {
+    fn new<T: Serialize>(status: u16, body: &T) -> Self {
+        let body = serde_json::to_vec(body).expect("plain data serialises");
+        Self { status, body, headers: HeaderMap::new() }
+    }
+}
+
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
+        let ErrorBody { status, body, headers } = self.error_body();
+        let mut response = reply::json_bytes(status, body);
+        response.headers_mut().extend(headers);
+        response
+    }
+}
+
+impl Failure {
+    pub fn error_body(self) -> ErrorBody {
         match self {
             Failure::RoomApi(error) => answer(Words::Room, error),
             Failure::ChatbotApi(error) => answer(Words::Chatbot, error),
@@ -84,7 +110,7 @@ enum Words {
     Chatbot,
 }
 
-fn answer(words: Words, error: Error) -> Response {
+fn answer(words: Words, error: Error) -> ErrorBody {
     match error {
         Error::Invalid(violations) => invalid(words, &violations),
         Error::NotFound(missing) => not_found(words, missing),
@@ -101,9 +127,9 @@ fn answer(words: Words, error: Error) -> Response {
             ),
         ),
         Error::Unauthenticated => {
-            let mut response = refused(401, wording::UNAUTHENTICATED, wording::UNAUTHENTICATED_ERROR);
-            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            response
+            let mut error = refused(401, wording::UNAUTHENTICATED, wording::UNAUTHENTICATED_ERROR);
+            error.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            error
         }
         Error::Forbidden => refused(403, wording::FORBIDDEN, wording::FORBIDDEN_ERROR),
         Error::TooMany { retry_after } => later(
@@ -116,12 +142,12 @@ fn answer(words: Words, error: Error) -> Response {
         Error::AnswerDelayed { session_id } => {
             let error = "The question is stored. Its answer will be, once the database is back.";
             let message = "answer delayed";
-            later(TRY_AGAIN, reply::json(503, &BotUnavailable { status: 503, message, error, session_id }))
+            later(TRY_AGAIN, ErrorBody::new(503, &BotUnavailable { status: 503, message, error, session_id }))
         }
         Error::Stopping { session_id } => {
             let error = "The server stopped before the answer was stored.";
             let body = BotUnavailable { status: 503, message: wording::BOT_UNAVAILABLE, error, session_id };
-            later(TRY_AGAIN, reply::json(503, &body))
+            later(TRY_AGAIN, ErrorBody::new(503, &body))
         }
         Error::Unavailable => later(
             TRY_AGAIN,
@@ -143,19 +169,20 @@ fn answer(words: Words, error: Error) -> Response {
     }
 }
 
-fn invalid(words: Words, violations: &[Violation]) -> Response {
+fn invalid(words: Words, violations: &[Violation]) -> ErrorBody {
     let errors: Vec<_> = violations.iter().map(BrokenRule::from).collect();
     match words {
         Words::Room => {
-            reply::json(400, &ValidationError { status: 400, error: wording::VALIDATION_ERROR, errors })
+            ErrorBody::new(400, &ValidationError { status: 400, error: wording::VALIDATION_ERROR, errors })
         }
-        Words::Chatbot => {
-            reply::json(400, &ValidationFailure { status: 400, message: wording::VALIDATION_FAILURE, errors })
-        }
+        Words::Chatbot => ErrorBody::new(
+            400,
+            &ValidationFailure { status: 400, message: wording::VALIDATION_FAILURE, errors },
+        ),
     }
 }
 
-fn not_found(words: Words, missing: Missing) -> Response {
+fn not_found(words: Words, missing: Missing) -> ErrorBody {
     match (words, missing) {
         (Words::Room, Missing::Conversation) => id_invalid(wording::CONVERSATION_ID_INVALID),
         (Words::Room, Missing::Message) => id_invalid(wording::MESSAGE_ID_INVALID),
@@ -166,12 +193,12 @@ fn not_found(words: Words, missing: Missing) -> Response {
     }
 }
 
-fn id_invalid(error: &'static str) -> Response {
-    reply::json(400, &IdInvalid { status: 400, error })
+fn id_invalid(error: &'static str) -> ErrorBody {
+    ErrorBody::new(400, &IdInvalid { status: 400, error })
 }
 
 /// What a visitor may know of a bot's failure: never its address, its own words or a secret.
-fn bot_unavailable(session_id: Uuid, reason: FailureReason, retry_after: Option<Duration>) -> Response {
+fn bot_unavailable(session_id: Uuid, reason: FailureReason, retry_after: Option<Duration>) -> ErrorBody {
     let (status, error) = match reason {
         FailureReason::Timeout => (504, "The bot did not answer in time."),
         FailureReason::Unreachable => (502, "The bot could not be reached."),
@@ -183,20 +210,20 @@ fn bot_unavailable(session_id: Uuid, reason: FailureReason, retry_after: Option<
         FailureReason::Interrupted => (503, "The server stopped before the bot answered."),
     };
     let body = BotUnavailable { status, message: wording::BOT_UNAVAILABLE, error, session_id };
-    let response = reply::json(status, &body);
-    if status == 503 { later(retry_after.unwrap_or(TRY_AGAIN), response) } else { response }
+    let error = ErrorBody::new(status, &body);
+    if status == 503 { later(retry_after.unwrap_or(TRY_AGAIN), error) } else { error }
 }
 
-fn refused(status: u16, message: &'static str, error: &'static str) -> Response {
-    reply::json(status, &Refused { status, message, error })
+fn refused(status: u16, message: &'static str, error: &'static str) -> ErrorBody {
+    ErrorBody::new(status, &Refused { status, message, error })
 }
 
 /// Says when to try again, in whole seconds and never at once.
-fn later(wait: Duration, mut response: Response) -> Response {
+fn later(wait: Duration, mut error: ErrorBody) -> ErrorBody {
     let seconds = wait.as_millis().div_ceil(1000).max(1);
     let seconds = HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX));
-    response.headers_mut().insert(RETRY_AFTER, seconds);
-    response
+    error.headers.insert(RETRY_AFTER, seconds);
+    error
 }
 
 #[cfg(test)]

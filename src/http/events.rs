@@ -4,7 +4,6 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::body::to_bytes;
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, HeaderName, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -78,8 +77,7 @@ async fn last(asking: Asking) -> Event {
     match asking.answered().await {
         Ok(answered) => event("message", &QuestionAnswered::new(&answered)),
         Err(error) => {
-            let body = ChatbotApi(error).into_response().into_body();
-            let body = to_bytes(body, usize::MAX).await.expect("an error is answered from memory");
+            let body = ChatbotApi(error).error_body().body;
             Event::default().event("error").data(String::from_utf8_lossy(&body))
         }
     }

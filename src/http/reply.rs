@@ -13,7 +13,7 @@ use tracing::{Instrument, Span};
 
 use super::budget::Held;
 use super::error::Failure;
-use super::share::{Share, counted, held_bytes};
+use super::share::{FREE_BYTES, Share, counted, held_bytes};
 use crate::service::{Entries, Error};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -32,8 +32,13 @@ const AROUND_BYTES: usize = 64 * 1024;
 /// An answer that is sent whole.
 #[must_use]
 pub fn json<T: Serialize + ?Sized>(status: u16, body: &T) -> Response {
-    let bytes = serde_json::to_vec(body).expect("plain data serialises");
-    with_body(status, Body::from(bytes))
+    json_bytes(status, serde_json::to_vec(body).expect("plain data serialises"))
+}
+
+/// The same, of an answer that is JSON already.
+#[must_use]
+pub fn json_bytes(status: u16, body: Vec<u8>) -> Response {
+    with_body(status, Body::from(body))
 }
 
 pub fn ok<T: Serialize + ?Sized>(body: &T) -> Response {
@@ -77,8 +82,8 @@ impl Envelope {
 /// fast as the client takes it: what fails in the first part is answered as a failure, what fails later cuts the
 /// answer off.
 ///
-/// Each part counts in the budget for answers until the client has taken it. The first one is counted when it is there
-/// and refused where there is no room; for those that follow, room is waited for before they are read.
+/// Each part counts in the budget for answers, from before it is read until the client has taken it. Where there is no room
+/// for the first one, it is refused; for those that follow, room is waited for. A short list is counted when it is there.
 pub async fn list<E, P>(
     share: &Share,
     Envelope { head, tail, held }: Envelope,
@@ -180,7 +185,11 @@ where
             let bytes = text.saturating_mul(ESCAPED).saturating_add(AROUND_BYTES);
             if take(&mut self.is_waiting) {
                 self.held = Some(self.share.answer_in_turn(bytes).await);
-            } else if !self.items.is_empty && !self.reserve(bytes)? {
+            } else if self.items.is_empty {
+                if text > FREE_BYTES {
+                    self.share.take(&mut self.held, bytes)?;
+                }
+            } else if !self.reserve(bytes)? {
                 (self.is_begun, self.is_waiting) = (true, true);
                 return Ok(Next::Part(self.part()));
             }
@@ -271,7 +280,7 @@ mod tests {
         }
 
         fn next_bytes(&self) -> Option<usize> {
-            (!self.numbers.is_empty()).then_some(STEP * 1000)
+            (!self.numbers.is_empty()).then_some(self.numbers.len().min(STEP) * 1000)
         }
 
         async fn next(&mut self) -> Result<Vec<usize>, Error> {
@@ -365,8 +374,8 @@ mod tests {
         let held = begun(&share).await;
         let part = 100 * 1024;
         assert!((BUDGET / 2 * 3 / 4 / part..=BUDGET / 2 / part).contains(&held.len()), "{}", held.len());
-        // What fits in the rest is answered, and everything again once there is room.
-        let short = share.count(&axum::http::Method::GET, of(&share, 10, None).await.unwrap());
+        // What is short is answered, and everything again once there is room.
+        let short = share.count(&axum::http::Method::GET, of(&share, 5, None).await.unwrap());
         assert_eq!(short.status(), 200);
         drop(held);
         let body = of(&share, 1000, None).await.unwrap().into_body();

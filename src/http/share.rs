@@ -24,7 +24,7 @@ use crate::metrics::HttpMetrics;
 use crate::service::Error;
 
 /// An answer up to this length is not counted: it takes no more than what hyper keeps for each connection anyway.
-const FREE_BYTES: usize = 8 * 1024;
+pub const FREE_BYTES: usize = 8 * 1024;
 
 /// What one answer counts for at the most, as a part of what its class may hold. A larger one is held whole all the
 /// same, so that the budget holds for all but four such answers at once.

@@ -5,7 +5,6 @@
 //! be done to. Only this module makes them, so that a method cannot be reached without the check.
 
 use std::ops::Deref;
-use std::sync::Arc;
 
 use crate::model::{Api, Bots, Caller, Conversation, ConversationId, List, Message, Person, Role};
 use crate::store::BotMessage;
@@ -147,10 +146,7 @@ impl Reader {
     }
 
     /// Conversations that the store found for the caller's bots; `None` if it found any other.
-    pub(super) fn conversations(
-        &self,
-        list: Arc<List<Conversation>>,
-    ) -> Option<Readable<Arc<List<Conversation>>>> {
+    pub(super) fn conversations(&self, list: List<Conversation>) -> Option<Readable<List<Conversation>>> {
         let is_readable = list.items.iter().all(|conversation| self.bots.contain(&conversation.bot_id));
         is_readable.then_some(Readable(list))
     }
@@ -323,7 +319,7 @@ mod tests {
                 Writer::new(Reader { caller: program(Role::Agent, bots), ..reader.clone() }).unwrap();
             let list = |bots: &[&str]| {
                 let items = bots.iter().map(|bot| conversation(1, bot)).collect();
-                reader.conversations(Arc::new(List { items, total: 2 })).is_some()
+                reader.conversations(List { items, total: 2 }).is_some()
             };
             assert_eq!(reader.conversation(conversation(1, "a")).is_some(), is_seen);
             assert_eq!(writer.conversation(conversation(1, "a")).is_some(), is_seen);

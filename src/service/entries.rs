@@ -1,7 +1,6 @@
 //! What long answers consist of, read step by step while they are sent.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::access::Joined;
 use super::{Readable, Reader, Result};
@@ -45,57 +44,35 @@ pub enum Embed {
 /// A page of conversations with some of their messages.
 pub struct ConversationEntries {
     store: Store,
-    list: Readable<Arc<List<Conversation>>>,
+    total: i64,
+    state_bytes: usize,
     embed: Embed,
-    /// Conversations that were read.
-    read: usize,
+    /// Those whose messages are still to be read.
+    conversations: std::vec::IntoIter<Conversation>,
 }
 
-/// A conversation of a list. What equal lists have in common is in memory once.
+/// A conversation of a list.
 pub struct ConversationEntry {
-    list: Arc<List<Conversation>>,
-    place: usize,
-    messages: Embedded,
-    /// The place among the conversations of its step.
-    step_place: usize,
-}
-
-#[derive(Clone)]
-enum Embedded {
-    Last(Arc<Vec<Option<Message>>>),
-    Newest(Arc<Vec<Vec<Message>>>),
-}
-
-impl ConversationEntry {
-    #[must_use]
-    pub fn conversation(&self) -> &Conversation {
-        &self.list.items[self.place]
-    }
-
+    pub conversation: Conversation,
     /// As many as [`Embed`] says, oldest first.
-    #[must_use]
-    pub fn messages(&self) -> &[Message] {
-        match &self.messages {
-            Embedded::Last(last) => last.get(self.step_place).map_or(&[], Option::as_slice),
-            Embedded::Newest(newest) => newest.get(self.step_place).map_or(&[], Vec::as_slice),
-        }
-    }
+    pub messages: Vec<Message>,
 }
 
 impl ConversationEntries {
-    pub(super) fn new(store: Store, list: Readable<Arc<List<Conversation>>>, embed: Embed) -> Self {
-        Self { store, list, embed, read: 0 }
+    pub(super) fn new(store: Store, list: Readable<List<Conversation>>, embed: Embed) -> Self {
+        let List { items, total } = list.into_inner();
+        let texts = items.iter().map(|conversation| {
+            let Conversation { room, integration_type, bot_id, user_id, .. } = conversation;
+            room.len() + integration_type.len() + bot_id.len() + user_id.as_ref().map_or(0, String::len)
+        });
+        let state_bytes = size_of_val(&items[..]) + texts.sum::<usize>();
+        Self { store, total, state_bytes, embed, conversations: items.into_iter() }
     }
 
     /// Conversations that match the filter in all.
     #[must_use]
     pub fn total(&self) -> i64 {
-        self.list.total
-    }
-
-    fn step(&self) -> &[Conversation] {
-        let rest = &self.list.items[self.read..];
-        &rest[..rest.len().min(CONVERSATIONS)]
+        self.total
     }
 }
 
@@ -103,36 +80,28 @@ impl Entries for ConversationEntries {
     type Entry = ConversationEntry;
 
     fn state_bytes(&self) -> usize {
-        let texts = self.list.items.iter().map(|conversation| {
-            let Conversation { room, integration_type, bot_id, user_id, .. } = conversation;
-            room.len() + integration_type.len() + bot_id.len() + user_id.as_ref().map_or(0, String::len)
-        });
-        size_of_val(&self.list.items[..]) + texts.sum::<usize>()
+        self.state_bytes
     }
 
     fn next_bytes(&self) -> Option<usize> {
         let bytes = |conversation: &Conversation| usize::try_from(conversation.message_bytes).unwrap_or(0);
-        let step = self.step();
-        let bytes = step.iter().map(|conversation| bytes(conversation).min(STEP_BYTES)).sum();
-        (!step.is_empty()).then_some(bytes)
+        let step = self.conversations.as_slice().iter().take(CONVERSATIONS);
+        let bytes = step.map(|conversation| bytes(conversation).min(STEP_BYTES)).sum();
+        (!self.conversations.as_slice().is_empty()).then_some(bytes)
     }
 
     async fn next(&mut self) -> Result<Vec<ConversationEntry>> {
-        let step = self.step();
-        let messages = match self.embed {
+        let step: Vec<_> = self.conversations.by_ref().take(CONVERSATIONS).collect();
+        let messages: Vec<Vec<Message>> = match self.embed {
             Embed::Last => {
                 let ids: Vec<ConversationId> = step.iter().map(|conversation| conversation.id).collect();
-                Embedded::Last(self.store.message_last(&ids, true).await?)
+                let last = self.store.message_last(&ids, true).await?;
+                last.into_iter().map(|last| last.into_iter().collect()).collect()
             }
-            Embed::Newest => Embedded::Newest(self.store.message_newest(step).await?),
+            Embed::Newest => self.store.message_newest(&step).await?,
         };
-        let places = self.read..self.read + step.len();
-        self.read = places.end;
-        let entry = |(step_place, place)| {
-            let (list, messages) = (Arc::clone(&self.list), messages.clone());
-            ConversationEntry { list, place, messages, step_place }
-        };
-        Ok(places.enumerate().map(entry).collect())
+        let entries = step.into_iter().zip(messages);
+        Ok(entries.map(|(conversation, messages)| ConversationEntry { conversation, messages }).collect())
     }
 }
 
@@ -141,8 +110,8 @@ pub struct MessageEntries {
     store: Store,
     proof: MessageProof,
     state_bytes: usize,
-    /// What is to be read at once each.
-    steps: VecDeque<Vec<MessageId>>,
+    /// What is to be read at once each, with its text and payload in bytes.
+    steps: VecDeque<(usize, Vec<MessageId>)>,
 }
 
 /// What each message is held against as it is read.
@@ -162,7 +131,12 @@ impl MessageProof {
 
 impl MessageEntries {
     pub(super) fn new(store: Store, proof: MessageProof, messages: &[MessageRef]) -> Self {
-        let steps = store::groups(messages).into();
+        let mut each = messages.iter();
+        let step = |ids: Vec<MessageId>| {
+            let bytes = each.by_ref().take(ids.len()).map(|message| message.bytes).sum::<i64>();
+            (usize::try_from(bytes).unwrap_or(STEP_BYTES), ids)
+        };
+        let steps = store::groups(messages).into_iter().map(step).collect();
         Self { store, proof, state_bytes: size_of_val(messages), steps }
     }
 }
@@ -175,11 +149,11 @@ impl Entries for MessageEntries {
     }
 
     fn next_bytes(&self) -> Option<usize> {
-        (!self.steps.is_empty()).then_some(STEP_BYTES)
+        self.steps.front().map(|(bytes, _)| *bytes)
     }
 
     async fn next(&mut self) -> Result<Vec<Message>> {
-        let ids = self.steps.pop_front().unwrap_or_default();
+        let (_, ids) = self.steps.pop_front().unwrap_or_default();
         let found = self.store.message_get_many(&ids).await?;
         Ok(found.into_iter().filter_map(|message| self.proof.message(message)).collect())
     }

@@ -1,7 +1,5 @@
 //! Messages, as people and programs read and keep them.
 
-use std::sync::Arc;
-
 use super::entries::{MessageEntries, MessageProof};
 use super::once::Appended;
 use super::{Error, Missing, Once, Readable, Reader, Result, Service, Writable, Writer, once};
@@ -74,8 +72,7 @@ impl Service {
         if conversation.message_count == 0 {
             return Ok(None);
         }
-        let last = self.store.message_last(&[conversation.id], true).await?;
-        Ok(Arc::unwrap_or_clone(last).pop().flatten())
+        Ok(self.store.message_last(&[conversation.id], true).await?.pop().flatten())
     }
 
     pub async fn message_update(&self, message: Writable<Message>, patch: MessagePatch) -> Result<Message> {

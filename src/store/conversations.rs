@@ -1,14 +1,12 @@
 //! Conversations.
 
-use std::sync::Arc;
-
 use uuid::Uuid;
 
 use super::Store;
 use super::effects::Counted;
 use super::engine::{Columns, Lane, Result, Row, Sql};
-use super::lists::{self, Conditions, Part};
-use crate::model::{Bots, Conversation, ConversationFilter, ConversationId, List, Listing, Timestamp};
+use super::lists::{self, Conditions, Window};
+use crate::model::{Bots, Conversation, ConversationFilter, ConversationId, List, Listing, Order, Timestamp};
 
 /// The columns that [`conversation_read`] reads.
 pub(super) const CONVERSATION: &str = "id, session_id, by_visitor, room, integration_type, bot_id, user_id, \
@@ -60,21 +58,13 @@ fn first(rows: Vec<Row>) -> Result<Option<Conversation>> {
     rows.into_iter().next().map(|row| conversation_read(&mut row.columns("conversations"))).transpose()
 }
 
-/// A list that somebody asks for.
-#[derive(PartialEq, Eq, Hash)]
-pub(super) struct ListWanted {
-    bots: Bots,
-    filter: ConversationFilter,
-    listing: Listing,
-}
-
 impl Store {
     pub async fn conversation_get(&self, id: ConversationId) -> Result<Option<Conversation>> {
-        first(self.inner.gathers.conversations.get(id.into()).await?)
+        first(self.inner.loaders.conversations.get(id.into()).await?)
     }
 
     pub async fn conversation_get_by_session(&self, session_id: Uuid) -> Result<Option<Conversation>> {
-        first(self.inner.gathers.conversations_by_session.get(session_id.into()).await?)
+        first(self.inner.loaders.conversations_by_session.get(session_id.into()).await?)
     }
 
     /// One part of the conversations of some bots, by id.
@@ -83,22 +73,14 @@ impl Store {
         bots: &Bots,
         filter: &ConversationFilter,
         listing: &Listing,
-    ) -> Result<Arc<List<Conversation>>> {
-        let wanted = ListWanted { bots: bots.clone(), filter: filter.clone(), listing: *listing };
-        let read = |store: Self, wanted: Arc<_>| async move { store.conversation_list_read(&wanted).await };
-        self.share(&self.inner.lists.conversations, wanted, read).await
-    }
-
-    async fn conversation_list_read(
-        &self,
-        ListWanted { bots, filter, listing }: &ListWanted,
     ) -> Result<List<Conversation>> {
         let conditions = conditions(bots, filter);
         if filter.user_id.is_some() || filter.room.is_some() {
             return self.conversation_list_counted(conditions, listing).await;
         }
         let lane = if conditions.is_empty() { Lane::Rest } else { Lane::Slow };
-        let read = |part| self.conversation_part(lane, conditions.clone(), part);
+        let read =
+            |windows| self.conversation_windows(lane, &conditions, (listing.order, listing.limit), windows);
         self.list(Counted::Conversations, conditions.clone(), listing, read).await
     }
 
@@ -111,20 +93,22 @@ impl Store {
         let sql = format!("SELECT count(*) FROM conversations{}", conditions.text());
         let rows = self.inner.reads.query(Lane::Slow, sql, conditions.params()).await?;
         let total = rows.into_iter().next().map_or(Ok(0), |row| row.int("conversations", "count"))?;
-        lists::from_the_nearer_end(listing, total, |part| {
-            self.conversation_part(Lane::Slow, conditions, part)
+        lists::from_the_nearer_end(listing, total, async |part| {
+            self.conversation_windows(Lane::Slow, &conditions, (part.order, part.limit), vec![part.window()])
+                .await
         })
         .await
     }
 
-    async fn conversation_part(
+    async fn conversation_windows(
         &self,
         lane: Lane,
-        conditions: Conditions,
-        part: Part,
+        conditions: &Conditions,
+        order: (Order, i64),
+        windows: Vec<Window>,
     ) -> Result<Vec<Conversation>> {
-        let (sql, params) = conditions.part(CONVERSATION, "conversation_states", "conversations", part);
-        let rows = self.inner.reads.query(lane, sql, params).await?;
+        let from = [CONVERSATION, "conversation_states", "conversations"];
+        let rows = conditions.read(&self.inner.reads, lane, from, order, windows).await?;
         rows.into_iter().map(|row| conversation_read(&mut row.columns("conversations"))).collect()
     }
 }

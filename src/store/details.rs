@@ -1,7 +1,6 @@
 //! A conversation with all its messages: a short one in one read, a long one part by part.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::Store;
 use super::conversations::{CONVERSATION, conversation_read, is_there};
@@ -75,7 +74,7 @@ impl Store {
     /// A conversation of some bots, and all its messages where it is short.
     pub async fn detail_get(&self, bots: &Bots, id: ConversationId) -> Result<Option<Detail>> {
         let (mut conversation, mut messages) = (None, Vec::new());
-        for row in self.inner.gathers.details.get(id.into()).await? {
+        for row in self.inner.loaders.details.get(id.into()).await? {
             let mut columns = row.columns("conversations");
             conversation = Some(conversation_read(&mut columns)?);
             messages.extend(columns.joined("messages").map(|mut columns| message_read(&mut columns)));
@@ -87,11 +86,7 @@ impl Store {
         };
         let messages = in_order(messages)?;
         let is_long = messages.is_empty() && conversation.message_count > conversation.note_count;
-        let newest = if is_long {
-            Arc::unwrap_or_clone(self.message_last(&[id], false).await?).pop().flatten()
-        } else {
-            None
-        };
+        let newest = if is_long { self.message_last(&[id], false).await?.pop().flatten() } else { None };
         let rest = newest.as_ref().map(|newest| Rest { parts: VecDeque::new(), newest: newest.id });
         Ok(Some(Detail { conversation, newest, chunk: Chunk { messages, rest } }))
     }

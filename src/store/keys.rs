@@ -65,7 +65,7 @@ impl Store {
 
     /// The key with this SHA-256.
     pub async fn key_get_by_hash(&self, hash: [u8; 32]) -> Result<Option<Key>> {
-        let rows = self.inner.gathers.keys.get(hash[..].into()).await?;
+        let rows = self.inner.loaders.keys.get(hash[..].into()).await?;
         rows.into_iter().next().map(|row| key_read(&mut row.columns("keys"))).transpose()
     }
 

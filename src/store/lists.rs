@@ -1,6 +1,9 @@
 //! What lists have in common: conditions, and the part that is asked for.
 
-use super::engine::{Result, Value};
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use super::engine::{Lane, Reads, Result, Row, Value};
 use crate::model::{Bots, Cursor, List, Listing, Order};
 
 /// What a list's entries have in common.
@@ -8,12 +11,18 @@ use crate::model::{Bots, Cursor, List, Listing, Order};
 pub(super) struct Conditions {
     texts: Vec<String>,
     params: Vec<Value>,
+    has_alternatives: bool,
 }
 
 impl Conditions {
     /// Whether every entry meets them.
     pub fn is_empty(&self) -> bool {
         self.texts.is_empty()
+    }
+
+    /// Whether one of them is met by several values: PostgreSQL then reads by id and looks at each row.
+    pub fn has_alternatives(&self) -> bool {
+        self.has_alternatives
     }
 
     /// Adds a condition; `?` in it stands for the value.
@@ -30,6 +39,7 @@ impl Conditions {
     pub fn and_bots(&mut self, column: &str, bots: &Bots) {
         let Some(bots) = bots.list() else { return };
         let first = self.params.len() + 1;
+        self.has_alternatives |= bots.len() > 1;
         let places: Vec<_> = (first..first + bots.len()).map(|place| format!("${place}")).collect();
         self.params.extend(bots.iter().map(|bot| bot.as_str().into()));
         self.texts.push(if places.is_empty() {
@@ -48,27 +58,40 @@ impl Conditions {
         self.params.clone()
     }
 
-    /// The statement for one part of a table, by id, and its parameters. `rows` is the table itself, or a view of it that
-    /// knows more of each row.
-    pub fn part(mut self, columns: &str, rows: &str, table: &str, part: Part) -> (String, Vec<Value>) {
-        if part.first > i64::MIN {
-            self.and("id >= ?", part.first);
+    /// Reads of a table what meets the conditions and lies in these windows, at most `limit` entries of each, in their
+    /// order. `rows` is the table itself, or a view of it that knows more of each row; `columns` begin with the id.
+    pub async fn read(
+        &self,
+        reads: &Arc<Reads>,
+        lane: Lane,
+        [columns, rows, table]: [&str; 3],
+        (order, limit): (Order, i64),
+        windows: Vec<Window>,
+    ) -> Result<Vec<Row>> {
+        let direction = direction(order);
+        let statement = |[first, last, skip]: [&str; 3]| {
+            let mut conditions = self.clone();
+            conditions.and_text(format!("id >= {first}"));
+            conditions.and_text(format!("id <= {last}"));
+            let conditions = conditions.text();
+            // The limit stands in the text: a planner that does not know it expects a tenth of the table. The ids come
+            // first, from an index alone; then only the rows that are shown.
+            format!(
+                "SELECT {columns} FROM {rows} WHERE id IN (SELECT id FROM {table}{conditions} \
+                 ORDER BY id {direction} LIMIT {limit} OFFSET {skip}) ORDER BY id {direction}"
+            )
+        };
+        let windows = windows.into_iter().map(|Window { first, last, skip }| [first, last, skip]).collect();
+        let mut found = reads.query_each(lane, self.params.clone(), windows, statement).await?;
+        let id = |row: &Row| match row.0.first() {
+            Some(Value::Int(id)) => *id,
+            _ => i64::MAX,
+        };
+        match order {
+            Order::Ascending => found.sort_by_key(id),
+            Order::Descending => found.sort_by_key(|row| Reverse(id(row))),
         }
-        if part.last < i64::MAX {
-            self.and("id <= ?", part.last);
-        }
-        let direction = direction(part.order);
-        let conditions = self.text();
-        self.params.push(part.skip.into());
-        // The limit stands in the text: a planner that does not know it expects a tenth of the table. The ids come
-        // first, from an index alone; then only the rows that are shown.
-        let sql = format!(
-            "SELECT {columns} FROM {rows} WHERE id IN (SELECT id FROM {table}{conditions} \
-             ORDER BY id {direction} LIMIT {} OFFSET ${}) ORDER BY id {direction}",
-            part.limit,
-            self.params.len()
-        );
-        (sql, self.params)
+        Ok(found)
     }
 }
 
@@ -79,10 +102,18 @@ pub(super) fn direction(order: Order) -> &'static str {
     }
 }
 
+/// Ids between which entries are read, both with them, and how many of those there are left out at the beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Window {
+    pub first: i64,
+    pub last: i64,
+    pub skip: i64,
+}
+
 /// Some of the entries that meet conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Part {
-    /// Between these ids, both with them; the ends of the range of i64 are no condition.
+    /// Between these ids, both with them.
     pub first: i64,
     pub last: i64,
     pub order: Order,
@@ -108,18 +139,20 @@ impl Part {
             limit: listing.limit,
         }
     }
+
+    /// All of it in one window.
+    pub fn window(&self) -> Window {
+        Window { first: self.first, last: self.last, skip: self.skip }
+    }
 }
 
 /// One part of a list with so many entries, read from the end of the list that is nearer: what is left out has to be
 /// read as well.
-pub(super) async fn from_the_nearer_end<T, F>(
+pub(super) async fn from_the_nearer_end<T>(
     listing: &Listing,
     total: i64,
-    read: impl FnOnce(Part) -> F,
-) -> Result<List<T>>
-where
-    F: Future<Output = Result<Vec<T>>>,
-{
+    read: impl AsyncFnOnce(Part) -> Result<Vec<T>>,
+) -> Result<List<T>> {
     let mut part = Part::of(listing);
     let remaining = total - part.skip;
     if remaining <= 0 {

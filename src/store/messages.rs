@@ -6,11 +6,11 @@ use super::Store;
 use super::conversations::is_there;
 use super::effects::Counted;
 use super::engine::{Columns, Lane, Result, Row, Sql};
-use super::lists::{self, Conditions, Part};
+use super::lists::{self, Conditions, Part, Window};
 use super::transaction::Transaction;
 use crate::model::{
     AnswerTime, Author, Bots, ConversationId, Failure, Json, List, Listing, Message, MessageFilter,
-    MessageId, Timestamp, role,
+    MessageId, Order, Timestamp, role,
 };
 
 /// The columns that [`message_read`] reads.
@@ -163,7 +163,10 @@ impl Store {
             let total = conversation_messages.unwrap_or_default();
             let mut conditions = Conditions::default();
             conditions.and("conversation_id = ?", id);
-            let read = |part| self.message_part(Lane::Slow, conditions, part);
+            let read = async |part: Part| {
+                let order = (part.order, part.limit);
+                self.message_windows(Lane::Slow, &conditions, order, vec![part.window()]).await
+            };
             return lists::from_the_nearer_end(listing, total, read).await;
         }
         let (mut scope, mut conditions) = (Conditions::default(), Conditions::default());
@@ -174,13 +177,20 @@ impl Store {
             bots,
         );
         let lane = if conditions.is_empty() { Lane::Rest } else { Lane::Slow };
-        let read = |part| self.message_part(lane, conditions.clone(), part);
+        let order = (listing.order, listing.limit);
+        let read = |windows| self.message_windows(lane, &conditions, order, windows);
         self.list(Counted::Messages, scope, listing, read).await
     }
 
-    async fn message_part(&self, lane: Lane, conditions: Conditions, part: Part) -> Result<Vec<MessageRef>> {
-        let (sql, params) = conditions.part("id, bytes", "messages", "messages", part);
-        let rows = self.inner.reads.query(lane, sql, params).await?;
+    async fn message_windows(
+        &self,
+        lane: Lane,
+        conditions: &Conditions,
+        order: (Order, i64),
+        windows: Vec<Window>,
+    ) -> Result<Vec<MessageRef>> {
+        let from = ["id, bytes", "messages", "messages"];
+        let rows = conditions.read(&self.inner.reads, lane, from, order, windows).await?;
         rows.into_iter().map(ref_read).collect()
     }
 

@@ -4,11 +4,11 @@ mod commands;
 mod conversations;
 mod details;
 mod effects;
-mod embedded;
 mod engine;
 mod idempotency;
 mod keys;
 mod lists;
+mod message_previews;
 mod messages;
 mod nodes;
 mod totals;
@@ -17,7 +17,6 @@ mod users;
 mod writer;
 
 use std::fs::File;
-use std::hash::Hash;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,22 +28,20 @@ pub use engine::{Error, Result};
 pub use idempotency::{Claim, Claimed, IdempotencyKey};
 pub use messages::{BotMessage, CHUNK_BYTES, MessageRef, groups};
 
-use conversations::ListWanted;
-use embedded::{LastWanted, Length};
-use engine::{Gather, Lane, Reads, Shared, Source, postgres, sqlite, sqlite_file};
+use engine::{BatchLoader, Lane, Reads, Source, postgres, sqlite, sqlite_file};
 use tokio::sync::Notify;
 use totals::Levels;
 use writer::Writer;
 
 use crate::metrics::Metrics;
-use crate::model::{Conversation, List, Message, Random};
+use crate::model::Random;
 
 /// How long to wait between two attempts to reach the database at start.
 const OPEN_PAUSE: Duration = Duration::from_millis(500);
-/// Single rows that are read at once for different requests.
-const ROWS_GATHERED: usize = 256;
-/// Details that are read at once for different requests, each with at most 256 KiB of messages.
-const DETAILS_GATHERED: usize = 32;
+/// Single rows in one batch.
+const ROWS_BATCH: usize = 256;
+/// Details in one batch, each with at most 256 KiB of messages.
+const DETAILS_BATCH: usize = 32;
 
 /// The database. Clones share it.
 #[derive(Clone)]
@@ -82,8 +79,7 @@ impl ServerLock {
 
 struct Inner {
     reads: Arc<Reads>,
-    gathers: Gathers,
-    lists: Lists,
+    loaders: Loaders,
     writer: Writer,
     levels: Levels,
     /// A long conversation is deleted: its messages follow.
@@ -94,22 +90,14 @@ struct Inner {
     is_shared: bool,
 }
 
-/// The reads that nearly every request begins with, and the one of most details.
-struct Gathers {
-    keys: Arc<Gather>,
-    sessions: Arc<Gather>,
-    conversations: Arc<Gather>,
-    conversations_by_session: Arc<Gather>,
+/// The reads that nearly every request begins with, and those of short details.
+struct Loaders {
+    keys: Arc<BatchLoader>,
+    sessions: Arc<BatchLoader>,
+    conversations: Arc<BatchLoader>,
+    conversations_by_session: Arc<BatchLoader>,
     /// With their messages, where they are short.
-    details: Arc<Gather>,
-}
-
-/// Lists and what they show of their conversations' messages, made once for all who ask for the same.
-#[derive(Default)]
-struct Lists {
-    conversations: Arc<Shared<ListWanted, List<Conversation>>>,
-    newest: Arc<Shared<Vec<Length>, Vec<Vec<Message>>>>,
-    last: Arc<Shared<LastWanted, Vec<Option<Message>>>>,
+    details: Arc<BatchLoader>,
 }
 
 impl Store {
@@ -132,19 +120,18 @@ impl Store {
         };
         let is_shared = matches!(source, Source::Postgres(_));
         let reads = Arc::new(Reads::new(source, Arc::clone(&metrics.store)));
-        let by_key = |sql| Gather::new(&reads, Lane::Quick, sql, ROWS_GATHERED);
-        let gathers = Gathers {
+        let by_key = |sql| BatchLoader::new(&reads, Lane::Quick, sql, ROWS_BATCH);
+        let loaders = Loaders {
             keys: by_key(keys::by_hash()),
             sessions: by_key(users::session_by_hash()),
             conversations: by_key(conversations::by_id()),
             conversations_by_session: by_key(conversations::by_session()),
-            details: Gather::new(&reads, Lane::Quick, details::detail(), DETAILS_GATHERED),
+            details: BatchLoader::new(&reads, Lane::Quick, details::detail(), DETAILS_BATCH),
         };
         let writer = Writer::start(target, node, Arc::clone(&metrics.store))?;
         let inner = Inner {
             reads,
-            gathers,
-            lists: Lists::default(),
+            loaders,
             writer,
             levels: Levels::default(),
             deletions: Notify::new(),
@@ -152,22 +139,6 @@ impl Store {
             is_shared,
         };
         Ok(Self { inner: Arc::new(inner) })
-    }
-
-    /// What `read` finds, once for all who wait for the same.
-    async fn share<K, T, F>(
-        &self,
-        shared: &Arc<Shared<K, T>>,
-        wanted: K,
-        read: impl Fn(Self, Arc<K>) -> F + Send + 'static,
-    ) -> Result<Arc<T>>
-    where
-        K: Eq + Hash + Send + Sync + 'static,
-        T: Send + Sync + 'static,
-        F: Future<Output = Result<T>> + Send + 'static,
-    {
-        let store = self.clone();
-        shared.get(wanted, (), move |wanted| read(store.clone(), wanted)).await
     }
 
     /// Whether the database answers and takes what is written. After it has refused a batch, [`Store::node_renew`] is

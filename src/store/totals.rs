@@ -5,20 +5,26 @@
 //! and looks only at the rows of the buckets that its page lies in, so that every page costs the same, however many there
 //! are.
 
+use std::cmp::Reverse;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::OnceCell;
 
 use super::Store;
 use super::effects::{Counted, SHIFTS};
-use super::engine::{Lane, Result};
-use super::lists::{Conditions, Part, direction};
+use super::engine::{Lane, Result, Row};
+use super::lists::{Conditions, Part, Window, direction};
 use crate::model::{List, Listing, Order};
 
 const TOP: usize = SHIFTS.len() - 1;
-/// Buckets that one of the next level holds, and that are read at once. Each has a number for every bot and
-/// integration type.
+/// Buckets that one of the next level holds. Each has a number for every bot and integration type.
 const BUCKETS: i64 = 32;
+/// Buckets whose inner ones are read by one statement.
+const OUTER: usize = 4;
+/// Buckets of the lowest level whose entries are read by one statement: by an index of what the list has in common, or
+/// with a look at all rows in them.
+const INDEXED_WINDOWS: usize = 28;
+const SCANNED_WINDOWS: usize = 7;
 
 /// The level at which to begin to look for a page, for conversations and for messages: the lowest that has no more
 /// than 32 buckets, as far as was seen. Any other gives the same page, later.
@@ -69,26 +75,24 @@ impl Bucket {
     }
 }
 
-/// The way through the buckets to a part of a list, and on until it is full.
+/// A part of a list on its way down from large buckets to small ones.
 struct Walk<'a> {
     store: &'a Store,
     counted: Counted,
     scope: Conditions,
-    /// What is still to be found: between these ids, after so many.
+    /// What is to be found; of its `skip`, what is left after the buckets that were passed over.
     part: Part,
-    /// Buckets to look into, the next one last.
-    buckets: Vec<Bucket>,
 }
 
 impl Store {
     /// One part of a list whose entries have bots and integration types in common and nothing else: `scope` says it
-    /// for the totals, `read` reads what of it lies in a part of the table.
+    /// for the totals, `read` reads what of it lies in windows of the table, in order, at most the part's limit of each.
     pub(super) async fn list<T, F>(
         &self,
         counted: Counted,
         scope: Conditions,
         listing: &Listing,
-        read: impl Fn(Part) -> F,
+        read: impl Fn(Vec<Window>) -> F,
     ) -> Result<List<T>>
     where
         F: Future<Output = Result<Vec<T>>>,
@@ -96,24 +100,34 @@ impl Store {
         let part = Part::of(listing);
         // Where the primary key begins with the part, only the total is wanted.
         let is_straight = scope.is_empty() && part.skip == 0;
-        let mut walk = Walk { store: self, counted, scope, part, buckets: Vec::new() };
-        let level = if is_straight { TOP } else { self.inner.levels.get(counted, self).await? };
-        let buckets = walk.read(Lane::Quick, level, None).await?;
+        let mut walk = Walk { store: self, counted, scope, part };
+        let mut level = if is_straight { TOP } else { self.inner.levels.get(counted, self).await? };
+        let mut buckets = walk.read(Lane::Quick, level, vec![[0, i64::MAX]], None).await?;
         let total = buckets.iter().map(|bucket| bucket.count).sum();
         if part.skip >= total {
             return Ok(List { items: Vec::new(), total });
         }
         if is_straight {
-            return Ok(List { items: read(part).await?, total });
+            return Ok(List { items: read(vec![part.window()]).await?, total });
         }
         self.inner.levels.note(counted, level, buckets.iter().map(|bucket| bucket.number).max().unwrap_or(0));
-        walk.push(buckets);
+        (buckets, _) = walk.needed(buckets);
+        while level > 0 {
+            level -= 1;
+            buckets = walk.inside(level, &buckets).await?;
+        }
+        let windows = walk.windows(&buckets);
+        let at_once = match counted {
+            Counted::Conversations if !walk.scope.has_alternatives() => INDEXED_WINDOWS,
+            Counted::Conversations | Counted::Messages => SCANNED_WINDOWS,
+        };
         let limit = usize::try_from(listing.limit).unwrap_or_default();
         let mut items = Vec::new();
-        while items.len() < limit
-            && let Some(part) = walk.next().await?
-        {
-            items.extend(read(part).await?);
+        for windows in windows.chunks(at_once) {
+            items.extend(read(windows.to_vec()).await?);
+            if items.len() >= limit {
+                break;
+            }
         }
         items.truncate(limit);
         Ok(List { items, total })
@@ -121,69 +135,102 @@ impl Store {
 }
 
 impl Walk<'_> {
-    /// The next part of the table with entries of the list, until there are enough; it may hold fewer than the limit.
-    async fn next(&mut self) -> Result<Option<Part>> {
-        while let Some(bucket) = self.buckets.pop() {
-            let mut part = self.part;
-            (part.first, part.last) = (part.first.max(bucket.first()), part.last.min(bucket.last()));
-            if part.first > part.last {
+    /// Of buckets in the list's order, those that the part lies in: none before it, and none behind those that hold as
+    /// much as it is long. Also whether they do.
+    fn needed(&mut self, buckets: Vec<Bucket>) -> (Vec<Bucket>, bool) {
+        let Part { first, last, limit, .. } = self.part;
+        let (mut needed, mut count) = (Vec::new(), 0);
+        for bucket in buckets {
+            if bucket.last() < first || bucket.first() > last {
                 continue;
             }
-            if part.skip >= bucket.count {
+            if needed.is_empty() && self.part.skip >= bucket.count {
                 self.part.skip -= bucket.count;
                 continue;
             }
-            if bucket.level > 0 {
-                let inside = self.read(Lane::Rest, bucket.level - 1, Some(bucket)).await?;
-                self.push(inside);
-                continue;
+            // Of a bucket at an end of the part, entries may lie beyond it.
+            if bucket.first() >= first && bucket.last() <= last {
+                count += bucket.count;
             }
-            self.part.skip = 0;
+            needed.push(bucket);
+            // Without conditions the table goes on where the bucket ends.
+            if self.scope.is_empty() || count - self.part.skip >= limit {
+                return (needed, true);
+            }
+        }
+        (needed, false)
+    }
+
+    /// The buckets of a level that the part lies in, inside those of the next higher one.
+    async fn inside(&mut self, level: usize, outer: &[Bucket]) -> Result<Vec<Bucket>> {
+        let mut buckets = Vec::new();
+        for outer in outer.chunks(OUTER) {
+            let Part { first, last, .. } = self.part;
+            let ranges = outer.iter().map(|bucket| [bucket.first().max(first), bucket.last().min(last)]);
+            // Each bucket has an entry, but for those at the ends: theirs may lie beyond the part.
+            let most = (self.part.skip == 0).then_some(self.part.limit + 2);
+            buckets.extend(self.read(Lane::Rest, level, ranges.collect(), most).await?);
+            let is_enough;
+            (buckets, is_enough) = self.needed(buckets);
+            if is_enough {
+                break;
+            }
+        }
+        Ok(buckets)
+    }
+
+    /// Where in the table the part lies, in buckets of the lowest level.
+    fn windows(&self, buckets: &[Bucket]) -> Vec<Window> {
+        let Part { first, last, order, skip, .. } = self.part;
+        let mut windows: Vec<_> = buckets
+            .iter()
+            .map(|bucket| Window { first: bucket.first().max(first), last: bucket.last().min(last), skip: 0 })
+            .collect();
+        if let Some(window) = windows.first_mut() {
+            window.skip = skip;
             if self.scope.is_empty() {
-                // The primary key goes on where the bucket ends.
-                self.buckets.clear();
-                match part.order {
-                    Order::Ascending => part.last = self.part.last,
-                    Order::Descending => part.first = self.part.first,
+                match order {
+                    Order::Ascending => window.last = last,
+                    Order::Descending => window.first = first,
                 }
             }
-            return Ok(Some(part));
         }
-        Ok(None)
+        windows
     }
 
-    fn push(&mut self, buckets: Vec<Bucket>) {
-        self.buckets.extend(buckets.into_iter().rev());
-    }
-
-    /// The buckets of a level with entries, in the list's order: all of them, or as many inside another one as the
-    /// part can need.
-    async fn read(&self, lane: Lane, level: usize, inside: Option<Bucket>) -> Result<Vec<Bucket>> {
-        let Part { first, last, order, skip, limit } = self.part;
-        // Words in the text and always two bounds, so that PostgreSQL expects few rows and uses the index.
-        let (first, last) = match inside {
-            Some(bucket) => (bucket.first().max(first), bucket.last().min(last)),
-            None => (0, i64::MAX),
+    /// The buckets of a level with entries between these ids, in the list's order; of each pair of ids at most so many.
+    async fn read(
+        &self,
+        lane: Lane,
+        level: usize,
+        ids: Vec<[i64; 2]>,
+        most: Option<i64>,
+    ) -> Result<Vec<Bucket>> {
+        let order = self.part.order;
+        let limit = most.map(|most| format!(" LIMIT {most}")).unwrap_or_default();
+        let statement = |[first, last]: [&str; 2]| {
+            // Words in the text and always two bounds, so that PostgreSQL expects few rows and uses the index.
+            let mut conditions = self.scope.clone();
+            conditions.and_text(format!("what = '{}' AND level = {level}", self.counted.as_str()));
+            conditions.and_text(format!("bucket >= {first} AND bucket <= {last}"));
+            format!(
+                "SELECT bucket, sum(count) AS count FROM current_totals{} GROUP BY bucket HAVING sum(count) > 0 \
+                 ORDER BY bucket {}{limit}",
+                conditions.text(),
+                direction(order),
+            )
         };
-        let mut conditions = self.scope.clone();
-        conditions.and_text(format!("what = '{}' AND level = {level}", self.counted.as_str()));
-        conditions.and("bucket >= ?", first >> SHIFTS[level]);
-        conditions.and("bucket <= ?", last >> SHIFTS[level]);
-        // Each has an entry, but for the first and the last: theirs may lie beyond the part.
-        let limit =
-            if inside.is_some() && skip == 0 { format!(" LIMIT {}", limit + 2) } else { String::new() };
-        let sql = format!(
-            "SELECT bucket, sum(count) FROM current_totals{} GROUP BY bucket HAVING sum(count) > 0 \
-             ORDER BY bucket {}{limit}",
-            conditions.text(),
-            direction(order),
-        );
-        let rows = self.store.inner.reads.query(lane, sql, conditions.params()).await?;
-        rows.into_iter()
-            .map(|row| {
-                let mut columns = row.columns("totals");
-                Ok(Bucket { level, number: columns.int("bucket")?, count: columns.int("count")? })
-            })
-            .collect()
+        let numbers = ids.into_iter().map(|ids| ids.map(|id| id >> SHIFTS[level])).collect();
+        let rows = self.store.inner.reads.query_each(lane, self.scope.params(), numbers, statement).await?;
+        let bucket = |row: Row| {
+            let mut columns = row.columns("totals");
+            Ok(Bucket { level, number: columns.int("bucket")?, count: columns.int("count")? })
+        };
+        let mut buckets = rows.into_iter().map(bucket).collect::<Result<Vec<_>>>()?;
+        match order {
+            Order::Ascending => buckets.sort_by_key(|bucket| bucket.number),
+            Order::Descending => buckets.sort_by_key(|bucket| Reverse(bucket.number)),
+        }
+        Ok(buckets)
     }
 }

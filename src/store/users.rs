@@ -147,7 +147,7 @@ impl Store {
 
     /// The person whose session it is, if it has not expired.
     pub async fn session_get(&self, token_hash: [u8; 32], now: Timestamp) -> Result<Option<User>> {
-        let rows = self.inner.gathers.sessions.get(token_hash[..].into()).await?;
+        let rows = self.inner.loaders.sessions.get(token_hash[..].into()).await?;
         let Some(row) = rows.into_iter().next() else { return Ok(None) };
         let mut columns = row.columns("sessions");
         let expires_at = Timestamp(columns.int("expires_at")?);

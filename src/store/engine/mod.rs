@@ -1,8 +1,8 @@
 //! Runs statements on PostgreSQL or SQLite: values in, rows out. Knows no table.
 
-mod gather;
+mod batch_loader;
 pub mod postgres;
-mod shared;
+mod single_flight;
 pub mod sqlite;
 pub mod sqlite_file;
 pub mod value;
@@ -13,9 +13,8 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub use gather::Gather;
-use shared::Read;
-pub use shared::Shared;
+pub use batch_loader::BatchLoader;
+use single_flight::SingleFlight;
 pub use value::{Columns, Row, Value};
 
 use crate::metrics::{Held, StoreMetrics};
@@ -140,7 +139,7 @@ pub enum Lane {
 /// The reading side of a database.
 pub struct Reads {
     from: Source,
-    under_way: Arc<Shared<Read, Vec<Row>, Place>>,
+    single_flight: SingleFlight,
     quick: Arc<Semaphore>,
     slow: Arc<Semaphore>,
     metrics: Arc<StoreMetrics>,
@@ -155,7 +154,7 @@ impl Reads {
     pub fn new(from: Source, metrics: Arc<StoreMetrics>) -> Self {
         Self {
             from,
-            under_way: Arc::default(),
+            single_flight: SingleFlight::default(),
             quick: Arc::new(Semaphore::new(QUICK_READS)),
             slow: Arc::new(Semaphore::new(SLOW_READS)),
             metrics,
@@ -173,8 +172,8 @@ impl Reads {
             Source::Postgres(_) => sql.postgres,
             Source::Sqlite(_) => sql.sqlite,
         };
-        let place = self.place(lane).await?;
-        self.share(Read { lane, text, rows: vec![params] }, place).await
+        let permit = self.permit(lane).await?;
+        self.run_once(Read { lane, text, rows: vec![params] }, permit).await
     }
 
     /// Runs a statement for many rows of parameters; the rows that come back follow each other.
@@ -187,8 +186,48 @@ impl Reads {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let place = self.place(lane).await?;
-        self.share(self.many(lane, sql, rows), place).await
+        let permit = self.permit(lane).await?;
+        self.run_once(self.many(lane, sql, rows), permit).await
+    }
+
+    /// Runs a statement once for each row of numbers, all in one go; what is found comes in no order. `statement` is told
+    /// what the numbers are called in it; its other parameters are `params`, which all rows share.
+    pub async fn query_each<const N: usize>(
+        self: &Arc<Self>,
+        lane: Lane,
+        params: Vec<Value>,
+        rows: Vec<[i64; N]>,
+        statement: impl Fn([&str; N]) -> String,
+    ) -> Result<Vec<Row>> {
+        let numbers: [String; N] = std::array::from_fn(|index| format!("${}", params.len() + index + 1));
+        let one = || statement(numbers.each_ref().map(String::as_str));
+        let with = |row: &[i64; N]| params.iter().cloned().chain(row.map(Value::Int)).collect::<Vec<_>>();
+        let permit = self.permit(lane).await?;
+        let read = match &self.from {
+            Source::Postgres(_) if rows.len() > 1 => {
+                let arrays =
+                    numbers.each_ref().map(|number| format!("CAST({number} AS bigint[])")).join(", ");
+                let names: [String; N] = std::array::from_fn(|index| format!("number_{index}"));
+                let columns = names.each_ref().map(|name| format!("each_row.{name}"));
+                let statement = statement(columns.each_ref().map(String::as_str));
+                let text = format!(
+                    "SELECT found.* FROM unnest({arrays}) AS each_row ({}) CROSS JOIN LATERAL ({statement}) AS found",
+                    names.join(", ")
+                );
+                let column =
+                    |index: usize| Value::Many(rows.iter().map(|row| Value::Int(row[index])).collect());
+                let params = params.iter().cloned().chain((0..N).map(column)).collect();
+                Read { lane, text: text.into(), rows: vec![params] }
+            }
+            Source::Postgres(_) => {
+                let Some(row) = rows.first() else { return Ok(Vec::new()) };
+                Read { lane, text: one().into(), rows: vec![with(row)] }
+            }
+            Source::Sqlite(_) => {
+                Read { lane, text: numbered(one().into()), rows: rows.iter().map(with).collect() }
+            }
+        };
+        self.run_once(read, permit).await
     }
 
     fn many(&self, lane: Lane, sql: Sql, rows: Vec<Vec<Value>>) -> Read {
@@ -212,25 +251,37 @@ impl Reads {
         }
     }
 
-    async fn place(&self, lane: Lane) -> Result<Place> {
-        let (counted, place) = match lane {
+    async fn permit(&self, lane: Lane) -> Result<ReadPermit> {
+        let (counted, permit) = match lane {
             Lane::Quick => (self.metrics.quick_read(), Arc::clone(&self.quick).try_acquire_owned()),
             Lane::Rest => {
                 let counted = self.metrics.quick_read();
-                let place = Arc::clone(&self.quick).acquire_owned().await;
-                return Ok(Place { _permit: place.expect("nobody closes the semaphore"), _counted: counted });
+                let permit = Arc::clone(&self.quick).acquire_owned().await;
+                return Ok(ReadPermit {
+                    _permit: permit.expect("nobody closes the semaphore"),
+                    _counted: counted,
+                });
             }
             Lane::Slow => (self.metrics.slow_read(), Arc::clone(&self.slow).try_acquire_owned()),
         };
-        let permit = place.map_err(|_| Error::Unavailable("too many reads wait".into()))?;
-        Ok(Place { _permit: permit, _counted: counted })
+        let permit = permit.map_err(|_| Error::Unavailable("too many reads wait".into()))?;
+        Ok(ReadPermit { _permit: permit, _counted: counted })
     }
 }
 
-/// A place among the reads under way, until the read is made: whether its caller waits for it or has left.
-pub struct Place {
+/// One of the reads under way, until its database has answered.
+pub struct ReadPermit {
     _permit: OwnedSemaphorePermit,
     _counted: Held,
+}
+
+/// A statement as its database gets it.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Read {
+    pub lane: Lane,
+    pub text: Cow<'static, str>,
+    /// Each row's parameters. PostgreSQL gets one row, where need be of arrays.
+    pub rows: Vec<Vec<Value>>,
 }
 
 /// Runs statements within a transaction that somebody else begins and ends.
@@ -266,22 +317,25 @@ mod tests {
     use std::task::Poll;
 
     use futures_util::{FutureExt, poll};
+    use tempfile::TempDir;
 
     use super::*;
     use crate::metrics::Metrics;
 
+    fn reads() -> (TempDir, Arc<Reads>) {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Source::Sqlite(sqlite::Reads::open(&folder.path().join("db")).unwrap());
+        (folder, Arc::new(Reads::new(source, Metrics::default().store)))
+    }
+
     #[tokio::test]
     async fn a_full_lane_refuses_what_is_new_and_lets_wait_what_has_begun() {
-        let folder = tempfile::tempdir().unwrap();
-        let reads = Arc::new(Reads::new(
-            Source::Sqlite(sqlite::Reads::open(&folder.path().join("db")).unwrap()),
-            Metrics::default().store,
-        ));
+        let (_folder, reads) = reads();
         let read = |lane| reads.query(lane, "SELECT 1", vec![]);
-        for (lane, size, places) in
+        for (lane, size, permits) in
             [(Lane::Quick, QUICK_READS, &reads.quick), (Lane::Slow, SLOW_READS, &reads.slow)]
         {
-            let taken = places.acquire_many(u32::try_from(size).unwrap()).await.unwrap();
+            let taken = permits.acquire_many(u32::try_from(size).unwrap()).await.unwrap();
             let refused = poll!(read(lane).boxed());
             assert!(matches!(refused, Poll::Ready(Err(Error::Unavailable(_)))), "{lane:?}");
             let mut rest = read(Lane::Rest).boxed();

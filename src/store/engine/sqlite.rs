@@ -9,9 +9,8 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags, StatementStatus, ToSql};
 use tokio::sync::oneshot;
 
-use super::shared::Read;
 use super::sqlite_file::{in_time, lock_schema};
-use super::{Error, Lane, Result, Row, Value};
+use super::{Error, Lane, Read, Result, Row, Value};
 
 /// How long a statement waits for another process that writes, such as a command on the command line.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -159,7 +158,7 @@ pub struct Reads {
     slow: Readers,
 }
 
-/// The readers that share a queue, which holds as many jobs as have a place.
+/// The readers that share a queue, which holds as many jobs as have a permit.
 struct Readers {
     queue: Sender<Job>,
     each: Vec<Reader>,

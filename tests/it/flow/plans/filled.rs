@@ -20,6 +20,9 @@ pub const RARE: &str = "rare";
 /// One of them.
 pub const RARE_CONVERSATION: i64 = 40_007;
 
+/// The bot of one conversation in three hundred.
+pub const SPARSE: &str = "sparse";
+
 /// A node that asks questions, and is not this server.
 pub const ELSEWHERE: i64 = 7;
 
@@ -84,7 +87,8 @@ impl Direct {
                      handler, next_seq, message_count, note_count, message_bytes, created_at, updated_at) \
                  SELECT n, {session}, 1, CASE WHEN {rare} THEN '{RARE}' ELSE 'website-' || n END, \
                      CASE WHEN {rare} THEN '{RARE}' WHEN n % 3 = 0 THEN 'telegram' ELSE 'website' END, \
-                     CASE WHEN {rare} THEN '{RARE}' WHEN n % 4 = 0 THEN 'other' ELSE 'echo' END, \
+                     CASE WHEN {rare} THEN '{RARE}' WHEN n % 300 = 11 THEN '{SPARSE}' WHEN n % 4 = 0 THEN 'other' \
+                         ELSE 'echo' END, \
                      CASE WHEN {rare} THEN '{RARE}' WHEN n % 2 = 0 THEN 'user-' || n % 1000 END, 'bot', size + 1, \
                      size, 0, 9 * size, n, n FROM (SELECT n, CASE n WHEN {LONG} THEN {LONG_MESSAGES} WHEN {HEAVY} THEN 2500 \
                      ELSE 1 END AS size FROM {all}) AS sized"

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use self::filled::{CONVERSATIONS, ELSEWHERE, HEAVY, LONG, LONG_MESSAGES, RARE, RARE_CONVERSATION, session};
 use self::place::Place;
-use crate::support::{Engine, on_both_engines};
+use crate::support::{Client, Engine, on_both_engines};
 
 on_both_engines!(no_operation_takes_longer_the_more_is_stored);
 
@@ -43,6 +43,7 @@ async fn list(place: &mut Place) {
         "",
         "&botId=rare",
         "&botId=other",
+        "&botId=sparse",
         "&userId=rare",
         "&userId=user-8",
         "&integrationType=rare",
@@ -55,7 +56,8 @@ async fn list(place: &mut Place) {
         "&integrationType=website&userId=user-8",
         "&integrationType=website&room=rare",
     ];
-    let callers = [place.person.clone(), place.program.clone(), place.limited.clone(), place.few.clone()];
+    let callers =
+        [&place.person, &place.program, &place.limited, &place.few, &place.sparse].map(Client::clone);
     for caller in &callers {
         for at in places(CONVERSATIONS) {
             for filter in filters {

@@ -15,7 +15,7 @@ use wicara::service::People;
 use wicara::store::Store;
 use xtask::postgres::Cluster;
 
-use super::filled::{Direct, ELSEWHERE, RARE};
+use super::filled::{Direct, ELSEWHERE, RARE, SPARSE};
 use super::statements::{Explain, Statements};
 use crate::flow::process::Server;
 use crate::support::app::PASSWORD;
@@ -44,6 +44,8 @@ pub struct Place {
     pub limited: Client,
     /// A program that sees those of one that has few.
     pub few: Client,
+    /// A program that sees those of a bot that has one in three hundred, and of that.
+    pub sparse: Client,
     pub bot: Bot,
     pub model: Model,
     folder: TempDir,
@@ -54,6 +56,9 @@ pub struct Place {
 
 /// Statements of `GET /readyz`.
 const OF_READYZ: usize = 1;
+/// Statements of a list of 100 entries at the most, that one among them: who asks, four levels of the totals in one or two
+/// steps each, entries of 100 buckets in up to 15 steps, and their messages in ten.
+const OF_A_LIST: usize = 34;
 
 impl Place {
     pub async fn new(engine: Engine) -> Self {
@@ -77,6 +82,7 @@ impl Place {
             ("all", Bots::All),
             ("limited", Bots::Only(vec!["other".into(), RARE.into()])),
             ("few", Bots::Only(vec![RARE.into()])),
+            ("sparse", Bots::Only(vec![SPARSE.into(), RARE.into()])),
         ] {
             keys.push(people.key_create(name, Role::Admin, bots, Api::Chatbot).await.unwrap().1);
         }
@@ -112,7 +118,7 @@ impl Place {
         statements.take("expiry");
 
         let visitor = Client::new(&server.base);
-        let [program, limited, few] = [0, 1, 2].map(|key| visitor.with("x-api-key", &keys[key]));
+        let [program, limited, few, sparse] = [0, 1, 2, 3].map(|key| visitor.with("x-api-key", &keys[key]));
         let operations = operations(&visitor).await;
         let mut place = Self {
             statements,
@@ -124,6 +130,7 @@ impl Place {
             program,
             limited,
             few,
+            sparse,
             bot,
             model,
             folder,
@@ -164,6 +171,7 @@ impl Place {
         self.statements.wait_for(ready.headers["x-request-id"].to_str().unwrap()).await;
         let count = self.statements.take(what);
         assert!(count > OF_READYZ || operation == "healthz", "{what}: its statements are not seen");
+        assert!(!operation.ends_with("_list") || count <= OF_A_LIST, "{what}: {count} statements");
         answer
     }
 

@@ -1,7 +1,6 @@
 //! What lists of conversations show of their messages.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::Store;
 use super::conversations::is_there;
@@ -14,49 +13,20 @@ const EMBEDDED: usize = 50;
 
 type ByConversation = BTreeMap<ConversationId, Vec<Message>>;
 
-/// How much a conversation holds, as far as is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Length {
-    id: ConversationId,
-    messages: i64,
-    notes: i64,
-    bytes: i64,
-}
-
-impl Length {
-    fn of(conversation: &Conversation) -> Self {
-        let &Conversation { id, message_count, note_count, message_bytes, .. } = conversation;
-        Self { id, messages: message_count, notes: note_count, bytes: message_bytes }
-    }
-
-    /// Whether its messages can be read all at once.
-    fn is_short(&self, messages: usize) -> bool {
-        self.bytes <= CHUNK_BYTES && usize::try_from(self.messages).is_ok_and(|count| count <= messages)
-    }
-}
-
-/// Conversations whose newest messages somebody asks for.
-#[derive(PartialEq, Eq, Hash)]
-pub(super) struct LastWanted {
-    ids: Vec<ConversationId>,
-    /// Whether a note counts.
-    notes: bool,
+/// Whether a conversation's messages can be read all at once, as far as is known.
+fn is_short(conversation: &Conversation, messages: usize) -> bool {
+    let count = usize::try_from(conversation.message_count);
+    conversation.message_bytes <= CHUNK_BYTES && count.is_ok_and(|count| count <= messages)
 }
 
 impl Store {
     /// Each conversation's newest messages without notes, oldest first: at most 50 or 256 KiB, at least one.
-    pub async fn message_newest(&self, conversations: &[Conversation]) -> Result<Arc<Vec<Vec<Message>>>> {
-        let wanted = conversations.iter().map(Length::of).collect();
-        let read = |store: Self, wanted: Arc<Vec<_>>| async move { store.message_newest_read(&wanted).await };
-        self.share(&self.inner.lists.newest, wanted, read).await
-    }
-
-    async fn message_newest_read(&self, conversations: &[Length]) -> Result<Vec<Vec<Message>>> {
-        let short = conversations.iter().filter(|conversation| conversation.is_short(EMBEDDED));
+    pub async fn message_newest(&self, conversations: &[Conversation]) -> Result<Vec<Vec<Message>>> {
+        let short = conversations.iter().filter(|conversation| is_short(conversation, EMBEDDED));
         let short: Vec<_> = short.map(|conversation| conversation.id).collect();
         let mut found = self.message_whole(&short).await?;
         let rest = conversations.iter().filter(|conversation| {
-            conversation.messages > conversation.notes && !found.contains_key(&conversation.id)
+            conversation.message_count > conversation.note_count && !found.contains_key(&conversation.id)
         });
         let rest: Vec<_> = rest.map(|conversation| conversation.id).collect();
         found.extend(self.message_ends(&rest).await?);
@@ -119,20 +89,7 @@ impl Store {
     }
 
     /// Each conversation's newest message; `notes`: whether a note counts.
-    pub async fn message_last(
-        &self,
-        ids: &[ConversationId],
-        notes: bool,
-    ) -> Result<Arc<Vec<Option<Message>>>> {
-        let wanted = LastWanted { ids: ids.to_vec(), notes };
-        let read = |store: Self, wanted: Arc<_>| async move { store.message_last_read(&wanted).await };
-        self.share(&self.inner.lists.last, wanted, read).await
-    }
-
-    async fn message_last_read(
-        &self,
-        &LastWanted { ref ids, notes }: &LastWanted,
-    ) -> Result<Vec<Option<Message>>> {
+    pub async fn message_last(&self, ids: &[ConversationId], notes: bool) -> Result<Vec<Option<Message>>> {
         let role = if notes { "" } else { "AND role <> 'note' " };
         let last = |id: &str| {
             let is_there = is_there(id);
