@@ -10,11 +10,7 @@ impl Store {
     /// Stores them where the question was given up meanwhile and nobody asks it again. Where it is asked again, has its
     /// answers or is gone, it does not.
     pub(super) async fn answer_late(&self, append: Append) -> Result<Outcome> {
-        let conversation = match append.target {
-            Target::Existing(id) => Some(id),
-            Target::New(_) => None,
-        };
-        self.change_in_turn(conversation, move |transaction| {
+        self.change_in_turn(append.target.conversation(), move |transaction| {
             let append = append.clone();
             Box::pin(answer_late(transaction, append))
         })

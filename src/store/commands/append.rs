@@ -37,6 +37,16 @@ pub enum Target {
     Existing(ConversationId),
 }
 
+impl Target {
+    /// The conversation that is there already.
+    pub(in super::super) fn conversation(&self) -> Option<ConversationId> {
+        match self {
+            Self::New(_) => None,
+            Self::Existing(id) => Some(*id),
+        }
+    }
+}
+
 /// What an append has to do with a bot that is being asked.
 #[derive(Debug, Clone)]
 pub enum Ask {

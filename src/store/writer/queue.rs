@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::super::commands::{Appending, Target};
+use super::super::commands::Appending;
 use super::super::engine::Error;
 use super::{BATCH, BATCH_BYTES, Job};
 use crate::metrics::StoreMetrics;
@@ -19,10 +19,7 @@ pub(super) const LOCKED_TIME: Duration = Duration::from_secs(2);
 pub(super) const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) fn conversation(appending: &Appending) -> Option<ConversationId> {
-    match appending.append.target {
-        Target::Existing(id) => Some(id),
-        Target::New(_) => None,
-    }
+    appending.append.target.conversation()
 }
 
 pub(super) fn bytes(appending: &Appending) -> usize {
