@@ -8,11 +8,12 @@ use divan::counter::BytesCount;
 use futures_util::{FutureExt, StreamExt, stream};
 use serde::Serialize;
 use uuid::Uuid;
-use wicara::bot::hot::{langflow_hear, openai_hear};
-use wicara::bot::sse::{Frame, Parser};
-use wicara::bot::{Error, Parts};
-use wicara::http::hot::{ChatListEntry, ChatMessage, Conversation as Room, Input, Question};
-use wicara::model::{Conversation, ConversationId, Handler, Json, Message, MessageId, Timestamp, role};
+use wicara_bots::Parts;
+use wicara_bots::hot::{langflow_hear, openai_hear};
+use wicara_http::hot::{ChatListEntry, ChatMessage, Conversation as Room, Input, Question};
+use wicara_model::{Conversation, ConversationId, Handler, Json, Message, MessageId, Timestamp, role};
+use wicara_outbound::Error;
+use wicara_outbound::sse::{Frame, Parser};
 
 fn main() {
     divan::main();
@@ -24,7 +25,7 @@ const PIECE_BYTES: usize = 1400;
 
 const QUESTION: &[u8] = r#"{"session_id":"1309c142-3535-45b2-acdf-8bfbe59c3b9a","message":"Bagaimana cara memperpanjang KTP? \"Hari ini\" – boleh?"}"#.as_bytes();
 const ANSWER: &str = r#"{"text":"Bawa KTP lama dan kartu keluarga ke kantor kecamatan.","properties":{"source":{"id":"guide","display_name":"Guide","source":"guide"},"icon":"","allow_markdown":true,"state":"complete","text_color":"","background_color":""},"category":"message","id":"9c3f7f2e","flow_id":"b9b4a0a7","suggest_links":[{"title":"KTP","url":"/guide/ktp"}]}"#;
-const RUN: &str = include_str!("../tests/cassettes/langflow-1.13/v1-stream.txt");
+const RUN: &str = include_str!("../crates/bots/cassettes/langflow-1.13/v1-stream.txt");
 
 fn conversation(messages: i64) -> (Conversation, Vec<Message>) {
     let at = Timestamp(1_752_470_016_351);

@@ -14,14 +14,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
+use wicara_bots as bots;
+use wicara_http as http;
+use wicara_metrics::{HttpMetrics, Metrics};
+use wicara_platform::{Clock, Random};
+use wicara_service::{self as service, People, Service};
+use wicara_store::{ServerLock, Store};
 
-use crate::bot;
 use crate::config::{self, Anonymous, Config, SameSite};
-use crate::http;
-use crate::metrics::{HttpMetrics, Metrics};
-use crate::model::{Clock, Random};
-use crate::service::{self, People, Service};
-use crate::store::{ServerLock, Store};
 
 /// Connections of clients open at once, if the system grants the descriptors.
 const MAX_CONNECTIONS: usize = 4096;
@@ -85,7 +85,7 @@ impl App {
         let source = config.source();
         let metrics = Metrics::default();
         let calls: usize = config.bots.iter().map(|bot| bot.concurrency).sum();
-        let bots = bot::Registry::new(config.bots, &format!("{base}/guide"), &random, &metrics)
+        let bots = bots::Registry::new(config.bots, &format!("{base}/guide"), &random, &metrics)
             .map_err(|error| anyhow::Error::msg(format!("{source}: {error}")))?;
         let lock = ServerLock::take(&config.store.url).with_context(|| store_setting(&source))?;
         let store = open_store(&config.store, &source, &random, &metrics).await?;

@@ -1,30 +1,28 @@
-//! Keeps the house in order: who may use whom, how long files grow, pairs of migrations, and file names in the texts.
+//! What the compiler does not check: which crates may use which, how long files grow, pairs of migrations, and file names
+//! in the texts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each module right below `src` with the ones that it may use. A new one needs a line here.
-const LAYERS: &[(&str, &[&str])] = &[
-    ("main", &["cli", "app", "config", "telemetry", "http", "service", "store", "bot", "metrics", "model"]),
-    ("cli", &["app", "config", "telemetry", "http", "service", "store", "bot", "tls", "metrics", "model"]),
-    ("app", &["config", "telemetry", "http", "service", "store", "bot", "metrics", "model"]),
-    ("config", &["bot", "model"]),
-    ("telemetry", &["metrics", "model", "fuzz"]),
-    ("http", &["service", "store", "bot", "metrics", "model", "fuzz"]),
-    ("service", &["store", "bot", "metrics", "model"]),
-    ("store", &["tls", "metrics", "model"]),
-    ("bot", &["tls", "metrics", "model", "fuzz"]),
-    ("tls", &[]),
+use toml::Table;
+
+/// Each crate of the workspace with those of ours that it may use. The compiler refuses circles; this table also refuses
+/// a short cut, such as the HTTP layer using the store.
+const CRATES: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("platform", &["model"]),
     ("metrics", &[]),
-    ("model", &["fuzz"]),
-    // Tests of those above use it.
+    ("guide", &[]),
+    ("documents", &["guide", "model"]),
+    ("outbound", &["metrics", "model", "platform"]),
+    ("bots", &["documents", "metrics", "model", "outbound", "platform"]),
+    ("store", &["metrics", "model", "platform"]),
+    ("service", &["bots", "metrics", "model", "platform", "store"]),
+    ("http", &["guide", "metrics", "model", "platform", "service"]),
+    // For tests alone.
     ("fuzz", &[]),
 ];
-
-const RULE: &str = "main -> cli -> app -> http -> service -> { store, bot } -> model, each using only what stands to \
-                    its right; store and bot not each other; config (may use bot, model) and telemetry only by cli and app; \
-                    metrics, which uses nothing of ours, by all from cli to bot, and by telemetry";
 
 const LONGEST_FILE: usize = 600;
 const DEEPEST_FOLDER: usize = 2;
@@ -35,35 +33,31 @@ const TEXTS: &[&str] = &["ARCHITECTURE.md", "CONTRIBUTING.md"];
 const ELSEWHERE: &[&str] = &["wicara.toml"];
 
 #[test]
-fn imports_run_one_way() {
-    let mut wrong = Vec::new();
-    for file in rust_files("src") {
-        let module = module_of(&file);
-        // The library's root only lists the modules.
-        let Some(layer) = module.first() else { continue };
-        let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| name == layer) else {
-            wrong.push(format!("{}: `{layer}` has no line in LAYERS in tests/layering.rs", file.display()));
-            continue;
-        };
-        for (line, used) in used_modules(&read(&file), module.len()) {
-            if used != *layer && !allowed.contains(&used.as_str()) {
-                wrong.push(format!("{}:{line}: `{layer}` must not use `{used}`", file.display()));
-            }
+fn crates_use_only_those_below_them() {
+    let crates: BTreeMap<&str, &[&str]> = CRATES.iter().copied().collect();
+    let folders: BTreeSet<String> =
+        fs::read_dir("crates").unwrap().map(|entry| name(&entry.unwrap().path())).collect();
+    assert!(folders.iter().map(String::as_str).eq(crates.keys().copied()), "{folders:?} in CRATES");
+    for (name, allowed) in crates {
+        let manifest: Table = read(&Path::new("crates").join(name).join("Cargo.toml")).parse().unwrap();
+        let used = manifest["dependencies"].as_table().unwrap().keys();
+        for used in used.filter_map(|used| used.strip_prefix("wicara-")) {
+            assert!(allowed.contains(&used), "crates/{name} must not use {used}: see CRATES");
         }
     }
-    assert!(wrong.is_empty(), "{}\nThe rule: {RULE}", wrong.join("\n"));
 }
 
 #[test]
 fn files_stay_short_and_folders_shallow() {
     let mut wrong = Vec::new();
-    for file in ["src", "tests", "xtask/src", "xtask/bench/src"].into_iter().flat_map(rust_files) {
+    for file in ["src", "crates", "tests", "xtask/src", "xtask/bench/src"].into_iter().flat_map(rust_files) {
         let lines = read(&file).lines().count();
         if lines > LONGEST_FILE {
             wrong.push(format!("{}: {lines} lines: split it, {LONGEST_FILE} are the most", file.display()));
         }
-        let folders = file.components().count() - 2;
-        if file.starts_with("src") && folders > DEEPEST_FOLDER {
+        let below = file.iter().skip_while(|part| *part != "src").skip(1).count();
+        let folders = below.saturating_sub(1);
+        if folders > DEEPEST_FOLDER {
             wrong.push(format!(
                 "{}: {folders} folders below src: {DEEPEST_FOLDER} are the most",
                 file.display()
@@ -97,8 +91,7 @@ fn the_texts_name_files_that_exist() {
     for text in TEXTS {
         for (line, path) in named_files(&read(Path::new(text))) {
             for path in alternatives(&path) {
-                // The texts may speak of `http/questions.rs`, since everything there is below `src`.
-                if !exists(Path::new("."), &path) && !exists(Path::new("src"), &path) {
+                if !exists(Path::new("."), &path) {
                     wrong.push(format!("{text}:{line}: there is no {path}"));
                 }
             }
@@ -141,90 +134,6 @@ fn migration_number(name: &str) -> Option<u32> {
     if words.is_empty() { None } else { number.parse().ok() }
 }
 
-// Paths in Rust code.
-
-/// `src/http/error.rs` is `["http", "error"]`, `src/http/mod.rs` is `["http"]`, `src/lib.rs` is the root.
-fn module_of(file: &Path) -> Vec<String> {
-    let below = file.strip_prefix("src").unwrap_or(file).with_extension("");
-    let mut module: Vec<String> = below.iter().map(|part| part.to_string_lossy().into_owned()).collect();
-    if matches!(module.last().map(String::as_str), Some("mod" | "lib")) {
-        module.pop();
-    }
-    module
-}
-
-/// What a file takes from the crate's root, in `use` and elsewhere, with the lines. `depth` is how many modules lie
-/// between the file and the root.
-fn used_modules(source: &str, depth: usize) -> Vec<(usize, String)> {
-    let code = without_comments(source);
-    // A module inside the file (the tests, at its end) lies one deeper.
-    let inner = code.find("\nmod tests {").unwrap_or(code.len());
-    let mut found = Vec::new();
-    let mut at = 0;
-    while at < code.len() {
-        let rest = &code[at..];
-        let starts = !code[..at].ends_with(|c: char| is_word(c) || c == ':');
-        let depth = if at > inner { depth + 1 } else { depth };
-        let ups = "super::".repeat(depth);
-        let root =
-            ["crate::", "wicara::", &ups].into_iter().find(|root| !root.is_empty() && rest.starts_with(root));
-        let Some(root) = root.filter(|_| starts) else {
-            at += rest.chars().next().map_or(1, char::len_utf8);
-            continue;
-        };
-        at += root.len();
-        let line = code[..at].matches('\n').count() + 1;
-        found.extend(first_words(&code[at..]).into_iter().map(|word| (line, word)));
-    }
-    found
-}
-
-/// `model::Id` begins with `model`; `{model::{Id, Page}, store}` with `model` and with `store`.
-fn first_words(path: &str) -> Vec<String> {
-    let word = |path: &str| path.trim_start().chars().take_while(|c| is_word(*c) || *c == '*').collect();
-    let Some(tree) = path.strip_prefix('{') else { return vec![word(path)] };
-    let mut words = vec![word(tree)];
-    let mut open = 0;
-    for (at, c) in tree.char_indices() {
-        match c {
-            '{' => open += 1,
-            '}' if open == 0 => break,
-            '}' => open -= 1,
-            ',' if open == 0 => words.push(word(&tree[at + 1..])),
-            _ => {}
-        }
-    }
-    words.retain(|word| !word.is_empty());
-    words
-}
-
-/// The same lines without what follows `//`.
-fn without_comments(source: &str) -> String {
-    source.lines().map(|line| line.split("//").next().unwrap_or_default().to_owned() + "\n").collect()
-}
-
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
-#[test]
-fn every_way_to_name_a_module_is_seen() {
-    for (depth, source, expected) in [
-        (1, "use crate::store::Store;", &["store"][..]),
-        (1, "pub(crate) use crate::{\n    model::{Id, Page},\n    store,\n};", &["model", "store"]),
-        (1, "fn f() -> crate::http::Answer {}", &["http"]),
-        (1, "use crate::*;", &["*"]),
-        (0, "use wicara::cli;", &["cli"]),
-        (1, "use super::app;", &["app"]),
-        (2, "use super::app; use super::super::http::x;", &["http"]),
-        (1, "\nmod tests {\n    use super::app;\n    use super::super::http;\n}", &["http"]),
-        (1, "// crate::store\nuse other_crate::store;\nuse other::crate_::store;", &[]),
-    ] {
-        let found: Vec<String> = used_modules(source, depth).into_iter().map(|(_, word)| word).collect();
-        assert_eq!(found, expected, "{source}");
-    }
-}
-
 // File names in texts.
 
 /// What stands in backticks and names a file of ours, outside of code blocks, with its line.
@@ -239,8 +148,9 @@ fn named_files(text: &str) -> Vec<(usize, String)> {
         for quoted in line.split('`').skip(1).step_by(2) {
             // A line or an item may follow the file: `src/app.rs:12`.
             let path = quoted.split(':').next().unwrap_or_default();
-            let below =
-                ["src/", "migrations/", "tests/", "xtask/"].iter().any(|folder| path.starts_with(folder));
+            let below = ["src/", "crates/", "migrations/", "tests/", "xtask/"]
+                .iter()
+                .any(|folder| path.starts_with(folder));
             let file = [".rs", ".toml", ".md"].iter().any(|ending| path.ends_with(ending));
             let one_word = !path.contains(char::is_whitespace);
             if (below || file) && one_word && !ELSEWHERE.contains(&path) {

@@ -9,14 +9,12 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use uuid::Uuid;
-
-use crate::bot::sse::Parser;
-use crate::config::Config;
-use crate::model::terminal::visible_json;
-use crate::tls;
+use wicara_model::terminal::visible_json;
+use wicara_outbound::sse::Parser;
 
 use super::Failure;
 use super::output::{print, say};
+use crate::config::Config;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -124,7 +122,7 @@ async fn follow(mut response: Response, server: &Url, args: &Args) -> Result<(),
 }
 
 fn unreachable(server: &Url, error: reqwest::Error) -> Failure {
-    let cause = tls::cause(error);
+    let cause = wicara_outbound::cause(error);
     Failure::failed(format!(
         "no server answers at {server} ({cause}): start one with `wicara serve`, or name another with --server"
     ))
@@ -156,9 +154,10 @@ fn default_server(config: &Config) -> Result<Url, Failure> {
 }
 
 async fn call(server: &Url, args: &Args) -> Result<Response, Failure> {
-    let client = tls::client_for(server).connect_timeout(CONNECT_TIMEOUT).build();
-    let client = client
-        .map_err(|error| Failure::failed(format!("no HTTP client can be made: {}", tls::cause(error))))?;
+    let client = wicara_outbound::client_for(server).connect_timeout(CONNECT_TIMEOUT).build();
+    let client = client.map_err(|error| {
+        Failure::failed(format!("no HTTP client can be made: {}", wicara_outbound::cause(error)))
+    })?;
     let mut question = json!({ "message": args.question });
     if let Some(session) = args.session {
         question["session_id"] = json!(session);

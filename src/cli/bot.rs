@@ -5,14 +5,14 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-
-use crate::bot::{Entry, Error, Question, Settings, tokens};
-use crate::config::Config;
-use crate::metrics::Metrics;
-use crate::model::{Answer, Json, MessageId, Random};
+use wicara_bots::{Entry, Error, Settings, tokens};
+use wicara_metrics::Metrics;
+use wicara_model::{Answer, Json, MessageId, Question};
+use wicara_platform::Random;
 
 use super::Failure;
 use super::output::{print, print_json, say, table};
+use crate::config::Config;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -136,7 +136,7 @@ fn refusal(id: &str, error: &Error) -> Failure {
     let (advice, said) = match error {
         Error::Timeout(_) => ("see whether it works on its own, or raise timeout_seconds", None),
         Error::Unreachable(_) => ("see whether it runs, and whether url is right", None),
-        Error::Rejected { status, said, .. } => {
+        Error::Rejected { status, body: said, .. } => {
             let advice = match status {
                 300..=399 => "it leads elsewhere, which is not followed: set url to where it leads",
                 401 | 403 => "it does not accept the key: check api_key or headers",
@@ -164,12 +164,14 @@ fn refusal(id: &str, error: &Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use wicara_outbound::ErrorText;
+
     use super::*;
-    use crate::bot::Said;
 
     #[test]
     fn a_refusal_says_what_to_change() {
-        let rejected = |status, said| Error::Rejected { status, retry_after: None, said: Said::new(said) };
+        let rejected =
+            |status, said| Error::Rejected { status, retry_after: None, body: ErrorText::new(said) };
         for (error, expected) in [
             (
                 rejected(401, "no key"),
@@ -182,7 +184,7 @@ mod tests {
                  it leads",
             ),
             (
-                Error::Failed(Said::new("out of memory")),
+                Error::Failed(ErrorText::new("out of memory")),
                 "a: the bot said that it failed: its own log says more. It said: out of memory",
             ),
             (

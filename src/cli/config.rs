@@ -1,14 +1,13 @@
 //! `wicara config`
 
 use clap::Subcommand;
-
-use crate::bot::Registry;
-use crate::config::Config;
-use crate::metrics::Metrics;
-use crate::model::Random;
+use wicara_bots::Registry;
+use wicara_metrics::Metrics;
+use wicara_platform::Random;
 
 use super::Failure;
 use super::output::{print, print_json};
+use crate::config::Config;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

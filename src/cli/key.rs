@@ -4,14 +4,13 @@ use std::io;
 
 use clap::Subcommand;
 use serde_json::json;
-
-use crate::config::Config;
-use crate::model::{Api, Key};
-use crate::service::People;
+use wicara_model::{Api, Key};
+use wicara_service::People;
 
 use super::Failure;
 use super::output::{self, print, print_done, print_json, say, table};
 use super::people::{Grant, api, bots_in_words, failure, open};
+use crate::config::Config;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

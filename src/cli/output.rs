@@ -7,8 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use serde::Serialize;
-
-use crate::model::terminal::{visible, visible_json, visible_line};
+use wicara_model::terminal::{visible, visible_json, visible_line};
 
 use super::Failure;
 

@@ -3,7 +3,7 @@
 use std::env::{self, VarError};
 use std::io::{self, IsTerminal};
 
-use crate::model::terminal::visible_line;
+use wicara_model::terminal::visible_line;
 
 use super::Failure;
 

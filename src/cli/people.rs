@@ -3,17 +3,17 @@
 use std::path::Path;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-
-use crate::app;
-use crate::config::Config;
-use crate::metrics::Metrics;
-use crate::model::account::{MAX_EMAIL_CHARS, MAX_KEY_NAME_CHARS, PASSWORD_CHARS};
-use crate::model::{Api, Bots, Clock, Random, Role, Rule, Violation};
-use crate::service::{Error, Missing, People};
-use crate::store::Store;
+use wicara_metrics::Metrics;
+use wicara_model::account::{MAX_EMAIL_CHARS, MAX_KEY_NAME_CHARS, PASSWORD_CHARS};
+use wicara_model::{Api, Bots, Role, Rule, Violation};
+use wicara_platform::{Clock, Random};
+use wicara_service::{Error, Missing, People};
+use wicara_store::Store;
 
 use super::Failure;
 use super::output::say;
+use crate::app;
+use crate::config::Config;
 
 /// What somebody may do.
 #[derive(Debug, Clone, PartialEq, clap::Args)]

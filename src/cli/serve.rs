@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-
-use crate::app::{App, Signals};
-use crate::config::Config;
-use crate::model::{Clock, Random};
+use wicara_platform::{Clock, Random};
 
 use super::Failure;
 use super::output::{self, try_say};
+use crate::app::{App, Signals};
+use crate::config::Config;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

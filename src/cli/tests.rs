@@ -1,7 +1,6 @@
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-
-use crate::model::{Api, Bots, Role};
+use wicara_model::{Api, Bots, Role};
 
 use super::{Cli, Command, config, key, user};
 

@@ -2,14 +2,13 @@
 
 use clap::Subcommand;
 use serde_json::json;
-
-use crate::config::Config;
-use crate::model::User;
-use crate::service::People;
+use wicara_model::User;
+use wicara_service::People;
 
 use super::output::{print, print_done, print_json, table};
 use super::people::{Grant, bots_in_words, failure, open};
 use super::{Failure, password};
+use crate::config::Config;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

@@ -14,9 +14,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use toml::{Table, Value};
-
-use crate::bot;
-use crate::model::Network;
+use wicara_bots as bots;
+use wicara_model::Network;
 
 use layers::{Environment, Layers};
 
@@ -32,7 +31,7 @@ pub struct Config {
     pub store: Store,
     pub auth: Auth,
     pub limits: Limits,
-    pub bots: Vec<bot::Settings>,
+    pub bots: Vec<bots::Settings>,
     file: Option<PathBuf>,
     shown: Table,
 }
@@ -146,18 +145,18 @@ impl Config {
 
     fn from_layers(file: Option<(&Path, &str)>, environment: &Environment) -> Result<Self, Invalid> {
         let layers = Layers::read(file, environment)?;
-        let written: Written = bot::read(layers.table.clone())
+        let written: Written = bots::read(layers.table.clone())
             .map_err(|error| layers.invalid(&error.path, error.message.as_str()))?;
         let mut bots = Vec::new();
         for (table, place) in written.bot.into_iter().zip(1..) {
             let name = table.get("id").and_then(Value::as_str).map(|id| format!(" ({id:?})"));
-            let settings = bot::Settings::from_table(table).map_err(|error| {
+            let settings = bots::Settings::from_table(table).map_err(|error| {
                 let name = name.unwrap_or_default();
                 layers.invalid("", format!("[[bot]] number {place}{name}: {error}"))
             })?;
             bots.push(settings);
         }
-        bot::check(&bots).map_err(|error| layers.invalid("", error))?;
+        bots::check(&bots).map_err(|error| layers.invalid("", error))?;
         let config = Self {
             server: written.server,
             store: written.store,

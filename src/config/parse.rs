@@ -7,10 +7,10 @@ use std::time::Duration;
 use reqwest::Url;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
+use wicara_model::account::{self, MAX_EMAIL_CHARS, PASSWORD_CHARS};
+use wicara_model::{Network, Rule};
 
 use super::show::mask_url;
-use crate::model::account::{self, MAX_EMAIL_CHARS, PASSWORD_CHARS};
-use crate::model::{Network, Rule};
 
 const SECONDS: RangeInclusive<u64> = 0..=3600;
 const SESSION_HOURS: RangeInclusive<u64> = 1..=8760;

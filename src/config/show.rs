@@ -1,9 +1,8 @@
 //! The configuration for people to look at: as TOML, without secrets.
 
 use toml::{Table, Value};
-
-use crate::bot;
-use crate::model::terminal;
+use wicara_bots as bots;
+use wicara_model::terminal;
 
 const MASK: &str = "***";
 
@@ -11,7 +10,7 @@ const MASK: &str = "***";
 const SECRET_PARAMETERS: [&str; 6] = ["pass", "key", "token", "secret", "auth", "sig"];
 
 /// Masks every secret, and adds what the bots did not say.
-pub(super) fn masked(mut table: Table, bots: &[bot::Settings]) -> Table {
+pub(super) fn masked(mut table: Table, bots: &[bots::Settings]) -> Table {
     if let Some(url) = string_at(&mut table, "store", "url") {
         *url = mask_url(url);
     }

@@ -1,5 +1,6 @@
+use wicara_model::terminal::steers;
+
 use super::*;
-use crate::model::terminal::steers;
 
 fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
     let file = (Path::new("some.toml"), file);

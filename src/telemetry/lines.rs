@@ -12,8 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
-
-use crate::metrics;
+use wicara_metrics as metrics;
 
 /// Bytes of lines that may wait. A line that finds no room is dropped. As many again may be on their way to stderr.
 const WAITING_BYTES: usize = 1024 * 1024;

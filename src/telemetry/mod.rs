@@ -14,8 +14,7 @@ use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::util::SubscriberInitExt;
-
-use crate::model::terminal::{visible_json, visible_line};
+use wicara_model::terminal::{visible_json, visible_line};
 
 use lines::Lines;
 
@@ -129,10 +128,10 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use proptest::prelude::*;
+    use wicara_fuzz::fuzz;
+    use wicara_model::terminal::steers;
 
     use super::*;
-    use crate::fuzz::fuzz;
-    use crate::model::terminal::steers;
 
     /// What is logged with this text from outside, as people and as programs see it.
     fn logged(text: &str) -> [String; 2] {

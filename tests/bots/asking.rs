@@ -55,7 +55,7 @@ impl Asking {
         fs::write(&wicara.config, config).unwrap();
         let server = wicara.serve().unwrap();
         let key = wicara.key_add("reader", &["--api", "conversation"]).unwrap();
-        let client = wicara::tls::client_for(&server.url.parse().unwrap()).build().unwrap();
+        let client = wicara_outbound::client_for(&server.url.parse().unwrap()).build().unwrap();
         Self { wicara, server, client, key }
     }
 

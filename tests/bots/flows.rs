@@ -15,7 +15,7 @@ pub struct Langflow {
 
 impl Langflow {
     pub async fn sign_in(base: &str) -> Self {
-        let client = wicara::tls::client_for(&base.parse().unwrap()).build().unwrap();
+        let client = wicara_outbound::client_for(&base.parse().unwrap()).build().unwrap();
         let mut langflow = Self { base: base.to_owned(), client, token: String::new() };
         let login = langflow.client.post(format!("{base}/api/v1/login")).body(OPERATOR);
         let signed_in = sent(login.header("content-type", "application/x-www-form-urlencoded")).await;

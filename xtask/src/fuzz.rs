@@ -12,7 +12,7 @@ pub fn run(seconds: &str) -> Result<ExitCode> {
     progress(&format!("fuzzing for {seconds} s"));
     let started = Instant::now();
     let mut cargo = cargo();
-    cargo.args(["test", "--locked", "--lib", "fuzz", "--", "--test-threads", "64"]);
+    cargo.args(["test", "--locked", "--workspace", "--lib", "fuzz", "--", "--test-threads", "64"]);
     let status = cargo.env("WICARA_FUZZ_SECONDS", seconds).status()?;
     println!("fuzz: {status}, {} s", started.elapsed().as_secs());
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -68,7 +68,7 @@ async fn what_a_client_leaves_behind_is_finished_and_stored(engine: Engine) {
 
 /// A Langflow that answers as a real one did.
 async fn langflow() -> String {
-    let recorded = std::fs::read("tests/cassettes/langflow-1.13/v1-stream.txt").unwrap();
+    let recorded = std::fs::read("crates/bots/cassettes/langflow-1.13/v1-stream.txt").unwrap();
     let answer = async move || ([(CONTENT_TYPE, "text/event-stream; charset=utf-8")], recorded);
     let router = Router::new().route("/api/v1/run/hours", post(answer));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -29,7 +29,7 @@ async fn call(server: &Server, path: &str, header: (&str, &str), body: Option<Va
 }
 
 async fn call_at(base: &str, path: &str, header: (&str, &str), body: Option<Value>) -> (StatusCode, Value) {
-    wicara::tls::install();
+    wicara_platform::tls::install();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let address = format!("{base}{path}");
     let request = match body {

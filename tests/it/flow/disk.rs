@@ -7,10 +7,11 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::json;
-use wicara::metrics::Metrics;
-use wicara::model::{Api, Bots, Clock, MessageId, Random, Role};
-use wicara::service::People;
-use wicara::store::Store;
+use wicara_metrics::Metrics;
+use wicara_model::{Api, Bots, MessageId, Role};
+use wicara_platform::{Clock, Random};
+use wicara_service::People;
+use wicara_store::Store;
 
 use super::process::Server;
 use crate::store::create;
@@ -86,7 +87,7 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
     );
     limit_files(&server, Some(ROOM));
 
-    wicara::tls::install();
+    wicara_platform::tls::install();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let program = Program { http, base: server.base.clone(), key, conversation };
     let text = Arc::new("x".repeat(TEXT_BYTES));
@@ -138,7 +139,7 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
         assert_eq!(store.message_get(*id).await.unwrap().expect("nothing is lost").message.text, *text);
     }
     let conversation =
-        store.conversation_get(wicara::model::ConversationId(conversation)).await.unwrap().unwrap();
+        store.conversation_get(wicara_model::ConversationId(conversation)).await.unwrap().unwrap();
     assert_eq!(
         conversation.message_count,
         i64::try_from(stored.len()).unwrap(),

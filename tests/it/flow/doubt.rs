@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wicara::model::{Api, Bots, Role};
+use wicara_model::{Api, Bots, Role};
 
 use super::writers::{Writer, assert_nothing_lost_or_doubled};
 use crate::store::{create, totals_are_exact};

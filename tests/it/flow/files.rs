@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
-use wicara::metrics::Metrics;
-use wicara::model::{Api, Bots, Clock, Random, Role};
-use wicara::service::People;
-use wicara::store::Store;
+use wicara_metrics::Metrics;
+use wicara_model::{Api, Bots, Role};
+use wicara_platform::{Clock, Random};
+use wicara_service::People;
+use wicara_store::Store;
 
 use super::process::Server;
 use super::writers::{Writer, assert_nothing_lost_or_doubled};

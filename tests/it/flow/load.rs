@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::Request;
 use serde_json::json;
 use tokio::sync::mpsc;
-use wicara::model::{Api, Bots, Role};
+use wicara_model::{Api, Bots, Role};
 
 use crate::support::database::connect;
 use crate::support::{Answer, Engine, Routed, on_both_engines};

@@ -11,10 +11,11 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use wicara::metrics::Metrics;
-use wicara::model::{Api, Bots, Clock, Random, Role};
-use wicara::service::People;
-use wicara::store::Store;
+use wicara_metrics::Metrics;
+use wicara_model::{Api, Bots, Role};
+use wicara_platform::{Clock, Random};
+use wicara_service::People;
+use wicara_store::Store;
 
 use super::process::Server;
 use crate::support::{Bot, Database, Engine, on_both_engines};
@@ -133,7 +134,7 @@ async fn odd() -> String {
 }
 
 fn http() -> Client {
-    wicara::tls::install();
+    wicara_platform::tls::install();
     Client::builder().no_proxy().build().unwrap()
 }
 

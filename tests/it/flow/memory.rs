@@ -11,10 +11,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use wicara::metrics::Metrics;
-use wicara::model::{Api, Bots, Clock, ConversationId, NewMessage, Random, Role, Timestamp};
-use wicara::service::People;
-use wicara::store::{Append, Ask, Store, Target};
+use wicara_metrics::Metrics;
+use wicara_model::{Api, Bots, ConversationId, NewMessage, Role, Timestamp};
+use wicara_platform::{Clock, Random};
+use wicara_service::People;
+use wicara_store::{Append, Ask, Store, Target};
 
 use super::process::Server;
 use crate::store::create;

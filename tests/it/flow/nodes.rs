@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::task::JoinHandle;
-use wicara::model::{Api, Bots, Clock, Role};
+use wicara_model::{Api, Bots, Role};
+use wicara_platform::Clock;
 
 use super::process::Site;
 use super::writers::{Writer, assert_nothing_lost_or_doubled};

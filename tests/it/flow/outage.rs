@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
-use wicara::model::{Api, Bots, Role};
+use wicara_model::{Api, Bots, Role};
 use xtask::postgres::Cluster;
 
 use super::writers::{Writer, assert_nothing_lost_or_doubled};

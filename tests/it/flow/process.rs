@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tempfile::TempDir;
-use wicara::metrics::Metrics;
-use wicara::model::{Api, Bots, Clock, Random, Role};
-use wicara::service::People;
-use wicara::store::Store;
+use wicara_metrics::Metrics;
+use wicara_model::{Api, Bots, Role};
+use wicara_platform::{Clock, Random};
+use wicara_service::People;
+use wicara_store::Store;
 
 use crate::support::{Bot, Client, Database, Engine, until};
 

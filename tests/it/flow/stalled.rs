@@ -50,7 +50,7 @@ impl Stalled {
             ready.trim_end().rsplit_once(' ').expect("the server starts").1.to_owned()
         });
         std::thread::spawn(move || out.read_to_end(&mut Vec::new()));
-        wicara::tls::install();
+        wicara_platform::tls::install();
         let client = Client::builder().no_proxy().timeout(ANSWER).build().unwrap();
         let server = Self { process, base, metrics, client, _folder: folder };
         found(PATIENCE, "line that was lost", async || {

@@ -3,7 +3,7 @@
 use refinery::Target;
 use reqwest::Method;
 use serde_json::{Value, json};
-use wicara::model::Clock;
+use wicara_platform::Clock;
 
 use crate::support::database::connect;
 use crate::support::{Answer, Client, Database, Engine, TestApp, on_both_engines};

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::json;
-use wicara::model::{Bots, ConversationId, Message};
-use wicara::store::{Chunk, Detail, Store};
+use wicara_model::{Bots, ConversationId, Message};
+use wicara_store::{Chunk, Detail, Store};
 
 /// What takes longer than this hangs.
 const LONGEST_ANSWER: Duration = Duration::from_secs(120);
@@ -28,7 +28,7 @@ pub struct Writer {
 
 impl Writer {
     pub fn new(number: usize, conversation: i64, key: String) -> Self {
-        wicara::tls::install();
+        wicara_platform::tls::install();
         let http = reqwest::Client::builder().no_proxy().timeout(LONGEST_ANSWER).build().unwrap();
         Self { number, conversation, key, sent: 0, acknowledged: Vec::new(), refused: 0, http }
     }

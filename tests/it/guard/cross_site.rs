@@ -1,7 +1,7 @@
 //! What pages of other sites can do with a person's cookie, which a browser sends along wherever the click came from.
 
 use reqwest::Method;
-use wicara::model::{Api, Bots, Role};
+use wicara_model::{Api, Bots, Role};
 
 use super::{Everything, Object, Operations, ROWS, Request, Row, Who};
 use crate::http::{assert_refused, forbidden};

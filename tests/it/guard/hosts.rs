@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use reqwest::Method;
-use wicara::model::{Api, Bots, Role};
+use wicara_model::{Api, Bots, Role};
 
 use super::{Everything, Object, Operations, ROWS, Request, Row, Who};
 use crate::flow::process::Server;

@@ -1,7 +1,7 @@
 //! Every operation for every caller and everything that it may name.
 
 use reqwest::Method;
-use wicara::model::{Api, Bots, Role};
+use wicara_model::{Api, Bots, Role};
 
 use super::callers::{self, Caller, Is};
 use super::{Everything, Expected, Names, Object, Operations, ROWS, Request, Row};

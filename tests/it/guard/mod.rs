@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
-use wicara::model::{Api, ConversationId, NewConversation, NewMessage, Role, Timestamp};
-use wicara::store::{Append, Ask, Outcome, Target};
+use wicara_model::{Api, ConversationId, NewConversation, NewMessage, Role, Timestamp};
+use wicara_store::{Append, Ask, Outcome, Target};
 
 use self::Document::{Chatbot, Either, Plain, Rooms};
 use self::Names::{Conversation, DefaultBot, Filter, Message, Nothing, Session};

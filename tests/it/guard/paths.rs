@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use wicara::model::{Api, Bots, Role};
+use wicara_model::{Api, Bots, Role};
 
 use super::{Everything, Names, Object, Operations, ROWS, Request, Row, Who};
 use crate::http::raw::{self, RawAnswer};

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use wicara::model::{Api, Bots, Role};
+use wicara_model::{Api, Bots, Role};
 
 use super::raw::{exchange, post, post_chunked};
 use super::{Chat, Shape, assert_refused, forbidden, unauthenticated};

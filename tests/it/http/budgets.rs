@@ -4,7 +4,7 @@
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use wicara::model::{Api, Bots, Role};
+use wicara_model::{Api, Bots, Role};
 
 use super::raw::{RawAnswer, answer, connect, exchange, post, post_chunked};
 use crate::support::app::METRICS;

@@ -1,7 +1,7 @@
 //! The Chatbot API's examples of deleting, and to whom it shows what.
 
 use serde_json::{Value, json};
-use wicara::model::{Api, Bots, Role};
+use wicara_model::{Api, Bots, Role};
 use wiremock::MockServer;
 
 use super::chatbot_api::{ANSWER, INVALID_ID, NOT_FOUND, ask, newest, start, with_document};

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wicara::metrics::Metrics;
-use wicara::model::{FailureReason, MessageId, Random, Timestamp};
-use wicara::store::Store;
+use wicara_metrics::Metrics;
+use wicara_model::{FailureReason, MessageId, Timestamp};
+use wicara_platform::Random;
+use wicara_store::Store;
 
 use super::questions::{ask, messages, until};
 use super::wire::{assert_body, column};

@@ -6,9 +6,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
-use wicara::metrics::Metrics;
-use wicara::model::{Random, Timestamp};
-use wicara::store::Store;
+use wicara_metrics::Metrics;
+use wicara_model::Timestamp;
+use wicara_platform::Random;
+use wicara_store::Store;
 use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 

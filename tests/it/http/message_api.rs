@@ -1,7 +1,7 @@
 //! The Message API, example by example.
 
 use serde_json::{Value, json};
-use wicara::model::{Api, Bots, Role};
+use wicara_model::{Api, Bots, Role};
 
 use super::wire::{Caller, assert_body, assert_documented, assert_wire_snapshot, column, example, id};
 use crate::support::{Client, Engine, TestApp, on_both_engines};

@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use wicara::metrics::Metrics;
-use wicara::model::{Api, Bots, Clock, Random, Role};
-use wicara::service::People;
-use wicara::store::Store;
+use wicara_metrics::Metrics;
+use wicara_model::{Api, Bots, Role};
+use wicara_platform::{Clock, Random};
+use wicara_service::People;
+use wicara_store::Store;
 
 use super::{Chat, assert_refused, forbidden, raw, unauthenticated};
 use crate::support::app::{METRICS, PASSWORD};

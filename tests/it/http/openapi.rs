@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use reqwest::Method;
 use serde_json::{Map, Value, json};
-use wicara::model::{Api, Bots, Role};
+use wicara_model::{Api, Bots, Role};
 
 use super::Chat;
 use crate::support::{Answer, Client, Engine, TestApp};

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use wicara::model::{Api, Bots, Role};
+use wicara_model::{Api, Bots, Role};
 
 use super::{
     Chat, Shape, assert_refused, conversation_id_invalid, invalid_id, message_id_invalid, not_found,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wicara::model::{Api, Bots, Role};
+use wicara_model::{Api, Bots, Role};
 
 use super::wire::{assert_body, assert_wire_snapshot, column, id};
 use crate::support::{Answer, Client, Engine, TestApp, on_both_engines};

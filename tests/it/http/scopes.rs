@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use wicara::model::{Api, Bots, Role};
+use wicara_model::{Api, Bots, Role};
 
 use super::{
     Chat, Shape, UNKNOWN, assert_refused, conversation_id_invalid, forbidden, message_id_invalid,

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use wicara::model::{Api, Bots, Role};
+use wicara_model::{Api, Bots, Role};
 
 use super::{Chat, assert_refused, forbidden, unauthenticated};
 use crate::support::app::PASSWORD;

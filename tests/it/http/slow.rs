@@ -15,11 +15,11 @@ async fn told(go_on: impl AsyncFn(&mut tokio::net::tcp::OwnedWriteHalf) -> std::
     let address = listener.local_addr().unwrap();
     let router = routed.router.clone();
     tokio::spawn(async move {
-        wicara::http::listener::serve(
+        wicara_http::listener::serve(
             listener,
             router,
-            wicara::metrics::Metrics::default().http,
-            wicara::http::listener::Stop::default(),
+            wicara_metrics::Metrics::default().http,
+            wicara_http::listener::Stop::default(),
             8,
         )
         .await

@@ -6,8 +6,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use wicara::model::NewMessage;
-use wicara::store::{Append, Ask, Target};
+use wicara_model::NewMessage;
+use wicara_store::{Append, Ask, Target};
 
 use super::Chat;
 use super::raw::{answer, connect, exchange, post, post_chunked};
@@ -210,8 +210,8 @@ async fn two_hundred_connections_at_once(engine: Engine) {
 async fn fill(app: &TestApp, chat: &Chat, count: usize, text: impl Fn(usize) -> String) {
     for numbers in (0..count).collect::<Vec<_>>().chunks(500) {
         let messages = numbers.iter().map(|number| NewMessage::question(text(*number))).collect();
-        let at = wicara::model::Timestamp(1_000);
-        let target = Target::Existing(wicara::model::ConversationId(chat.id));
+        let at = wicara_model::Timestamp(1_000);
+        let target = Target::Existing(wicara_model::ConversationId(chat.id));
         app.store().append(Append { at, target, messages, ask: Ask::No, claim: None }).await.unwrap();
     }
 }
@@ -323,7 +323,7 @@ async fn a_client_that_leaves_loses_no_answer(engine: Engine) {
     assert_eq!(ids.len(), 2);
     app.stop().await;
     for id in ids {
-        let conversation = store.conversation_get(wicara::model::ConversationId(id)).await.unwrap().unwrap();
+        let conversation = store.conversation_get(wicara_model::ConversationId(id)).await.unwrap().unwrap();
         assert_eq!(conversation.message_count, 2, "the question and its answer");
     }
 }

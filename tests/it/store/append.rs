@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
-use wicara::model::{
+use wicara_model::{
     Answer, Bots, ConversationId, FailureReason, Json, MessageId, NewMessage, NewUser, Role, role,
 };
-use wicara::store::{Append, Ask, Error, Outcome, Store, Target};
+use wicara_store::{Append, Ask, Error, Outcome, Store, Target};
 
 use super::{append, asks, attempt, create, fail, get, manual, messages, open, reopen, stored, total};
 use crate::support::{Engine, on_both_engines};
@@ -107,7 +107,7 @@ async fn totals_follow_every_change(engine: Engine) {
     assert_eq!(total(&store, &only("b")).await, (2, 1));
     assert_eq!(total(&store, &Bots::Only(vec![])).await, (0, 0));
 
-    let moved = wicara::model::ConversationPatch { bot_id: Some("b".into()), ..Default::default() };
+    let moved = wicara_model::ConversationPatch { bot_id: Some("b".into()), ..Default::default() };
     store.conversation_update(a.conversation.id, moved, manual(2)).await.unwrap().unwrap();
     assert_eq!(total(&store, &only("a")).await, (0, 0));
     assert_eq!(total(&store, &only("b")).await, (3, 3));
@@ -130,7 +130,7 @@ async fn deleted_id(store: &Store) -> ConversationId {
     gone
 }
 
-async fn ask(store: &Store, text: &str) -> wicara::store::Stored {
+async fn ask(store: &Store, text: &str) -> wicara_store::Stored {
     let question = Append {
         ask: asks(attempt(MessageId(0)).id),
         ..append(Target::New(super::new_conversation("guide")), &[text])
@@ -231,7 +231,7 @@ async fn what_was_committed_is_there_after_opening_again(engine: Engine) {
     let opened = create(&first, "guide", &["halo"]).await;
     first.close().await;
     let refused = first.append(append(Target::Existing(opened.conversation.id), &["late"])).await;
-    assert!(matches!(refused, Err(wicara::store::Error::Unavailable(_))), "{refused:?}");
+    assert!(matches!(refused, Err(wicara_store::Error::Unavailable(_))), "{refused:?}");
     let second = reopen(&first.database).await;
     assert_eq!(messages(&second, opened.conversation.id).await, opened.messages);
     let next = create(&second, "guide", &[]).await.conversation.id;

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wicara::model::{Answer, Bots, FailureReason, MessageId, NewMessage};
-use wicara::store::{Append, Ask, Claim, Claimed, IdempotencyKey, Outcome, Store, Stored, Target};
+use wicara_model::{Answer, Bots, FailureReason, MessageId, NewMessage};
+use wicara_store::{Append, Ask, Claim, Claimed, IdempotencyKey, Outcome, Store, Stored, Target};
 
 use super::{
     append, asks, attempt, create, execute, fail, manual, messages, new_conversation, open, stored, total,

@@ -1,9 +1,9 @@
 use futures_util::future::join_all;
-use wicara::model::{
+use wicara_model::{
     Answer, Bots, Conversation, ConversationFilter, ConversationId, Cursor, Json, Listing, Message,
     MessageFilter, MessageId, MessagePatch, NewConversation, NewMessage, Order, Timestamp, role,
 };
-use wicara::store::{Append, BotMessage, Chunk, Detail, Store, Target};
+use wicara_store::{Append, BotMessage, Chunk, Detail, Store, Target};
 
 use super::{append, create, execute, get, manual, messages, new_conversation, open, stored};
 use crate::support::{Engine, on_both_engines};
@@ -159,7 +159,7 @@ async fn messages_are_listed_per_conversation_and_in_all(engine: Engine) {
     let b = create(&store, "b", &["4"]).await;
     let ascending = |number, limit| Listing { order: Order::Ascending, ..page(number, limit) };
     let any = MessageFilter::default();
-    let ids = |list: wicara::model::List<wicara::store::MessageRef>| {
+    let ids = |list: wicara_model::List<wicara_store::MessageRef>| {
         (list.items.iter().map(|item| item.id).collect::<Vec<_>>(), list.total)
     };
     let all = store.message_list(&Bots::All, &any, None, &ascending(1, 10)).await.unwrap();

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::join;
 use uuid::Uuid;
-use wicara::model::NewConversation;
-use wicara::store::{Error, Target};
+use wicara_model::NewConversation;
+use wicara_store::{Error, Target};
 
 use super::together::{ProxiedStore, WRITERS, in_one_batch};
 use super::{append, create, messages, new_conversation, stored};

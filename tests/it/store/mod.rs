@@ -18,12 +18,13 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use uuid::Uuid;
-use wicara::metrics::Metrics;
-use wicara::model::{
+use wicara_metrics::Metrics;
+use wicara_model::{
     Bots, Conversation, ConversationId, FailureReason, Message, MessageId, NewConversation, NewMessage,
-    Random, Timestamp,
+    Timestamp,
 };
-use wicara::store::{Append, Ask, Attempt, Chunk, Detail, Outcome, Store, Stored, Target};
+use wicara_platform::Random;
+use wicara_store::{Append, Ask, Attempt, Chunk, Detail, Outcome, Store, Stored, Target};
 
 use crate::support::database::connect;
 use crate::support::{Database, Engine};
@@ -135,7 +136,7 @@ async fn messages(store: &Store, id: ConversationId) -> Vec<Message> {
 }
 
 async fn total(store: &Store, bots: &Bots) -> (i64, i64) {
-    use wicara::model::{ConversationFilter, MessageFilter};
+    use wicara_model::{ConversationFilter, MessageFilter};
     let listing = lists::page(1, 1);
     let conversations =
         store.conversation_list(bots, &ConversationFilter::default(), &listing).await.unwrap();

@@ -1,6 +1,6 @@
 //! A long conversation that moves to another bot.
 
-use wicara::model::{Bots, ConversationId, ConversationPatch};
+use wicara_model::{Bots, ConversationId, ConversationPatch};
 
 use super::totals::totals_are_exact;
 use super::{create, execute, manual, open, total};

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use uuid::Uuid;
-use wicara::metrics::Metrics;
-use wicara::model::{Answer, ConversationPatch, FailureReason, NewMessage};
-use wicara::store::{Append, Ask, Attempt, Claim, Claimed, IdempotencyKey, Outcome, Store, Stored, Target};
+use wicara_metrics::Metrics;
+use wicara_model::{Answer, ConversationPatch, FailureReason, NewMessage};
+use wicara_store::{Append, Ask, Attempt, Claim, Claimed, IdempotencyKey, Outcome, Store, Stored, Target};
 
 use super::totals::totals_are_exact;
 use super::{

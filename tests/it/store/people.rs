@@ -1,5 +1,6 @@
-use wicara::model::{Api, Bots, Clock, NewUser, Random, Role, Timestamp};
-use wicara::service::{Error, Missing, People};
+use wicara_model::{Api, Bots, NewUser, Role, Timestamp};
+use wicara_platform::{Clock, Random};
+use wicara_service::{Error, Missing, People};
 
 use super::{manual, open};
 use crate::support::{Engine, on_both_engines};

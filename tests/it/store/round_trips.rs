@@ -1,8 +1,8 @@
 //! How often PostgreSQL is spoken to for what people say.
 
 use futures_util::future::join_all;
-use wicara::model::{Answer, MessageId, NewMessage};
-use wicara::store::{Append, Ask, Outcome, Stored, Target};
+use wicara_model::{Answer, MessageId, NewMessage};
+use wicara_store::{Append, Ask, Outcome, Stored, Target};
 
 use super::together::{ProxiedStore, WRITERS, in_one_batch};
 use super::{append, asks, attempt, create, new_conversation, stored};
@@ -43,7 +43,7 @@ fn answer(asked: &Stored) -> Append {
     }
 }
 
-fn all_stored(outcomes: Vec<Result<Outcome, wicara::store::Error>>) -> Vec<Stored> {
+fn all_stored(outcomes: Vec<Result<Outcome, wicara_store::Error>>) -> Vec<Stored> {
     outcomes.into_iter().map(|outcome| stored(outcome.unwrap())).collect()
 }
 

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use wicara::metrics::Metrics;
-use wicara::model::Random;
-use wicara::store::{Error, ServerLock, Store};
+use wicara_metrics::Metrics;
+use wicara_platform::Random;
+use wicara_store::{Error, ServerLock, Store};
 
 use super::{create, execute, get, open, reopen};
 use crate::support::{Database, Engine, on_both_engines};
@@ -55,7 +55,7 @@ async fn stores_that_open_at_once_do_not_collide(engine: Engine) {
     for open in opens.collect::<Vec<_>>() {
         create(&open.await.unwrap().unwrap(), "guide", &["halo"]).await;
     }
-    assert_eq!(super::total(&reopen(&database).await, &wicara::model::Bots::All).await, (4, 4));
+    assert_eq!(super::total(&reopen(&database).await, &wicara_model::Bots::All).await, (4, 4));
 }
 
 async fn a_newer_schema_is_refused(engine: Engine) {

@@ -7,16 +7,17 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
 use tokio::task::unconstrained;
-use wicara::metrics::Metrics;
-use wicara::model::{ConversationId, Random};
-use wicara::store::{Append, Error, Outcome, Store, Target};
+use wicara_metrics::Metrics;
+use wicara_model::ConversationId;
+use wicara_platform::Random;
+use wicara_store::{Append, Error, Outcome, Store, Target};
 
 use super::append;
 use crate::support::database::connect;
 use crate::support::recording::RoundTrip;
 use crate::support::{Database, Engine, Fault, PATIENCE, PostgresProxy, is_append, until, within};
 
-/// As many as src/store/writer/postgres.rs has.
+/// As many as crates/store/src/writer/postgres.rs has.
 pub const WRITERS: usize = 1;
 /// There never is such a conversation, nor those with the next lower ids.
 const GONE: i64 = i64::MAX;

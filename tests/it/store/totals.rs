@@ -2,11 +2,11 @@ use std::collections::BTreeMap;
 use std::iter::repeat_n;
 
 use futures_util::future::join_all;
-use wicara::model::{
+use wicara_model::{
     Bots, ConversationFilter, ConversationId, ConversationPatch, Cursor, Listing, MessageFilter, MessageId,
     NewConversation, Order,
 };
-use wicara::store::{Outcome, Store, Target};
+use wicara_store::{Outcome, Store, Target};
 
 use super::{append, execute, manual, new_conversation, open, reopen, stored};
 use crate::support::{Database, Engine, on_both_engines};

@@ -9,10 +9,11 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use wicara::app::App;
 use wicara::config::Config;
-use wicara::metrics::Metrics;
-use wicara::model::{Api, Bots, Clock, Random, Role, Timestamp};
-use wicara::service::People;
-use wicara::store::Store;
+use wicara_metrics::Metrics;
+use wicara_model::{Api, Bots, Role, Timestamp};
+use wicara_platform::{Clock, Random};
+use wicara_service::People;
+use wicara_store::Store;
 
 use super::{Bot, Database, Engine, Events, PostgresProxy};
 
@@ -170,7 +171,7 @@ impl TestApp {
 }
 
 fn http() -> reqwest::Client {
-    wicara::tls::install();
+    wicara_platform::tls::install();
     reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())

@@ -9,11 +9,12 @@ use axum::http::header::HOST;
 use axum::http::{HeaderMap, HeaderValue, Request};
 use axum::{Extension, Router};
 use tower::ServiceExt;
-use wicara::metrics::Metrics;
-use wicara::model::{Clock, Random};
-use wicara::service::{self, People, Service};
-use wicara::store::Store;
-use wicara::{bot, http};
+use wicara_bots as bots;
+use wicara_http as http;
+use wicara_metrics::Metrics;
+use wicara_platform::{Clock, Random};
+use wicara_service::{self as service, People, Service};
+use wicara_store::Store;
 
 use super::{Answer, Database, Engine};
 
@@ -36,8 +37,8 @@ impl Routed {
         let store = Store::open(&database.url, Duration::ZERO, &Random::System, &metrics).await.unwrap();
         let people = People::new(store.clone(), Clock::System, Random::System);
         let guide = "id = 'guide'\nkind = 'documents'\nfolder = ''\nlink_base = ''\ndefault = true\nconcurrency = 10000";
-        let bot = bot::Settings::from_table(guide.parse().unwrap()).unwrap();
-        let bots = bot::Registry::new(vec![bot], "", &Random::System, &metrics).unwrap();
+        let bot = bots::Settings::from_table(guide.parse().unwrap()).unwrap();
+        let bots = bots::Registry::new(vec![bot], "", &Random::System, &metrics).unwrap();
         let limits = service::Limits { questions: 0, questions_per_address: 0, logins_per_address: 0 };
         let settings =
             service::Settings { chatbot_api_open: false, session: Duration::from_secs(3600), limits };

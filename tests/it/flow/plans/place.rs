@@ -9,10 +9,11 @@ use reqwest::{Method, StatusCode, header};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wicara::metrics::Metrics;
-use wicara::model::{Api, Bots, Clock, Random, Role};
-use wicara::service::People;
-use wicara::store::Store;
+use wicara_metrics::Metrics;
+use wicara_model::{Api, Bots, Role};
+use wicara_platform::{Clock, Random};
+use wicara_service::People;
+use wicara_store::Store;
 use xtask::postgres::Cluster;
 
 use super::filled::{Direct, ELSEWHERE, RARE, SPARSE};
@@ -208,7 +209,7 @@ fn command(folder: &TempDir, arguments: &[&str]) -> Command {
     let log = File::options().append(true).open(folder.path().join("log")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_wicara"));
     command.args(arguments).current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-    command.env("WICARA_LOG", "error,wicara::http::middleware=info,wicara::store::engine::sqlite=trace");
+    command.env("WICARA_LOG", "error,wicara_http::middleware=info,wicara_store::engine::sqlite=trace");
     command
 }
 

@@ -1,9 +1,9 @@
 //! What happens between groups: one change after the other, each with what it returns.
 
-use wicara::model::{
+use wicara_model::{
     ConversationId, ConversationPatch, FailureReason, Handler, Message, MessageId, MessagePatch, Timestamp,
 };
-use wicara::store::Store;
+use wicara_store::Store;
 
 use super::super::execute;
 use super::dice::Dice;

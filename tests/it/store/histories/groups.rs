@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use uuid::Uuid;
-use wicara::model::{
+use wicara_model::{
     AnswerTime, Author, AuthorKind, ConversationId, FailureReason, Json, MessageId, NewConversation,
     NewMessage, Timestamp,
 };
-use wicara::store::{Append, Ask, Attempt, Claim, Error, IdempotencyKey, Outcome, Target};
+use wicara_store::{Append, Ask, Attempt, Claim, Error, IdempotencyKey, Outcome, Target};
 
 use super::dice::Dice;
 use super::model::Model;
@@ -71,7 +71,7 @@ pub fn in_order<'a>(
     ordered.sort_by_key(|(_, outcome)| match outcome {
         Ok(Outcome::Gone | Outcome::Moved) => 0,
         Ok(Outcome::Stored(_)) | Err(_) => 1,
-        Ok(Outcome::Claimed(wicara::store::Claimed::Resumed { .. })) => 2,
+        Ok(Outcome::Claimed(wicara_store::Claimed::Resumed { .. })) => 2,
         Ok(Outcome::Claimed(_) | Outcome::Superseded) => 3,
     });
     ordered

@@ -1,5 +1,5 @@
 //! The same random histories against both engines and a plain model in memory, so that the two implementations of the
-//! append (src/store/commands/append.rs and the function of the migrations) say the same.
+//! append (crates/store/src/commands/append.rs and the function of the migrations) say the same.
 
 mod changes;
 mod dice;
@@ -9,8 +9,8 @@ mod tables;
 
 use std::sync::Arc;
 
-use wicara::model::{NewMessage, Timestamp};
-use wicara::store::{Append, Ask, Error, Outcome, Store, Target};
+use wicara_model::{NewMessage, Timestamp};
+use wicara_store::{Append, Ask, Error, Outcome, Store, Target};
 
 use super::new_conversation;
 use super::together::{ProxiedStore, at_once, in_one_batch, open, past_a_lock};

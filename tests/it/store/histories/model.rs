@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use uuid::Uuid;
-use wicara::model::{
+use wicara_model::{
     Conversation, ConversationId, Failure, FailureReason, Handler, Message, MessageId, NewConversation,
     NewMessage, Timestamp,
 };
-use wicara::store::{Append, Ask, Attempt, Claim, Claimed, Error, IdempotencyKey, Outcome, Stored, Target};
+use wicara_store::{Append, Ask, Attempt, Claim, Claimed, Error, IdempotencyKey, Outcome, Stored, Target};
 
 /// Seconds after which a key is forgotten.
 pub const REMEMBERED: i64 = 24 * 60 * 60;

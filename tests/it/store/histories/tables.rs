@@ -1,7 +1,7 @@
 //! Everything that is stored, compared with the model: through the store, and the tables that it shows nobody.
 
-use wicara::model::{Bots, ConversationFilter, Cursor, Listing, MessageFilter, Order};
-use wicara::store::Store;
+use wicara_model::{Bots, ConversationFilter, Cursor, Listing, MessageFilter, Order};
+use wicara_store::Store;
 
 use super::super::totals::totals_are_exact;
 use super::groups::{BOTS, KINDS};

@@ -1,0 +1,119 @@
+//! JSON Pointer (RFC 6901) over JSON that keeps its text.
+
+use std::fmt;
+
+use wicara_model::{Json, Object};
+
+/// Names one value in a JSON document: `/data/message`; empty for the whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pointer(Vec<String>);
+
+impl Pointer {
+    /// The error says what is allowed.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let Some(tokens) = text.strip_prefix('/') else {
+            return match text {
+                "" => Ok(Self(Vec::new())),
+                _ => Err(format!(
+                    "found {text:?}; a JSON Pointer begins with /, or is empty for the whole body"
+                )),
+            };
+        };
+        tokens.split('/').map(unescape).collect::<Option<_>>().map(Self).ok_or_else(|| {
+            format!(
+                "found {text:?}; in a JSON Pointer ~0 stands for ~ and ~1 for /, nothing else follows a ~"
+            )
+        })
+    }
+
+    /// The value's exact text; `None` if the document has none there.
+    #[must_use]
+    pub fn resolve(&self, document: Json) -> Option<Json> {
+        self.0.iter().try_fold(document, |value, token| step(&value, token))
+    }
+}
+
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|token| write!(f, "/{}", token.replace('~', "~0").replace('/', "~1")))
+    }
+}
+
+fn unescape(token: &str) -> Option<String> {
+    let mut pieces = token.split('~');
+    let mut name = pieces.next()?.to_owned();
+    for piece in pieces {
+        name.push(match piece.chars().next()? {
+            '0' => '~',
+            '1' => '/',
+            _ => return None,
+        });
+        name.push_str(&piece[1..]);
+    }
+    Some(name)
+}
+
+fn step(value: &Json, token: &str) -> Option<Json> {
+    let text = value.as_str();
+    match text.as_bytes().first()? {
+        b'{' => serde_json::from_str::<Object>(text).ok()?.get(token).cloned(),
+        b'[' => {
+            let leading_zero = token.len() > 1 && token.starts_with('0');
+            if leading_zero || !token.bytes().all(|byte| byte.is_ascii_digit()) {
+                return None;
+            }
+            let index: usize = token.parse().ok()?;
+            serde_json::from_str::<Vec<Json>>(text).ok()?.into_iter().nth(index)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(pointer: &str, document: &str) -> Option<String> {
+        let document = Json::parse(document.to_owned()).unwrap();
+        Pointer::parse(pointer).unwrap().resolve(document).map(|value| value.as_str().to_owned())
+    }
+
+    #[test]
+    fn a_pointer_finds_the_exact_text() {
+        let document = r#" {"a": [ {"z":1.0, "a":1e2}, "x" ], "": 1, "m~n": 2, "o/p": 3, "a b": null} "#;
+        for (pointer, expected) in [
+            ("", Some(document.trim())),
+            ("/a/0", Some(r#"{"z":1.0, "a":1e2}"#)),
+            ("/a/0/z", Some("1.0")),
+            ("/a/1", Some("\"x\"")),
+            ("/", Some("1")),
+            ("/m~0n", Some("2")),
+            ("/o~1p", Some("3")),
+            ("/a b", Some("null")),
+            ("/a/2", None),
+            ("/a/-", None),
+            ("/a/00", None),
+            ("/a/+1", None),
+            ("/a/", None),
+            ("/b", None),
+            ("/a b/c", None),
+        ] {
+            assert_eq!(resolve(pointer, document).as_deref(), expected, "{pointer}");
+        }
+        assert_eq!(resolve("/0", "[5]").as_deref(), Some("5"));
+    }
+
+    #[test]
+    fn a_pointer_that_is_none_is_refused() {
+        for text in ["data", "data/message", " /a", "/a~", "/a~2", "/~é", "#/a"] {
+            assert!(Pointer::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pointer_is_shown_as_it_was_written() {
+        for text in ["", "/", "/data/message", "/m~0n/o~1p"] {
+            assert_eq!(Pointer::parse(text).unwrap().to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,296 @@
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use uuid::Uuid;
+use wicara_metrics::Metrics;
+use wicara_model::{Answer, FailureReason, MessageId, Question};
+use wicara_platform::Random;
+use wiremock::matchers::{body_json, header, method, path};
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
+use crate::{Error, Registry, Settings, tokens};
+
+const SESSION: Uuid = Uuid::from_u128(7);
+
+fn registry(url: &str, more: &str) -> Registry {
+    let text = format!("id = 'a'\nkind = 'http'\ndefault = true\nurl = '{url}'\n{more}");
+    let settings = Settings::from_table(text.parse().unwrap()).unwrap();
+    Registry::new(vec![settings], "/guide", &Random::System, &Metrics::default()).unwrap()
+}
+
+async fn ask(url: &str, more: &str) -> Result<Vec<Answer>, Error> {
+    registry(url, more).get("a").unwrap().ask(question("Berapa?"), &tokens::channel::<()>().0).await
+}
+
+fn question(text: &str) -> Question {
+    Question { id: MessageId(1), session_id: SESSION, text: text.to_owned(), history: Vec::new() }
+}
+
+/// Asks a bot that answers with this body.
+async fn answered(more: &str, body: impl Into<Vec<u8>>) -> Result<Vec<Answer>, Error> {
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .respond_with(ResponseTemplate::new(200).set_body_raw(body.into(), "application/json"))
+        .mount(&server)
+        .await;
+    ask(&server.uri(), more).await
+}
+
+fn unreadable(result: Result<Vec<Answer>, Error>) -> String {
+    match result {
+        Err(Error::Unreadable(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_answer_objects_keeps_their_text_byte_for_byte() {
+    let first =
+        r#"{ "z":1.0, "text":"Satu \u0041", "a" : [1e2, {"b":null}], "properties":{"z":0,"a":-0.0} }"#;
+    let second = r#"{"text":"Dua","text2":9007199254740993}"#;
+    let answers =
+        answered("", format!(" {{\"data\": {{\"message\" : [\n{first} ,{second}\n]}}}}")).await.unwrap();
+    let texts: Vec<_> = answers.iter().map(|answer| answer.text.as_str()).collect();
+    assert_eq!(texts, ["Satu A", "Dua"]);
+    let payloads: Vec<_> = answers.iter().map(|answer| answer.payload.as_ref().unwrap().as_str()).collect();
+    assert_eq!(payloads, [first, second]);
+}
+
+#[tokio::test]
+async fn an_answer_may_be_a_string_an_object_or_a_list_of_either() {
+    for (pointer, body, expected) in [
+        ("/text", r#"{"text":"Halo"}"#, vec![("Halo", None)]),
+        ("/answer/0", r#"{"answer":["Halo \ud83d\ude00","no"]}"#, vec![("Halo 😀", None)]),
+        ("", r#"{"text":"Halo","n":1}"#, vec![("Halo", Some(r#"{"text":"Halo","n":1}"#))]),
+        ("/a~1b", r#"{"a/b":["x",{"text":"y"}]}"#, vec![("x", None), ("y", Some(r#"{"text":"y"}"#))]),
+        // Rasa sends pictures without a text.
+        ("", r#"[{"image":"http://i"}]"#, vec![("", Some(r#"{"image":"http://i"}"#))]),
+    ] {
+        let answers = answered(&format!("answer = '{pointer}'"), body).await.unwrap();
+        let found: Vec<_> = answers
+            .iter()
+            .map(|answer| (answer.text.as_str(), answer.payload.as_ref().map(|payload| payload.as_str())))
+            .collect();
+        assert_eq!(found, expected, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_used_says_why() {
+    for (pointer, body, why) in [
+        ("/data/message", r#"{"data":{"message":[]}}"#, "it is empty"),
+        // Rasa answers so when it failed.
+        ("", "[]", "it is empty"),
+        ("/data/message", r#"{"data":{}}"#, "there is nothing at \"/data/message\""),
+        ("/text", r#"{"text":5}"#, "neither a text"),
+        ("/text", r#"{"text":null}"#, "neither a text"),
+        ("/text", r#"{"text":"  "}"#, "neither a text"),
+        ("", r#"{"text":5}"#, "neither a text"),
+        ("", r#"[["x"]]"#, "neither a text"),
+        ("", r#"["x", 5]"#, "neither a text"),
+        ("", "", "it is not JSON"),
+        ("", "<html>", "it is not JSON"),
+        ("", r#""x" "y""#, "it is not JSON"),
+    ] {
+        let found = unreadable(answered(&format!("answer = '{pointer}'"), body).await);
+        assert!(found.contains(why), "{body}: {found}");
+    }
+    let found = unreadable(answered("answer = ''", b"\"\xff\"".to_vec()).await);
+    assert_eq!(found, "it is not UTF-8");
+}
+
+#[tokio::test]
+async fn an_answer_is_not_lost_for_what_few_readers_take() {
+    let lists = |levels| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let deep = format!(r#"{{"text":"x","deep":{}}}"#, lists(100_000));
+    let cut = format!(r#"{{"text":"x","deep":{}null{}}}"#, "[".repeat(63), "]".repeat(63));
+    let odd = r#"{"text":"x \ud83d","n":[1e999, -1E400,1.0],"\ude00":1,"text":"y\ud83d","a":{"b":1,"b":2}}"#;
+    let fine = r#"{"text":"y\ufffd","n":["1e999", "-1E400",1.0],"\ufffd":1,"a":{"b":2}}"#;
+    for (pointer, body, text, payload) in [
+        ("", deep.clone(), "x", Some(cut.as_str())),
+        ("/a/0/1", format!(r#"{{"a":[[1e999,{deep}]],"\ud83d":{}}}"#, lists(3000)), "x", Some(&cut)),
+        ("", odd.to_owned(), "y\u{fffd}", Some(fine)),
+        ("/a", format!(r#"{{"a":1,"\ud83d":2,"\ude00":3,"a":[{odd}]}}"#), "y\u{fffd}", Some(fine)),
+        ("/\u{fffd}", format!(r#"{{"\ud83d":{odd}}}"#), "y\u{fffd}", Some(fine)),
+        ("", r#""\ude00 x""#.to_owned(), "\u{fffd} x", None),
+    ] {
+        let answers = answered(&format!("answer = '{pointer}'"), body).await.unwrap();
+        let [answer] = answers.as_slice() else { panic!("{pointer}: {answers:?}") };
+        assert_eq!(answer.text, text, "{pointer}");
+        assert_eq!(answer.payload.as_ref().map(|payload| payload.as_str()), payload, "{pointer}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_at_the_limit_is_taken_though_what_is_kept_of_it_is_longer() {
+    let numbers = format!(r#"{{"text":"x","n":[{}0]}}"#, "1e999,".repeat(170));
+    let nested = format!(r#"{{"text":"x","n":{}{}0{}}}"#, "[".repeat(63), "[],".repeat(280), "]".repeat(63));
+    for body in [numbers, nested] {
+        assert!(body.len() <= 1040, "{}", body.len());
+        let answers = answered("answer = ''\nmax_answer_bytes = 1040", body).await.unwrap();
+        assert!(answers[0].payload.as_ref().unwrap().as_str().len() > 1040);
+    }
+}
+
+#[tokio::test]
+async fn the_request_carries_the_question_the_session_and_the_headers() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .and(path("/chat"))
+        .and(header("authorization", "Bearer hush"))
+        .and(header("content-type", "application/json"))
+        .and(body_json(json!({"question": "Berapa?", "session_id": SESSION})))
+        .respond_with(ResponseTemplate::new(201).set_body_string(r#"{"data":{"message":"Tiga"}}"#))
+        .mount(&server)
+        .await;
+    let url = format!("{}/chat", server.uri());
+    let answers = ask(&url, "headers = { Authorization = 'Bearer hush' }").await.unwrap();
+    assert_eq!(answers, [Answer::text("Tiga")]);
+}
+
+#[tokio::test]
+async fn the_operators_headers_replace_our_own() {
+    let server = MockServer::start().await;
+    Mock::given(header("content-type", "application/vnd.api+json"))
+        .respond_with(ResponseTemplate::new(200).set_body_string("\"ok\""))
+        .mount(&server)
+        .await;
+    let more = "answer = ''\nheaders = { Content-Type = 'application/vnd.api+json' }";
+    assert_eq!(ask(&server.uri(), more).await.unwrap(), [Answer::text("ok")]);
+}
+
+#[tokio::test]
+async fn any_text_reaches_the_bot_as_it_is() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .respond_with(|request: &Request| {
+            let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+            ResponseTemplate::new(200).set_body_json(json!({"echo": body["q"][0]}))
+        })
+        .mount(&server)
+        .await;
+    let more = "answer = '/echo'\nbody = '{\"q\":[{{question}}], \"s\": {{session_id}}}'";
+    let registry = registry(&server.uri(), more);
+    for text in
+        ["\"quoted\" \\ back", "two\nlines\t", "👨‍👩‍👧 e\u{301} \u{202e}rtl", "{{session_id}}", "{\"a\":1}"]
+    {
+        let bot = registry.get("a").unwrap();
+        let answers = bot.ask(question(text), &tokens::channel::<()>().0).await.unwrap();
+        assert_eq!(answers, [Answer::text(text)]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_2xx_is_rejected_and_no_redirect_is_followed() {
+    let server = MockServer::start().await;
+    Mock::given(path("/elsewhere"))
+        .respond_with(ResponseTemplate::new(200).set_body_string(r#"{"data":{"message":"no"}}"#))
+        .mount(&server)
+        .await;
+    for status in [301, 302, 307, 308, 400, 401, 404, 429, 500, 503] {
+        Mock::given(path("/"))
+            .respond_with(
+                ResponseTemplate::new(status)
+                    .insert_header("location", "/elsewhere")
+                    .set_body_string(r#"{"data":{"message":"no"}}"#),
+            )
+            .up_to_n_times(1)
+            .mount(&server)
+            .await;
+        let error = ask(&server.uri(), "retries = 0").await.unwrap_err();
+        assert!(
+            matches!(error, Error::Rejected { status: found, .. } if found == status),
+            "{status}: {error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_over_the_limit_is_refused_and_one_at_the_limit_is_taken() {
+    let body = format!("\"{}\"", "x".repeat(1022));
+    let more = "answer = ''\nmax_answer_bytes = 1024";
+    assert_eq!(answered(more, body).await.unwrap()[0].text.len(), 1022);
+    let body = format!("\"{}\"", "x".repeat(1023));
+    assert_eq!(
+        unreadable(answered(more, body).await),
+        "it is larger than 1024 bytes, as much as max_answer_bytes allows"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_cut_off_at_the_limit() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let _ = socket.read(&mut [0; 4096]).await;
+        let _ = socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n\"").await;
+        while socket.write_all(&[b'x'; 512]).await.is_ok() {}
+    });
+    assert_eq!(
+        unreadable(ask(&url, "max_answer_bytes = 1024").await),
+        "it is larger than 1024 bytes, as much as max_answer_bytes allows"
+    );
+}
+
+#[tokio::test]
+async fn a_bot_that_is_silent_past_its_deadline_is_a_timeout() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .respond_with(ResponseTemplate::new(200).set_delay(Duration::from_secs(600)))
+        .mount(&server)
+        .await;
+    let error = ask(&server.uri(), "timeout_seconds = 1").await.unwrap_err();
+    assert_eq!(error.reason(), FailureReason::Timeout);
+}
+
+/// A server that reads one request, writes these bytes and hangs up.
+async fn hangs_up_after(bytes: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let _ = socket.read(&mut [0; 4096]).await;
+        let _ = socket.write_all(bytes).await;
+    });
+    format!("http://{address}/?key=hush")
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_unreachable_and_tells_no_secret() {
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    for url in [
+        format!("http://user:hush@{nobody}/?key=hush"),
+        hangs_up_after(b"").await,
+        hangs_up_after(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"data\"").await,
+    ] {
+        let error = ask(&url, "headers = { Authorization = 'Bearer hush' }").await.unwrap_err();
+        assert_eq!(error.reason(), FailureReason::Unreachable);
+        assert!(!error.to_string().contains("hush"), "{error}");
+    }
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused_and_tell_no_secret() {
+    for (more, expected) in [
+        ("url = 'ftp://host/'", "url: found an address that begins with ftp:"),
+        ("url = 'example.org/hush'", "url: no address"),
+        ("url = 'http://'", "url: no address"),
+        ("url = 'http://h'\nanswer = 'data'", "answer: found \"data\"; a JSON Pointer begins with /"),
+        ("url = 'http://h'\nbody = '{'", "body: filled in, it is no JSON"),
+        ("url = 'http://h'\nbody = '{{no}}'", "body: there is nothing to fill in for {{no}}"),
+        ("url = 'http://h'\nheaders = { 'a b' = 'hush' }", "headers.a b: no HTTP header can have this name"),
+        ("url = 'http://h'\nheaders = { a = \"hush\\n\" }", "headers.a: no HTTP header can have this value"),
+    ] {
+        let text = format!("id = 'a'\nkind = 'http'\n{more}");
+        let error = Settings::from_table(text.parse().unwrap()).unwrap_err();
+        assert!(error.starts_with(expected), "{error}");
+        assert!(!error.contains("hush"), "{error}");
+    }
+    let text = "id = 'a'\nkind = 'http'\nurl = 'http://u:hush@h/?k=hush'\nheaders = { a = 'hush' }\n\
+                body = '{\"k\": \"hush\"}'";
+    let shown = format!("{:?}", Settings::from_table(text.parse().unwrap()).unwrap());
+    assert!(!shown.contains("hush"), "{shown}");
+}

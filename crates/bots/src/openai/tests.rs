@@ -1,0 +1,264 @@
+use futures_util::FutureExt;
+use proptest::collection::vec;
+use proptest::prelude::{Just, Strategy, prop_oneof};
+use serde_json::{Value, json};
+use wicara_fuzz::{fuzz, json, json_leaf, mutated};
+use wicara_model::Turn;
+
+use super::*;
+use crate::replay::{Recorded, Server, ask, cassette, question, registry};
+use crate::{Error, Registry};
+
+const SAID: &str = "Opening hours: 08.00 to 16.00, café 😀";
+
+fn bots(server: &Server, more: &str) -> Registry {
+    registry(&format!("kind = 'openai'\nurl = '{}/v1'\nmodel = 'sample'\nretries = 0\n{more}", server.url))
+}
+
+/// What becomes of an answer: the texts or the error, and what was said on the way.
+async fn heard(answer: Recorded, piece: usize) -> (Result<Vec<String>, Error>, String) {
+    let server = Server::start(vec![answer], piece).await;
+    let (answers, tokens) = ask(&bots(&server, ""), question("When?")).await;
+    let texts = answers.map(|answers| {
+        assert!(answers.iter().all(|answer| answer.payload.is_none()));
+        answers.into_iter().map(|answer| answer.text).collect()
+    });
+    (texts, tokens)
+}
+
+fn chunk(delta: &str) -> String {
+    format!("data: {{\"choices\":[{{\"delta\":{delta}}}]}}\n\n")
+}
+
+const STOP: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+
+#[tokio::test]
+async fn a_recorded_answer_is_the_same_however_it_is_cut() {
+    for (name, said) in [("litellm/stream.txt", SAID), ("litellm/stream-usage.txt", SAID)] {
+        for piece in [1, 7, 1000, 1_000_000] {
+            let (texts, tokens) = heard(Recorded::stream(cassette(name)), piece).await;
+            assert_eq!((texts.unwrap(), tokens.as_str()), (vec![said.to_owned()], said), "{name}, {piece}");
+        }
+    }
+    let (texts, tokens) = heard(Recorded::json(200, cassette("litellm/plain.txt")), 10).await;
+    assert_eq!((texts.unwrap(), tokens.as_str()), (vec![SAID.to_owned()], SAID));
+}
+
+#[tokio::test]
+async fn what_servers_leave_out_or_add_does_no_harm() {
+    let hello = chunk(r#"{"content":"Halo"}"#);
+    for (body, said) in [
+        (format!("{}{hello}{STOP}data: [DONE]\n\n", chunk(r#"{"role":"assistant","content":""}"#)), "Halo"),
+        (format!("{hello}{}data: [DONE]\n\n", chunk(r#"{"content":null}"#)), "Halo"),
+        (format!("{hello}{}data: [DONE]\n\n", chunk("null")), "Halo"),
+        (format!("{hello}data: {{\"choices\":[],\"usage\":{{}}}}\n\ndata: {{}}\n\ndata: [DONE]\n\n"), "Halo"),
+        (format!("{}{hello}{STOP}", chunk(r#"{"reasoning_content":"Hmm","content":null}"#)), "Halo"),
+        (format!(": OPENROUTER PROCESSING\n\n{hello}{STOP}"), "Halo"),
+        (format!("{hello}data:[DONE]\n\ndata: what is this\n\n"), "Halo"),
+        (
+            format!(
+                "data: {{\"error\":null,\"choices\":[{{\"delta\":{{\"content\":\"a\"}},\"finish_reason\":\"\",\"x\":[1]}}]}}\n\n{hello}{STOP}"
+            ),
+            "aHalo",
+        ),
+    ] {
+        let (texts, tokens) = heard(Recorded::stream(body.clone()), 1000).await;
+        assert_eq!((texts.unwrap(), tokens.as_str()), (vec![said.to_owned()], said), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_not_lost_for_what_few_readers_take() {
+    let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
+    let odd = |name: &str, content: &str| {
+        format!(
+            r#"{{"\ud83d":1e999,"x":{deep},"choices":1,"choices":[{{"{name}":{{"content":"a","content":"{content}"}}}}]}}"#
+        )
+    };
+    let whole = Recorded::json(200, odd("message", r"Halo \ud83d"));
+    let stream = format!("data: {}\n\ndata: {}\n\n{STOP}", odd("delta", "Halo "), odd("delta", r"\ud83d"));
+    for answer in [whole, Recorded::stream(stream)] {
+        let (texts, tokens) = heard(answer, 1 << 20).await;
+        assert_eq!((texts.unwrap(), tokens.as_str()), (vec!["Halo \u{fffd}".to_owned()], "Halo \u{fffd}"));
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_whole_answer_is_a_failure() {
+    let hello = chunk(r#"{"content":"Halo"}"#);
+    for (body, why, said) in [
+        (hello.clone(), "it broke off", "Halo"),
+        (String::new(), "it broke off", ""),
+        ("<html>Welcome</html>\n\n".to_owned(), "it broke off", ""),
+        (format!("{hello}data: [DONE]"), "it broke off", "Halo"),
+        (hello.replace("}]", ",\"finish_reason\":\"\"}]"), "it broke off", "Halo"),
+        (format!("{STOP}data: [DONE]\n\n"), "it is empty", ""),
+        (format!("{}{STOP}", chunk(r#"{"content":" \n"}"#)), "it is empty", " \n"),
+        ("data: nonsense\n\n".to_owned(), "it is no completion", ""),
+        (
+            format!("data: {{\"choices\":[],\"x\":\"{}\"}}\n\n", "x".repeat(70_000)),
+            "a piece of it is larger",
+            "",
+        ),
+    ] {
+        let server = Server::start(vec![Recorded::stream(body.clone())], 1000).await;
+        let (answers, tokens) = ask(&bots(&server, "max_answer_bytes = 1024"), question("When?")).await;
+        let error = answers.unwrap_err();
+        assert!(matches!(&error, Error::Unreadable(found) if found.contains(why)), "{body}: {error}");
+        assert_eq!(tokens, said, "{body}");
+    }
+    for body in [r#"{"choices":[]}"#, r#"{"choices":[{"message":{"content":null}}]}"#, "{}", "[]", "x"] {
+        let (answers, _) = heard(Recorded::json(200, body), 1000).await;
+        assert!(matches!(answers, Err(Error::Unreadable(_))), "{body}: {answers:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_in_the_place_of_an_answer_is_the_bots_failure() {
+    let midway = cassette("litellm/stream-failed-midway.txt");
+    for (answer, said, tokens) in [
+        (Recorded::stream(midway), "half way", "Opening hours are"),
+        (Recorded::stream("event: error\ndata: overloaded\n\n"), "overloaded", ""),
+        (Recorded::json(200, r#"{"error":{"message":"no credit"}}"#), "no credit", ""),
+    ] {
+        let (answers, heard) = heard(answer, 100).await;
+        let Err(Error::Failed(found)) = answers else { panic!("{answers:?}") };
+        assert!(found.reveal().contains(said), "{}", found.reveal());
+        assert_eq!(heard, tokens);
+    }
+    for (name, expected) in [
+        ("unknown-model.txt", 400),
+        ("wrong-key.txt", 400),
+        ("rate-limited.txt", 429),
+        ("upstream-away.txt", 500),
+        ("no-key.txt", 500),
+    ] {
+        let (answers, _) = heard(Recorded::json(expected, cassette(&format!("litellm/{name}"))), 100).await;
+        assert!(matches!(answers, Err(Error::Rejected { status, .. }) if status == expected), "{answers:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_model_is_told_what_was_said_before() {
+    let server = Server::start(vec![Recorded::stream(cassette("litellm/stream.txt"))], 1000).await;
+    let bots = bots(&server, "api_key = 'hush'\nsystem = 'Be brief.'\nhistory = 7");
+    assert_eq!(bots.get("a").unwrap().history(), 7);
+    let turn = |speaker, text: &str| Turn { speaker, text: text.to_owned() };
+    let mut asked = question("And \"now\"?\n");
+    asked.history = vec![
+        turn(Speaker::Assistant, "Welcome."),
+        turn(Speaker::User, "Halo"),
+        turn(Speaker::Assistant, "Hi."),
+        turn(Speaker::Assistant, "How can I help?"),
+        turn(Speaker::User, "When?"),
+    ];
+    ask(&bots, asked).await.0.unwrap();
+    let request = server.requests().remove(0);
+    assert!(request.head.starts_with("post /v1/chat/completions http/1.1\r\n"), "{}", request.head);
+    assert!(request.head.contains("authorization: bearer hush\r\n"), "{}", request.head);
+    assert_eq!(
+        serde_json::from_str::<Value>(&request.body).unwrap(),
+        json!({
+            "model": "sample",
+            "stream": true,
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": "Halo"},
+                {"role": "assistant", "content": "Hi.\n\nHow can I help?"},
+                {"role": "user", "content": "When?\n\nAnd \"now\"?\n"},
+            ],
+        })
+    );
+}
+
+#[tokio::test]
+async fn without_a_key_and_a_system_text_none_is_sent_and_the_query_stays() {
+    let server = Server::start(vec![Recorded::stream(cassette("litellm/stream.txt"))], 1000).await;
+    let url = format!("{}/openai/?api-version=1", server.url);
+    let bots = registry(&format!("kind = 'openai'\nurl = '{url}'\nmodel = 'sample'"));
+    ask(&bots, question("When?")).await.0.unwrap();
+    let request = server.requests().remove(0);
+    assert!(request.head.starts_with("post /openai/chat/completions?api-version=1 "), "{}", request.head);
+    assert!(!request.head.contains("authorization"), "{}", request.head);
+    let expected = r#"{"model":"sample","messages":[{"role":"user","content":"When?"}],"stream":true}"#;
+    assert_eq!(request.body, expected);
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused_and_tell_no_secret() {
+    for (more, expected) in [
+        ("url = 'http://h'", "model is missing"),
+        ("model = 'm'", "url is missing"),
+        ("url = 'h'\nmodel = 'm'", "url: no address"),
+        ("url = 'http://h'\nmodel = ' '", "model: it is empty"),
+        (
+            "url = 'http://h'\nmodel = 'm'\nhistory = 201",
+            "history: found 201, allowed are whole numbers from 0 to 200",
+        ),
+        ("url = 'http://h'\nmodel = 'm'\nhistory = -1", "history: found -1, allowed"),
+        (
+            "url = 'http://h'\nmodel = 'm'\napi_key = \"hush\\n\"",
+            "api_key: no HTTP header can have this value",
+        ),
+        (
+            "url = 'http://h'\nmodel = 'm'\nheaders = {}",
+            "headers: there is no such setting; known are url, model",
+        ),
+    ] {
+        let text = format!("id = 'a'\nkind = 'openai'\n{more}");
+        let error = crate::Settings::from_table(text.parse().unwrap()).unwrap_err();
+        assert!(error.starts_with(expected), "{error}");
+        assert!(!error.contains("hush"), "{error}");
+    }
+    let text = "id = 'a'\nkind = 'openai'\nurl = 'http://u:hush@h/?k=hush'\nmodel = 'm'\napi_key = 'hush'";
+    let shown = format!("{:?}", crate::Settings::from_table(text.parse().unwrap()).unwrap());
+    assert!(!shown.contains("hush"), "{shown}");
+}
+
+const NAMES: &[&str] = &["choices", "delta", "message", "content", "finish_reason", "error"];
+
+/// What a stream of these frames says: its tokens, and what it ends in.
+fn said(frames: Vec<Frame>) -> (String, Result<Answer, Error>) {
+    let parts = hear(stream::iter(frames.into_iter().map(Ok))).collect::<Vec<_>>();
+    let mut parts = parts.now_or_never().expect("nothing is waited for");
+    let last = parts.pop().expect("a stream ends in an answer or an error");
+    let tokens = parts.into_iter().map(|part| match part {
+        Ok(Part::Token(token)) => token,
+        other => panic!("before the end: {other:?}"),
+    });
+    let last = last.map(|part| match part {
+        Part::Answer(answer) => answer,
+        Part::Token(_) => panic!("a token at the end"),
+    });
+    (tokens.collect(), last)
+}
+
+#[test]
+fn fuzz_an_answer_is_what_its_tokens_said() {
+    let delta =
+        json_leaf().prop_map(|content| format!(r#"{{"choices":[{{"delta":{{"content":{content}}}}}]}}"#));
+    let end = Just(r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#.to_owned());
+    let piece = prop_oneof![6 => delta, 2 => json(NAMES), 1 => end, 1 => Just("[DONE]".to_owned())];
+    let frame = mutated(piece).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    fuzz("completions", vec(frame, 0..8), |frames| {
+        let frames = frames.into_iter().map(|data| Frame { event: String::new(), data });
+        let (tokens, end) = said(frames.collect());
+        if let Ok(answer) = end {
+            assert_eq!(answer.text.replace('\u{fffd}', "\0"), tokens.replace('\u{fffd}', "\0"));
+            assert!(!tokens.trim().is_empty());
+        }
+    });
+}
+
+#[test]
+fn fuzz_a_whole_completion_has_a_text_or_an_error() {
+    fuzz("completion", mutated(json(NAMES)), |bytes| {
+        let read = Completion::read(&String::from_utf8_lossy(&bytes));
+        let content = read.map(|completion| completion.choice().and_then(|choice| choice.message?.content));
+        if let Ok(content) = content
+            && let Ok(part) = answer(content.unwrap_or_default())
+        {
+            assert!(matches!(part, Part::Answer(answer) if !answer.text.trim().is_empty()));
+        }
+    });
+}

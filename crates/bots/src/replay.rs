@@ -1,0 +1,134 @@
+//! A server for tests that answers over a real socket what was recorded, cut into pieces as one likes.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use uuid::Uuid;
+use wicara_metrics::Metrics;
+use wicara_model::{Answer, MessageId, Question};
+use wicara_platform::Random;
+
+use crate::{Error, Registry, Settings, tokens};
+
+pub const SESSION: Uuid = Uuid::from_u128(7);
+
+/// What is answered to one request.
+#[derive(Clone)]
+pub struct Recorded {
+    pub status: u16,
+    pub content_type: &'static str,
+    pub body: Vec<u8>,
+}
+
+impl Recorded {
+    pub fn stream(body: impl Into<Vec<u8>>) -> Self {
+        Self { status: 200, content_type: "text/event-stream; charset=utf-8", body: body.into() }
+    }
+
+    pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, content_type: "application/json", body: body.into() }
+    }
+}
+
+/// One file of `cassettes`.
+pub fn cassette(name: &str) -> Vec<u8> {
+    let path = format!("{}/cassettes/{name}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+pub struct Server {
+    pub url: String,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+/// What was asked: the request line and each header in one lower-case text, and the body.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub head: String,
+    pub body: String,
+}
+
+impl Server {
+    /// Answers one request after the other, each further one with the last answer, in pieces of this size.
+    pub async fn start(answers: Vec<Recorded>, piece: usize) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&requests);
+        tokio::spawn(async move {
+            let mut answers = answers.into_iter().peekable();
+            let mut last = None;
+            while let Ok((socket, _)) = listener.accept().await {
+                let answer = answers.next().or(last).unwrap();
+                last = Some(answer.clone());
+                serve(socket, &answer, piece, &seen).await.unwrap();
+            }
+        });
+        Self { url, requests }
+    }
+
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The path of each request.
+    pub fn paths(&self) -> Vec<String> {
+        self.requests().iter().map(|request| request.head.split(' ').nth(1).unwrap().to_owned()).collect()
+    }
+}
+
+async fn serve(
+    socket: TcpStream,
+    answer: &Recorded,
+    piece: usize,
+    seen: &Mutex<Vec<Request>>,
+) -> std::io::Result<()> {
+    socket.set_nodelay(true)?;
+    let mut socket = BufReader::new(socket);
+    let mut head = String::new();
+    while socket.read_line(&mut head).await? > 2 {}
+    let head = head.to_lowercase();
+    let length = head.split_once("content-length: ").and_then(|(_, rest)| rest.lines().next()?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    socket.read_exact(&mut body).await?;
+    let body = String::from_utf8(body).unwrap();
+    seen.lock().unwrap_or_else(PoisonError::into_inner).push(Request { head, body });
+
+    let head = format!(
+        "HTTP/1.1 {} X\r\ncontent-type: {}\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n",
+        answer.status, answer.content_type
+    );
+    socket.write_all(head.as_bytes()).await?;
+    for piece in answer.body.chunks(piece) {
+        let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
+        // Whoever has heard enough leaves.
+        if socket.write_all(&chunk).await.is_err() {
+            return Ok(());
+        }
+    }
+    let _ = socket.write_all(b"0\r\n\r\n").await;
+    Ok(())
+}
+
+/// The bot `a` with these settings, as the server has it.
+pub fn registry(settings: &str) -> Registry {
+    let text = format!("id = 'a'\ndefault = true\n{settings}");
+    let settings = Settings::from_table(text.parse().unwrap()).unwrap();
+    Registry::new(vec![settings], "", &Random::System, &Metrics::default()).unwrap()
+}
+
+pub fn question(text: &str) -> Question {
+    Question { id: MessageId(1), session_id: SESSION, text: text.to_owned(), history: Vec::new() }
+}
+
+/// Asks the bot; what it answers and what it said on the way.
+pub async fn ask(bots: &Registry, question: Question) -> (Result<Vec<Answer>, Error>, String) {
+    let (sender, mut receiver) = tokens::channel::<()>();
+    let answers = bots.get("a").unwrap().ask(question, &sender).await;
+    drop(sender);
+    match receiver.next().await {
+        Some(tokens::Event::Text(text)) => (answers, text),
+        _ => (answers, String::new()),
+    }
+}

@@ -1,0 +1,251 @@
+use std::collections::HashSet;
+use std::fs;
+
+use tempfile::TempDir;
+
+use crate::tests::{GUIDE, ask, ask_after, first_link};
+use crate::*;
+
+/// A folder that is gone when the test is over.
+pub(super) struct Folder(TempDir);
+
+impl Folder {
+    pub(super) fn new(files: &[(&str, &str)]) -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        for (path, text) in files {
+            let path = folder.0.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        folder
+    }
+
+    pub(super) fn settings(&self, link_base: &str) -> Settings {
+        let folder = self.0.path().to_str().unwrap().to_owned();
+        Settings { folder, link_base: link_base.to_owned() }
+    }
+
+    fn bot(&self, link_base: &str) -> Result<Documents, String> {
+        Documents::new("office", &self.settings(link_base), GUIDE)
+    }
+
+    pub(super) fn write(&self, file: &str, text: impl AsRef<[u8]>) {
+        fs::write(self.0.path().join(file), text).unwrap();
+    }
+
+    pub(super) fn remove(&self, file: &str) {
+        fs::remove_file(self.0.path().join(file)).unwrap();
+    }
+}
+
+pub(super) async fn text(bot: &Documents, question: &str) -> String {
+    ask(bot, question).await["text"].as_str().unwrap().to_owned()
+}
+
+fn office() -> Folder {
+    Folder::new(&[
+        (
+            "id/akta lahir.md",
+            "---\nlayout: page\n---\n# Akta kelahiran\n\nUntuk bayi yang baru lahir.\n\n## Syarat pengurusan\n\n\
+             Bawa [kartu keluarga](../kk.html#kk) dan <b>surat</b> dari [rumah sakit][rs].\n\n\
+             ## Biaya\n\nPengurusan akta ini gratis.\n\n[rs]: https://rs.example.org/surat\n",
+        ),
+        (
+            "kk.html",
+            "<html><head><title>Kartu Keluarga</title></head><body><h2 id=kk>Mengganti kartu</h2>\
+             <p>Kartu yang hilang diganti dalam 3&nbsp;hari.</p></body></html>",
+        ),
+        ("jam-buka.txt", "Kantor dibuka Senin sampai Jumat.\n\nPada hari libur kantor tutup."),
+        (".git/notes.md", "# Rahasia\n\nTidak dibaca: zebra."),
+        ("photo.png", "zebra"),
+    ])
+}
+
+#[tokio::test]
+async fn a_folder_of_markdown_html_and_text_is_answered_from() {
+    let folder = office();
+    let bot = folder.bot("https://example.org/docs/").unwrap();
+    for (question, link, text) in [
+        ("Apa syarat akta kelahiran?", "id/akta%20lahir.md#syarat-pengurusan", "dan surat dari"),
+        ("berapa biayanya", "id/akta%20lahir.md#biaya", "gratis"),
+        ("kartu saya hilang", "kk.html#kk", "diganti dalam 3&nbsp;hari"),
+        ("apakah kantor buka hari Senin", "jam-buka.txt", "Senin sampai Jumat"),
+    ] {
+        let answer = ask(&bot, question).await;
+        assert_eq!(first_link(&answer), format!("https://example.org/docs/{link}"), "{question}: {answer}");
+        assert!(answer["text"].as_str().unwrap().contains(text), "{question}: {answer}");
+    }
+    let answer = ask(&bot, "zebra").await;
+    let topics = "- [Kartu Keluarga](https://example.org/docs/kk.html)";
+    assert!(answer["text"].as_str().unwrap().starts_with("Maaf"), "{answer}");
+    assert!(answer["text"].as_str().unwrap().contains(topics), "{answer}");
+}
+
+#[tokio::test]
+async fn the_links_of_a_passage_lead_where_they_led_in_the_document() {
+    let folder = office();
+    let answer = ask(&folder.bot("https://example.org/docs").unwrap(), "syarat akta").await;
+    let text = answer["text"].as_str().unwrap();
+    assert!(text.contains("[kartu keluarga](https://example.org/docs/kk.html#kk)"), "{text}");
+    assert!(text.contains("[rumah sakit](https://rs.example.org/surat)"), "{text}");
+    assert_eq!(answer["suggest_links"].as_array().unwrap().len(), 3);
+
+    let answer = ask(&folder.bot("").unwrap(), "syarat akta").await;
+    assert!(answer["text"].as_str().unwrap().contains("Bawa kartu keluarga dan surat dari [rumah sakit]("));
+    let links = serde_json::json!([{"title": "rumah sakit", "url": "https://rs.example.org/surat"}]);
+    assert_eq!(answer["suggest_links"], links);
+}
+
+#[tokio::test]
+async fn word_forms_of_both_languages_meet() {
+    let folder = Folder::new(&[
+        ("a.md", "# Pendaftaran\n\nPermohonan didaftarkan di loket.\n"),
+        ("b.md", "# Passports\n\nThe office renews old passports.\n"),
+    ]);
+    let bot = folder.bot("").unwrap();
+    let answer = ask(&bot, "bagaimana mendaftarkan permohonan").await;
+    assert!(answer["text"].as_str().unwrap().starts_with("**Pendaftaran**"), "{answer}");
+    let answer = ask(&bot, "renewing a passport").await;
+    assert!(answer["text"].as_str().unwrap().starts_with("**Passports**"), "{answer}");
+}
+
+#[tokio::test]
+async fn of_two_passages_the_one_in_the_questions_language_is_shown() {
+    let folder = Folder::new(&[
+        (
+            "a.md",
+            "# Passport\n\nThe passport fee is what you pay for a passport at the office. Passport, passport!\n",
+        ),
+        ("b.md", "# Biaya\n\nBiaya untuk passport dan surat yang lain dapat dilihat di kantor.\n"),
+    ]);
+    let bot = folder.bot("").unwrap();
+    let answer = ask(&bot, "bagaimana dengan passport saya").await;
+    assert!(answer["text"].as_str().unwrap().starts_with("**Biaya**"), "{answer}");
+    let answer = ask(&bot, "how about my passport").await;
+    assert!(answer["text"].as_str().unwrap().starts_with("**Passport**"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_long_section_is_cut_between_paragraphs() {
+    let paragraphs: Vec<_> =
+        (0..40).map(|n| format!("Paragraph{n} {}", "says little. ".repeat(20))).collect();
+    let long = format!("# Long\n\n{}\n\n```\n{}```\n", paragraphs.join("\n\n"), "code line\n".repeat(5_000));
+    let folder = Folder::new(&[("long.md", &long)]);
+    let bot = folder.bot("").unwrap();
+    let mut seen = HashSet::new();
+    for n in 0..40 {
+        let answer = ask(&bot, &format!("paragraph{n}")).await;
+        let text = answer["text"].as_str().unwrap().to_owned();
+        assert!(text.contains(&format!("Paragraph{n} ")) && text.len() < 2_500, "{text}");
+        seen.insert(text);
+    }
+    assert!(seen.len() > 3);
+    assert!(ask(&bot, "code line").await["text"].as_str().unwrap().len() < 9_000);
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_an_error_that_says_why() {
+    let folder = Folder::new(&[("x.pdf", "x")]);
+    let error = folder.bot("").err().unwrap();
+    assert_eq!(
+        error,
+        format!("{} has no documents (.md, .markdown, .html, .htm, .txt)", folder.0.path().display())
+    );
+
+    let missing = folder.0.path().join("missing");
+    let settings = Settings { folder: missing.to_str().unwrap().to_owned(), ..Settings::default() };
+    let error = Documents::new("office", &settings, GUIDE).err().unwrap();
+    assert_eq!(error, format!("{} does not exist", missing.display()));
+
+    let file = folder.0.path().join("x.pdf");
+    let settings = Settings { folder: file.to_str().unwrap().to_owned(), ..Settings::default() };
+    let error = Documents::new("office", &settings, GUIDE).err().unwrap();
+    assert_eq!(error, format!("{} is not a folder", file.display()));
+
+    let folder = Folder::new(&[("empty.md", "\n")]);
+    assert_eq!(
+        folder.bot("").err().unwrap(),
+        format!("the documents in {} are empty", folder.0.path().display())
+    );
+
+    fs::write(folder.0.path().join("latin.txt"), b"caf\xe9").unwrap();
+    let error = folder.bot("").err().unwrap();
+    assert!(error.ends_with("latin.txt is not UTF-8 text"), "{error}");
+
+    fs::write(folder.0.path().join("big.txt"), vec![b'a'; folder::MAX_FILE_BYTES as usize + 1]).unwrap();
+    let error = folder.bot("").err().unwrap();
+    assert!(error.ends_with("big.txt is 4194305 bytes; at most 4194304 are allowed"), "{error}");
+}
+
+#[tokio::test]
+async fn a_misspelt_word_finds_what_was_meant_and_a_known_word_only_itself() {
+    let folder = Folder::new(&[
+        ("a.md", "# Passport\n\nThe passport costs 50.\n"),
+        ("b.md", "# Passwort\n\nThe passwort is a German word.\n"),
+        ("c.md", "# Kartu\n\nKartu keluarga dicetak di kantor.\n"),
+    ]);
+    let bot = folder.bot("").unwrap();
+    for (question, heading) in [
+        ("where is my passprot", "**Passport**"),
+        ("passwort", "**Passwort**"),
+        ("passport", "**Passport**"),
+        ("kartunya dicetakin dmn kak", "**Kartu**"),
+        ("bagimana mencetak kratu", "**Kartu**"),
+    ] {
+        let answer = text(&bot, question).await;
+        assert!(answer.starts_with(heading), "{question}: {answer}");
+    }
+    assert!(text(&bot, "zeppelin").await.starts_with("I found nothing"));
+}
+
+#[tokio::test]
+async fn where_little_is_found_places_are_offered_and_not_an_answer() {
+    let folder = Folder::new(&[
+        ("a.md", "# Parking\n\nBicycles stand in the yard, cars in the street.\n"),
+        ("b.md", "# Yard\n\n## Games\n\nBall games in the yard disturb the bicycles.\n"),
+    ]);
+    for number in 0..7 {
+        folder.write(&format!("{number}.md"), format!("# Menu {number}\n\nSoup and bread.\n"));
+    }
+    let bot = folder.bot("https://example.org").unwrap();
+    let answer = ask(&bot, "can rusty bicycles be in the yard").await;
+    let text = answer["text"].as_str().unwrap();
+    assert!(text.starts_with("I am not sure"), "{text}");
+    assert!(text.contains("\n- [Parking](https://example.org/a.md#parking)"), "{text}");
+    assert!(text.contains("\n- [Yard › Games](https://example.org/b.md#games)"), "{text}");
+    assert!(!text.contains("stand in the yard") && !text.contains("Menu"), "{text}");
+    let links = answer["suggest_links"].as_array().unwrap();
+    assert_eq!(links.len(), 2, "{answer}");
+    assert!(links.iter().any(|link| link["title"] == "Yard › Games"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_question_that_goes_on_is_understood_with_the_one_before() {
+    let folder = Folder::new(&[
+        (
+            "a.md",
+            "# Passport\n\n## Fees\n\nA passport costs 50.\n\n## Children\n\nA passport for children costs 10.\n",
+        ),
+        (
+            "b.md",
+            "# Library card\n\n## Fees\n\nA card costs 5.\n\n## Children\n\nCards for children are free.\n",
+        ),
+    ]);
+    let bot = folder.bot("https://example.org").unwrap();
+    let before = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    for (earlier, question, link) in [
+        (before(&["what are the fees of a library card"]), "and for children?", "b.md#children"),
+        (before(&["what are the fees of a passport"]), "and for children?", "a.md#children"),
+        (
+            before(&["what are the fees of a library card", "and for men?"]),
+            "and for children?",
+            "b.md#children",
+        ),
+        (before(&["what are the fees of a passport"]), "what are the fees of a library card", "b.md#fees"),
+    ] {
+        let answer = ask_after(&bot, &earlier, question).await;
+        assert_eq!(first_link(&answer), format!("https://example.org/{link}"), "{earlier:?} {question}");
+    }
+    let answer = ask_after(&bot, &before(&["what are the fees of a passport"]), "and on Mars?").await;
+    assert!(answer["text"].as_str().unwrap().starts_with("I found nothing"), "{answer}");
+}

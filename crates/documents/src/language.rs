@@ -1,0 +1,113 @@
+//! The two languages that are understood: how a text's is told, and the forms of its words.
+
+use frostem::{Algorithm, Stemmer};
+use wicara_guide::Language;
+
+use crate::lexicon::{ENGLISH, INDONESIAN};
+
+/// The language whose stop words a text has more of; `None` where neither has.
+#[must_use]
+pub fn detect(text: &str) -> Option<Language> {
+    let (mut english, mut indonesian) = (0, 0);
+    for word in words(text) {
+        english += usize::from(ENGLISH.contains(word.as_str()));
+        indonesian += usize::from(INDONESIAN.contains(word.as_str()));
+    }
+    match english.cmp(&indonesian) {
+        std::cmp::Ordering::Greater => Some(Language::English),
+        std::cmp::Ordering::Less => Some(Language::Indonesian),
+        std::cmp::Ordering::Equal => None,
+    }
+}
+
+/// A text's words in lower case: runs of letters and digits.
+pub fn words(text: &str) -> impl Iterator<Item = String> {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
+}
+
+/// The forms under which a word is found: itself, its English stem, and what may be its Indonesian root.
+#[must_use]
+pub fn forms(word: &str) -> [Vec<String>; 3] {
+    let stem = |algorithm, word: &str| Stemmer::new(algorithm).stem(word).into_owned();
+    let mut roots = vec![stem(Algorithm::Indonesian, word)];
+    roots.extend(hidden_root(word).map(|root| stem(Algorithm::Indonesian, &root)));
+    [vec![word.to_owned()], vec![stem(Algorithm::English, word)], roots]
+}
+
+/// Active forms swallow a root's first consonant: mengirim (kirim), menambah (tambah), mematikan (mati). The stemmer
+/// sees only that of memakai (pakai) and menyimpan (simpan).
+fn hidden_root(word: &str) -> Option<String> {
+    let (rest, consonant) =
+        [("eng", "k"), ("en", "t"), ("em", "m")].into_iter().find_map(|(nasal, consonant)| {
+            Some((word.strip_prefix(['m', 'p'])?.strip_prefix(nasal)?, consonant))
+        })?;
+    rest.starts_with(['a', 'e', 'i', 'o', 'u']).then(|| format!("{consonant}{rest}"))
+}
+
+/// What a word of chat language may be in writing: lognya (log), satu2 (satu), matiin (matikan), nyari (cari), nambah
+/// (menambah).
+#[must_use]
+pub fn written(word: &str) -> Vec<String> {
+    let mut written = Vec::new();
+    let twice = word.strip_suffix('2').filter(|base| base.chars().all(char::is_alphabetic));
+    if let Some(base) = word.strip_suffix("nya").or(twice) {
+        written.push(base.to_owned());
+    }
+    let base = word.strip_suffix("in");
+    if let Some(base) = base {
+        written.push(format!("{base}kan"));
+    }
+    if let Some(rest) = word.strip_prefix("ny") {
+        written.push(format!("c{rest}"));
+    }
+    if word.starts_with(['m', 'n']) {
+        written.push(format!("me{}", base.unwrap_or(word)));
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_questions_language_is_told_by_its_small_words() {
+        assert_eq!(detect("How do I add a key?"), Some(Language::English));
+        assert_eq!(detect("Bagaimana cara menambah kunci?"), Some(Language::Indonesian));
+        assert_eq!(detect("Cara backup database SQLite"), Some(Language::Indonesian));
+        assert_eq!(detect("PostgreSQL"), None);
+    }
+
+    #[test]
+    fn the_forms_of_a_word_meet_in_its_stem() {
+        assert_eq!(forms("menjalankan")[2], forms("dijalankan")[2]);
+        assert_eq!(forms("conversations")[1], forms("conversation")[1]);
+        for (active, passive) in [("mengirim", "dikirim"), ("menambahkan", "ditambah"), ("mematikan", "mati")]
+        {
+            assert!(forms(active)[2].contains(&forms(passive)[2][0]), "{active}");
+        }
+    }
+
+    #[test]
+    fn chat_language_is_written_out() {
+        for (typed, meant) in [
+            ("lognya", "log"),
+            ("sedikit2", "sedikit"),
+            ("matiin", "matikan"),
+            ("nyoba", "coba"),
+            ("nambah", "menambah"),
+            ("ngirimin", "mengirim"),
+        ] {
+            assert!(written(typed).contains(&meant.to_owned()), "{typed}");
+        }
+        for other in ["server", "402"] {
+            assert_eq!(written(other), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn words_are_runs_of_letters_and_digits_in_lower_case() {
+        let found: Vec<_> = words("Apa-apa saja? `X-API-Key`, É 9").collect();
+        assert_eq!(found, ["apa", "apa", "saja", "x", "api", "key", "é", "9"]);
+    }
+}

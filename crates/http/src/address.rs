@@ -1,0 +1,149 @@
+//! Where a request comes from: the other end of its connection, or where a trusted proxy says that it came from.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Once;
+
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
+use wicara_model::Network;
+
+use crate::Http;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The other end of a connection, which the accept loop puts on each of its requests.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
+
+/// A client's address, as far as it can be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(IpAddr);
+
+impl ClientAddress {
+    #[must_use]
+    pub fn of(parts: &Parts, http: &Http) -> Self {
+        let peer = parts.extensions.get::<Peer>().expect("the accept loop names the peer");
+        Self::new(peer.0, &parts.headers, &http.settings.trusted_proxies)
+    }
+
+    fn new(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> Self {
+        let peer = peer.to_canonical();
+        let is_trusted = |address| trusted.iter().any(|network| network.contains(address));
+        if headers.contains_key(X_FORWARDED_FOR) && is_near(peer) && !is_trusted(peer) {
+            warn_once(peer);
+        }
+        // Each proxy adds whom it heard from at the end. What stands before the first that is not trusted may be
+        // anybody's invention.
+        let mut said = headers
+            .get_all(X_FORWARDED_FOR)
+            .iter()
+            .rev()
+            .flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
+        let mut address = peer;
+        while is_trusted(address)
+            && let Some(before) = said.next().and_then(parsed)
+        {
+            address = before;
+        }
+        Self(address)
+    }
+
+    /// What counts as one client: an IPv4 address, or the first of an IPv6 /64, which is what one connection gets.
+    #[must_use]
+    pub fn network(&self) -> IpAddr {
+        match self.0 {
+            IpAddr::V4(address) => address.into(),
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        }
+    }
+}
+
+/// An entry of X-Forwarded-For. Some proxies add the port.
+fn parsed(entry: &str) -> Option<IpAddr> {
+    let entry = entry.trim();
+    let bare = entry.strip_prefix('[').and_then(|entry| entry.strip_suffix(']')).unwrap_or(entry);
+    let address = bare.parse().or_else(|_| entry.parse().map(|address: SocketAddr| address.ip()));
+    address.ok().map(|address| address.to_canonical())
+}
+
+/// Whether it is an address that proxies stand at.
+fn is_near(peer: IpAddr) -> bool {
+    match peer {
+        IpAddr::V4(peer) => peer.is_loopback() || peer.is_private(),
+        IpAddr::V6(peer) => peer.is_loopback() || peer.is_unique_local(),
+    }
+}
+
+fn warn_once(peer: IpAddr) {
+    static WARNED: Once = Once::new();
+    WARNED.call_once(|| {
+        tracing::warn!(
+            %peer,
+            "a proxy that is not trusted sends X-Forwarded-For: all its clients count as one address. \
+             If it is yours, name it in server.trusted_proxies"
+        );
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The address behind some lines of X-Forwarded-For, with these proxies trusted: 127.0.0.1, 10.0.0.0/8 and ::1.
+    fn behind(peer: &str, lines: &[&'static str]) -> String {
+        let headers = lines.iter().map(|line| (X_FORWARDED_FOR, line.parse().unwrap())).collect();
+        let trusted = ["127.0.0.1", "10.0.0.0/8", "::1"].map(|network| network.parse().unwrap());
+        ClientAddress::new(peer.parse().unwrap(), &headers, &trusted).0.to_string()
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        for (peer, lines, expected) in [
+            ("127.0.0.1", &[][..], "127.0.0.1"),
+            ("127.0.0.1", &["192.0.2.7"], "192.0.2.7"),
+            ("127.0.0.2", &["192.0.2.7"], "127.0.0.2"),
+            ("198.51.100.1", &["192.0.2.7"], "198.51.100.1"),
+            // What a client wrote itself stands before what the proxy added.
+            ("127.0.0.1", &["192.0.2.1, 192.0.2.7"], "192.0.2.7"),
+            ("127.0.0.1", &["192.0.2.1", "192.0.2.7"], "192.0.2.7"),
+            ("127.0.0.1", &["192.0.2.1, 192.0.2.7 , 10.1.1.1", "10.2.2.2,::1"], "192.0.2.7"),
+            ("127.0.0.1", &["10.1.1.1, 10.2.2.2"], "10.1.1.1"),
+        ] {
+            assert_eq!(behind(peer, lines), expected, "{peer} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_ends_the_way_back() {
+        for line in
+            ["192.0.2.7, unknown", "unknown", "192.0.2.7,", "", "192.0.2.7, 10.1.1.1.1", "192.0.2.7, é"]
+        {
+            assert_eq!(behind("10.0.0.1", &[line]), "10.0.0.1", "{line}");
+            assert_eq!(behind("10.0.0.1", &[line, "10.0.0.2"]), "10.0.0.2", "{line}");
+        }
+    }
+
+    #[test]
+    fn an_entry_may_have_a_port() {
+        for (entry, expected) in [
+            ("192.0.2.7:4711", "192.0.2.7"),
+            ("2001:db8::7", "2001:db8::7"),
+            ("[2001:db8::7]", "2001:db8::7"),
+            ("[2001:db8::7]:4711", "2001:db8::7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("[::ffff:192.0.2.7]:4711", "192.0.2.7"),
+        ] {
+            assert_eq!(behind("::ffff:127.0.0.1", &[entry]), expected, "{entry}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_address_counts_with_its_64_bit_network() {
+        let network =
+            |peer: &str| ClientAddress::new(peer.parse().unwrap(), &HeaderMap::new(), &[]).network();
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2::"));
+        assert_ne!(network("2001:db8:1:2::"), network("2001:db8:1:3::"));
+        assert_ne!(network("192.0.2.7"), network("192.0.2.6"));
+        assert_eq!(network("192.0.2.7"), network("::ffff:192.0.2.7"));
+    }
+}

@@ -1,0 +1,150 @@
+//! `/api/auth`: people's cookie sessions.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::header::{HeaderValue, SET_COOKIE};
+use axum::response::Response;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use wicara_service::{Error, Reader, Service};
+
+use crate::contract::beyond::{Credentials, Done, LoggedIn, Me};
+use crate::contract::errors::{Refused, ValidationFailure};
+use crate::credentials::{SESSION_COOKIE, credentials};
+use crate::error::Failure::{self, ChatbotApi};
+use crate::extract::{Body, LoginAddress};
+use crate::{CookieSameSite, Http, Settings, json_body, origin};
+
+pub fn routes() -> OpenApiRouter<Http> {
+    OpenApiRouter::new().routes(routes!(login)).routes(routes!(logout)).routes(routes!(me))
+}
+
+/// Log in
+///
+/// Sets the session cookie. Pages call with `credentials: "include"`.
+#[utoipa::path(
+    post,
+    path = "/api/auth/login",
+    operation_id = "login",
+    tag = "Sessions",
+    request_body = Credentials,
+    responses(
+        (status = 200, description = "Who it is", body = LoggedIn, headers(("Set-Cookie" = String))),
+        (status = 400, description = "Bad input", body = ValidationFailure),
+        (status = 429, description = "Too many logins from this address, or too many that failed for this account",
+            body = Refused, headers(("Retry-After" = u64)))
+    ),
+    security(())
+)]
+async fn login(
+    State(service): State<Arc<Service>>,
+    State(settings): State<Arc<Settings>>,
+    LoginAddress(address): LoginAddress,
+    body: Body,
+) -> Result<Response, Failure> {
+    let Credentials { email, password } = body.parse(ChatbotApi, |input, _| Credentials::read(input))?;
+    let login = service.login(&email, password, address).await.map_err(ChatbotApi)?;
+    let mut response = json_body::ok(&LoggedIn::new(&login.person));
+    response.headers_mut().insert(SET_COOKIE, cookie(&login.token, login.lifetime, &settings));
+    Ok(response)
+}
+
+/// Log out
+///
+/// Ends the cookie's session, if there is one, and clears the cookie.
+#[utoipa::path(
+    post,
+    path = "/api/auth/logout",
+    operation_id = "logout",
+    tag = "Sessions",
+    responses((status = 200, description = "There is no session any more", body = Done,
+        headers(("Set-Cookie" = String)))),
+    security((), ("cookie" = []))
+)]
+async fn logout(
+    State(service): State<Arc<Service>>,
+    State(settings): State<Arc<Settings>>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let credentials = credentials(&headers);
+    if credentials.key.is_some() {
+        // The request is the key's, which has no session to end.
+        service.caller_get(&credentials).await.map_err(ChatbotApi)?;
+        return Ok(json_body::ok(&Done::new()));
+    }
+    // Also without a cookie: from another site a browser may keep it back and still obey an answer that clears it.
+    if !origin::may_write(&headers, &settings) {
+        return Err(ChatbotApi(Error::Forbidden));
+    }
+    if let Some(session) = &credentials.session {
+        service.logout(session).await.map_err(ChatbotApi)?;
+    }
+    let mut response = json_body::ok(&Done::new());
+    response.headers_mut().insert(SET_COOKIE, cookie("", Duration::ZERO, &settings));
+    Ok(response)
+}
+
+/// Show who calls
+#[utoipa::path(
+    get,
+    path = "/api/auth/me",
+    operation_id = "me",
+    tag = "Sessions",
+    responses((status = 200, description = "The person or the program", body = Me))
+)]
+async fn me(reader: Reader) -> Result<Response, Failure> {
+    let me = Me::new(reader.caller()).ok_or(ChatbotApi(Error::Unauthenticated))?;
+    Ok(json_body::ok(&me))
+}
+
+/// The session's cookie; no lifetime takes it away.
+fn cookie(token: &str, lifetime: Duration, settings: &Settings) -> HeaderValue {
+    let same_site = match settings.cookie_same_site {
+        CookieSameSite::Lax => "Lax",
+        CookieSameSite::None => "None",
+    };
+    let mut cookie = String::new();
+    let _ = write!(
+        cookie,
+        "{SESSION_COOKIE}={token}; Path=/; HttpOnly; Max-Age={}; SameSite={same_site}",
+        lifetime.as_secs()
+    );
+    if settings.public_url.as_ref().is_some_and(|url| url.starts_with("https://")) {
+        cookie.push_str("; Secure");
+    }
+    HeaderValue::try_from(cookie).expect("a token is hexadecimal")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cookie_is_secure_behind_https() {
+        let mut settings = Settings {
+            public_url: None,
+            allowed_origins: Vec::new(),
+            anonymous_anywhere: false,
+            trusted_proxies: Vec::new(),
+            cookie_same_site: CookieSameSite::Lax,
+            body_bytes: 1024,
+            body_budget_bytes: usize::MAX,
+            answer_budget_bytes: usize::MAX,
+            body_time: std::time::Duration::MAX,
+        };
+        assert_eq!(
+            cookie("t1", Duration::from_secs(3600), &settings),
+            "wicara_session=t1; Path=/; HttpOnly; Max-Age=3600; SameSite=Lax"
+        );
+        settings.public_url = Some("https://wicara.example".into());
+        settings.cookie_same_site = CookieSameSite::None;
+        assert_eq!(
+            cookie("", Duration::ZERO, &settings),
+            "wicara_session=; Path=/; HttpOnly; Max-Age=0; SameSite=None; Secure"
+        );
+    }
+}

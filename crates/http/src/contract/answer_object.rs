@@ -1,0 +1,101 @@
+//! The answer object of the Chatbot API, with which a bot answers.
+
+use serde_json::from_str;
+use utoipa::ToSchema;
+use uuid::Uuid;
+use wicara_model::{Json, Message, Object, flow_id};
+
+/// Under which a message's number becomes the `id` of its answer object, where the bot gave none.
+const ANSWER_IDS: Uuid = Uuid::from_u128(0xb7a5_3c0e_55d1_4f0a_9d0c_3a6d_5a8e_41f2);
+
+/// A stored answer as `POST /api/questions` shows it: what the bot sent, and defaults for what it left out.
+#[must_use]
+pub fn answer_object(answer: &Message, bot_id: &str) -> Object {
+    let sent = answer.payload.as_ref().and_then(|payload| from_str(payload.as_str()).ok());
+    let mut object: Object = sent.unwrap_or_default();
+    object.or_insert("text", || Json::of(&answer.text));
+    complete(&mut object, "properties", |properties| {
+        complete(properties, "source", |source| {
+            for name in ["id", "display_name", "source"] {
+                source.or_insert(name, || Json::of(bot_id));
+            }
+        });
+        properties.or_insert("icon", || Json::of(""));
+        properties.or_insert("allow_markdown", || Json::of(&false));
+        properties.or_insert("state", || Json::of("complete"));
+        properties.or_insert("text_color", || Json::of(""));
+        properties.or_insert("background_color", || Json::of(""));
+    });
+    object.or_insert("category", || Json::of("message"));
+    object.or_insert("id", || Json::of(&Uuid::new_v5(&ANSWER_IDS, answer.id.to_string().as_bytes())));
+    object.or_insert("flow_id", || Json::of(&flow_id(bot_id)));
+    object.or_insert("suggest_links", || Json::of(&[(); 0]));
+    object
+}
+
+/// Adds what is missing to the object in a field. What is no object, or complete, stays as the bot sent it.
+fn complete(object: &mut Object, field: &str, add: impl FnOnce(&mut Object)) {
+    let inner = object.get(field).map_or(Ok(Object::default()), |sent| from_str(sent.as_str()));
+    if let Ok(sent) = inner {
+        let mut completed = sent.clone();
+        add(&mut completed);
+        if completed != sent {
+            object.set(field, Json::of(&completed));
+        }
+    }
+}
+
+/// One answer of a bot. What a bot sends beyond these fields passes through.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "its shape is for the OpenAPI document")]
+pub struct AnswerObject {
+    #[schema(example = "halo")]
+    text: String,
+    properties: Properties,
+    #[schema(example = "message")]
+    category: String,
+    #[schema(value_type = String, format = "uuid")]
+    id: Uuid,
+    /// Stays the same for a bot.
+    #[schema(value_type = String, format = "uuid")]
+    flow_id: Uuid,
+    suggest_links: Vec<SuggestLink>,
+}
+
+#[derive(ToSchema)]
+#[schema(as = AnswerProperties)]
+#[allow(dead_code, reason = "its shape is for the OpenAPI document")]
+struct Properties {
+    source: Source,
+    #[schema(example = "OpenAI")]
+    icon: String,
+    #[schema(example = false)]
+    allow_markdown: bool,
+    #[schema(example = "complete")]
+    state: String,
+    #[schema(example = "")]
+    text_color: String,
+    #[schema(example = "")]
+    background_color: String,
+}
+
+/// What gave the answer.
+#[derive(ToSchema)]
+#[schema(as = AnswerSource)]
+#[allow(dead_code, reason = "its shape is for the OpenAPI document")]
+struct Source {
+    #[schema(example = "OpenAIModel-b1JlZ")]
+    id: String,
+    #[schema(example = "OpenAI")]
+    display_name: String,
+    #[schema(example = "gpt-4o-mini")]
+    source: String,
+}
+
+/// Where to read on.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "its shape is for the OpenAPI document")]
+struct SuggestLink {
+    title: String,
+    url: String,
+}

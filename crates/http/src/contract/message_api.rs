@@ -1,0 +1,252 @@
+//! The Message API: what is said in the rooms.
+
+use serde::Serialize;
+use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, Schema, Type};
+use utoipa::{IntoParams, ToSchema};
+use wicara_model::{
+    self as model, ConversationId, FailureReason, Json, Listing, MessageFilter, MessageId, Order, Timestamp,
+};
+
+use super::conversation_api::Pagination;
+use super::{shown, shown_or_null, wording};
+use crate::input::{Input, MESSAGE, MalformedId, ROLE, TYPE};
+use crate::query::Query;
+
+/// `POST /api/message`: the request.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase", example = json!({
+    "message": "hii!!", "type": "text", "role": "bot", "conversationId": "5"
+}))]
+pub struct NewMessage {
+    /// At most 64 KiB of UTF-8.
+    pub message: String,
+    /// `text`, `image`, `voice` or any other word.
+    #[schema(rename = "type", max_length = 64)]
+    pub kind: String,
+    /// `client`, `bot`, `agent` (a human operator), `note` (among operators) or any other word.
+    #[schema(max_length = 64)]
+    pub role: String,
+    #[schema(schema_with = any_id)]
+    pub conversation_id: Result<ConversationId, MalformedId>,
+}
+
+/// An id is taken as a string or as a number.
+fn any_id() -> Schema {
+    let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[0-9]{1,19}$"));
+    let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(i64::MAX));
+    AnyOfBuilder::new().item(text).item(number).build().into()
+}
+
+impl NewMessage {
+    pub fn read(input: &mut Input) -> Self {
+        Self {
+            message: input.required(MESSAGE),
+            kind: input.required(TYPE),
+            role: input.required(ROLE),
+            conversation_id: input.id("conversationId"),
+        }
+    }
+}
+
+/// `PATCH /api/message/:id`: the request. What is left out stays as it is; the conversation cannot change.
+#[derive(Debug, ToSchema)]
+#[schema(example = json!({ "message": "hii!! updated", "type": "text updated", "role": "bot updated" }))]
+pub struct MessagePatch {
+    /// At most 64 KiB of UTF-8. It also becomes the `text` of the message's `payload`.
+    pub message: Option<String>,
+    #[schema(rename = "type", max_length = 64)]
+    pub kind: Option<String>,
+    #[schema(max_length = 64)]
+    pub role: Option<String>,
+}
+
+impl MessagePatch {
+    pub fn read(input: &mut Input) -> Self {
+        Self { message: input.changed(MESSAGE), kind: input.changed(TYPE), role: input.changed(ROLE) }
+    }
+}
+
+impl From<MessagePatch> for model::MessagePatch {
+    fn from(MessagePatch { message, kind, role }: MessagePatch) -> Self {
+        Self { text: message, kind, role }
+    }
+}
+
+/// `GET /api/message`: the query. An empty parameter counts as left out.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+#[allow(dead_code, reason = "its shape is for the OpenAPI document")]
+pub struct MessageQuery {
+    /// From 1. Not used beside `before` or `after`.
+    #[param(minimum = 1, default = 1)]
+    pub page: Option<i64>,
+    #[param(minimum = 1, maximum = 100, default = 10)]
+    pub limit: Option<i64>,
+    /// Left out: the messages of every conversation that the caller sees.
+    #[param(minimum = 0)]
+    pub conversation_id: Option<i64>,
+    /// By id: `asc` has the oldest first.
+    #[param(pattern = "^(asc|desc)$", default = "asc")]
+    pub order: Option<String>,
+    /// Only messages with ids below this one: walking without pages.
+    #[param(minimum = 0)]
+    pub before: Option<i64>,
+    /// Only messages with ids above this one.
+    #[param(minimum = 0)]
+    pub after: Option<i64>,
+}
+
+impl MessageQuery {
+    /// Reads what the parameters above ask for.
+    pub fn read(query: &mut Query) -> (MessageFilter, Listing) {
+        let (page, limit) = (query.page(), query.limit());
+        let filter = MessageFilter { conversation_id: query.id("conversationId").map(ConversationId) };
+        let order = query.order(Order::Ascending);
+        (filter, Listing { cursor: query.cursor(page), limit, order })
+    }
+}
+
+/// A message.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Message<'a> {
+    #[schema(example = "hii!!")]
+    message: &'a str,
+    #[serde(rename = "type")]
+    #[schema(example = "text")]
+    kind: &'a str,
+    #[schema(example = "bot")]
+    role: &'a str,
+    #[serde(serialize_with = "shown")]
+    #[schema(value_type = String, pattern = "^[0-9]+$", example = "5")]
+    conversation_id: ConversationId,
+    #[serde(serialize_with = "shown")]
+    #[schema(value_type = String, pattern = "^[0-9]+$", example = "16")]
+    id: MessageId,
+    /// On an answer: the question's id.
+    #[serde(serialize_with = "shown_or_null")]
+    #[schema(required, value_type = Option<String>, pattern = "^[0-9]+$", example = "15")]
+    reply_to: Option<MessageId>,
+    /// A bot's whole answer object, exactly as it sent it but for what not every JSON reader takes.
+    #[schema(required, value_type = Option<Object>)]
+    payload: Option<&'a Json>,
+    /// On a question that got no answer.
+    #[schema(required)]
+    failure: Option<Failure>,
+    #[serde(serialize_with = "shown")]
+    #[schema(value_type = String, format = DateTime, example = "2025-07-14T05:13:36.351+00:00")]
+    created_at: Timestamp,
+    #[serde(serialize_with = "shown")]
+    #[schema(value_type = String, format = DateTime, example = "2025-07-14T05:13:36.352+00:00")]
+    updated_at: Timestamp,
+}
+
+/// Why a question got no answer, and when that was known.
+#[derive(Debug, Serialize, ToSchema)]
+struct Failure {
+    /// `timeout`, `unreachable`, `rejected`, `unreadable`, `busy`, `unconfigured` or `interrupted`.
+    #[schema(value_type = String, example = "timeout")]
+    reason: FailureReason,
+    #[serde(serialize_with = "shown")]
+    #[schema(value_type = String, format = DateTime, example = "2025-07-14T05:13:36.352+00:00")]
+    at: Timestamp,
+}
+
+impl<'a> Message<'a> {
+    #[must_use]
+    pub fn new(message: &'a model::Message) -> Self {
+        Self {
+            message: &message.text,
+            kind: &message.kind,
+            role: &message.role,
+            conversation_id: message.conversation_id,
+            id: message.id,
+            reply_to: message.reply_to,
+            payload: message.payload.as_ref(),
+            failure: message.failure.map(|model::Failure { reason, at }| Failure { reason, at }),
+            created_at: message.created_at,
+            updated_at: message.updated_at,
+        }
+    }
+}
+
+/// `POST /api/message`: the answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MessageCreated<'a> {
+    #[schema(example = 200)]
+    status: u16,
+    #[schema(example = "Message created succesfully!!")]
+    message: &'static str,
+    data: Message<'a>,
+}
+
+impl<'a> MessageCreated<'a> {
+    #[must_use]
+    pub fn new(data: Message<'a>) -> Self {
+        Self { status: 200, message: wording::MESSAGE_CREATED, data }
+    }
+}
+
+/// `GET /api/message`: the answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MessageList<'a> {
+    #[schema(example = 200)]
+    status: u16,
+    data: Vec<Message<'a>>,
+    pagination: Pagination,
+}
+
+impl MessageList<'_> {
+    #[must_use]
+    pub fn new(pagination: Pagination) -> Self {
+        Self { status: 200, data: Vec::new(), pagination }
+    }
+}
+
+/// `GET /api/message/:id`: the answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MessageDetail<'a> {
+    #[schema(example = 200)]
+    status: u16,
+    data: Message<'a>,
+}
+
+impl<'a> MessageDetail<'a> {
+    #[must_use]
+    pub fn new(data: Message<'a>) -> Self {
+        Self { status: 200, data }
+    }
+}
+
+/// `PATCH /api/message/:id`: the answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MessageUpdated<'a> {
+    #[schema(example = 200)]
+    status: u16,
+    #[schema(example = "Message updated successufully!!")]
+    message: &'static str,
+    data: Message<'a>,
+}
+
+impl<'a> MessageUpdated<'a> {
+    #[must_use]
+    pub fn new(data: Message<'a>) -> Self {
+        Self { status: 200, message: wording::MESSAGE_UPDATED, data }
+    }
+}
+
+/// `DELETE /api/message/:id`: the answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MessageDeleted {
+    #[schema(example = 200)]
+    status: u16,
+    #[schema(example = "Message deleted Successfuly")]
+    message: &'static str,
+}
+
+impl MessageDeleted {
+    #[must_use]
+    pub fn new() -> Self {
+        Self { status: 200, message: wording::MESSAGE_DELETED }
+    }
+}

@@ -1,0 +1,307 @@
+//! `/api/conversation`: where two documents share their paths, the caller decides which one answers.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use wicara_model::{Api, ConversationId};
+use wicara_service::{Embed, Error, Missing, Reader, Service, Writer};
+
+use crate::Http;
+use crate::contract::chatbot_api::{
+    ChatDeleted, ChatDetail, ChatList, ChatListEntry, ChatMessage, ChatMessageDeleted, Meta,
+};
+use crate::contract::conversation_api::{
+    Conversation, ConversationCreated, ConversationDeleted, ConversationDetail, ConversationList,
+    ConversationPatch, ConversationQuery, ConversationUpdated, NewConversation, Pagination,
+};
+use crate::contract::errors::{IdInvalid, Refused, ValidationError, ValidationFailure};
+use crate::error::Failure::{self, ChatbotApi, RoomApi};
+use crate::extract::{Body, OpenDoor, PathId};
+use crate::json_body;
+use crate::list_body::{self, Envelope};
+use crate::query::Query;
+use crate::share::Share;
+
+pub fn routes() -> OpenApiRouter<Http> {
+    OpenApiRouter::new()
+        .routes(routes!(conversation_create, conversation_list))
+        .routes(routes!(conversation_get, conversation_update, conversation_delete))
+        .routes(routes!(conversation_message_delete))
+}
+
+/// What is wrong with a new conversation: its fields, or that a retry asks for one that is gone.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "its shape is for the OpenAPI document")]
+enum CreateError {
+    Fields(ValidationError),
+    Gone(IdInvalid),
+}
+
+/// Add a conversation
+#[utoipa::path(
+    post,
+    path = "/api/conversation",
+    operation_id = "conversation_create",
+    tag = "Conversation API",
+    params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", description = "Makes a retry safe")),
+    request_body = NewConversation,
+    responses(
+        (status = 200, description = "The conversation", body = ConversationCreated),
+        (status = 400, description = "Bad input, or what this key made was deleted since", body = CreateError),
+        (status = 409, description = "The first request with this key is still being answered", body = Refused,
+            headers(("Retry-After" = u64))),
+        (status = 422, description = "The key was used with another body", body = Refused)
+    )
+)]
+async fn conversation_create(
+    State(service): State<Arc<Service>>,
+    writer: Writer,
+    body: Body,
+) -> Result<Response, Failure> {
+    let (new, once) = body.parse(RoomApi, |input, body| (NewConversation::read(input), body.once(input)))?;
+    let NewConversation { room, integration_type, bot_id, user_id } = new;
+    let (conversation, last) = service
+        .conversation_create(&writer, room, integration_type, bot_id, user_id, once)
+        .await
+        .map_err(RoomApi)?;
+    Ok(json_body::ok(&ConversationCreated::new(Conversation::new(&conversation, last.as_ref()))))
+}
+
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "its shape is for the OpenAPI document")]
+enum ConversationListAnswer<'a> {
+    ConversationApi(ConversationList<'a>),
+    ChatbotApi(ChatList<'a>),
+}
+
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "its shape is for the OpenAPI document")]
+enum ListError {
+    ConversationApi(ValidationError),
+    ChatbotApi(ValidationFailure),
+}
+
+/// List conversations
+///
+/// A person gets the Conversation API's answer, a program the one that its key was made for.
+#[utoipa::path(
+    get,
+    path = "/api/conversation",
+    operation_id = "conversation_list",
+    tags = ["Conversation API", "Chatbot API"],
+    params(ConversationQuery),
+    responses(
+        (status = 200, description = "A page of conversations", body = ConversationListAnswer),
+        (status = 400, description = "Bad input", body = ListError),
+        (status = 403, description = "No credentials, where `auth.anonymous` lets them be left out, and called by another name than the server's", body = Refused)
+    )
+)]
+async fn conversation_list(
+    State(service): State<Arc<Service>>,
+    OpenDoor(reader): OpenDoor<Reader>,
+    share: Share,
+    mut query: Query,
+) -> Result<Response, Failure> {
+    let (filter, listing) = ConversationQuery::read(&mut query);
+    let (said_by, embed): (fn(Error) -> Failure, _) = match reader.api() {
+        Api::Conversation => (RoomApi, Embed::Last),
+        Api::Chatbot => (ChatbotApi, Embed::Newest),
+    };
+    query.finish().map_err(said_by)?;
+    let list = service.conversation_list(&reader, &filter, &listing, embed).await.map_err(said_by)?;
+    match reader.api() {
+        Api::Conversation => {
+            let pagination = Pagination::new(list.total(), &listing);
+            let envelope = Envelope::of(&ConversationList::new(pagination));
+            list_body::list(&share, envelope, list, said_by, |items, entry| {
+                items.push(&Conversation::new(&entry.conversation, entry.messages.last()));
+            })
+            .await
+        }
+        Api::Chatbot => {
+            let envelope = Envelope::of(&ChatList::new(Meta::new(list.total(), &filter, &listing)));
+            list_body::list(&share, envelope, list, said_by, |items, entry| {
+                items.push(&ChatListEntry::new(&entry.conversation, &entry.messages));
+            })
+            .await
+        }
+    }
+}
+
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "its shape is for the OpenAPI document")]
+enum ConversationDetailAnswer<'a> {
+    ConversationApi(ConversationDetail<'a>),
+    ChatbotApi(ChatDetail<'a>),
+}
+
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "its shape is for the OpenAPI document")]
+enum IdError {
+    ConversationApi(IdInvalid),
+    ChatbotApi(Refused),
+}
+
+/// Show a conversation
+///
+/// A person gets the Conversation API's answer, a program the one that its key was made for.
+#[utoipa::path(
+    get,
+    path = "/api/conversation/{id}",
+    operation_id = "conversation_get",
+    tags = ["Conversation API", "Chatbot API"],
+    params(("id" = i64, Path, minimum = 0)),
+    responses(
+        (status = 200, description = "The conversation", body = ConversationDetailAnswer),
+        (status = 400, description = "The id is malformed; in the Conversation API also unknown", body = IdError),
+        (status = 403, description = "No credentials, where `auth.anonymous` lets them be left out, and called by another name than the server's", body = Refused),
+        (status = 404, description = "The id is unknown, in the Chatbot API", body = Refused)
+    )
+)]
+async fn conversation_get(
+    State(service): State<Arc<Service>>,
+    OpenDoor(reader): OpenDoor<Reader>,
+    share: Share,
+    PathId(id): PathId,
+) -> Result<Response, Failure> {
+    match reader.api() {
+        Api::Conversation => {
+            let id = conversation_id(&id)?;
+            let conversation = service.conversation_get(&reader, id).await.map_err(RoomApi)?;
+            let last = service.message_last(&conversation).await.map_err(RoomApi)?;
+            Ok(json_body::ok(&ConversationDetail::new(Conversation::new(&conversation, last.as_ref()))))
+        }
+        Api::Chatbot => {
+            let id = id.parse().map_err(|_| Failure::MalformedId)?;
+            let detail = service.detail_get(&reader, id).await.map_err(ChatbotApi)?;
+            let mut envelope = Envelope::of(&ChatDetail::new(detail.conversation(), detail.newest()));
+            if detail.is_long() {
+                envelope = envelope.held(&share)?;
+            }
+            list_body::list(&share, envelope, detail, ChatbotApi, |items, message| {
+                items.push(&ChatMessage::new(message));
+            })
+            .await
+        }
+    }
+}
+
+/// Update a conversation
+#[utoipa::path(
+    patch,
+    path = "/api/conversation/{id}",
+    operation_id = "conversation_update",
+    tag = "Conversation API",
+    params(("id" = i64, Path, minimum = 0)),
+    request_body = ConversationPatch,
+    responses(
+        (status = 200, description = "The conversation", body = ConversationUpdated),
+        (status = 400, description = "The id is malformed or unknown, or bad input", body = UpdateError)
+    )
+)]
+async fn conversation_update(
+    State(service): State<Arc<Service>>,
+    writer: Writer,
+    PathId(id): PathId,
+    body: Body,
+) -> Result<Response, Failure> {
+    let id = conversation_id(&id)?;
+    let patch = body.parse(RoomApi, |input, _| ConversationPatch::read(input))?;
+    let conversation = service.conversation_get_writable(&writer, id).await.map_err(RoomApi)?;
+    let updated = service.conversation_update(&writer, conversation, patch.into()).await;
+    let (conversation, last) = updated.map_err(RoomApi)?;
+    Ok(json_body::ok(&ConversationUpdated::new(Conversation::new(&conversation, last.as_ref()))))
+}
+
+/// What is wrong with a change: its id or its fields.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "its shape is for the OpenAPI document")]
+pub(super) enum UpdateError {
+    Id(IdInvalid),
+    Fields(ValidationError),
+}
+
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "its shape is for the OpenAPI document")]
+enum ConversationDeleteAnswer<'a> {
+    ConversationApi(ConversationDeleted),
+    ChatbotApi(ChatDeleted<'a>),
+}
+
+/// Delete a conversation and its messages
+///
+/// A person gets the Conversation API's answer, a program the one that its key was made for.
+#[utoipa::path(
+    delete,
+    path = "/api/conversation/{id}",
+    operation_id = "conversation_delete",
+    tags = ["Conversation API", "Chatbot API"],
+    params(("id" = i64, Path, minimum = 0)),
+    responses(
+        (status = 200, description = "It is deleted", body = ConversationDeleteAnswer),
+        (status = 400, description = "The id is malformed; in the Conversation API also unknown", body = IdError),
+        (status = 404, description = "The id is unknown, in the Chatbot API", body = Refused)
+    )
+)]
+async fn conversation_delete(
+    State(service): State<Arc<Service>>,
+    OpenDoor(writer): OpenDoor<Writer>,
+    PathId(id): PathId,
+) -> Result<Response, Failure> {
+    match writer.reader().api() {
+        Api::Conversation => {
+            let id = conversation_id(&id)?;
+            let conversation = service.conversation_get_writable(&writer, id).await.map_err(RoomApi)?;
+            service.conversation_delete(conversation).await.map_err(RoomApi)?;
+            Ok(json_body::ok(&ConversationDeleted::new()))
+        }
+        Api::Chatbot => {
+            let id = id.parse().map_err(|_| Failure::MalformedId)?;
+            let conversation = service.conversation_get_writable(&writer, id).await.map_err(ChatbotApi)?;
+            let (conversation, last) = service.conversation_delete(conversation).await.map_err(ChatbotApi)?;
+            Ok(json_body::ok(&ChatDeleted::new(&conversation, last.as_ref())))
+        }
+    }
+}
+
+/// Delete a message
+///
+/// Whoever calls, the Chatbot API answers. The operators' notes are unknown to it.
+#[utoipa::path(
+    delete,
+    path = "/api/conversation/message/{id}",
+    operation_id = "conversation_message_delete",
+    tag = "Chatbot API",
+    params(("id" = i64, Path, minimum = 0)),
+    responses(
+        (status = 200, description = "It is deleted", body = ChatMessageDeleted),
+        (status = 400, description = "The id is malformed", body = Refused),
+        (status = 404, description = "The id is unknown", body = Refused)
+    )
+)]
+async fn conversation_message_delete(
+    State(service): State<Arc<Service>>,
+    OpenDoor(writer): OpenDoor<Writer>,
+    PathId(id): PathId,
+) -> Result<Response, Failure> {
+    let id = id.parse().map_err(|_| Failure::MalformedId)?;
+    let message = service.message_get_writable(&writer, id).await.map_err(ChatbotApi)?;
+    let message = service.message_delete(message, false).await.map_err(ChatbotApi)?;
+    Ok(json_body::ok(&ChatMessageDeleted::new(&message)))
+}
+
+/// The Conversation API says the same of a malformed id as of an unknown one.
+fn conversation_id(id: &str) -> Result<ConversationId, Failure> {
+    id.parse().map_err(|_| RoomApi(Error::NotFound(Missing::Conversation)))
+}

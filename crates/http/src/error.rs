@@ -1,0 +1,333 @@
+//! What goes wrong, as the documents say it: the one place that turns errors into answers.
+
+use std::time::Duration;
+
+use axum::http::header::{HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use uuid::Uuid;
+use wicara_model::{FailureReason, Violation};
+use wicara_service::{Error, Missing};
+
+use crate::contract::errors::{
+    BotUnavailable, BrokenRule, IdInvalid, Refused, ValidationError, ValidationFailure,
+};
+use crate::contract::wording;
+use crate::json_body;
+
+/// When to try again what failed because the server was busy or its database away.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
+
+/// Why a request gets no success, and in whose words that is said.
+#[derive(Debug)]
+pub enum Failure {
+    /// The Conversation API and the Message API, which are about rooms and share their words.
+    RoomApi(Error),
+    /// What stands beyond the documents speaks like this one too: its errors are the ones that tell the most.
+    ChatbotApi(Error),
+    /// The Chatbot API has its own answer to an id that is no number.
+    MalformedId,
+    /// Refused before any document speaks.
+    NoSuchPath,
+    WrongMethod,
+    /// The body did not come in time.
+    TooSlow,
+    TooLarge,
+    NotJson,
+    /// The body's transfer broke off.
+    Broken,
+    /// No host, or several, or no name of one.
+    BadHost,
+    /// What came is no request of HTTP/1.1.
+    NoRequest,
+    /// The first line of the request is too long.
+    TargetTooLong,
+    HeadTooLarge,
+    AnotherVersion,
+}
+
+/// An error as it is sent: as an answer, or as the last event of a stream.
+pub struct ErrorBody {
+    status: u16,
+    /// JSON.
+    pub body: Vec<u8>,
+    /// Headers that only an answer has.
+    headers: HeaderMap,
+}
+
+impl ErrorBody {
+    fn new<T: Serialize>(status: u16, body: &T) -> Self {
+        let body = serde_json::to_vec(body).expect("plain data serialises");
+        Self { status, body, headers: HeaderMap::new() }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let ErrorBody { status, body, headers } = self.error_body();
+        let mut response = json_body::json_bytes(status, body);
+        response.headers_mut().extend(headers);
+        response
+    }
+}
+
+impl Failure {
+    pub fn error_body(self) -> ErrorBody {
+        match self {
+            Failure::RoomApi(error) => answer(Words::Room, error),
+            Failure::ChatbotApi(error) => answer(Words::Chatbot, error),
+            Failure::MalformedId => refused(400, wording::VALIDATION_FAILURE, wording::INVALID_ID),
+            Failure::NoSuchPath => refused(404, wording::NOT_FOUND, "There is nothing at this path."),
+            Failure::WrongMethod => refused(405, "method not allowed", "The header Allow names the methods."),
+            Failure::TooSlow => refused(408, "request timeout", "The body did not arrive in time."),
+            Failure::TooLarge => {
+                refused(413, "payload too large", "The body is larger than this server takes.")
+            }
+            Failure::NotJson => {
+                refused(415, "unsupported media type", "The body has to be application/json.")
+            }
+            Failure::Broken => refused(400, "bad request", "The body could not be read."),
+            Failure::BadHost => refused(400, "bad request", "The header Host has to name one host."),
+            Failure::NoRequest => refused(400, "bad request", "This is no request of HTTP/1.1."),
+            Failure::TargetTooLong => {
+                refused(414, "uri too long", "The address is longer than this server takes.")
+            }
+            Failure::HeadTooLarge => refused(
+                431,
+                "request header fields too large",
+                "The headers are more or larger than this server takes.",
+            ),
+            Failure::AnotherVersion => {
+                refused(505, "http version not supported", "This server speaks HTTP/1.1 only.")
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Words {
+    Room,
+    Chatbot,
+}
+
+fn answer(words: Words, error: Error) -> ErrorBody {
+    match error {
+        Error::Invalid(violations) => invalid(words, &violations),
+        Error::NotFound(missing) => not_found(words, missing),
+        Error::Exists => refused(409, "conflict", "That exists already."),
+        Error::KeyReused => {
+            refused(422, "idempotency key reused", "This Idempotency-Key was used with another body before.")
+        }
+        Error::StillRunning { retry_after } => later(
+            retry_after,
+            refused(
+                409,
+                "still running",
+                "The first request with this Idempotency-Key is still being answered.",
+            ),
+        ),
+        Error::Unauthenticated => {
+            let mut error = refused(401, wording::UNAUTHENTICATED, wording::UNAUTHENTICATED_ERROR);
+            error.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            error
+        }
+        Error::Forbidden => refused(403, wording::FORBIDDEN, wording::FORBIDDEN_ERROR),
+        Error::TooMany { retry_after } => later(
+            retry_after,
+            refused(429, "too many requests", "More than the limits of this server allow. Try again later."),
+        ),
+        Error::BotFailed { session_id, reason, retry_after } => {
+            bot_unavailable(session_id, reason, retry_after)
+        }
+        Error::AnswerDelayed { session_id } => {
+            let error = "The question is stored. Its answer will be, once the database is back.";
+            let message = "answer delayed";
+            later(TRY_AGAIN, ErrorBody::new(503, &BotUnavailable { status: 503, message, error, session_id }))
+        }
+        Error::Stopping { session_id } => {
+            let error = "The server stopped before the answer was stored.";
+            let body = BotUnavailable { status: 503, message: wording::BOT_UNAVAILABLE, error, session_id };
+            later(TRY_AGAIN, ErrorBody::new(503, &body))
+        }
+        Error::Unavailable => later(
+            TRY_AGAIN,
+            refused(503, "unavailable", "The server cannot answer just now. Nothing was stored."),
+        ),
+        Error::OutcomeUnknown => later(
+            TRY_AGAIN,
+            refused(
+                503,
+                "outcome unknown",
+                "It is not known whether this was stored. Send it again with the same Idempotency-Key, or look \
+                 before you send it again.",
+            ),
+        ),
+        Error::Internal(cause) => {
+            tracing::error!(cause, "internal error");
+            refused(500, "internal error", "Something went wrong in the server.")
+        }
+    }
+}
+
+fn invalid(words: Words, violations: &[Violation]) -> ErrorBody {
+    let errors: Vec<_> = violations.iter().map(BrokenRule::from).collect();
+    match words {
+        Words::Room => {
+            ErrorBody::new(400, &ValidationError { status: 400, error: wording::VALIDATION_ERROR, errors })
+        }
+        Words::Chatbot => ErrorBody::new(
+            400,
+            &ValidationFailure { status: 400, message: wording::VALIDATION_FAILURE, errors },
+        ),
+    }
+}
+
+fn not_found(words: Words, missing: Missing) -> ErrorBody {
+    match (words, missing) {
+        (Words::Room, Missing::Conversation) => id_invalid(wording::CONVERSATION_ID_INVALID),
+        (Words::Room, Missing::Message) => id_invalid(wording::MESSAGE_ID_INVALID),
+        (_, Missing::Session) => refused(404, wording::SESSION_NOT_FOUND, wording::SESSION_NOT_FOUND_ERROR),
+        (Words::Chatbot, Missing::Conversation | Missing::Message) | (_, Missing::User | Missing::Key) => {
+            refused(404, wording::NOT_FOUND, wording::NOT_FOUND_ERROR)
+        }
+    }
+}
+
+fn id_invalid(error: &'static str) -> ErrorBody {
+    ErrorBody::new(400, &IdInvalid { status: 400, error })
+}
+
+/// What a visitor may know of a bot's failure: never its address, its own words or a secret.
+fn bot_unavailable(session_id: Uuid, reason: FailureReason, retry_after: Option<Duration>) -> ErrorBody {
+    let (status, error) = match reason {
+        FailureReason::Timeout => (504, "The bot did not answer in time."),
+        FailureReason::Unreachable => (502, "The bot could not be reached."),
+        FailureReason::Rejected => (502, "The bot answered with an error."),
+        FailureReason::Unreadable => (502, "The bot's answer could not be understood."),
+        FailureReason::Busy => (503, "Too many questions wait for the bot."),
+        FailureReason::Suspended => (503, "The bot has failed too often and is left alone for a while."),
+        FailureReason::Unconfigured => (502, "The bot of this conversation is not set up on this server."),
+        FailureReason::Interrupted => (503, "The server stopped before the bot answered."),
+    };
+    let body = BotUnavailable { status, message: wording::BOT_UNAVAILABLE, error, session_id };
+    let error = ErrorBody::new(status, &body);
+    if status == 503 { later(retry_after.unwrap_or(TRY_AGAIN), error) } else { error }
+}
+
+fn refused(status: u16, message: &'static str, error: &'static str) -> ErrorBody {
+    ErrorBody::new(status, &Refused { status, message, error })
+}
+
+/// Says when to try again, in whole seconds and never at once.
+fn later(wait: Duration, mut error: ErrorBody) -> ErrorBody {
+    let seconds = wait.as_millis().div_ceil(1000).max(1);
+    let seconds = HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX));
+    error.headers.insert(RETRY_AFTER, seconds);
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use wicara_model::Rule;
+
+    use super::*;
+
+    async fn shown(failure: Failure) -> (u16, Option<String>, String) {
+        let response = failure.into_response();
+        let (parts, body) = response.into_parts();
+        let retry_after = parts.headers.get(RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned());
+        let body = body.collect().await.unwrap().to_bytes();
+        (parts.status.as_u16(), retry_after, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn each_document_says_in_its_own_words_what_is_missing() {
+        use Failure::{ChatbotApi, RoomApi};
+        let conversation = || Error::NotFound(Missing::Conversation);
+        let message = || Error::NotFound(Missing::Message);
+        let session = || Error::NotFound(Missing::Session);
+        for (failure, status, body) in [
+            (RoomApi(conversation()), 400, r#"{"status":400,"error":"ConversationId is Invalid"}"#),
+            (RoomApi(message()), 400, r#"{"status":400,"error":"MessageId is Invalid"}"#),
+            (
+                ChatbotApi(conversation()),
+                404,
+                r#"{"status":404,"message":"not found","error":"data not found"}"#,
+            ),
+            (ChatbotApi(message()), 404, r#"{"status":404,"message":"not found","error":"data not found"}"#),
+            (
+                ChatbotApi(session()),
+                404,
+                r#"{"status":404,"message":"Not found","error":"Conversation with your session_id is not found"}"#,
+            ),
+            (
+                Failure::MalformedId,
+                400,
+                r#"{"status":400,"message":"Validation failure","error":"invalid id"}"#,
+            ),
+        ] {
+            assert_eq!(shown(failure).await, (status, None, body.to_owned()));
+        }
+    }
+
+    #[tokio::test]
+    async fn each_document_lists_broken_rules_in_its_own_shape() {
+        let error = || Error::Invalid(vec![Violation { rule: Rule::Required, field: "message" }]);
+        let (_, _, rooms) = shown(Failure::RoomApi(error())).await;
+        assert_eq!(
+            rooms,
+            r#"{"status":400,"error":"Validation Error","errors":[{"rule":"required","field":"message","message":"required validation failed"}]}"#
+        );
+        let (_, _, chatbot) = shown(Failure::ChatbotApi(error())).await;
+        assert_eq!(
+            chatbot,
+            r#"{"status":400,"message":"Validation failure","errors":[{"rule":"required","field":"message","message":"required validation failed"}]}"#
+        );
+    }
+
+    #[tokio::test]
+    async fn nobody_known_and_nobody_allowed() {
+        let (status, _, body) = shown(Failure::RoomApi(Error::Unauthenticated)).await;
+        assert_eq!(status, 401);
+        assert_eq!(body, r#"{"status":401,"message":"unauthenticated","error":"Unathorized"}"#);
+        let (status, _, body) = shown(Failure::ChatbotApi(Error::Forbidden)).await;
+        assert_eq!(status, 403);
+        assert_eq!(body, r#"{"status":403,"message":"forbidden","error":"Forbidden"}"#);
+    }
+
+    #[tokio::test]
+    async fn a_bot_that_fails_is_told_apart_by_status() {
+        let session_id: Uuid = "1309c142-3535-45b2-acdf-8bfbe59c3b9a".parse().unwrap();
+        for (reason, retry_after, status, wait) in [
+            (FailureReason::Rejected, None, 502, None),
+            (FailureReason::Timeout, None, 504, None),
+            (FailureReason::Busy, None, 503, Some("2")),
+            (FailureReason::Suspended, Some(Duration::from_millis(14_500)), 503, Some("15")),
+        ] {
+            let (shown_status, retry_after, body) =
+                shown(Failure::ChatbotApi(Error::BotFailed { session_id, reason, retry_after })).await;
+            assert_eq!((shown_status, retry_after.as_deref()), (status, wait));
+            assert!(
+                body.starts_with(&format!(r#"{{"status":{status},"message":"bot unavailable","error":"#)),
+                "{body}"
+            );
+            assert!(body.ends_with(r#""session_id":"1309c142-3535-45b2-acdf-8bfbe59c3b9a"}"#), "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_ours_to_mend_is_not_told() {
+        let (status, _, body) = shown(Failure::ChatbotApi(Error::Internal("table messages".into()))).await;
+        assert_eq!(status, 500);
+        assert!(!body.contains("table"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn a_wait_is_rounded_up_to_whole_seconds() {
+        for (millis, seconds) in [(0, "1"), (1, "1"), (1000, "1"), (1001, "2"), (39_500, "40")] {
+            let error = Error::StillRunning { retry_after: Duration::from_millis(millis) };
+            assert_eq!(shown(Failure::ChatbotApi(error)).await.1.as_deref(), Some(seconds));
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! For `benches/hot.rs` alone.
+
+pub use crate::contract::chatbot_api::{ChatListEntry, ChatMessage, Question};
+pub use crate::contract::conversation_api::Conversation;
+pub use crate::input::Input;

@@ -1,0 +1,264 @@
+//! HTTP: requests in, answers out. It knows the three documents, credentials and headers; what they mean is the
+//! service's.
+
+mod address;
+mod auth;
+mod budget;
+mod contract;
+mod conversations;
+mod cors;
+mod credentials;
+mod drain;
+mod error;
+mod events;
+mod extract;
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+mod fuzz_wire;
+mod guide;
+mod health;
+mod host;
+#[doc(hidden)]
+pub mod hot;
+mod input;
+mod json_body;
+mod list_body;
+pub mod listener;
+mod messages;
+mod metrics;
+mod middleware;
+mod openapi;
+mod origin;
+mod own_hosts;
+mod query;
+mod questions;
+mod refusal;
+mod room;
+mod security;
+mod share;
+mod socket;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::FromRef;
+use axum::middleware::from_fn_with_state;
+use tokio_util::sync::CancellationToken;
+use tower_http::cors::CorsLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use wicara_metrics::{HttpMetrics, Metrics};
+use wicara_model::Network;
+use wicara_service::Service;
+
+use error::Failure;
+use middleware::Around;
+use own_hosts::OwnHosts;
+use share::Memory;
+
+pub use address::Peer;
+
+/// What the HTTP layer is told when it starts.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The origin by which browsers reach the server; https here makes cookies Secure.
+    pub public_url: Option<String>,
+    /// Origins whose pages may call with credentials.
+    pub allowed_origins: Vec<String>,
+    /// Whether the Chatbot API, where it stands open to everybody, may be called by any name.
+    pub anonymous_anywhere: bool,
+    /// Proxies whose word is taken for where a request comes from.
+    pub trusted_proxies: Vec<Network>,
+    pub cookie_same_site: CookieSameSite,
+    /// The longest body that is taken.
+    pub body_bytes: usize,
+    /// Bytes of all bodies that are held at once; `usize::MAX` is no limit.
+    pub body_budget_bytes: usize,
+    /// Bytes of all answers that clients have not taken yet.
+    pub answer_budget_bytes: usize,
+    /// How long a body may take to arrive.
+    pub body_time: Duration,
+}
+
+impl Settings {
+    fn own_hosts(&self) -> OwnHosts {
+        OwnHosts::new(self.public_url.iter().chain(&self.allowed_origins))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CookieSameSite {
+    Lax,
+    /// For consoles on another site; browsers take it over https only.
+    None,
+}
+
+/// What handlers share.
+#[derive(Clone)]
+struct Http {
+    service: Arc<Service>,
+    metrics: Arc<HttpMetrics>,
+    settings: Arc<Settings>,
+    own_hosts: Arc<OwnHosts>,
+    memory: Arc<Memory>,
+    /// The server stops, and waits for nothing any more.
+    abandoned: CancellationToken,
+}
+
+impl FromRef<Http> for Arc<Service> {
+    fn from_ref(http: &Http) -> Self {
+        Arc::clone(&http.service)
+    }
+}
+
+impl FromRef<Http> for Arc<HttpMetrics> {
+    fn from_ref(http: &Http) -> Self {
+        Arc::clone(&http.metrics)
+    }
+}
+
+impl FromRef<Http> for Arc<Settings> {
+    fn from_ref(http: &Http) -> Self {
+        Arc::clone(&http.settings)
+    }
+}
+
+/// Every path of the server.
+pub fn router(service: Arc<Service>, metrics: Arc<HttpMetrics>, settings: Settings) -> Router {
+    let (router, document) = api(&settings);
+    let memory =
+        Memory::new(settings.body_budget_bytes, settings.body_bytes, settings.answer_budget_bytes, &metrics);
+    let memory = Arc::new(memory);
+    let abandoned = service.abandoned();
+    let around =
+        Around { metrics: Arc::clone(&metrics), memory: Arc::clone(&memory), abandoned: abandoned.clone() };
+    let own_hosts = Arc::new(settings.own_hosts());
+    let http = Http { service, metrics, settings: Arc::new(settings), own_hosts, memory, abandoned };
+
+    router
+        .merge(openapi::pages(document))
+        .merge(guide::router())
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(around, middleware::around))
+        .with_state(http)
+}
+
+/// The one path of an address that shows the metrics without a key. `any_host`: whether it may be called by names that
+/// are not the server's own; where only this machine reaches it, only pages of strangers would.
+///
+/// Requests there are logged and not counted: they are no traffic, and would only tell how often somebody looks.
+pub fn metrics_router(metrics: Metrics, settings: &Settings, any_host: bool) -> Router {
+    let own_hosts = (!any_host).then(|| settings.own_hosts());
+    let unseen = HttpMetrics::unseen();
+    // What its few connections hold needs no budget.
+    let memory = Arc::new(Memory::new(usize::MAX, usize::MAX, usize::MAX, &unseen));
+    let around = Around { metrics: unseen, memory, abandoned: CancellationToken::new() };
+    metrics::open(metrics, own_hosts)
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(around, middleware::around))
+}
+
+/// The paths that the OpenAPI document describes, and the document.
+fn api(settings: &Settings) -> (Router<Http>, OpenApi) {
+    let (of_any_page, mut document) =
+        OpenApiRouter::with_openapi(openapi::document()).merge(questions::routes()).split_for_parts();
+    let (of_allowed_pages, operations) =
+        conversations::routes().merge(messages::routes()).merge(auth::routes()).split_for_parts();
+    document.merge(operations);
+    let (of_no_page, operations) = health::routes().merge(metrics::routes()).split_for_parts();
+    document.merge(operations);
+
+    let router = behind(cors::any_origin(), of_any_page)
+        .merge(behind(cors::allowed_origins(&settings.allowed_origins), of_allowed_pages))
+        .merge(of_no_page);
+    (router, document)
+}
+
+/// Puts routes behind their CORS rules. These stand around the answer to a wrong method too, since that is where a
+/// preflight arrives.
+fn behind<S: Clone + Send + Sync + 'static>(rules: CorsLayer, routes: Router<S>) -> Router<S> {
+    routes.method_not_allowed_fallback(wrong_method).layer(rules)
+}
+
+async fn no_such_path() -> Failure {
+    Failure::NoSuchPath
+}
+
+async fn wrong_method() -> Failure {
+    Failure::WrongMethod
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::header::{
+        ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+        ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, HeaderName,
+    };
+    use axum::http::{HeaderMap, Request, StatusCode};
+    use axum::routing::get;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    const CONSOLE: &str = "https://console.example";
+
+    async fn call(rules: CorsLayer, method: &str, origin: &str) -> (StatusCode, HeaderMap) {
+        let routes: Router = behind(rules, Router::new().route("/", get(|| async {})));
+        let request = Request::builder()
+            .method(method)
+            .header("origin", origin)
+            .header("access-control-request-method", "GET")
+            .header("access-control-request-headers", "api_key")
+            .body(Body::empty())
+            .unwrap();
+        let response = routes.oneshot(request).await.unwrap();
+        (response.status(), response.headers().clone())
+    }
+
+    fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+        headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    #[tokio::test]
+    async fn any_page_may_ask_without_credentials() {
+        for method in ["OPTIONS", "GET"] {
+            let (status, headers) = call(cors::any_origin(), method, "https://x.example").await;
+            assert_eq!(status, StatusCode::OK);
+            assert_eq!(header(&headers, ACCESS_CONTROL_ALLOW_ORIGIN), Some("*"));
+            assert_eq!(header(&headers, ACCESS_CONTROL_ALLOW_CREDENTIALS), None);
+        }
+        let (_, headers) = call(cors::any_origin(), "OPTIONS", "https://x.example").await;
+        assert_eq!(header(&headers, ACCESS_CONTROL_ALLOW_METHODS), Some("GET,POST"));
+        assert_eq!(
+            header(&headers, ACCESS_CONTROL_ALLOW_HEADERS),
+            Some("content-type,authorization,idempotency-key,x-api-key,api_key")
+        );
+    }
+
+    #[tokio::test]
+    async fn credentials_come_from_allowed_pages_only() {
+        let rules = || cors::allowed_origins(&[CONSOLE.to_owned()]);
+        for method in ["OPTIONS", "GET"] {
+            let (_, headers) = call(rules(), method, CONSOLE).await;
+            assert_eq!(header(&headers, ACCESS_CONTROL_ALLOW_ORIGIN), Some(CONSOLE));
+            assert_eq!(header(&headers, ACCESS_CONTROL_ALLOW_CREDENTIALS), Some("true"));
+            let (_, headers) = call(rules(), method, "https://x.example").await;
+            assert_eq!(header(&headers, ACCESS_CONTROL_ALLOW_ORIGIN), None);
+            let (_, headers) = call(cors::allowed_origins(&[]), method, CONSOLE).await;
+            assert_eq!(header(&headers, ACCESS_CONTROL_ALLOW_ORIGIN), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wrong_method_is_told_to_pages_too() {
+        let (status, headers) = call(cors::any_origin(), "PUT", "https://x.example").await;
+        assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(header(&headers, ALLOW), Some("GET,HEAD"));
+        assert_eq!(header(&headers, ACCESS_CONTROL_ALLOW_ORIGIN), Some("*"));
+    }
+}

@@ -1,0 +1,434 @@
+//! The accept loop: connections in, bounded in number and in patience, and a shutdown that finishes what runs.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::{self, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+use wicara_metrics::HttpMetrics;
+
+use crate::address::Peer;
+use crate::refusal::refuse;
+use crate::room::Room;
+use crate::share::Connection;
+use crate::socket::{Answer, Patience, Socket, Watch};
+
+/// How much of a request's head, or of a body at once, a connection may hold.
+///
+/// A client that goes no further pins a buffer of this size, and one more if its head filled one before. So 4,096
+/// connections hold 128 MiB in the worst case, beside 8 KiB each for what is written.
+const BUFFER_BYTES: usize = 16 * 1024;
+
+/// How long to wait before accepting again when the system has no descriptor or memory left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// How a listener and its connections are told to stop.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    /// Accept nothing more, answer what was asked, then close.
+    pub finish: CancellationToken,
+    /// Close.
+    pub cut: CancellationToken,
+}
+
+/// Serves until it is told to stop; returns when the last connection is closed.
+///
+/// `connections` may be open at once. For a new one beyond them, one is closed whose client has been waited for longest;
+/// while all are being answered, the new one waits.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    metrics: Arc<HttpMetrics>,
+    stop: Stop,
+    connections: usize,
+) {
+    serve_patiently(listener, router, metrics, stop, connections, Patience::DEFAULT).await
+}
+
+pub(super) async fn serve_patiently(
+    listener: TcpListener,
+    router: Router,
+    metrics: Arc<HttpMetrics>,
+    stop: Stop,
+    connections: usize,
+    patience: Patience,
+) {
+    let mut room = Room::new(connections);
+    let connections = TaskTracker::new();
+    // Connections are told once the socket is closed: a client that comes again finds nobody, and not a server that ends.
+    let of_connections = Stop { finish: CancellationToken::new(), cut: stop.cut.clone() };
+    loop {
+        let accepted = async {
+            let (stream, peer) = accept(&listener).await;
+            (stream, peer, room.place().await)
+        };
+        let (stream, peer, slot) = tokio::select! {
+            () = stop.finish.cancelled() => break,
+            accepted = accepted => accepted,
+        };
+        let watch = Watch::new(patience);
+        room.enter(&watch);
+        let (router, metrics, stop) = (router.clone(), Arc::clone(&metrics), of_connections.clone());
+        let open = metrics.connection();
+        connections.spawn(async move {
+            connection(stream, peer, router, watch, &metrics, stop).await;
+            drop((slot, open));
+        });
+    }
+    drop(listener);
+    of_connections.finish.cancel();
+    connections.close();
+    connections.wait().await;
+}
+
+async fn accept(listener: &TcpListener) -> (TcpStream, Peer) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => return (stream, Peer(peer.ip())),
+            Err(error) if of_the_client(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot accept connections");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Whether only this connection failed, before it was accepted.
+fn of_the_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: Peer,
+    router: Router,
+    watch: Arc<Watch>,
+    metrics: &HttpMetrics,
+    stop: Stop,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection stays with its delay");
+    }
+    let service = service_fn({
+        let watch = Arc::clone(&watch);
+        move |request: hyper::Request<Incoming>| {
+            let (mut head, body) = request.into_parts();
+            head.extensions.insert(peer);
+            head.extensions.insert(Connection(Arc::downgrade(&watch)));
+            let (body, answering) = watch.answering(body);
+            let answer = router.clone().oneshot(hyper::Request::from_parts(head, Body::new(body)));
+            async move {
+                let response = answer.await?;
+                Ok::<_, Infallible>(response.map(|body| Answer::new(body, answering)))
+            }
+        }
+    });
+    let socket = TokioIo::new(Socket::new(stream, Arc::clone(&watch)));
+    // Waiting is the watch's: hyper has one timeout for the head and for the time between two requests. A client may
+    // close its side once it has asked: the answer goes to it all the same. That nobody is left to take it shows when
+    // it is written.
+    let mut connection = http1::Builder::new()
+        .half_close(true)
+        .header_read_timeout(None)
+        .max_buf_size(BUFFER_BYTES)
+        .serve_connection(socket, service);
+
+    let mut expired = pin!(watch.expired());
+    let mut finishing = false;
+    let ended = loop {
+        tokio::select! {
+            ended = &mut connection => break ended,
+            () = stop.finish.cancelled(), if !finishing => {
+                finishing = true;
+                pin::Pin::new(&mut connection).graceful_shutdown();
+            }
+            () = &mut expired => return,
+            () = stop.cut.cancelled() => return,
+        }
+    };
+    let Err(error) = ended else { return };
+    tracing::debug!(%error, "a connection ended early");
+    if error.is_parse() && watch.is_between_requests() {
+        let parts = connection.into_parts();
+        let mut socket = parts.io.into_inner();
+        let theirs = socket.refusal().to_owned();
+        tokio::select! {
+            () = refuse(&mut socket.stream, &theirs, &parts.read_buf, metrics) => {}
+            () = &mut expired => {}
+            () = stop.cut.cancelled() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::routing::{any, get, post};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpSocket;
+    use tokio::sync::Notify;
+    use tokio::task::JoinHandle;
+    use tokio::time::{Instant, timeout_at};
+    use wicara_metrics::Metrics;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(600);
+    const SHORT: Duration = Duration::from_millis(50);
+    const PATIENT: Patience = Patience { first_byte: LONG, head: LONG, idle: LONG, unread: LONG };
+
+    static LARGE: [u8; 64 * 1024 * 1024] = [0; _];
+
+    struct Server {
+        address: std::net::SocketAddr,
+        /// Lets `/slow` answer.
+        go: Arc<Notify>,
+        /// Requests for `/slow` that have come.
+        waiting: Arc<AtomicUsize>,
+        stop: Stop,
+        running: JoinHandle<()>,
+    }
+
+    async fn start(patience: Patience) -> Server {
+        start_with(patience, 4096).await
+    }
+
+    async fn start_with(patience: Patience, connections: usize) -> Server {
+        // A small buffer, so that it shows soon how fast a client reads.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(BUFFER_BYTES as u32).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1024).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (go, waiting) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+        let slow = {
+            let (go, waiting) = (Arc::clone(&go), Arc::clone(&waiting));
+            async move |body: axum::body::Bytes| {
+                drop(body);
+                let go = go.notified();
+                waiting.fetch_add(1, Ordering::SeqCst);
+                go.await;
+                "slow"
+            }
+        };
+        let router = Router::new()
+            .route("/", get(|| async { "quick" }))
+            .route("/slow", any(slow))
+            .route("/read", post(|body: axum::body::Bytes| async move { drop(body) }))
+            .route("/large", get(|| async { &LARGE[..] }));
+        let stop = Stop::default();
+        let metrics = Metrics::default().http;
+        let running =
+            tokio::spawn(serve_patiently(listener, router, metrics, stop.clone(), connections, patience));
+        Server { address, go, waiting, stop, running }
+    }
+
+    impl Server {
+        async fn connect(&self) -> TcpStream {
+            TcpStream::connect(self.address).await.unwrap()
+        }
+
+        async fn asked_slowly(&self) -> TcpStream {
+            self.asked_slowly_by(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await
+        }
+
+        async fn asked_slowly_by(&self, request: &[u8]) -> TcpStream {
+            let before = self.waiting.load(Ordering::SeqCst);
+            let mut stream = self.connect().await;
+            stream.write_all(request).await.unwrap();
+            while self.waiting.load(Ordering::SeqCst) == before {
+                tokio::task::yield_now().await;
+            }
+            stream
+        }
+    }
+
+    /// Everything that the server still sends before it closes.
+    async fn rest(stream: &mut TcpStream) -> String {
+        let mut text = Vec::new();
+        // A reset closes as well.
+        let _ = stream.read_to_end(&mut text).await;
+        String::from_utf8(text).unwrap()
+    }
+
+    /// Asks and reads the answer, which ends in `quick`.
+    async fn ask(stream: &mut TcpStream) {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"quick") {
+            let mut buffer = [0; 1024];
+            let length = stream.read(&mut buffer).await.unwrap();
+            assert_ne!(length, 0, "closed after {:?}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&buffer[..length]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_silent_connection_is_closed() {
+        let server = start(Patience { first_byte: SHORT, ..PATIENT }).await;
+        assert_eq!(rest(&mut server.connect().await).await, "");
+    }
+
+    #[tokio::test]
+    async fn a_head_that_does_not_end_is_closed() {
+        let server = start(Patience { head: SHORT, ..PATIENT }).await;
+        let mut stream = server.connect().await;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: ").await.unwrap();
+        assert_eq!(rest(&mut stream).await, "");
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_is_closed_after_its_answer() {
+        let server = start(Patience { idle: SHORT, ..PATIENT }).await;
+        let mut stream = server.connect().await;
+        ask(&mut stream).await;
+        assert_eq!(rest(&mut stream).await, "");
+    }
+
+    #[tokio::test]
+    async fn the_second_head_of_a_connection_has_to_end_too() {
+        let server = start(Patience { head: SHORT, ..PATIENT }).await;
+        let mut stream = server.connect().await;
+        ask(&mut stream).await;
+        stream.write_all(b"GET /").await.unwrap();
+        assert_eq!(rest(&mut stream).await, "");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_reads_is_given_up() {
+        let server = start(Patience { unread: SHORT, ..PATIENT }).await;
+        let mut stream = server.connect().await;
+        stream.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        // Read only once the server has given up: all connections are gone when it stops.
+        let Server { stop, running, .. } = server;
+        stop.finish.cancel();
+        running.await.unwrap();
+        assert!(rest(&mut stream).await.len() < LARGE.len());
+    }
+
+    /// Whether a client that reads so many bytes every 10 milliseconds goes on getting its large answer.
+    async fn read_by(bytes: usize, unread: Duration) -> bool {
+        let server = start(Patience { unread, ..PATIENT }).await;
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(BUFFER_BYTES as u32).unwrap();
+        let mut stream = socket.connect(server.address).await.unwrap();
+        stream.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut buffer = vec![0; bytes];
+        let until = Instant::now() + 2 * unread;
+        while Instant::now() < until && stream.read(&mut buffer).await.is_ok() {
+            sleep(Duration::from_millis(10)).await;
+        }
+        // More than the system holds of it.
+        let mut more = vec![0; 16 * BUFFER_BYTES];
+        stream.read_exact(&mut more).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_read_too_slowly_is_given_up() {
+        // Half of what it has to be, and several times that much.
+        assert!(!read_by(400, Duration::from_secs(1)).await);
+        assert!(read_by(4096, Duration::from_secs(1)).await);
+    }
+
+    /// Connections that begin like this and go no further keep nobody out.
+    async fn crowded_by(beginning: &[u8]) {
+        const ROOM: usize = 20;
+        let server = start_with(PATIENT, ROOM).await;
+        let chunked =
+            b"POST /slow HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
+        let asked = [server.asked_slowly().await, server.asked_slowly_by(chunked).await];
+        let mut crowd = Vec::new();
+        for _ in 0..2 * ROOM {
+            let mut stream = server.connect().await;
+            stream.write_all(beginning).await.unwrap();
+            crowd.push(stream);
+        }
+        for _ in 0..5 {
+            let newcomer = async { ask(&mut server.connect().await).await };
+            timeout_at(Instant::now() + LONG / 20, newcomer).await.expect("there is room");
+        }
+        server.go.notify_waiters();
+        for mut asked in asked {
+            let mut answer = [0; 12];
+            asked.read_exact(&mut answer).await.expect("who waits for an answer is not closed");
+            assert_eq!(&answer, b"HTTP/1.1 200");
+        }
+        rest(&mut crowd[0]).await;
+    }
+
+    #[tokio::test]
+    async fn silent_connections_make_room() {
+        crowded_by(b"").await;
+    }
+
+    #[tokio::test]
+    async fn connections_with_half_a_head_make_room() {
+        crowded_by(b"GET / HTTP/1.1\r\nHost: ").await;
+    }
+
+    #[tokio::test]
+    async fn connections_with_half_a_body_make_room() {
+        crowded_by(b"POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf").await;
+    }
+
+    #[tokio::test]
+    async fn idle_connections_make_room() {
+        crowded_by(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    }
+
+    #[tokio::test]
+    async fn connections_that_read_no_answer_make_room() {
+        crowded_by(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    }
+
+    #[tokio::test]
+    async fn a_request_that_takes_long_is_not_cut() {
+        let hasty = Patience { first_byte: LONG, head: SHORT, idle: SHORT, unread: SHORT };
+        let server = start(hasty).await;
+        let mut stream = server.asked_slowly().await;
+        sleep(4 * SHORT).await;
+        server.go.notify_waiters();
+        assert!(rest(&mut stream).await.ends_with("slow"));
+    }
+
+    #[tokio::test]
+    async fn a_request_under_way_is_finished_at_shutdown_and_its_connection_closed() {
+        let server = start(PATIENT).await;
+        let mut idle = server.connect().await;
+        ask(&mut idle).await;
+        let mut stream = server.asked_slowly().await;
+        let Server { go, stop, running, .. } = server;
+        stop.finish.cancel();
+        // That idle connections are closed shows that the shutdown has begun.
+        assert_eq!(rest(&mut idle).await, "");
+        go.notify_waiters();
+        let answer = rest(&mut stream).await;
+        assert!(answer.contains("connection: close\r\n") && answer.ends_with("slow"), "{answer}");
+        running.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_request_that_outlasts_the_drain_is_cut() {
+        let server = start(PATIENT).await;
+        let mut stream = server.asked_slowly().await;
+        server.stop.finish.cancel();
+        server.stop.cut.cancel();
+        server.running.await.unwrap();
+        assert_eq!(rest(&mut stream).await, "");
+    }
+}

@@ -1,0 +1,175 @@
+//! `/api/message`: what is said in the conversations.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use wicara_model::{self as model, MessageId};
+use wicara_service::{Error, Missing, Reader, Service, Writer};
+
+use crate::Http;
+use crate::contract::conversation_api::Pagination;
+use crate::contract::errors::{IdInvalid, Refused, ValidationError};
+use crate::contract::message_api::{
+    Message, MessageCreated, MessageDeleted, MessageDetail, MessageList, MessagePatch, MessageQuery,
+    MessageUpdated, NewMessage,
+};
+use crate::error::Failure::{self, RoomApi};
+use crate::extract::{Body, PathId};
+use crate::json_body;
+use crate::list_body::{self, Envelope};
+use crate::query::Query;
+use crate::share::Share;
+
+pub fn routes() -> OpenApiRouter<Http> {
+    OpenApiRouter::new().routes(routes!(message_create, message_list)).routes(routes!(
+        message_get,
+        message_update,
+        message_delete
+    ))
+}
+
+/// What is wrong with a message: the id in it or another field.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "its shape is for the OpenAPI document")]
+enum MessageError {
+    Id(IdInvalid),
+    Fields(ValidationError),
+}
+
+/// Add a message
+///
+/// Stores it and no more: the bot is not asked.
+#[utoipa::path(
+    post,
+    path = "/api/message",
+    operation_id = "message_create",
+    tag = "Message API",
+    params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", description = "Makes a retry safe")),
+    request_body = NewMessage,
+    responses(
+        (status = 200, description = "The message", body = MessageCreated),
+        (status = 400, description = "The conversation is unknown, or bad input", body = MessageError),
+        (status = 409, description = "The first request with this key is still being answered", body = Refused,
+            headers(("Retry-After" = u64))),
+        (status = 422, description = "The key was used with another body", body = Refused)
+    )
+)]
+async fn message_create(
+    State(service): State<Arc<Service>>,
+    writer: Writer,
+    body: Body,
+) -> Result<Response, Failure> {
+    let (new, once) = body.parse(RoomApi, |input, body| (NewMessage::read(input), body.once(input)))?;
+    let NewMessage { message: text, kind, role, conversation_id } = new;
+    let conversation_id = conversation_id.map_err(|_| RoomApi(Error::NotFound(Missing::Conversation)))?;
+
+    let new = model::NewMessage { role, kind, text, payload: None, reply_to: None, author: None, time: None };
+    let message = service.message_create(&writer, conversation_id, new, once).await.map_err(RoomApi)?;
+    Ok(json_body::ok(&MessageCreated::new(Message::new(&message))))
+}
+
+/// List messages
+#[utoipa::path(
+    get,
+    path = "/api/message",
+    operation_id = "message_list",
+    tag = "Message API",
+    params(MessageQuery),
+    responses(
+        (status = 200, description = "A page of messages", body = MessageList),
+        (status = 400, description = "Bad input", body = ValidationError)
+    )
+)]
+async fn message_list(
+    State(service): State<Arc<Service>>,
+    reader: Reader,
+    share: Share,
+    mut query: Query,
+) -> Result<Response, Failure> {
+    let (filter, listing) = MessageQuery::read(&mut query);
+    query.finish().map_err(RoomApi)?;
+
+    let (total, messages) = service.message_list(&reader, &filter, &listing).await.map_err(RoomApi)?;
+    let envelope = Envelope::of(&MessageList::new(Pagination::new(total, &listing)));
+    list_body::list(&share, envelope, messages, RoomApi, |items, message| items.push(&Message::new(message)))
+        .await
+}
+
+/// Show a message
+#[utoipa::path(
+    get,
+    path = "/api/message/{id}",
+    operation_id = "message_get",
+    tag = "Message API",
+    params(("id" = i64, Path, minimum = 0)),
+    responses(
+        (status = 200, description = "The message", body = MessageDetail),
+        (status = 400, description = "The id is malformed or unknown", body = IdInvalid)
+    )
+)]
+async fn message_get(
+    State(service): State<Arc<Service>>,
+    reader: Reader,
+    PathId(id): PathId,
+) -> Result<Response, Failure> {
+    let message = service.message_get(&reader, message_id(&id)?).await.map_err(RoomApi)?;
+    Ok(json_body::ok(&MessageDetail::new(Message::new(&message))))
+}
+
+/// Update a message
+#[utoipa::path(
+    patch,
+    path = "/api/message/{id}",
+    operation_id = "message_update",
+    tag = "Message API",
+    params(("id" = i64, Path, minimum = 0)),
+    request_body = MessagePatch,
+    responses(
+        (status = 200, description = "The message", body = MessageUpdated),
+        (status = 400, description = "The id is malformed or unknown, or bad input", body = MessageError)
+    )
+)]
+async fn message_update(
+    State(service): State<Arc<Service>>,
+    writer: Writer,
+    PathId(id): PathId,
+    body: Body,
+) -> Result<Response, Failure> {
+    let id = message_id(&id)?;
+    let patch = body.parse(RoomApi, |input, _| MessagePatch::read(input))?;
+    let message = service.message_get_writable(&writer, id).await.map_err(RoomApi)?;
+    let message = service.message_update(message, patch.into()).await.map_err(RoomApi)?;
+    Ok(json_body::ok(&MessageUpdated::new(Message::new(&message))))
+}
+
+/// Delete a message
+#[utoipa::path(
+    delete,
+    path = "/api/message/{id}",
+    operation_id = "message_delete",
+    tag = "Message API",
+    params(("id" = i64, Path, minimum = 0)),
+    responses(
+        (status = 200, description = "It is deleted", body = MessageDeleted),
+        (status = 400, description = "The id is malformed or unknown", body = IdInvalid)
+    )
+)]
+async fn message_delete(
+    State(service): State<Arc<Service>>,
+    writer: Writer,
+    PathId(id): PathId,
+) -> Result<Response, Failure> {
+    let message = service.message_get_writable(&writer, message_id(&id)?).await.map_err(RoomApi)?;
+    service.message_delete(message, true).await.map_err(RoomApi)?;
+    Ok(json_body::ok(&MessageDeleted::new()))
+}
+
+/// The Message API says the same of a malformed id as of an unknown one.
+fn message_id(id: &str) -> Result<MessageId, Failure> {
+    id.parse().map_err(|_| RoomApi(Error::NotFound(Missing::Message)))
+}

@@ -1,0 +1,396 @@
+//! `/api/openapi.json`, which the handlers themselves write, and `/docs`, which shows it without a network.
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use utoipa::OpenApi as _;
+use utoipa::openapi::path::{HttpMethod, Operation, Parameter, ParameterIn};
+use utoipa::openapi::schema::{AnyOfBuilder, Object, SchemaFormat, SchemaType, Type};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use crate::Http;
+use crate::contract::answer_object::AnswerObject;
+use crate::contract::chatbot_api::MessageContent;
+use crate::contract::errors::Refused;
+use crate::credentials::SESSION_COOKIE;
+use crate::error::Failure;
+use crate::security;
+use crate::share::shared;
+
+const DOCUMENT_PATH: &str = "/api/openapi.json";
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Wicara",
+        description = "Keeps the conversations between an organisation's bots and its public. \
+            Where the Conversation API and the Chatbot API share a path, the caller decides: a person with a \
+            cookie gets the Conversation API's answer, a program the one that its key was made for."
+    ),
+    tags(
+        (name = "Chatbot API", description = "The public's questions, and what programs read of them"),
+        (name = "Conversation API", description = "Rooms"),
+        (name = "Message API", description = "What is said in the rooms"),
+        (name = "Sessions", description = "People's cookie sessions"),
+        (name = "Health")
+    ),
+    components(schemas(Refused, AnswerObject, MessageContent)),
+    security(("cookie" = []), ("bearer" = []), ("X-API-Key" = []), ("API_KEY" = []))
+)]
+struct Document;
+
+/// What the document says before the handlers add their operations.
+pub fn document() -> OpenApi {
+    let mut document = Document::openapi();
+    let components = document.components.get_or_insert_default();
+    let schemes = [
+        ("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(SESSION_COOKIE)))),
+        ("bearer", SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build())),
+        ("X-API-Key", SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")))),
+        ("API_KEY", SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("API_KEY")))),
+    ];
+    for (name, scheme) in schemes {
+        components.add_security_scheme(name, scheme);
+    }
+    document
+}
+
+/// Serves the finished document and the pages that show it.
+pub fn pages(mut document: OpenApi) -> Router<Http> {
+    finish(&mut document);
+    let json = document.to_json().expect("plain data serialises");
+    let json = Bytes::from(json);
+    let config = Config::new([DOCUMENT_PATH]).validator_url("none");
+    Router::new()
+        .route(DOCUMENT_PATH, get(async move || ([(CONTENT_TYPE, "application/json")], json)))
+        .merge(
+            Router::from(SwaggerUi::new("/docs").config(config))
+                .layer(map_response(as_json))
+                .layer(map_response(security::docs)),
+        )
+        .layer(map_response(shared))
+}
+
+/// The pages' own word for what is not there is no JSON.
+async fn as_json(response: Response) -> Response {
+    match response.status() {
+        StatusCode::NOT_FOUND => Failure::NoSuchPath.into_response(),
+        _ => response,
+    }
+}
+
+fn finish(document: &mut OpenApi) {
+    add_common_errors(document);
+    let_parameters_be_empty(document);
+    say_what_texts_hold(document);
+    let_alternatives_overlap(document);
+}
+
+/// An empty parameter of any query counts as left out: `http::query` drops it before anything reads it. The field is no
+/// part of what utoipa knows; it stands in all versions of OpenAPI.
+fn let_parameters_be_empty(document: &mut OpenApi) {
+    for (_, _, operation) in operations(document) {
+        for parameter in operation.parameters.iter_mut().flatten() {
+            if let RefOr::T(parameter) = parameter
+                && parameter.parameter_in == ParameterIn::Query
+            {
+                let beyond = parameter.extensions.get_or_insert_default();
+                beyond.insert("allowEmptyValue".to_owned(), true.into());
+            }
+        }
+    }
+}
+
+/// What `http::input` takes as a text: no NUL, and where one has to be there or is changed, not only white space.
+fn say_what_texts_hold(document: &mut OpenApi) {
+    const NO_NUL: &str = r"^[^\x00]*$";
+    const NOT_BLANK: &str = r"^[^\x00]*[^\s\x00][^\x00]*$";
+
+    let mut bodies = Vec::new();
+    for (_, method, operation) in operations(document) {
+        for parameter in operation.parameters.iter_mut().flatten() {
+            if let RefOr::T(Parameter { schema: Some(RefOr::T(Schema::Object(text))), .. }) = parameter
+                && is_free_text(text)
+            {
+                text.pattern = Some(NO_NUL.to_owned());
+            }
+        }
+        if let Some(RefOr::T(body)) = &operation.request_body
+            && let Some(RefOr::T(content)) = body.content.get("application/json")
+            && let Some(RefOr::Ref(schema)) = &content.schema
+        {
+            let name = schema.ref_location.rsplit('/').next().unwrap_or_default().to_owned();
+            bodies.push((name, method == HttpMethod::Patch));
+        }
+    }
+    let schemas = &mut document.components.get_or_insert_default().schemas;
+    for (name, is_patch) in bodies {
+        let Some(RefOr::T(Schema::Object(body))) = schemas.get_mut(&name) else { continue };
+        for (field, schema) in &mut body.properties {
+            if let RefOr::T(Schema::Object(text)) = schema
+                && is_free_text(text)
+            {
+                let not_blank = is_patch || body.required.contains(field);
+                text.pattern = Some(if not_blank { NOT_BLANK } else { NO_NUL }.to_owned());
+            }
+        }
+    }
+}
+
+/// A text about which its field says no more than its length.
+fn is_free_text(schema: &Object) -> bool {
+    let text = match &schema.schema_type {
+        SchemaType::Type(schema_type) => *schema_type == Type::String,
+        SchemaType::Array(types) => types.contains(&Type::String),
+        SchemaType::AnyValue => false,
+    };
+    let free = !matches!(&schema.format, Some(SchemaFormat::Custom(_)));
+    text && free && schema.pattern.is_none()
+}
+
+/// An answer may have the fields of two alternatives, one of which has more: `oneOf` would forbid that.
+fn let_alternatives_overlap(document: &mut OpenApi) {
+    let components = document.components.get_or_insert_default();
+    for schema in components.schemas.values_mut() {
+        if let RefOr::T(Schema::OneOf(alternatives)) = schema {
+            let alternatives = std::mem::take(alternatives);
+            let mut any = AnyOfBuilder::new().description(alternatives.description);
+            for alternative in alternatives.items {
+                any = any.item(alternative);
+            }
+            *schema = RefOr::T(Schema::AnyOf(any.build()));
+        }
+    }
+}
+
+/// What any operation under `/api` may answer, so that handlers name only what is their own.
+fn add_common_errors(document: &mut OpenApi) {
+    for (path, method, operation) in operations(document) {
+        if !path.starts_with("/api/") {
+            continue;
+        }
+        add_error(operation, "401", "No credentials, or wrong ones", false);
+        if method != HttpMethod::Get {
+            add_error(operation, "403", "Not allowed to this caller, or from this page", false);
+        }
+        if operation.request_body.is_some() {
+            add_error(operation, "408", "The body did not arrive in time", false);
+            add_error(operation, "413", "The body is too large", false);
+            add_error(operation, "415", "The body is not JSON", false);
+        }
+        add_error(operation, "500", "Something went wrong in the server", false);
+        add_error(operation, "503", "The server cannot answer just now; nothing was stored", true);
+    }
+}
+
+/// The operations with their paths and methods.
+fn operations(document: &mut OpenApi) -> impl Iterator<Item = (&str, HttpMethod, &mut Operation)> {
+    document.paths.paths.iter_mut().flat_map(|(path, item)| {
+        let operations = [
+            (HttpMethod::Get, &mut item.get),
+            (HttpMethod::Post, &mut item.post),
+            (HttpMethod::Patch, &mut item.patch),
+            (HttpMethod::Delete, &mut item.delete),
+        ];
+        let operations = operations.into_iter();
+        operations.filter_map(|(method, operation)| Some((path.as_str(), method, operation.as_mut()?)))
+    })
+}
+
+fn add_error(operation: &mut Operation, status: &str, description: &str, later: bool) {
+    let schema = Ref::from_schema_name("Refused");
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    let mut response = ResponseBuilder::new().description(description).content("application/json", content);
+    if later {
+        let seconds = utoipa::openapi::HeaderBuilder::new()
+            .schema(Some(utoipa::schema!(u64)))
+            .description(Some("Seconds"))
+            .build();
+        response = response.header("Retry-After", seconds);
+    }
+    operation.responses.responses.entry(status.to_owned()).or_insert_with(|| response.build().into());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{CookieSameSite, Settings, api};
+
+    fn finished() -> Value {
+        let settings = Settings {
+            public_url: None,
+            allowed_origins: Vec::new(),
+            anonymous_anywhere: false,
+            trusted_proxies: Vec::new(),
+            cookie_same_site: CookieSameSite::Lax,
+            body_bytes: 1024,
+            body_budget_bytes: usize::MAX,
+            answer_budget_bytes: usize::MAX,
+            body_time: std::time::Duration::MAX,
+        };
+        let (_, mut document) = api(&settings);
+        finish(&mut document);
+        serde_json::to_value(document).unwrap()
+    }
+
+    fn operations(document: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
+        document["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
+            let operations = item.as_object().unwrap().iter();
+            operations.map(move |(method, operation)| (path.as_str(), method.as_str(), operation))
+        })
+    }
+
+    #[test]
+    fn every_operation_is_there_once_by_its_own_name() {
+        let document = finished();
+        let mut names: Vec<_> = operations(&document)
+            .map(|(path, method, operation)| {
+                format!("{} {method} {path}", operation["operationId"].as_str().unwrap())
+            })
+            .collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "conversation_create post /api/conversation",
+                "conversation_delete delete /api/conversation/{id}",
+                "conversation_get get /api/conversation/{id}",
+                "conversation_list get /api/conversation",
+                "conversation_message_delete delete /api/conversation/message/{id}",
+                "conversation_update patch /api/conversation/{id}",
+                "healthz get /healthz",
+                "login post /api/auth/login",
+                "logout post /api/auth/logout",
+                "me get /api/auth/me",
+                "message_create post /api/message",
+                "message_delete delete /api/message/{id}",
+                "message_get get /api/message/{id}",
+                "message_list get /api/message",
+                "message_update patch /api/message/{id}",
+                "metrics get /metrics",
+                "question_ask post /api/questions",
+                "question_list get /api/questions/{session_id}",
+                "readyz get /readyz",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        fn references<'a>(value: &'a Value, found: &mut HashSet<&'a str>) {
+            match value {
+                Value::Object(fields) => {
+                    found.extend(fields.get("$ref").and_then(Value::as_str));
+                    fields.values().for_each(|value| references(value, found));
+                }
+                Value::Array(items) => items.iter().for_each(|value| references(value, found)),
+                _ => {}
+            }
+        }
+        let document = finished();
+        let mut found = HashSet::new();
+        references(&document, &mut found);
+        assert!(found.len() > 20);
+        for reference in found {
+            assert!(document.pointer(&reference[1..]).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn every_answer_and_body_has_a_schema() {
+        let document = finished();
+        for (path, method, operation) in operations(&document) {
+            for (status, answer) in operation["responses"].as_object().unwrap() {
+                let kinds = answer["content"].as_object().unwrap();
+                assert!(
+                    kinds.contains_key("application/json") || path == "/metrics",
+                    "{method} {path} {status}"
+                );
+                let described = kinds.values().all(|kind| kind["schema"].is_object());
+                let streams = kinds.contains_key("text/event-stream");
+                assert!(described && kinds.len() == 1 + usize::from(streams), "{method} {path} {status}");
+            }
+            if let Some(body) = operation.get("requestBody") {
+                let schema = &body["content"]["application/json"]["schema"];
+                assert!(schema.is_object() && body["required"] == true, "{method} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn texts_say_whether_they_may_be_blank() {
+        let document = finished();
+        let matches = |pattern: &Value| match pattern.as_str().unwrap() {
+            r"^[^\x00]*$" => "no NUL",
+            r"^[^\x00]*[^\s\x00][^\x00]*$" => "not blank",
+            other => panic!("{other}"),
+        };
+        for (body, field, expected) in [
+            ("NewConversation", "room", "not blank"),
+            ("NewConversation", "botId", "no NUL"),
+            ("ConversationPatch", "botId", "not blank"),
+            ("NewMessage", "message", "not blank"),
+            ("MessagePatch", "message", "not blank"),
+            ("Question", "message", "not blank"),
+            ("Question", "botId", "no NUL"),
+        ] {
+            let schema = &document["components"]["schemas"][body]["properties"][field];
+            assert_eq!(matches(&schema["pattern"]), expected, "{body} {field}");
+        }
+        let session = &document["components"]["schemas"]["Question"]["properties"]["session_id"];
+        assert!(session["pattern"].is_null(), "its format says it");
+        for parameter in document["paths"]["/api/conversation"]["get"]["parameters"].as_array().unwrap() {
+            let pattern = &parameter["schema"]["pattern"];
+            match parameter["name"].as_str().unwrap() {
+                "userId" | "botId" | "integrationType" | "room" => assert_eq!(matches(pattern), "no NUL"),
+                "order" => assert_eq!(pattern, "^(asc|desc)$"),
+                _ => assert!(pattern.is_null()),
+            }
+        }
+    }
+
+    #[test]
+    fn every_parameter_of_a_query_may_be_empty_and_no_other() {
+        let document = finished();
+        let parameters = operations(&document)
+            .flat_map(|(path, method, operation)| {
+                let parameters = operation["parameters"].as_array().into_iter().flatten();
+                parameters.map(move |parameter| (path, method, parameter))
+            })
+            .collect::<Vec<_>>();
+        let in_queries = parameters.iter().filter(|(_, _, parameter)| parameter["in"] == "query");
+        assert!(in_queries.count() > 10);
+        for (path, method, parameter) in parameters {
+            let may = &parameter["allowEmptyValue"];
+            let expected = if parameter["in"] == "query" { Value::Bool(true) } else { Value::Null };
+            assert_eq!(*may, expected, "{method} {path} {}", parameter["name"]);
+        }
+    }
+
+    #[test]
+    fn shared_paths_show_both_answers() {
+        let document = finished();
+        for (pointer, answers) in [
+            ("/paths/~1api~1conversation/get", ["ConversationList", "ChatList"]),
+            ("/paths/~1api~1conversation~1{id}/get", ["ConversationDetail", "ChatDetail"]),
+            ("/paths/~1api~1conversation~1{id}/delete", ["ConversationDeleted", "ChatDeleted"]),
+        ] {
+            let schema = &document.pointer(pointer).unwrap()["responses"]["200"]["content"]["application/json"]
+                ["schema"];
+            let schema = document.pointer(&schema["$ref"].as_str().unwrap()[1..]).unwrap();
+            let alternatives: Vec<_> =
+                schema["anyOf"].as_array().unwrap().iter().map(|one| one["$ref"].as_str().unwrap()).collect();
+            assert_eq!(alternatives, answers.map(|name| format!("#/components/schemas/{name}")));
+        }
+    }
+}

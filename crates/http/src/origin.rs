@@ -1,0 +1,111 @@
+//! Which pages may act with a person's cookie: a browser sends it along wherever the click came from.
+
+use axum::http::HeaderMap;
+use axum::http::header::{HOST, HeaderName, HeaderValue, ORIGIN};
+
+use crate::Settings;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Whether a write that a cookie authorises comes from a page of ours, an allowed one, or no page at all.
+#[must_use]
+pub fn may_write(headers: &HeaderMap, settings: &Settings) -> bool {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    match (origins.next(), origins.next()) {
+        (Some(origin), None) => origin
+            .to_str()
+            .is_ok_and(|origin| is_ours(origin, headers, settings) || is_allowed(origin, settings)),
+        (Some(_), Some(_)) => false,
+        (None, _) => match headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes) {
+            Some(site) => site == b"same-origin" || site == b"none",
+            None => true,
+        },
+    }
+}
+
+/// Ours is the public URL; without one, whatever host the browser called.
+fn is_ours(origin: &str, headers: &HeaderMap, settings: &Settings) -> bool {
+    match &settings.public_url {
+        Some(ours) => origin.eq_ignore_ascii_case(ours),
+        None => {
+            let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+            let from = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+            matches!((host, from), (Some(host), Some(from)) if from.eq_ignore_ascii_case(host))
+        }
+    }
+}
+
+fn is_allowed(origin: &str, settings: &Settings) -> bool {
+    settings.allowed_origins.iter().any(|allowed| origin.eq_ignore_ascii_case(allowed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CookieSameSite;
+
+    fn allowed(public_url: Option<&str>, headers: &[(&'static str, &'static str)]) -> bool {
+        let settings = Settings {
+            public_url: public_url.map(Into::into),
+            allowed_origins: vec!["https://console.example".into()],
+            anonymous_anywhere: false,
+            trusted_proxies: Vec::new(),
+            cookie_same_site: CookieSameSite::Lax,
+            body_bytes: 1024,
+            body_budget_bytes: usize::MAX,
+            answer_budget_bytes: usize::MAX,
+            body_time: std::time::Duration::MAX,
+        };
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect();
+        may_write(&headers, &settings)
+    }
+
+    #[test]
+    fn a_page_has_to_be_ours_or_allowed() {
+        let host = ("host", "127.0.0.1:3333");
+        for (origin, expected) in [
+            ("http://127.0.0.1:3333", true),
+            ("https://127.0.0.1:3333", true),
+            ("https://console.example", true),
+            ("https://CONSOLE.example", true),
+            ("http://127.0.0.1:3334", false),
+            ("http://127.0.0.1", false),
+            ("https://console.example.evil.example", false),
+            ("http://console.example", false),
+            ("127.0.0.1:3333", false),
+            ("null", false),
+            ("", false),
+        ] {
+            assert_eq!(allowed(None, &[host, ("origin", origin)]), expected, "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_public_url_is_the_only_own_origin() {
+        let host = ("host", "wicara.example");
+        let public = Some("https://wicara.example");
+        assert!(allowed(public, &[host, ("origin", "https://wicara.example")]));
+        assert!(!allowed(public, &[host, ("origin", "http://wicara.example")]));
+        assert!(!allowed(public, &[("host", "other.example"), ("origin", "https://other.example")]));
+    }
+
+    #[test]
+    fn without_an_origin_the_browser_says_which_site_it_was() {
+        for (site, expected) in
+            [("same-origin", true), ("none", true), ("same-site", false), ("cross-site", false), ("", false)]
+        {
+            assert_eq!(allowed(None, &[("sec-fetch-site", site)]), expected, "{site}");
+        }
+        assert!(allowed(None, &[]));
+    }
+
+    #[test]
+    fn an_origin_counts_more_than_the_site() {
+        let site = ("sec-fetch-site", "same-origin");
+        assert!(!allowed(None, &[("host", "a"), ("origin", "http://b"), site]));
+        assert!(!allowed(None, &[("host", "a"), ("origin", "http://a"), ("origin", "http://b")]));
+    }
+}

@@ -1,0 +1,211 @@
+//! The parameters of a list, by the same rules as the fields of a body.
+//!
+//! An empty parameter counts as left out, of a repeated one the last counts, an unknown one is ignored. What is
+//! not UTF-8 becomes replacement characters, which no stored name holds.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::fmt::Write;
+
+use axum::extract::FromRequestParts;
+use axum::http::Uri;
+use axum::http::request::Parts;
+use wicara_model::{Cursor, Listing, Order, Rule, Violation};
+use wicara_service::Error;
+
+use crate::input::Field;
+
+/// A request's parameters, and what is wrong with them so far.
+#[derive(Debug, Default)]
+pub struct Query {
+    values: HashMap<String, String>,
+    violations: Vec<Violation>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Query {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(&parts.uri))
+    }
+}
+
+impl Query {
+    pub(super) fn of(uri: &Uri) -> Self {
+        let pairs: Vec<(String, String)> =
+            axum::extract::Query::try_from_uri(uri).map(|query| query.0).unwrap_or_default();
+        let values: HashMap<_, _> = pairs.into_iter().collect();
+        let values = values.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        Self { values, violations: Vec::new() }
+    }
+
+    /// The number of the page, from 1.
+    pub fn page(&mut self) -> i64 {
+        self.number("page", 1, i64::MAX).unwrap_or(1)
+    }
+
+    pub fn limit(&mut self) -> i64 {
+        self.number("limit", 1, Listing::MAX_LIMIT).unwrap_or(Listing::DEFAULT_LIMIT)
+    }
+
+    /// An id.
+    pub fn id(&mut self, name: &'static str) -> Option<i64> {
+        self.number(name, 0, i64::MAX)
+    }
+
+    /// A name that is searched for as it is.
+    pub fn text(&mut self, field: Field) -> Option<String> {
+        let text = self.values.get(field.name)?.clone();
+        match field.check(&text) {
+            // A name that is only white space may not be stored, but may be asked for in vain.
+            Ok(()) | Err(Rule::Required) => Some(text),
+            Err(rule) => self.broken(field.name, rule),
+        }
+    }
+
+    pub fn order(&mut self, default: Order) -> Order {
+        match self.values.get("order").map(String::as_str) {
+            None => default,
+            Some("asc") => Order::Ascending,
+            Some("desc") => Order::Descending,
+            Some(_) => self.broken("order", Rule::Enum).unwrap_or(default),
+        }
+    }
+
+    /// Where the list starts: at `before` or `after` where one is given, else at the page.
+    pub fn cursor(&mut self, page: i64) -> Cursor {
+        match (self.id("after"), self.id("before")) {
+            (None, None) => Cursor::Page(page),
+            (after, before) => Cursor::Between { after, before },
+        }
+    }
+
+    /// Fails with everything that was wrong with what was asked for.
+    pub fn finish(self) -> Result<(), Error> {
+        if self.violations.is_empty() { Ok(()) } else { Err(Error::Invalid(self.violations)) }
+    }
+
+    fn number(&mut self, name: &'static str, least: i64, most: i64) -> Option<i64> {
+        let text = self.values.get(name)?;
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return self.broken(name, Rule::Number);
+        }
+        match text.parse() {
+            Ok(number) if (least..=most).contains(&number) => Some(number),
+            _ => self.broken(name, Rule::Range),
+        }
+    }
+
+    fn broken<T>(&mut self, field: &'static str, rule: Rule) -> Option<T> {
+        self.violations.push(Violation { rule, field });
+        None
+    }
+}
+
+/// A value as it may stand in a query.
+#[must_use]
+pub fn percent_encoded(value: &str) -> String {
+    value.bytes().fold(String::with_capacity(value.len()), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::{BOT_ID, ROOM, USER_ID};
+
+    fn query(text: &str) -> Query {
+        Query::of(&format!("/api/conversation?{text}").parse().unwrap())
+    }
+
+    fn broken(query: Query) -> Vec<(Rule, &'static str)> {
+        match query.finish() {
+            Ok(()) => Vec::new(),
+            Err(Error::Invalid(violations)) => violations.iter().map(|v| (v.rule, v.field)).collect(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_or_empty_has_its_default() {
+        for text in ["", "page=&limit=&order=&before=&after=&userId=", "other=1"] {
+            let mut query = query(text);
+            let page = query.page();
+            assert_eq!((page, query.limit(), query.order(Order::Descending)), (1, 10, Order::Descending));
+            assert_eq!(query.cursor(page), Cursor::Page(1));
+            assert_eq!(query.text(USER_ID), None);
+            assert_eq!(broken(query), []);
+        }
+    }
+
+    #[test]
+    fn of_a_repeated_parameter_the_last_counts() {
+        let mut query = query("page=abc&page=3&limit=2&limit=");
+        assert_eq!((query.page(), query.limit()), (3, 10));
+        assert_eq!(broken(query), []);
+    }
+
+    #[test]
+    fn page_and_limit_are_numbers_within_their_range() {
+        for (value, rule) in [
+            ("0", Some(Rule::Range)),
+            ("-5", Some(Rule::Range)),
+            ("99999999999999999999", Some(Rule::Range)),
+            ("abc", Some(Rule::Number)),
+            ("1.5", Some(Rule::Number)),
+            ("1e3", Some(Rule::Number)),
+            ("-", Some(Rule::Number)),
+            ("+1", Some(Rule::Number)),
+            ("%00", Some(Rule::Number)),
+            ("%FF", Some(Rule::Number)),
+            ("1%", Some(Rule::Number)),
+            ("7", None),
+        ] {
+            let mut query = query(&format!("page={value}&limit={value}"));
+            query.page();
+            query.limit();
+            let expected: Vec<_> =
+                rule.into_iter().flat_map(|rule| [(rule, "page"), (rule, "limit")]).collect();
+            assert_eq!(broken(query), expected, "{value}");
+        }
+        let mut query = query("page=1000000&limit=1000000");
+        assert_eq!(query.page(), 1_000_000);
+        query.limit();
+        assert_eq!(broken(query), [(Rule::Range, "limit")]);
+    }
+
+    #[test]
+    fn ids_lead_through_a_list_without_pages() {
+        let mut query = query("page=4&after=5");
+        let page = query.page();
+        assert_eq!(query.cursor(page), Cursor::Between { after: Some(5), before: None });
+        assert_eq!(broken(query), []);
+    }
+
+    #[test]
+    fn filters_and_order_are_checked() {
+        let long = "a".repeat(65);
+        let mut query = query(&format!("userId=a%00b&botId={long}&order=up&room=%E2%82%AC+1"));
+        query.text(USER_ID);
+        query.text(BOT_ID);
+        assert_eq!(query.text(ROOM).as_deref(), Some("€ 1"));
+        query.order(Order::Ascending);
+        assert_eq!(
+            broken(query),
+            [(Rule::String, "userId"), (Rule::MaxLength, "botId"), (Rule::Enum, "order")]
+        );
+    }
+
+    #[test]
+    fn an_encoded_value_reads_back() {
+        let mut query = query(&format!("room={}", percent_encoded("a+b & c=[]/€ ~")));
+        assert_eq!(query.text(ROOM).as_deref(), Some("a+b & c=[]/€ ~"));
+    }
+}

@@ -1,0 +1,124 @@
+//! `/api/questions`: what the public asks, from any page.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use wicara_metrics::HttpMetrics;
+use wicara_model::{Rule, Violation};
+use wicara_service::{Asker, Error, NewQuestion, Service};
+
+use crate::contract::beyond::{ThreadDetail, ThreadMessage, ThreadQuery};
+use crate::contract::chatbot_api::{AnswerEvent, Question, QuestionAnswered};
+use crate::contract::errors::{BotUnavailable, Refused, ValidationFailure};
+use crate::error::Failure::{self, ChatbotApi};
+use crate::extract::{Body, PathId, Questioner};
+use crate::input;
+use crate::json_body;
+use crate::list_body::{self, Envelope};
+use crate::query::Query;
+use crate::share::Share;
+use crate::{Http, events};
+
+pub fn routes() -> OpenApiRouter<Http> {
+    OpenApiRouter::new().routes(routes!(question_ask)).routes(routes!(question_list))
+}
+
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "its shape is for the OpenAPI document")]
+enum BusyError {
+    Bot(BotUnavailable),
+    Server(Refused),
+}
+
+/// Ask a question
+///
+/// Opens a conversation or goes on with one, and answers when the bot has answered. With `Accept: text/event-stream`
+/// the answer is streamed: the event `session` once the question is stored, a `token` for each piece of text, then one
+/// `message` (the JSON that is answered otherwise) or `error` (the JSON of the error).
+#[utoipa::path(
+    post,
+    path = "/api/questions",
+    operation_id = "question_ask",
+    tag = "Chatbot API",
+    params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$",
+        description = "Makes a retry safe; for a visitor's first question at least 16 characters")),
+    request_body = Question,
+    responses(
+        (status = 200, description = "The bot's answers", content(
+            (QuestionAnswered = "application/json"),
+            (AnswerEvent = "text/event-stream"))),
+        (status = 400, description = "Bad input", body = ValidationFailure),
+        (status = 404, description = "The session is unknown", body = Refused),
+        (status = 409, description = "The first request with this key is still being answered", body = Refused,
+            headers(("Retry-After" = u64))),
+        (status = 422, description = "The key was used with another body", body = Refused),
+        (status = 429, description = "Too many questions", body = Refused, headers(("Retry-After" = u64))),
+        (status = 502, description = "The bot failed; the question is stored", body = BotUnavailable),
+        (status = 503, description = "The bot is busy and the question is stored, or the server cannot answer",
+            body = BusyError,
+            headers(("Retry-After" = u64))),
+        (status = 504, description = "The bot did not answer in time; the question is stored", body = BotUnavailable)
+    ),
+    security((), ("bearer" = []), ("X-API-Key" = []), ("API_KEY" = []))
+)]
+async fn question_ask(
+    State(service): State<Arc<Service>>,
+    State(metrics): State<Arc<HttpMetrics>>,
+    Questioner(asker): Questioner,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    let (question, once) = body.parse(ChatbotApi, |input, body| (Question::read(input), body.once(input)))?;
+    let Question { message: text, session_id, bot_id } = question;
+    let question = NewQuestion { text, session_id, bot_id };
+    let asking = service.question_ask(&asker, question, once).await.map_err(ChatbotApi)?;
+    if events::wanted(&headers) {
+        return Ok(events::answer(asking, &metrics));
+    }
+    let answered = asking.answered().await.map_err(ChatbotApi)?;
+    Ok(json_body::ok(&QuestionAnswered::new(&answered)))
+}
+
+/// Show a conversation to its visitor
+///
+/// The newest 50 messages; `before` leads to older ones.
+#[utoipa::path(
+    get,
+    path = "/api/questions/{session_id}",
+    operation_id = "question_list",
+    tag = "Chatbot API",
+    params(("session_id" = String, Path, format = "uuid"), ThreadQuery),
+    responses(
+        (status = 200, description = "The conversation", body = ThreadDetail),
+        (status = 400, description = "Bad input", body = ValidationFailure),
+        (status = 404, description = "The session is unknown", body = Refused)
+    ),
+    security((), ("bearer" = []), ("X-API-Key" = []), ("API_KEY" = []))
+)]
+async fn question_list(
+    State(service): State<Arc<Service>>,
+    asker: Asker,
+    share: Share,
+    PathId(session): PathId,
+    mut query: Query,
+) -> Result<Response, Failure> {
+    let before = ThreadQuery::read(&mut query);
+    query.finish().map_err(ChatbotApi)?;
+    let Some(session_id) = input::uuid(&session) else {
+        let broken = Violation { rule: Rule::Uuid, field: "session_id" };
+        return Err(ChatbotApi(Error::Invalid(vec![broken])));
+    };
+
+    let thread = service.question_list(&asker, session_id, before).await.map_err(ChatbotApi)?;
+    let envelope = Envelope::of(&ThreadDetail::new(thread.session_id, thread.handler));
+    list_body::list(&share, envelope, thread.messages, ChatbotApi, |items, message| {
+        items.push(&ThreadMessage::new(message));
+    })
+    .await
+}

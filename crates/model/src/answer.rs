@@ -1,0 +1,51 @@
+//! What a bot answers.
+
+use uuid::Uuid;
+
+use crate::json::{Json, Object};
+
+/// One answer of a bot: a text, and the whole answer object where the bot sent one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    pub text: String,
+    /// The exact JSON text of the answer object, but for what not every JSON reader takes; `None` where the bot sent
+    /// only a string.
+    pub payload: Option<Json>,
+    /// Bytes of the answer object, or of the text, as the bot sent it.
+    pub bytes: usize,
+}
+
+impl Answer {
+    #[must_use]
+    pub fn text(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { bytes: text.len(), text: storable(text), payload: None }
+    }
+
+    /// An answer object: its `text` is the answer's text, empty where it has none.
+    ///
+    /// `None` if the value is no object or its `text` is no string.
+    #[must_use]
+    pub fn object(sent: Json) -> Option<Self> {
+        let bytes = sent.as_str().len();
+        let payload = sent.portable().ok()?;
+        let object: Object = serde_json::from_str(payload.as_str()).ok()?;
+        let text = match object.get("text") {
+            Some(text) => text.string()?,
+            None => String::new(),
+        };
+        Some(Self { text: storable(text), payload: Some(payload), bytes })
+    }
+}
+
+/// The `flow_id` of a bot that gives none itself: the same for one bot id, always and everywhere.
+#[must_use]
+pub fn flow_id(bot_id: &str) -> Uuid {
+    const BOTS: Uuid = Uuid::from_u128(0x5f0c_7d0e_3b1a_4c57_9d54_2f6a_8e11_c0b3);
+    Uuid::new_v5(&BOTS, bot_id.as_bytes())
+}
+
+/// PostgreSQL stores no NUL in a text; the payload keeps what was sent.
+fn storable(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
+}

@@ -1,0 +1,97 @@
+//! A conversation: a room on some channel, its bot, and who handles it now.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::caller::{UnknownWord, words};
+use crate::{ConversationId, Timestamp};
+
+/// Who answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Handler {
+    Bot,
+    /// An operator: questions are stored and not passed to the bot.
+    Human,
+}
+
+words!(Handler { Bot = "bot", Human = "human" });
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Conversation {
+    pub id: ConversationId,
+    /// The visitor's key to the conversation: never shown by the Conversation API.
+    pub session_id: Uuid,
+    /// Opened at `POST /api/questions`, so that whoever knows the session id may go on with it.
+    pub by_visitor: bool,
+    pub room: String,
+    /// `website`, `telegram`, `whatsapp` or any other word, which has no behaviour.
+    pub integration_type: String,
+    pub bot_id: String,
+    pub user_id: Option<String>,
+    pub handler: Handler,
+    /// All messages, notes included.
+    pub message_count: i64,
+    pub note_count: i64,
+    /// Bytes of their texts and payloads.
+    pub message_bytes: i64,
+    pub created_at: Timestamp,
+    /// When the conversation or a message of it last changed.
+    pub updated_at: Timestamp,
+}
+
+/// A conversation to be opened.
+#[derive(Debug, Clone)]
+pub struct NewConversation {
+    pub session_id: Uuid,
+    pub by_visitor: bool,
+    /// `None`: `<integration type>-<id>`.
+    pub room: Option<String>,
+    pub integration_type: String,
+    pub bot_id: String,
+    pub user_id: Option<String>,
+}
+
+impl NewConversation {
+    /// The conversation that is opened with it, without a message.
+    #[must_use]
+    pub fn open(&self, id: ConversationId, at: Timestamp) -> Conversation {
+        Conversation {
+            id,
+            session_id: self.session_id,
+            by_visitor: self.by_visitor,
+            room: self.room.clone().unwrap_or_else(|| format!("{}-{id}", self.integration_type)),
+            integration_type: self.integration_type.clone(),
+            bot_id: self.bot_id.clone(),
+            user_id: self.user_id.clone(),
+            handler: Handler::Bot,
+            message_count: 0,
+            note_count: 0,
+            message_bytes: 0,
+            created_at: at,
+            updated_at: at,
+        }
+    }
+}
+
+/// What to change; `None` leaves a field as it is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ConversationPatch {
+    pub room: Option<String>,
+    pub integration_type: Option<String>,
+    pub bot_id: Option<String>,
+    pub user_id: Option<String>,
+    pub handler: Option<Handler>,
+}
+
+/// Which conversations a list is of; `None` is any.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct ConversationFilter {
+    pub user_id: Option<String>,
+    pub bot_id: Option<String>,
+    pub integration_type: Option<String>,
+    pub room: Option<String>,
+}

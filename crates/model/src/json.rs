@@ -1,0 +1,171 @@
+//! JSON that is kept as the text it came in: same order, same spacing, same numbers.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+
+use crate::interoperable;
+
+/// What is wrong with a JSON text, for the log: serde's own words may quote what was found, and so what people said.
+#[must_use]
+pub fn fault(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        Category::Data => "another value than expected",
+        Category::Eof => "a text that breaks off",
+        Category::Syntax | Category::Io => "no JSON",
+    };
+    format!("{what}, at line {} column {}", error.line(), error.column())
+}
+
+/// A JSON value as its exact text.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Json(Box<RawValue>);
+
+impl Json {
+    /// Takes one JSON value; surrounding white space is dropped.
+    pub fn parse(text: String) -> Result<Self, serde_json::Error> {
+        serde_json::from_str::<&RawValue>(&text).map(|raw| Self(raw.to_owned()))
+    }
+
+    /// Takes one JSON value that a bot sent, with the oddities that not every reader takes: see
+    /// [`interoperable::decodable`].
+    pub fn decodable(text: &str) -> Result<Self, serde_json::Error> {
+        let raw: &RawValue = serde_json::from_str(text)?;
+        match interoperable::decodable(raw.get()) {
+            Cow::Borrowed(_) => Ok(Self(raw.to_owned())),
+            Cow::Owned(text) => Self::parse(text),
+        }
+    }
+
+    /// The value as any reader takes it: see [`interoperable::portable`].
+    pub fn portable(self) -> Result<Self, serde_json::Error> {
+        match interoperable::portable(self.as_str()) {
+            Cow::Borrowed(_) => Ok(self),
+            Cow::Owned(text) => Self::parse(text),
+        }
+    }
+
+    pub fn of<T: Serialize + ?Sized>(value: &T) -> Self {
+        Self(serde_json::value::to_raw_value(value).expect("plain data serialises"))
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+
+    /// The value as a string, where it is one.
+    #[must_use]
+    pub fn string(&self) -> Option<String> {
+        serde_json::from_str(self.0.get()).ok()
+    }
+}
+
+impl PartialEq for Json {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+/// A JSON object whose fields keep their order and their exact text.
+///
+/// Where a name stands twice, the last value counts, as JavaScript has it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Object {
+    fields: Vec<(String, Json)>,
+    /// Each name's place in `fields`, since a bot may send any number of them.
+    places: HashMap<String, usize>,
+}
+
+impl Object {
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Json> {
+        self.places.get(name).map(|&place| &self.fields[place].1)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Json)> {
+        self.fields.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// Replaces the field in its place, or adds it at the end.
+    pub fn set(&mut self, name: &str, value: Json) {
+        match self.places.get(name) {
+            Some(&place) => self.fields[place].1 = value,
+            None => {
+                self.places.insert(name.to_owned(), self.fields.len());
+                self.fields.push((name.to_owned(), value));
+            }
+        }
+    }
+
+    /// Adds what is missing.
+    pub fn or_insert(&mut self, name: &str, value: impl FnOnce() -> Json) {
+        if !self.places.contains_key(name) {
+            self.set(name, value());
+        }
+    }
+}
+
+impl Serialize for Object {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.fields.len()))?;
+        for (name, value) in &self.fields {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Object;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+                let mut object = Object::default();
+                while let Some((name, value)) = map.next_entry::<String, Json>()? {
+                    object.set(&name, value);
+                }
+                Ok(object)
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_keeps_the_text_of_what_is_not_touched() {
+        let text = r#"{"z":1.0,"text":"a","a":[1e2, {"k":"\u0041"}]}"#;
+        let mut object: Object = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&object).unwrap(), text);
+        object.set("text", Json::of("b"));
+        object.or_insert("z", || Json::of(&2));
+        object.or_insert("new", || Json::of(&[1]));
+        assert_eq!(
+            serde_json::to_string(&object).unwrap(),
+            r#"{"z":1.0,"text":"b","a":[1e2, {"k":"\u0041"}],"new":[1]}"#
+        );
+    }
+
+    #[test]
+    fn of_a_name_that_stands_twice_the_last_value_counts() {
+        let object: Object = serde_json::from_str(r#"{"a":1,"b":2,"a":3}"#).unwrap();
+        assert_eq!(serde_json::to_string(&object).unwrap(), r#"{"a":3,"b":2}"#);
+    }
+}

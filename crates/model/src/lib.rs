@@ -1,0 +1,34 @@
+//! The words of the field as plain data. Nothing here does I/O or knows who uses it.
+
+pub mod account;
+
+mod answer;
+mod caller;
+mod conversation;
+#[cfg(test)]
+mod fuzz;
+mod id;
+pub mod interoperable;
+mod invalid;
+pub mod json;
+mod message;
+mod network;
+mod page;
+mod question;
+pub mod terminal;
+mod timestamp;
+
+pub use answer::{Answer, flow_id};
+pub use caller::{Api, Bots, Caller, Key, NewKey, NewUser, Person, Program, Role, User};
+pub use conversation::{Conversation, ConversationFilter, ConversationPatch, Handler, NewConversation};
+pub use id::{ConversationId, KeyId, MessageId, UserId};
+pub use invalid::{Rule, Violation};
+pub use json::{Json, Object};
+pub use message::{
+    AnswerTime, Author, AuthorKind, Failure, FailureReason, Message, MessageFilter, MessagePatch, NewMessage,
+    role,
+};
+pub use network::Network;
+pub use page::{Cursor, List, Listing, Order};
+pub use question::{Question, Speaker, Turn};
+pub use timestamp::Timestamp;

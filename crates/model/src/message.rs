@@ -1,0 +1,200 @@
+//! A message of a conversation.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::caller::{UnknownWord, words};
+use crate::{Answer, ConversationId, Json, MessageId, Timestamp};
+
+/// The roles that mean something here. Any other word is stored and shown, and has no behaviour.
+pub mod role {
+    /// The public: shown to a bot as the user.
+    pub const CLIENT: &str = "client";
+    /// Shown to a bot as the assistant.
+    pub const BOT: &str = "bot";
+    /// A human operator: shown to a bot as the assistant.
+    pub const AGENT: &str = "agent";
+    /// Among operators: never shown by the Chatbot API, to visitors, bots or channels.
+    pub const NOTE: &str = "note";
+}
+
+/// Why a question got no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FailureReason {
+    /// The bot did not answer within its deadline.
+    Timeout,
+    /// The bot could not be connected to, or the connection broke.
+    Unreachable,
+    /// The bot answered with an error.
+    Rejected,
+    /// The bot's answer could not be understood, was too large or empty.
+    Unreadable,
+    /// Too many questions waited for the bot.
+    Busy,
+    /// The bot had failed too often and was not asked.
+    Suspended,
+    /// The conversation's bot is not in the configuration.
+    Unconfigured,
+    /// The server stopped before the answer came.
+    Interrupted,
+}
+
+words!(FailureReason {
+    Timeout = "timeout",
+    Unreachable = "unreachable",
+    Rejected = "rejected",
+    Unreadable = "unreadable",
+    Busy = "busy",
+    Suspended = "suspended",
+    Unconfigured = "unconfigured",
+    Interrupted = "interrupted"
+});
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    pub reason: FailureReason,
+    pub at: Timestamp,
+}
+
+/// What wrote a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthorKind {
+    /// With a cookie session.
+    Person,
+    /// With an API key.
+    Program,
+    Bot,
+}
+
+words!(AuthorKind { Person = "person", Program = "program", Bot = "bot" });
+
+/// Who wrote a message, as the server knows it; what the message says of its role is up to its sender.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author {
+    /// As in a conversation's `userId`: a person's number or `key-<number>`; a bot's id.
+    pub id: String,
+    pub kind: AuthorKind,
+    /// As it was when the message was stored.
+    pub name: String,
+}
+
+/// How long a bot took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnswerTime {
+    /// From the question to the first piece of text, in milliseconds; `None` where the answer came whole.
+    pub first_token_ms: Option<i64>,
+    /// From the question to the end of the answer, in milliseconds.
+    pub answer_ms: i64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    pub id: MessageId,
+    pub conversation_id: ConversationId,
+    /// The message's place in its conversation, from 1, given when it is stored; a deleted message leaves a gap.
+    pub seq: i64,
+    pub role: String,
+    /// `text`, `image`, `voice` or any other word.
+    pub kind: String,
+    pub text: String,
+    /// A bot's whole answer object: see [`Answer::payload`].
+    pub payload: Option<Json>,
+    /// The question that this answers.
+    pub reply_to: Option<MessageId>,
+    /// On a question that got no answer.
+    pub failure: Option<Failure>,
+    /// `None` for a visitor, and for what was stored before authors were.
+    pub author: Option<Author>,
+    /// On a bot's answer.
+    pub time: Option<AnswerTime>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl Message {
+    #[must_use]
+    pub fn is_note(&self) -> bool {
+        self.role == role::NOTE
+    }
+
+    /// What it holds of text.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        bytes(&self.text, self.payload.as_ref())
+    }
+}
+
+/// A message to be stored at the end of a conversation.
+#[derive(Debug, Clone)]
+pub struct NewMessage {
+    pub role: String,
+    pub kind: String,
+    pub text: String,
+    pub payload: Option<Json>,
+    pub reply_to: Option<MessageId>,
+    pub author: Option<Author>,
+    pub time: Option<AnswerTime>,
+}
+
+fn bytes(text: &str, payload: Option<&Json>) -> usize {
+    text.len() + payload.map_or(0, |payload| payload.as_str().len())
+}
+
+impl NewMessage {
+    /// What it holds of text.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        bytes(&self.text, self.payload.as_ref())
+    }
+
+    #[must_use]
+    pub fn is_note(&self) -> bool {
+        self.role == role::NOTE
+    }
+
+    /// A question of the public.
+    #[must_use]
+    pub fn question(text: String) -> Self {
+        Self {
+            role: role::CLIENT.into(),
+            kind: "text".into(),
+            text,
+            payload: None,
+            reply_to: None,
+            author: None,
+            time: None,
+        }
+    }
+
+    /// A bot's answer to a question.
+    #[must_use]
+    pub fn answer(answer: Answer, question: MessageId) -> Self {
+        Self {
+            role: role::BOT.into(),
+            kind: "text".into(),
+            text: answer.text,
+            payload: answer.payload,
+            reply_to: Some(question),
+            author: None,
+            time: None,
+        }
+    }
+}
+
+/// What to change; `None` leaves a field as it is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MessagePatch {
+    /// A new text also becomes the payload's `text`.
+    pub text: Option<String>,
+    pub kind: Option<String>,
+    pub role: Option<String>,
+}
+
+/// Which messages a list is of.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MessageFilter {
+    pub conversation_id: Option<ConversationId>,
+}

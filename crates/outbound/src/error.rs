@@ -1,0 +1,48 @@
+use std::fmt;
+use std::time::Duration;
+
+/// Why a call got no usable reply. The text is for the log: it may name addresses, never secrets or a body.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    #[error("the server cannot be reached: {0}")]
+    Unreachable(String),
+    #[error("the server answered with status {status}")]
+    Rejected {
+        status: u16,
+        /// When the server itself wants to be asked again.
+        retry_after: Option<Duration>,
+        body: ErrorText,
+    },
+    /// The body is longer than the caller allowed.
+    #[error("the reply is larger than {max_bytes} bytes")]
+    TooLarge { max_bytes: usize },
+    #[error("the reply cannot be used: {0}")]
+    Unreadable(String),
+}
+
+/// The beginning of what a server sent in place of success: for an operator who tries it out, never for logs or
+/// visitors, since it may repeat what was sent, a key too.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ErrorText(String);
+
+impl ErrorText {
+    const CHARS: usize = 500;
+
+    /// Keeps the first 500 characters.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.trim().chars().take(Self::CHARS).collect())
+    }
+
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Its length alone, so that a log of the error does not show the text.
+impl fmt::Debug for ErrorText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} characters", self.0.chars().count())
+    }
+}

@@ -1,0 +1,241 @@
+//! Streams of frames, as bots send them: server-sent events as the standard has them
+//! (<https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream>), and Langflow's own kind,
+//! which declares itself as such but is JSON up to a blank line, without `data:`.
+
+use futures_util::stream::{self, Stream, StreamExt};
+
+use crate::{Error, Reply};
+
+/// How many of its largest frames a whole stream may weigh: a piece of text is small beside the frame around it.
+const LARGEST_FRAMES: usize = 32;
+
+/// One event. Those without data are left out; ids and reconnection times are nothing to a client that asks once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// Its name; empty where it has none, as in a bare frame.
+    pub event: String,
+    pub data: String,
+}
+
+/// The frames of a body, each as soon as it is complete. What is left at the end without its blank line is none.
+pub fn frames(
+    reply: Reply,
+    max_frame_bytes: usize,
+) -> impl Stream<Item = Result<Frame, Error>> + Unpin + Send + 'static {
+    let mut parser = Parser::new(max_frame_bytes);
+    let chunks = reply.chunks(max_frame_bytes.saturating_mul(LARGEST_FRAMES));
+    chunks
+        .map(move |chunk| {
+            let mut frames = Vec::new();
+            let pushed = chunk.and_then(|chunk| parser.push(&chunk, &mut frames));
+            stream::iter(frames.into_iter().map(Ok).chain(pushed.err().map(Err)))
+        })
+        .flatten()
+}
+
+/// Takes bytes in pieces of any size and gives the same frames whatever the size.
+pub struct Parser {
+    max_bytes: usize,
+    /// The line under way.
+    line: Vec<u8>,
+    /// The last line ended with CR: a LF that follows belongs to it.
+    after_return: bool,
+    at_start: bool,
+    event: String,
+    /// The frame's data, each line with its end.
+    data: String,
+    /// The frame began as bare JSON.
+    bare: bool,
+}
+
+impl Parser {
+    /// A frame of more than `max_bytes` is an error.
+    pub fn new(max_bytes: usize) -> Self {
+        Self {
+            max_bytes,
+            line: Vec::new(),
+            after_return: false,
+            at_start: true,
+            event: String::new(),
+            data: String::new(),
+            bare: false,
+        }
+    }
+
+    /// Adds the frames that are complete by now, those before an error too. After an error nothing follows.
+    pub fn push(&mut self, mut chunk: &[u8], frames: &mut Vec<Frame>) -> Result<(), Error> {
+        while let [first, after_first @ ..] = chunk {
+            if std::mem::take(&mut self.after_return) && *first == b'\n' {
+                chunk = after_first;
+                continue;
+            }
+            let end = chunk.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            let (piece, rest) = chunk.split_at(end.unwrap_or(chunk.len()));
+            self.line.extend_from_slice(piece);
+            if self.line.len() + self.data.len() > self.max_bytes {
+                let error = format!("a piece of it is larger than {} bytes", self.max_bytes);
+                return Err(Error::Unreadable(error));
+            }
+            chunk = rest;
+            if let [end, after_end @ ..] = rest {
+                self.after_return = *end == b'\r';
+                chunk = after_end;
+                let mut line = std::mem::take(&mut self.line);
+                frames.extend(self.end_line(&line)?);
+                line.clear();
+                self.line = line;
+            }
+        }
+        Ok(())
+    }
+
+    fn end_line(&mut self, line: &[u8]) -> Result<Option<Frame>, Error> {
+        let line = str::from_utf8(line).map_err(|_| Error::Unreadable("it is not UTF-8".to_owned()))?;
+        let mark = if std::mem::take(&mut self.at_start) { "\u{feff}" } else { "" };
+        let line = line.strip_prefix(mark).unwrap_or(line);
+        if line.is_empty() {
+            return Ok(self.end_frame());
+        }
+        // No field's name begins with a brace.
+        self.bare |= self.data.is_empty() && line.starts_with('{');
+        if self.bare {
+            self.add(line);
+            return Ok(None);
+        }
+        let (name, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match name {
+            "data" => self.add(value),
+            "event" => value.clone_into(&mut self.event),
+            // A comment, or a field that says nothing to us.
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn add(&mut self, line: &str) {
+        self.data.push_str(line);
+        self.data.push('\n');
+    }
+
+    fn end_frame(&mut self) -> Option<Frame> {
+        self.bare = false;
+        let event = std::mem::take(&mut self.event);
+        let mut data = std::mem::take(&mut self.data);
+        data.pop();
+        (!data.is_empty()).then_some(Frame { event, data })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use wicara_fuzz::{fuzz, mutated};
+
+    use super::*;
+
+    /// What comes of pieces: the frames, and whether all was well.
+    fn parsed<'a>(max_bytes: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Frame>, bool) {
+        let mut parser = Parser::new(max_bytes);
+        let mut frames = Vec::new();
+        let well = pieces.into_iter().all(|piece| parser.push(piece, &mut frames).is_ok());
+        (frames, well)
+    }
+
+    fn data(text: &str) -> Vec<String> {
+        let (frames, well) = parsed(1000, [text.as_bytes()]);
+        assert!(well, "{text:?}");
+        frames.into_iter().map(|frame| frame.data).collect()
+    }
+
+    #[test]
+    fn frames_are_read_as_the_standard_has_them() {
+        for (text, expected) in [
+            ("data: a\n\n", vec!["a"]),
+            ("data:a\r\n\r\ndata: b\r\rdata:  c\n\n", vec!["a", "b", " c"]),
+            ("data: a\r\ndata: b\rdata: c\r\n\r\n", vec!["a\nb\nc"]),
+            ("\u{feff}data: a\n\n\u{feff}data: b\n\n", vec!["a"]),
+            ("data: a\ndata: b\ndata\ndata:c\n\n", vec!["a\nb\n\nc"]),
+            (": comment\nid: 7\nretry: 10\ndata: a\nother: x\nno colon\n\n", vec!["a"]),
+            ("data: a: b\n\n", vec!["a: b"]),
+            ("data: a\n{\"b\":1}\n\n", vec!["a"]),
+            ("id: 1\n\n: comment\n\ndata:\n\nevent: x\n\n\n\n", vec![]),
+            ("data: cut off\n", vec![]),
+            ("data: cut off", vec![]),
+            ("", vec![]),
+        ] {
+            assert_eq!(data(text), expected, "{text:?}");
+        }
+        let named = "event: a\ndata: 1\n\ndata: 2\n\nevent: lost\n\ndata: 3\n\n";
+        let names: Vec<_> = parsed(1000, [named.as_bytes()]).0.into_iter().map(|frame| frame.event).collect();
+        assert_eq!(names, ["a", "", ""]);
+    }
+
+    #[test]
+    fn bare_json_ends_with_a_blank_line() {
+        for (text, expected) in [
+            ("{\"a\":1}\n\n{\"b\":2}\r\n\r\n", vec!["{\"a\":1}", "{\"b\":2}"]),
+            ("{\n  \"a\": 1,\ndata: 5\n}\n\n", vec!["{\n  \"a\": 1,\ndata: 5\n}"]),
+            ("{\"a\":1}\n\ndata: {\"b\":2}\n\n{}\n\n", vec!["{\"a\":1}", "{\"b\":2}", "{}"]),
+            ("{\"cut\": \"off\"}\n", vec![]),
+            ("<html>{}</html>\n\n [1]\n\n", vec![]),
+        ] {
+            assert_eq!(data(text), expected, "{text:?}");
+        }
+    }
+
+    const SAMPLE: &str = "\u{feff}: hi\r\n\r\nevent: token\r\ndata: {\"t\":\"caf\u{e9} \u{1f600}\"}\rid: 1\r\rdata: a\n\
+                          data: b\r\n\n{\"bare\":\n \"\u{1f600}\"}\n\n\r\n\ndata: [DONE]\n\n";
+
+    #[test]
+    fn where_a_stream_is_cut_makes_no_difference() {
+        let sample = SAMPLE.as_bytes();
+        let (whole, well) = parsed(1000, [sample]);
+        assert_eq!((whole.len(), well), (4, true), "{whole:?}");
+        for first in 0..=sample.len() {
+            for second in first..=sample.len() {
+                let pieces = [&sample[..first], &sample[first..second], &sample[second..]];
+                assert_eq!(parsed(1000, pieces), (whole.clone(), true), "{first} {second}");
+            }
+        }
+        assert_eq!(parsed(1000, sample.chunks(1)), (whole, true));
+    }
+
+    #[test]
+    fn what_is_not_utf_8_or_too_large_is_an_error_after_the_frames_before_it() {
+        let large = format!("data: {}\n\n", "x".repeat(20));
+        let lines = "data: 12345678\n".repeat(3) + "\n";
+        let comment = format!(":{}", "x".repeat(21));
+        for wrong in
+            [b"data: \xff\n\n".as_slice(), b"\xc3\n", large.as_bytes(), lines.as_bytes(), comment.as_bytes()]
+        {
+            let stream = [b"data: a\n\n", wrong].concat();
+            let (frames, well) = parsed(20, [stream.as_slice()]);
+            assert_eq!((frames.len(), well), (1, false), "{stream:?}");
+            assert_eq!(parsed(20, stream.chunks(1)), (frames, false), "{stream:?}");
+        }
+        let exactly = format!("data: {}\n\n", "x".repeat(14)).repeat(100);
+        assert_eq!(parsed(20, [exactly.as_bytes()]).0.len(), 100);
+    }
+
+    #[test]
+    fn fuzz_frames_are_the_same_however_they_come() {
+        let line = "(data|event|id|retry|)( ?:{0,2} ?)[a-z{}\u{e9}\u{1f600}]{0,4}|\\{\"[a-z]\":1\\}|";
+        let stream = vec((line, select(&["\n", "\r", "\r\n"])), 0..12)
+            .prop_map(|lines| lines.into_iter().map(|(line, end)| line + end).collect::<String>());
+        fuzz("frames", (mutated(stream), vec(1..9usize, 1..20)), |(bytes, sizes)| {
+            let mut pieces = Vec::new();
+            let (mut rest, mut sizes) = (bytes.as_slice(), sizes.into_iter().cycle());
+            while !rest.is_empty() {
+                let (piece, after) = rest.split_at(sizes.next().unwrap_or(1).min(rest.len()));
+                pieces.push(piece);
+                rest = after;
+            }
+            let whole = parsed(40, [bytes.as_slice()]);
+            assert_eq!(parsed(40, pieces), whole);
+            assert!(whole.0.iter().all(|frame| !frame.data.is_empty() && frame.data.len() <= 40));
+        });
+    }
+}

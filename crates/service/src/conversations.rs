@@ -1,0 +1,121 @@
+//! Conversations, as people and programs read and keep them.
+
+use wicara_model::{
+    Conversation, ConversationFilter, ConversationId, ConversationPatch, Listing, Message, NewConversation,
+};
+use wicara_store::{Append, Ask, Detail, Target};
+
+use crate::entries::{ConversationEntries, DetailEntries, Embed};
+use crate::once::Appended;
+use crate::{Error, Missing, Once, Readable, Reader, Result, Service, Writable, Writer, once};
+
+impl Service {
+    /// `bot_id`: `None` is the default bot, and it need not name a configured one; `user_id`: `None` is the
+    /// caller. Returns it with its newest message, which a retry may find. `Forbidden` for a bot outside the caller's.
+    pub async fn conversation_create(
+        &self,
+        writer: &Writer,
+        room: String,
+        integration_type: String,
+        bot_id: Option<String>,
+        user_id: Option<String>,
+        once: Option<Once>,
+    ) -> Result<(Conversation, Option<Message>)> {
+        let bot_id = bot_id.unwrap_or_else(|| self.bots.default_id().to_owned());
+        if !writer.has_bot(&bot_id) {
+            return Err(Error::Forbidden);
+        }
+        let new = NewConversation {
+            session_id: self.random.uuid(),
+            by_visitor: false,
+            room: Some(room),
+            integration_type,
+            bot_id,
+            user_id: user_id.or_else(|| writer.reader().caller().id()),
+        };
+        let claim = once.map(|once| once.claim(once::scope(writer.reader(), "POST /api/conversation")));
+        let at = self.clock.now();
+        let target = Target::New(new.clone());
+        let append = Append { at, target, messages: Vec::new(), ask: Ask::No, claim };
+        match self.append(append).await? {
+            Appended::Now(stored) => Ok((new.open(stored.conversation_id, at), None)),
+            Appended::Before { conversation_id, .. } => {
+                let conversation = self.conversation_get(writer.reader(), conversation_id).await?;
+                let last = self.message_last(&conversation).await?;
+                Ok((conversation.into_inner(), last))
+            }
+        }
+    }
+
+    pub async fn conversation_get(
+        &self,
+        reader: &Reader,
+        id: ConversationId,
+    ) -> Result<Readable<Conversation>> {
+        let conversation = self.store.conversation_get(id).await?;
+        conversation
+            .and_then(|found| reader.conversation(found))
+            .ok_or(Error::NotFound(Missing::Conversation))
+    }
+
+    pub async fn conversation_get_writable(
+        &self,
+        writer: &Writer,
+        id: ConversationId,
+    ) -> Result<Writable<Conversation>> {
+        let conversation = self.store.conversation_get(id).await?;
+        conversation
+            .and_then(|found| writer.conversation(found))
+            .ok_or(Error::NotFound(Missing::Conversation))
+    }
+
+    /// A conversation with all its messages but notes.
+    pub async fn detail_get(&self, reader: &Reader, id: ConversationId) -> Result<DetailEntries> {
+        let unknown = || Error::NotFound(Missing::Conversation);
+        let detail = self.store.detail_get(reader.bots(), id).await?.ok_or_else(unknown)?;
+        let Detail { conversation, newest, chunk } = detail;
+        let conversation = reader.conversation(conversation).ok_or_else(unknown)?;
+        Ok(DetailEntries::new(self.store.clone(), conversation, newest, chunk))
+    }
+
+    pub async fn conversation_list(
+        &self,
+        reader: &Reader,
+        filter: &ConversationFilter,
+        listing: &Listing,
+        embed: Embed,
+    ) -> Result<ConversationEntries> {
+        let list = self.store.conversation_list(reader.bots(), filter, listing).await?;
+        let list = reader.conversations(list);
+        let list = list.ok_or_else(|| Error::Internal("a list held another bot's conversation".into()))?;
+        Ok(ConversationEntries::new(self.store.clone(), list, embed))
+    }
+
+    /// Returns it with its newest message, notes included. `Forbidden` for moving it to a bot outside the caller's.
+    pub async fn conversation_update(
+        &self,
+        writer: &Writer,
+        conversation: Writable<Conversation>,
+        patch: ConversationPatch,
+    ) -> Result<(Conversation, Option<Message>)> {
+        if patch.bot_id.as_ref().is_some_and(|bot_id| !writer.has_bot(bot_id)) {
+            return Err(Error::Forbidden);
+        }
+        if patch == ConversationPatch::default() {
+            let last = self.message_last(conversation.readable()).await?;
+            return Ok((conversation.into_inner(), last));
+        }
+        self.store
+            .conversation_update(conversation.id, patch, self.clock.now())
+            .await?
+            .ok_or(Error::NotFound(Missing::Conversation))
+    }
+
+    /// Deletes it with its messages; returns it as it was, with its newest message that is no note.
+    pub async fn conversation_delete(
+        &self,
+        conversation: Writable<Conversation>,
+    ) -> Result<(Conversation, Option<Message>)> {
+        self.store.conversation_delete(conversation.id).await?.ok_or(Error::NotFound(Missing::Conversation))
+    }
+}

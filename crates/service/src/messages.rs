@@ -1,0 +1,99 @@
+//! Messages, as people and programs read and keep them.
+
+use wicara_model::{
+    Conversation, ConversationId, Listing, Message, MessageFilter, MessageId, MessagePatch, NewMessage,
+};
+use wicara_store::{Append, Ask, Target};
+
+use crate::entries::{MessageEntries, MessageProof};
+use crate::once::Appended;
+use crate::{Error, Missing, Once, Readable, Reader, Result, Service, Writable, Writer, once};
+
+impl Service {
+    /// Stores a message; the bot is not asked.
+    pub async fn message_create(
+        &self,
+        writer: &Writer,
+        conversation_id: ConversationId,
+        new: NewMessage,
+        once: Option<Once>,
+    ) -> Result<Message> {
+        let new = NewMessage { author: writer.reader().caller().author(), ..new };
+        // The append says whether the conversation is there, unless it looks at a key first.
+        let conversation = match writer.any_conversation(conversation_id) {
+            Some(conversation) if once.is_none() => conversation,
+            _ => self.conversation_get_writable(writer, conversation_id).await?.id(),
+        };
+        let claim = once.map(|once| once.claim(once::scope(writer.reader(), "POST /api/message")));
+        let at = self.clock.now();
+        let target = Target::Existing(*conversation);
+        let append = Append { at, target, messages: vec![new], ask: Ask::No, claim };
+        let message = match self.append(append).await? {
+            Appended::Now(mut stored) => stored.messages.pop(),
+            Appended::Before { message_id: Some(id), .. } => {
+                self.store.message_get(id).await?.map(|found| found.message)
+            }
+            Appended::Before { message_id: None, .. } => None,
+        };
+        message.ok_or(Error::NotFound(Missing::Conversation))
+    }
+
+    pub async fn message_get(&self, reader: &Reader, id: MessageId) -> Result<Readable<Message>> {
+        let message = self.store.message_get(id).await?;
+        message.and_then(|found| reader.message(found)).ok_or(Error::NotFound(Missing::Message))
+    }
+
+    pub async fn message_get_writable(&self, writer: &Writer, id: MessageId) -> Result<Writable<Message>> {
+        let message = self.store.message_get(id).await?;
+        message.and_then(|found| writer.message(found)).ok_or(Error::NotFound(Missing::Message))
+    }
+
+    /// A page of messages, and how many match the filter in all.
+    pub async fn message_list(
+        &self,
+        reader: &Reader,
+        filter: &MessageFilter,
+        listing: &Listing,
+    ) -> Result<(i64, MessageEntries)> {
+        let count = match filter.conversation_id {
+            None => None,
+            Some(id) => match self.conversation_get(reader, id).await {
+                Ok(conversation) => Some(conversation.message_count),
+                Err(Error::NotFound(_)) => Some(0),
+                Err(error) => return Err(error),
+            },
+        };
+        let list = self.store.message_list(reader.bots(), filter, count, listing).await?;
+        let proof = MessageProof::Reader(reader.clone());
+        Ok((list.total, MessageEntries::new(self.store.clone(), proof, &list.items)))
+    }
+
+    /// A conversation's newest message, notes included.
+    pub async fn message_last(&self, conversation: &Readable<Conversation>) -> Result<Option<Message>> {
+        if conversation.message_count == 0 {
+            return Ok(None);
+        }
+        Ok(self.store.message_last(&[conversation.id], true).await?.pop().flatten())
+    }
+
+    pub async fn message_update(&self, message: Writable<Message>, patch: MessagePatch) -> Result<Message> {
+        if patch == MessagePatch::default() {
+            return Ok(message.into_inner());
+        }
+        self.store
+            .message_update(message.conversation_id, message.id, patch, self.clock.now())
+            .await?
+            .ok_or(Error::NotFound(Missing::Message))
+    }
+
+    /// Returns the message as it was. `notes`: whether a note may be deleted this way or counts as unknown.
+    pub async fn message_delete(&self, message: Writable<Message>, notes: bool) -> Result<Message> {
+        if message.is_note() && !notes {
+            return Err(Error::NotFound(Missing::Message));
+        }
+        self.store
+            .message_delete(message.conversation_id, message.id, self.clock.now())
+            .await?
+            .ok_or(Error::NotFound(Missing::Message))
+    }
+}

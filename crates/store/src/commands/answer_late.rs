@@ -1,0 +1,44 @@
+//! The answers of an attempt that is not under way any more.
+
+use wicara_model::MessageId;
+
+use super::append::{Append, Ask, Attempt, Outcome, Target, store, stored};
+use crate::Store;
+use crate::engine::Result;
+use crate::transaction::Transaction;
+
+impl Store {
+    /// Stores them where the question was given up meanwhile and nobody asks it again. Where it is asked again, has its
+    /// answers or is gone, it does not.
+    pub(super) async fn answer_late(&self, append: Append) -> Result<Outcome> {
+        self.change_in_turn(append.target.conversation(), move |transaction| {
+            let append = append.clone();
+            Box::pin(answer_late(transaction, append))
+        })
+        .await
+    }
+}
+
+async fn answer_late(transaction: &mut Transaction<'_>, append: Append) -> Result<Outcome> {
+    let (Target::Existing(id), Ask::Answers { attempt: Attempt { question, .. } }) =
+        (append.target, append.ask)
+    else {
+        return Ok(Outcome::Gone);
+    };
+    let Some(locked) = transaction.conversation(id).await? else { return Ok(Outcome::Gone) };
+    let handler = locked.conversation.handler;
+    if !clear_failure(transaction, question).await? {
+        return Ok(Outcome::Superseded);
+    }
+    let numbers = store(transaction, id, &append.messages, append.at).await?;
+    transaction.effects.keys.done(id, question);
+    Ok(Outcome::Stored(stored(id, handler, append.messages, numbers, append.at)))
+}
+
+/// Takes the failure of a question away that nobody asks now; whether it had one.
+async fn clear_failure(transaction: &Transaction<'_>, question: MessageId) -> Result<bool> {
+    let sql = "UPDATE messages SET failure = NULL, failed_at = NULL \
+         WHERE id = $1 AND failure IS NOT NULL AND NOT EXISTS (SELECT 1 FROM asks WHERE message_id = $1) \
+         RETURNING id";
+    Ok(!transaction.query(sql, vec![question.into()]).await?.is_empty())
+}

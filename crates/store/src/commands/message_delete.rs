@@ -1,0 +1,49 @@
+//! The end of a message. Its place in the conversation stays empty.
+
+use wicara_model::{ConversationId, Message, MessageId, Timestamp};
+
+use crate::Store;
+use crate::engine::Result;
+use crate::messages::{MESSAGE, bytes, message_read};
+use crate::transaction::Transaction;
+
+impl Store {
+    /// Deletes a message; returns it as it was.
+    pub async fn message_delete(
+        &self,
+        conversation_id: ConversationId,
+        id: MessageId,
+        at: Timestamp,
+    ) -> Result<Option<Message>> {
+        self.change(Some(conversation_id), move |transaction| {
+            Box::pin(delete(transaction, conversation_id, id, at))
+        })
+        .await
+    }
+}
+
+async fn delete(
+    transaction: &mut Transaction<'_>,
+    conversation_id: ConversationId,
+    id: MessageId,
+    at: Timestamp,
+) -> Result<Option<Message>> {
+    if transaction.conversation(conversation_id).await?.is_none() {
+        return Ok(None);
+    }
+    let sql = format!("DELETE FROM messages WHERE id = $1 RETURNING {MESSAGE}");
+    let rows = transaction.query(sql, vec![id.into()]).await?;
+    let Some(row) = rows.into_iter().next() else { return Ok(None) };
+    let message = message_read(&mut row.columns("messages"))?;
+    let locked = transaction.effects.conversations.get(conversation_id).expect("it was locked before");
+    let conversation = &mut locked.conversation;
+    conversation.message_count -= 1;
+    conversation.note_count -= i64::from(message.is_note());
+    conversation.message_bytes -= bytes(&message.text, message.payload.as_ref());
+    conversation.updated_at = at;
+    locked.is_changed = true;
+    let conversation = conversation.clone();
+    transaction.effects.totals.messages(&conversation, id, -1);
+    transaction.effects.asks.end(id);
+    Ok(Some(message))
+}

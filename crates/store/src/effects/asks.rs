@@ -1,0 +1,55 @@
+//! Questions that a bot is answering: opened with the question, ended with it.
+
+use std::sync::LazyLock;
+
+use uuid::Uuid;
+use wicara_model::MessageId;
+
+use crate::engine::{DatabaseClock, Executor, Result, Sql};
+
+#[derive(Debug, Default)]
+pub(in super::super) struct Asks {
+    opened: Vec<(MessageId, i64, Uuid)>,
+    ended: Vec<MessageId>,
+}
+
+impl Asks {
+    /// A node asks a question in an attempt; the attempt before, where there was one, is superseded.
+    pub fn open(&mut self, question: MessageId, node: i64, attempt: Uuid) {
+        self.opened.push((question, node, attempt));
+    }
+
+    /// A question that is deleted wants no answer any more.
+    pub fn end(&mut self, question: MessageId) {
+        self.ended.push(question);
+    }
+
+    pub(super) async fn write(self, executor: &Executor<'_>) -> Result<()> {
+        static OPEN: LazyLock<Sql> = LazyLock::new(|| {
+            const INSERT: &str = "INSERT INTO asks (message_id, node, attempt, asked_at)";
+            const AGAIN: &str = "ON CONFLICT (message_id) DO UPDATE SET node = excluded.node, \
+                 attempt = excluded.attempt, asked_at = excluded.asked_at";
+            Sql::each(
+                format!(
+                    "{INSERT} SELECT message_id, node, attempt, {} FROM unnest(CAST($1 AS bigint[]), \
+                         CAST($2 AS bigint[]), CAST($3 AS uuid[])) AS new (message_id, node, attempt) {AGAIN}",
+                    DatabaseClock::POSTGRES
+                ),
+                format!("{INSERT} VALUES ($1, $2, $3, {}) {AGAIN}", DatabaseClock::SQLITE),
+            )
+        });
+        static END: LazyLock<Sql> = LazyLock::new(|| {
+            Sql::each(
+                "DELETE FROM asks WHERE message_id = ANY(CAST($1 AS bigint[]))",
+                "DELETE FROM asks WHERE message_id = $1",
+            )
+        });
+        let opened = self.opened.into_iter();
+        let opened =
+            opened.map(|(question, node, attempt)| vec![question.into(), node.into(), attempt.into()]);
+        executor.query_many(&*OPEN, opened.collect()).await?;
+        let ended = self.ended.into_iter().map(|question| vec![question.into()]);
+        executor.query_many(&*END, ended.collect()).await?;
+        Ok(())
+    }
+}

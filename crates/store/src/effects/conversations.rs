@@ -1,0 +1,58 @@
+//! Conversations that a transaction has locked, and the rows of those that it changed.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use wicara_model::ConversationId;
+
+use crate::engine::{Executor, Result, Sql};
+use crate::transaction::Locked;
+
+#[derive(Debug, Default)]
+pub(in super::super) struct Conversations(BTreeMap<ConversationId, Option<Locked>>);
+
+impl Conversations {
+    pub fn knows(&self, id: ConversationId) -> bool {
+        self.0.contains_key(&id)
+    }
+
+    /// `None`: there is none.
+    pub fn insert(&mut self, id: ConversationId, locked: Option<Locked>) {
+        self.0.insert(id, locked);
+    }
+
+    pub fn get(&mut self, id: ConversationId) -> Option<&mut Locked> {
+        self.0.get_mut(&id)?.as_mut()
+    }
+
+    /// The state that the newest message does not carry.
+    pub(super) async fn write(self, executor: &Executor<'_>) -> Result<()> {
+        static UPDATE: LazyLock<Sql> = LazyLock::new(|| {
+            let sql = "UPDATE conversations SET room = $2, integration_type = $3, bot_id = $4, user_id = $5, \
+                 handler = $6, next_seq = $7, newest_id = $8, message_count = $9, note_count = $10, \
+                 message_bytes = $11, updated_at = $12 WHERE id = $1";
+            Sql::both(sql)
+        });
+        for Locked { conversation, next_seq, newest, is_changed } in self.0.into_values().flatten() {
+            if !is_changed {
+                continue;
+            }
+            let params = vec![
+                conversation.id.into(),
+                conversation.room.into(),
+                conversation.integration_type.into(),
+                conversation.bot_id.into(),
+                conversation.user_id.into(),
+                conversation.handler.as_str().into(),
+                next_seq.into(),
+                newest.into(),
+                conversation.message_count.into(),
+                conversation.note_count.into(),
+                conversation.message_bytes.into(),
+                conversation.updated_at.into(),
+            ];
+            executor.query(&*UPDATE, params).await?;
+        }
+        Ok(())
+    }
+}

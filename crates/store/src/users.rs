@@ -1,0 +1,182 @@
+//! People and their cookie sessions.
+
+use wicara_model::{Bots, NewUser, Person, Timestamp, User, UserId};
+
+use crate::Store;
+use crate::engine::{Columns, Error, Lane, Result, Sql};
+
+const USER: &str =
+    "users.id, users.email, users.name, users.role, users.bots, users.password_hash, users.created_at";
+
+fn user_read(columns: &mut Columns) -> Result<User> {
+    let person = Person {
+        id: UserId(columns.int("id")?),
+        email: columns.text("email")?,
+        name: columns.text("name")?,
+        role: columns.word("role")?,
+        bots: bots_read(columns)?,
+    };
+    let password_hash = columns.text("password_hash")?;
+    Ok(User { person, password_hash, created_at: Timestamp(columns.int("created_at")?) })
+}
+
+/// Bots are stored as a JSON list of ids, all of them as null.
+pub(super) fn bots_read(columns: &mut Columns) -> Result<Bots> {
+    Ok(columns.opt_json("bots")?.map_or(Bots::All, Bots::Only))
+}
+
+pub(super) fn bots_text(bots: &Bots) -> Option<String> {
+    bots.list().map(|bots| serde_json::to_string(bots).expect("plain data serialises"))
+}
+
+pub(super) fn session_by_hash() -> Sql {
+    Sql::each(
+        format!(
+            "SELECT place, sessions.expires_at, {USER} \
+             FROM unnest(CAST($1 AS bytea[]), CAST($2 AS bigint[])) AS wanted (of_hash, place) \
+             JOIN sessions ON sessions.token_hash = of_hash JOIN users ON users.id = sessions.user_id"
+        ),
+        format!(
+            "SELECT $2, sessions.expires_at, {USER} \
+             FROM sessions JOIN users ON users.id = sessions.user_id WHERE sessions.token_hash = $1"
+        ),
+    )
+}
+
+impl Store {
+    /// `Conflict` if somebody has the e-mail already.
+    pub async fn user_create(&self, new: NewUser, at: Timestamp) -> Result<User> {
+        self.user_insert(new, at, "VALUES ($1, $2, $3, $4, $5, $6)").await?.ok_or_else(missing)
+    }
+
+    /// Creates the first person; `None` if there is somebody already.
+    pub async fn user_create_first(&self, new: NewUser, at: Timestamp) -> Result<Option<User>> {
+        // Casts, because a SELECT does not tell PostgreSQL the types of its parameters.
+        let values = "SELECT CAST($1 AS text), CAST($2 AS text), CAST($3 AS text), CAST($4 AS text), \
+             CAST($5 AS text), CAST($6 AS bigint) WHERE NOT EXISTS (SELECT 1 FROM users)";
+        match self.user_insert(new, at, values).await {
+            // Another node was faster.
+            Err(Error::Conflict(_)) => Ok(None),
+            result => result,
+        }
+    }
+
+    async fn user_insert(&self, new: NewUser, at: Timestamp, values: &'static str) -> Result<Option<User>> {
+        self.change(None, move |transaction| {
+            let new = new.clone();
+            Box::pin(async move {
+                let sql = format!(
+                    "INSERT INTO users (email, name, password_hash, role, bots, created_at) {values} RETURNING {}",
+                    USER.replace("users.", "")
+                );
+                let bots = bots_text(&new.bots);
+                let params = vec![
+                    new.email.into(),
+                    new.name.into(),
+                    new.password_hash.into(),
+                    new.role.as_str().into(),
+                    bots.into(),
+                    at.into(),
+                ];
+                let rows = transaction.query(sql, params).await?;
+                rows.into_iter().next().map(|row| user_read(&mut row.columns("users"))).transpose()
+            })
+        })
+        .await
+    }
+
+    pub async fn user_list(&self) -> Result<Vec<User>> {
+        let sql = format!("SELECT {USER} FROM users ORDER BY users.email");
+        let rows = self.inner.reads.query(Lane::Slow, sql, vec![]).await?;
+        rows.into_iter().map(|row| user_read(&mut row.columns("users"))).collect()
+    }
+
+    pub async fn user_get_by_email(&self, email: &str) -> Result<Option<User>> {
+        let sql = format!("SELECT {USER} FROM users WHERE users.email = $1");
+        let rows = self.inner.reads.query(Lane::Quick, sql, vec![email.into()]).await?;
+        rows.into_iter().next().map(|row| user_read(&mut row.columns("users"))).transpose()
+    }
+
+    /// Sets the password and ends the person's sessions; `false` if there is no such person.
+    pub async fn user_password(&self, email: &str, password_hash: String) -> Result<bool> {
+        let email = email.to_owned();
+        self.change(None, move |transaction| {
+            let (email, password_hash) = (email.clone(), password_hash.clone());
+            Box::pin(async move {
+                let sql = "UPDATE users SET password_hash = $2 WHERE email = $1 RETURNING id";
+                let rows = transaction.query(sql, vec![email.into(), password_hash.into()]).await?;
+                let Some(row) = rows.into_iter().next() else { return Ok(false) };
+                let id = row.int("users", "id")?;
+                transaction.query("DELETE FROM sessions WHERE user_id = $1", vec![id.into()]).await?;
+                Ok(true)
+            })
+        })
+        .await
+    }
+
+    /// Removes a person and their sessions; `false` if there is no such person.
+    pub async fn user_delete(&self, email: &str) -> Result<bool> {
+        let email = email.to_owned();
+        self.change(None, move |transaction| {
+            let email = email.clone();
+            Box::pin(async move {
+                let sql = "DELETE FROM users WHERE email = $1 RETURNING id";
+                Ok(!transaction.query(sql, vec![email.into()]).await?.is_empty())
+            })
+        })
+        .await
+    }
+
+    /// `token_hash`: SHA-256 of the cookie's value.
+    pub async fn session_create(
+        &self,
+        user: UserId,
+        token_hash: [u8; 32],
+        at: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<()> {
+        self.change(None, move |transaction| {
+            Box::pin(async move {
+                let sql = "INSERT INTO sessions (token_hash, user_id, created_at, expires_at) \
+                     VALUES ($1, $2, $3, $4)";
+                let params = vec![token_hash[..].into(), user.into(), at.into(), expires_at.into()];
+                transaction.query(sql, params).await.map(|_| ())
+            })
+        })
+        .await
+    }
+
+    /// The person whose session it is, if it has not expired.
+    pub async fn session_get(&self, token_hash: [u8; 32], now: Timestamp) -> Result<Option<User>> {
+        let rows = self.inner.loaders.sessions.get(token_hash[..].into()).await?;
+        let Some(row) = rows.into_iter().next() else { return Ok(None) };
+        let mut columns = row.columns("sessions");
+        let expires_at = Timestamp(columns.int("expires_at")?);
+        if expires_at > now { user_read(&mut columns).map(Some) } else { Ok(None) }
+    }
+
+    pub async fn session_delete(&self, token_hash: [u8; 32]) -> Result<()> {
+        self.change(None, move |transaction| {
+            Box::pin(async move {
+                let sql = "DELETE FROM sessions WHERE token_hash = $1";
+                transaction.query(sql, vec![token_hash[..].into()]).await.map(|_| ())
+            })
+        })
+        .await
+    }
+
+    /// Deletes sessions that have expired.
+    pub async fn session_expire(&self, now: Timestamp) -> Result<()> {
+        self.change(None, move |transaction| {
+            Box::pin(async move {
+                let sql = "DELETE FROM sessions WHERE expires_at <= $1";
+                transaction.query(sql, vec![now.into()]).await.map(|_| ())
+            })
+        })
+        .await
+    }
+}
+
+fn missing() -> Error {
+    Error::Database("an insert returned no row".into())
+}
