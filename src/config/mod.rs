@@ -146,7 +146,8 @@ impl Config {
     fn from_layers(file: Option<(&Path, &str)>, environment: &Environment) -> Result<Self, Invalid> {
         let layers = Layers::read(file, environment)?;
         let written: Written = bots::read(layers.table.clone())
-            .map_err(|error| layers.invalid(&error.path, error.message.as_str()))?;
+            .map_err(|error| layers.invalid(&error.path, error.fault.to_string()))?;
+
         let mut bots = Vec::new();
         for (table, place) in written.bot.into_iter().zip(1..) {
             let name = table.get("id").and_then(Value::as_str).map(|id| format!(" ({id:?})"));

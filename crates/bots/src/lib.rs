@@ -10,6 +10,7 @@ mod langflow;
 mod openai;
 mod registry;
 mod settings;
+mod table;
 
 #[cfg(test)]
 mod replay;
@@ -26,7 +27,8 @@ use wicara_outbound::{self as outbound, ErrorText, Suspended};
 
 pub use entry::Entry;
 pub use registry::{Registry, check};
-pub use settings::{Kind, ReadError, Settings, read};
+pub use settings::{Kind, Settings};
+pub use table::{ReadError, read};
 
 /// What comes from a bot.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,15 +1,14 @@
 //! What an operator says about a bot: one `[[bot]]` of the configuration.
 
-use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use reqwest::Url;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 use wicara_documents as documents;
 
+use crate::table::{Fault, ReadError, read, within};
 use crate::{http, langflow, openai};
 
 /// Characters of a bot's id.
@@ -193,9 +192,9 @@ impl Settings {
                 KINDS.map(|(name, _)| name).join(", ")
             ));
         };
-        let kind = read_own(own).map_err(|error| match error.is_unknown_key() {
-            true => format!("{error}, or one for every bot: {}", COMMON_KEYS.join(", ")),
-            false => error.to_string(),
+        let kind = read_own(own).map_err(|error| match error.fault {
+            Fault::UnknownKey { .. } => format!("{error}, or one for every bot: {}", COMMON_KEYS.join(", ")),
+            _ => error.to_string(),
         })?;
         if common.id.trim().is_empty() || !ID_CHARS.contains(&common.id.chars().count()) {
             return Err(format!(
@@ -248,101 +247,6 @@ impl Settings {
             ("private_addresses", Value::Boolean(self.private_addresses)),
         ]
     }
-}
-
-/// The error begins with the key.
-pub fn within<T: TryFrom<i64>>(key: &str, value: i64, allowed: RangeInclusive<i64>) -> Result<T, String> {
-    T::try_from(value).ok().filter(|_| allowed.contains(&value)).ok_or_else(|| {
-        format!(
-            "{key}: found {value}, allowed are whole numbers from {} to {}",
-            allowed.start(),
-            allowed.end()
-        )
-    })
-}
-
-/// A table does not fit its type, in an operator's words and without the value that was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadError {
-    /// The key at fault, `headers.Authorization`; empty where the table as a whole is.
-    pub path: String,
-    pub message: String,
-}
-
-impl ReadError {
-    #[must_use]
-    pub fn new(path: &str, message: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), message: message.into() }
-    }
-
-    fn is_unknown_key(&self) -> bool {
-        self.message.starts_with(UNKNOWN_KEY)
-    }
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.path.is_empty() {
-            f.write_str(&self.message)
-        } else {
-            write!(f, "{}: {}", self.path, self.message)
-        }
-    }
-}
-
-const UNKNOWN_KEY: &str = "there is no such setting";
-
-/// Reads a table into a type whose fields are the keys.
-pub fn read<T: DeserializeOwned>(table: Table) -> Result<T, ReadError> {
-    serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
-        let path = error.path().to_string();
-        let path = if path == "." { String::new() } else { path };
-        ReadError { path, message: in_words(error.inner().message()) }
-    })
-}
-
-/// Serde's message in an operator's words. Values are left out: one of them may be a secret.
-fn in_words(message: &str) -> String {
-    let message = message.lines().next().unwrap_or_default();
-    if let Some(rest) = message.strip_prefix("unknown field ") {
-        let known = rest.split_once(", expected ").map_or("", |(_, known)| known);
-        let known = known.trim_start_matches("one of ").replace('`', "");
-        return match known.as_str() {
-            "" | "there are no fields" => UNKNOWN_KEY.to_owned(),
-            known => format!("{UNKNOWN_KEY}; known are {known}"),
-        };
-    }
-    if let Some(rest) = message.strip_prefix("missing field ") {
-        return format!("{} is missing", rest.replace('`', ""));
-    }
-    if let Some((found, expected)) =
-        message.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
-    {
-        let found = match found.split([' ', '`', '"']).next().unwrap_or_default() {
-            "string" => "a string",
-            "integer" => "a whole number",
-            "floating" => "a number with a fraction",
-            "boolean" => "true or false",
-            "map" => "a table",
-            "sequence" => "a list",
-            _ => "another type",
-        };
-        let expected = match expected {
-            "i64" => "a whole number",
-            "a boolean" => "true or false",
-            "a sequence" => "a list",
-            "a map" => "a table",
-            other if other.starts_with("struct ") => "a table",
-            other => other,
-        };
-        return format!("found {found}, expected {expected}");
-    }
-    if let Some(rest) = message.strip_prefix("unknown variant ") {
-        let (found, known) = rest.split_once(", expected ").unwrap_or((rest, ""));
-        let known = known.trim_start_matches("one of ");
-        return format!("found {}, allowed are {}", found.replace('`', "\""), known.replace('`', "\""));
-    }
-    message.to_owned()
 }
 
 #[cfg(test)]

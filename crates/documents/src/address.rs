@@ -1,6 +1,26 @@
 //! Where documents and what they link to are found on the web.
 
-use std::fmt::Write;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// All but what RFC 3986 calls unreserved.
+const IN_FRAGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const IN_PATH: &AsciiSet = &IN_FRAGMENT.remove(b'/');
+/// What would end an address that stands in Markdown; the rest, escapes too, stays as its author wrote it.
+const IN_LINK: &AsciiSet = &IN_PATH
+    .remove(b':')
+    .remove(b'?')
+    .remove(b'#')
+    .remove(b'@')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b'%');
 
 /// The web address under which a set of documents stands, if it stands under any.
 #[derive(Debug, Clone)]
@@ -19,10 +39,10 @@ impl Addresses {
     /// A document's own address. `path` has slashes, whatever the system.
     #[must_use]
     pub fn page(&self, path: &str, fragment: Option<&str>) -> Option<String> {
-        let mut url = format!("{}/{}", self.base.as_ref()?, encode(path, "/"));
+        let mut url = format!("{}/{}", self.base.as_ref()?, encode(path, IN_PATH));
         if let Some(fragment) = fragment {
             url.push('#');
-            url.push_str(&encode(fragment, ""));
+            url.push_str(&encode(fragment, IN_FRAGMENT));
         }
         Some(url)
     }
@@ -56,22 +76,13 @@ impl Addresses {
     }
 }
 
-fn encode(text: &str, also: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        let c = char::from(byte);
-        if c.is_ascii_alphanumeric() || "-._~".contains(c) || also.contains(c) {
-            encoded.push(c);
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
+/// An address that its author wrote, as it may stand in Markdown.
+fn tidy(url: &str) -> String {
+    encode(url, IN_LINK)
 }
 
-/// Encodes what would end an address that stands in Markdown, and leaves the rest as its author wrote it.
-fn tidy(url: &str) -> String {
-    encode(url, ":/?#@!$&'*+,;=%")
+fn encode(text: &str, encoded: &'static AsciiSet) -> String {
+    utf8_percent_encode(text, encoded).to_string()
 }
 
 #[cfg(test)]
@@ -84,6 +95,11 @@ mod tests {
         for (link, url) in [
             ("fees.md#children", "https://example.org/docs/id/fees.md#children"),
             ("../map%20b.html", "https://example.org/docs/map%20b.html"),
+            (
+                "a b/é~\"<`[x]|^{}\\.md",
+                "https://example.org/docs/id/a%20b/%C3%A9~%22%3C%60%5Bx%5D%7C%5E%7B%7D%5C.md",
+            ),
+            ("x?y!$&'*+,;=@:#z", "https://example.org/docs/id/x?y!$&'*+,;=@:#z"),
             ("#top", "https://example.org/docs/id/a%20b.md#top"),
             ("https://example.net/?a=1&b=(2)", "https://example.net/?a=1&b=%282%29"),
             ("mailto:office@example.org", "mailto:office@example.org"),

@@ -8,6 +8,7 @@ mod index;
 mod language;
 mod lexicon;
 mod library;
+mod open_elements;
 mod passages;
 mod search;
 mod shelf;
@@ -62,5 +63,7 @@ impl Documents {
 mod folder_tests;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod html_tests;
 #[cfg(test)]
 mod tests;

@@ -5,11 +5,11 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::fmt::Write;
 
 use axum::extract::FromRequestParts;
 use axum::http::Uri;
 use axum::http::request::Parts;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use wicara_model::{Cursor, Listing, Order, Rule, Violation};
 use wicara_service::Error;
 
@@ -103,17 +103,13 @@ impl Query {
     }
 }
 
+/// All but what RFC 3986 calls unreserved.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// A value as it may stand in a query.
 #[must_use]
 pub fn percent_encoded(value: &str) -> String {
-    value.bytes().fold(String::with_capacity(value.len()), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-        encoded
-    })
+    utf8_percent_encode(value, ENCODED).to_string()
 }
 
 #[cfg(test)]

@@ -3,27 +3,21 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use ipnet::IpNet;
+
 /// A text was neither an address nor a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoNetwork;
 
 /// An address, or a network in CIDR form: `192.0.2.7`, `10.0.0.0/8`, `2001:db8::/32`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    /// Leading bits that addresses have in common with it.
-    prefix: u32,
-}
+pub struct Network(IpNet);
 
 impl Network {
     /// `address` has to be canonical: an IPv4 address inside an IPv6 one is in no network.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        let (ours, length) = bits(self.address);
-        let (theirs, their_length) = bits(address);
-        // A shift by all 128 bits leaves nothing to compare.
-        let differing = (ours ^ theirs).checked_shr(length - self.prefix).unwrap_or(0);
-        length == their_length && differing == 0
+        self.0.contains(&address)
     }
 }
 
@@ -35,25 +29,16 @@ impl FromStr for Network {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
         };
+        // The standard library reads the address: the reader of `ipnet` takes `010.0.0.1`, which others read as octal.
         let address: IpAddr = address.parse().map_err(|_| NoNetwork)?;
-        let (_, length) = bits(address);
-        let prefix = match prefix {
-            Some(prefix) => prefix.parse().map_err(|_| NoNetwork)?,
-            None => length,
-        };
-        if prefix > length || address.to_canonical() != address {
-            Err(NoNetwork)
-        } else {
-            Ok(Self { address, prefix })
+        if address.to_canonical() != address {
+            return Err(NoNetwork);
         }
-    }
-}
-
-/// The address as a number, and how many bits it has.
-fn bits(address: IpAddr) -> (u128, u32) {
-    match address {
-        IpAddr::V4(address) => (address.to_bits().into(), 32),
-        IpAddr::V6(address) => (address.to_bits(), 128),
+        let network = match prefix {
+            Some(prefix) => IpNet::new(address, prefix.parse().map_err(|_| NoNetwork)?),
+            None => return Ok(Self(address.into())),
+        };
+        network.map(Self).map_err(|_| NoNetwork)
     }
 }
 
@@ -88,7 +73,9 @@ mod tests {
         for text in [
             "",
             "localhost",
+            "010.0.0.1/8",
             "10.0.0.0/33",
+            "10.0.0.0/256",
             "::/129",
             "10.0.0.0/",
             "10.0.0.0/-1",

@@ -22,7 +22,7 @@ use toml::Table;
 use wicara_model::{Answer, Json, Question};
 use wicara_outbound::{Client, parse_url, secret_header};
 
-use crate::settings::{ReadError, read};
+use crate::table::{ReadError, read};
 use crate::{Bot, Error, Part, Parts};
 use pointer::Pointer;
 use template::Template;

@@ -27,7 +27,7 @@ use wicara_model::{Answer, Json, Question, json};
 use wicara_outbound::sse::{self, Frame};
 use wicara_outbound::{Client, Reply, below, parse_url, secret_header};
 
-use crate::settings::{ReadError, read};
+use crate::table::{ReadError, read};
 use crate::{Bot, Error, Part, Parts};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");

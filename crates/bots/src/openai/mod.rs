@@ -19,7 +19,7 @@ use wicara_model::{Answer, Json, Question, Speaker, json};
 use wicara_outbound::sse::{self, Frame};
 use wicara_outbound::{Client, ErrorText, below, parse_url, secret_header};
 
-use crate::settings::{ReadError, read, within};
+use crate::table::{ReadError, read, within};
 use crate::{Bot, Error, Part, Parts};
 
 /// Messages of the conversation that are sent along.
