@@ -44,7 +44,7 @@ async fn failure(client: &Client, bot: &str, streams: bool) -> Value {
 async fn a_hostile_bot_harms_nobody(engine: Engine) {
     let hostile = Hostile::start().await;
     let app = TestApp::with(engine, &bots(&hostile.url)).await;
-    let (visitor, program) = (app.anonymous(), app.program().await);
+    let (visitor, program) = (app.anonymous(), app.program());
     let names = KINDS.iter().flat_map(|(kind, _)| WAYS.iter().map(move |way| format!("{kind}-{way}")));
     let asked: Vec<_> = names.flat_map(|bot| [(bot.clone(), false), (bot, true)]).collect();
 

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use crate::http::questions::{messages, until};
+use crate::http::questions::messages;
 use crate::http::wire::column;
-use crate::support::{Engine, Events, Model, TestApp, on_both_engines};
+use crate::support::{Engine, Events, Model, PATIENCE, TestApp, on_both_engines, until};
 
 on_both_engines!(
     each_piece_is_passed_on_when_it_comes,
@@ -53,7 +53,7 @@ async fn each_piece_is_passed_on_when_it_comes(engine: Engine) {
 
 async fn what_a_client_leaves_behind_is_finished_and_stored(engine: Engine) {
     let (app, model) = with_model(engine).await;
-    let program = app.program().await;
+    let program = app.program();
     let mut events = stream(&app, "model", "halo").await;
     model.say("Ha");
     events.next().await.unwrap();
@@ -61,7 +61,8 @@ async fn what_a_client_leaves_behind_is_finished_and_stored(engine: Engine) {
     drop(events);
     model.say("lo");
     model.end();
-    until(async || messages(&program).await["pagination"]["totalItems"] == 2).await;
+    let stored = async || messages(&program).await["pagination"]["totalItems"] == 2;
+    until(PATIENCE, "the answer is stored", stored).await;
     assert_eq!(column(&messages(&program).await, "message"), ["halo", "Halo"]);
     app.stop().await;
 }

@@ -15,7 +15,7 @@ use wicara_store::Store;
 
 use super::process::Server;
 use crate::store::create;
-use crate::support::{Database, Engine};
+use crate::support::{Database, Engine, PATIENCE, within};
 
 /// The log is folded into the database at 32 MB: the first time there is room for both, the second time not in the
 /// database, and from then on the log grows until there is no room in it either.
@@ -105,7 +105,7 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
         .collect();
     let mut stored = Vec::new();
     for writer in writers {
-        stored.extend(writer.await.unwrap());
+        stored.extend(within(PATIENCE, "a writer is refused", writer).await.unwrap());
     }
     let length = |ending: &str| {
         let path = format!("{}{ending}", database.url.strip_prefix("sqlite:").unwrap());

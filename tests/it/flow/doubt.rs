@@ -31,7 +31,7 @@ struct Place {
 impl Place {
     async fn new() -> Self {
         let (app, proxy) = TestApp::behind_proxy("").await;
-        let program = app.program().await;
+        let program = app.program();
         let conversation = create(app.store(), "echo", &["before"]).await.conversation.id.0;
         let place = Self { app, proxy, program, conversation };
         // So that all connections are there.
@@ -310,7 +310,7 @@ async fn append_fails(code: &'static str, times: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_whose_answer_cannot_be_read_is_not_called_undone() {
     let place = Place::new().await;
-    let person = place.app.person().await;
+    let person = place.app.person();
     for (number, (path, body)) in [
         (format!("/api/conversation/{}", place.conversation), json!({"room": "changed"})),
         (format!("/api/conversation/{}", place.conversation), json!({"handler": "human"})),

@@ -19,6 +19,7 @@ use wicara_store::Store;
 use super::process::Server;
 use super::writers::{Writer, assert_nothing_lost_or_doubled};
 use crate::store::create;
+use crate::support::{until, within};
 
 /// For what has no reason to take long.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -258,10 +259,11 @@ async fn a_backup_of_a_busy_server_is_whole() {
     let mut backups = Vec::new();
     for number in 0..3 {
         let before = count.load(Ordering::SeqCst) + 100;
-        while count.load(Ordering::SeqCst) < before {
+        until(DEADLINE, "all writers go on", async || {
             assert!(writing.iter().all(|writer| !writer.is_finished()), "nobody is refused");
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+            count.load(Ordering::SeqCst) >= before
+        })
+        .await;
         let (database, backup) = (place.database(), place.path(&format!("backup-{number}.db")));
         let acknowledged = count.load(Ordering::SeqCst);
         let into = format!("VACUUM INTO '{}'", backup.display());
@@ -273,7 +275,7 @@ async fn a_backup_of_a_busy_server_is_whole() {
     terminate(server).await;
     let mut writers = Vec::new();
     for writer in writing {
-        writers.push(writer.await.unwrap());
+        writers.push(within(DEADLINE, "a writer is refused", writer).await.unwrap());
     }
     assert_all_in(&place.database(), &writers).await;
 

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use wicara_model::{Api, Bots, Role};
 
 use crate::support::database::connect;
-use crate::support::{Answer, Engine, Routed, on_both_engines};
+use crate::support::{Answer, Engine, PATIENCE, Routed, on_both_engines, within};
 
 on_both_engines!(writes_beyond_those_under_way_are_refused_and_leave_nothing);
 
@@ -72,11 +72,12 @@ async fn writes_beyond_those_under_way_are_refused_and_leave_nothing(engine: Eng
     }
     drop(sender);
     for _ in 0..REQUESTS - WRITES {
-        assert_refused(&answers.recv().await.expect("those beyond the bound are answered"));
+        let refused = within(PATIENCE, "those beyond the bound are answered", answers.recv()).await;
+        assert_refused(&refused.unwrap());
     }
     lock.release().await;
     for _ in 0..WRITES {
-        answers.recv().await.expect("what waited is stored and answered").ok();
+        within(PATIENCE, "what waited is stored and answered", answers.recv()).await.unwrap().ok();
     }
 
     let listed = Routed::send(routed.router.clone(), list(&key)).await.ok();

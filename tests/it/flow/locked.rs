@@ -45,7 +45,7 @@ async fn write(mut writer: Writer, base: String, over: Arc<AtomicBool>, most: Du
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_is_just_being_taken_counts_as_running() {
     let app = TestApp::start(Engine::Postgres).await;
-    let program = app.program().await;
+    let program = app.program();
     let conversation = create(app.store(), "echo", &[]).await.conversation.id;
     let message = json!({
         "message": "once", "type": "text", "role": "client", "conversationId": conversation.0.to_string()
@@ -108,7 +108,7 @@ async fn a_locked_conversation_harms_no_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_of_a_locked_conversation_hold_up_no_others() {
     let app = TestApp::start(Engine::Postgres).await;
-    let person = app.person().await;
+    let person = app.person();
     let locked = create(app.store(), "echo", &[]).await.conversation.id.0;
     let other = create(app.store(), "echo", &["a message"]).await.conversation.id.0;
     let holder = connect(&app.database.url).await;

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use wicara_metrics::Metrics;
 use wicara_model::{Api, Bots, ConversationId, NewMessage, Role, Timestamp};
 use wicara_platform::{Clock, Random};
@@ -19,7 +19,7 @@ use wicara_store::{Append, Ask, Store, Target};
 
 use super::process::Server;
 use crate::store::create;
-use crate::support::{Answer, Bot, Client, Database, Engine};
+use crate::support::{Answer, Bot, Client, Database, Engine, found, until};
 
 const MIB: usize = 1024 * 1024;
 
@@ -127,11 +127,8 @@ impl Place {
 
     /// Everything is as before, and nothing is held.
     async fn ends_well(&self) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while self.held("bodies").await + self.held("answers").await > 0 {
-            assert!(Instant::now() < deadline, "something is held for ever");
-            sleep(Duration::from_millis(20)).await;
-        }
+        let free = async || self.held("bodies").await + self.held("answers").await == 0;
+        until(Duration::from_secs(20), "nothing is held", free).await;
         self.whole_detail().await;
         self.is_well().await;
     }
@@ -139,18 +136,18 @@ impl Place {
     /// The conversation as a whole, as soon as there is room for it.
     async fn whole_detail(&self) -> Answer {
         // Long before slow readers are given up anyway.
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
-            let path = format!("/api/conversation/{}", self.conversation);
+        let path = format!("/api/conversation/{}", self.conversation);
+        found(Duration::from_secs(20), "slow readers make room for others", async || {
             let answer = self.program().get(&path).await;
             if answer.status == 200 {
                 assert_eq!(answer.json()["data"]["messages"].as_array().unwrap().len(), 50);
-                return answer;
+                return Some(answer);
             }
             assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, Some("2")));
-            assert!(Instant::now() < deadline, "slow readers keep everybody else out");
             sleep(Duration::from_millis(500)).await;
-        }
+            None
+        })
+        .await
     }
 }
 

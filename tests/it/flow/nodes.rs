@@ -226,7 +226,7 @@ async fn a_key_is_one_key_to_servers_whose_clocks_differ() {
             assert_eq!(again, *answer, "the key of server {number}");
         }
     }
-    let listed = first.program().await.get("/api/message").await.ok();
+    let listed = first.program().get("/api/message").await.ok();
     assert_eq!(listed["pagination"]["totalItems"], 3);
 
     // Of a question, the lease too.

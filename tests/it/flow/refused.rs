@@ -32,7 +32,7 @@ async fn answers_outlast_writes_that_are_refused_for_whatever_reason() {
 
 async fn answers_outlast(reason: &str) {
     let app = TestApp::start(Engine::Postgres).await;
-    let (program, visitor) = (app.program().await, app.anonymous());
+    let (program, visitor) = (app.program(), app.anonymous());
     let conversation = create(app.store(), "echo", &[]).await.conversation.id;
     let note = json!({
         "message": "a note", "type": "text", "role": "agent", "conversationId": conversation.0.to_string()
@@ -92,7 +92,7 @@ async fn answers_outlast(reason: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_of_one_conversation_harms_no_other() {
     let app = TestApp::start(Engine::Postgres).await;
-    let program = app.program().await;
+    let program = app.program();
     let [refused, free] = [create(app.store(), "echo", &[]).await, create(app.store(), "echo", &[]).await];
     let [refused, free] = [refused.conversation.id.0, free.conversation.id.0];
     let trigger = format!(

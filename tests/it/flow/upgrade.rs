@@ -176,7 +176,7 @@ async fn everything_is_read(app: &TestApp, agent: &Client, viewer: &Client) {
     assert_eq!(thread["data"]["messages"].as_array().unwrap().len(), 5, "without the note");
     let person = app.anonymous().with("cookie", COOKIE);
     assert_eq!(person.get("/api/auth/me").await.ok()["data"]["email"], "admin@localhost");
-    app.person().await;
+    app.person();
     let login = json!({"email": "viewer@example.org", "password": "another long password"});
     let login = app.anonymous().post("/api/auth/login", &login).await.ok();
     assert_eq!(login["data"]["bots"], json!(["guide", "echo"]));

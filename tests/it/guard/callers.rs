@@ -58,10 +58,10 @@ fn caller(name: impl Into<String>, client: Client, is: Is) -> Caller {
 
 /// Those whom the server does not know, and those with a wrong key.
 pub async fn strangers(app: &TestApp, time: &AtomicI64) -> Vec<Caller> {
-    let expired = app.person().await;
+    let expired = app.sign_in("admin@localhost").await;
     time.fetch_add(WEEK_IN_MILLIS, Ordering::SeqCst);
-    let good = app.person().await;
-    let logged_out = app.person().await;
+    let good = app.sign_in("admin@localhost").await;
+    let logged_out = app.sign_in("admin@localhost").await;
     logged_out.send(Method::POST, "/api/auth/logout", None).await.ok();
     let removed = app.person_with("removed@localhost", Role::Admin, Bots::All).await;
     removed.get("/api/auth/me").await.ok();
@@ -138,7 +138,7 @@ pub async fn known(app: &TestApp) -> Vec<Caller> {
 
 /// Those who bring two things of which one counts.
 async fn mixed(app: &TestApp) -> Vec<Caller> {
-    let person = app.person().await;
+    let person = app.sign_in("admin@localhost").await;
     let key = app.key(Role::Viewer, Bots::All, Api::Chatbot).await;
     let admin = Is::Known(Rights::of_person(Role::Admin, &Bots::All));
     let viewer = Is::Known(Rights::of_program(Role::Viewer, &Bots::All, Api::Chatbot));

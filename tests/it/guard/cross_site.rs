@@ -4,7 +4,7 @@ use reqwest::Method;
 use wicara_model::{Api, Bots, Role};
 
 use super::{Everything, Object, Operations, ROWS, Request, Row, Who};
-use crate::http::{assert_refused, forbidden};
+use crate::http::FORBIDDEN;
 use crate::support::{Answer, Client, Engine, TestApp, on_both_engines};
 
 on_both_engines!(
@@ -100,7 +100,7 @@ async fn a_cookie_writes_from_ones_own_pages_only(engine: Engine) {
     let app = TestApp::with(engine, ALLOWED).await;
     let operations = Operations::of(&app).await;
     let admin = app.program_with(Role::Admin, Bots::All, Api::Conversation).await;
-    let person = app.person().await;
+    let person = app.person();
     let object = Object::new(&app, "to echo", "echo", true).await;
 
     // Where a page may not write, and where a body is no JSON.
@@ -109,7 +109,6 @@ async fn a_cookie_writes_from_ones_own_pages_only(engine: Engine) {
         for kind in TYPES {
             for row in writes(&operations) {
                 let request = operations.request(row, &object);
-                let case = page.case(&format!("{} as {kind:?}", row.operation));
                 let no_json = request.body.is_some() && kind != Some(JSON);
                 // Questions may come from any page, and no cookie counts there.
                 let may_write = page.may_write || row.who == Who::Public;
@@ -118,7 +117,7 @@ async fn a_cookie_writes_from_ones_own_pages_only(engine: Engine) {
                 }
                 let answer = send(&page.client(&person), request, kind).await;
                 let expected = if may_write { 415 } else { 403 };
-                assert_eq!(answer.status, expected, "{case}: {}", answer.text);
+                answer.has_status(expected);
             }
         }
         assert_eq!(Everything::of(&app, &admin).await, before, "{}", page.case("something was done"));
@@ -128,11 +127,9 @@ async fn a_cookie_writes_from_ones_own_pages_only(engine: Engine) {
         for row in writes(&operations).filter(|row| page.may_write || row.who == Who::Public) {
             let kinds = if row.body.is_empty() { &TYPES[..] } else { &TYPES[..1] };
             for kind in kinds {
-                let case = page.case(&format!("{} as {kind:?}", row.operation));
                 let object = object.copy(&app).await;
                 let request = operations.request(row, &object);
-                let answer = send(&page.client(&person), request, *kind).await;
-                assert_eq!(answer.status, 200, "{case}: {}", answer.text);
+                send(&page.client(&person), request, *kind).await.has_status(200);
             }
         }
         let after = Everything::of(&app, &admin).await;
@@ -156,9 +153,9 @@ async fn no_other_page_ends_a_session(engine: Engine) {
                 let answer = send(&page.client(client), request, kind).await;
                 assert_eq!(answer.header("set-cookie").is_some(), page.may_write, "{case}");
                 if page.may_write {
-                    assert_eq!(answer.status, 200, "{case}: {}", answer.text);
+                    answer.has_status(200);
                 } else {
-                    assert_refused(&answer, 403, &forbidden(), &case);
+                    answer.is(403, FORBIDDEN);
                 }
             }
             let ended = person.get("/api/auth/me").await.status == 401;
@@ -176,14 +173,13 @@ async fn a_key_writes_from_anywhere(engine: Engine) {
     let operations = Operations::of(&app).await;
     // Beside a cookie, which does not count there.
     let cookie = format!("wicara_session={}", app.session().await);
-    let program = app.program().await.with("cookie", &cookie);
+    let program = app.program().with("cookie", &cookie);
     let object = Object::new(&app, "to echo", "echo", true).await;
     for page in Page::all(&app).into_iter().filter(|page| matches!(page.site, None | Some("cross-site"))) {
         for row in writes(&operations) {
             let object = object.copy(&app).await;
             let request = operations.request(row, &object);
-            let answer = send(&page.client(&program), request, Some(JSON)).await;
-            assert_eq!(answer.status, 200, "{}: {}", page.case(row.operation), answer.text);
+            send(&page.client(&program), request, Some(JSON)).await.has_status(200);
         }
     }
     app.stop().await;

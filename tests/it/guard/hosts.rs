@@ -8,8 +8,8 @@ use wicara_model::{Api, Bots, Role};
 
 use super::{Everything, Object, Operations, ROWS, Request, Row, Who};
 use crate::flow::process::Server;
+use crate::http::FORBIDDEN;
 use crate::http::raw::exchange;
-use crate::http::{assert_refused, forbidden};
 use crate::support::{Client, Engine, TestApp, on_both_engines};
 
 on_both_engines!(a_page_of_another_name_uses_nothing_that_stands_open);
@@ -35,18 +35,17 @@ async fn a_page_of_another_name_uses_nothing_that_stands_open(engine: Engine) {
     for row in opened() {
         for client in [&nobody, &expired] {
             let request = operations.request(row, &object);
-            let answer = request.send(&client.with("host", FOREIGN)).await;
-            assert_refused(&answer, 403, &forbidden(), row.operation);
+            request.send(&client.with("host", FOREIGN)).await.is(403, FORBIDDEN);
             let head = Request { method: Method::HEAD, ..operations.request(row, &object) };
             if request.method == Method::GET {
-                assert_eq!(head.send(&client.with("host", FOREIGN)).await.status, 403, "{}", row.operation);
+                head.send(&client.with("host", FOREIGN)).await.has_status(403);
             }
         }
     }
     assert_eq!(Everything::of(&app, &admin).await, before);
 
     // Everything else is as by any name.
-    let known = [nobody, app.person().await, app.program().await, app.anonymous().with("x-api-key", "wrong")];
+    let known = [nobody, app.person(), app.program(), app.anonymous().with("x-api-key", "wrong")];
     for (number, client) in known.iter().enumerate() {
         for row in ROWS.iter().filter(|row| row.operation != "logout") {
             if number == 0 && opened().any(|opened| opened.operation == row.operation) {

@@ -5,7 +5,6 @@ use wicara_model::{Api, Bots, Role};
 
 use super::callers::{self, Caller, Is};
 use super::{Everything, Expected, Names, Object, Operations, ROWS, Request, Row};
-use crate::http::assert_refused;
 use crate::support::{Answer, Client, Engine, TestApp, manual_clock, on_both_engines};
 
 on_both_engines!(every_operation_for_every_caller, the_open_chatbot_api_is_that_and_no_more);
@@ -75,11 +74,10 @@ impl Matrix {
         let logout = ROWS.iter().find(|row| row.operation == "logout").unwrap();
         for caller in callers {
             let request = self.operations.request(logout, &self.objects[0]);
-            let answer = request.send(&caller.client).await;
-            let expected = self.expected(caller, logout, &self.objects[0]);
-            assert_answered(&answer, &expected, &format!("{}: logout", caller.name));
+            let answer = request.send(&caller.client.named(&caller.name)).await;
+            assert_answered(&answer, &self.expected(caller, logout, &self.objects[0]));
             if matches!(&caller.is, Is::Known(rights) if rights.cookie) {
-                assert_eq!(caller.client.get("/api/auth/me").await.status, 401, "{}", caller.name);
+                caller.client.get("/api/auth/me").await.has_status(401);
             }
         }
         self.app.stop().await;
@@ -108,8 +106,8 @@ impl Matrix {
                 continue;
             }
             let request = self.operations.request(row, object);
-            let answer = request.send(&caller.client).await;
-            assert_answered(&answer, &expected, &case);
+            let answer = request.send(&caller.client.named(&case)).await;
+            assert_answered(&answer, &expected);
             self.assert_tells_no_more(
                 &answer,
                 caller,
@@ -151,27 +149,27 @@ impl Matrix {
             if matches!(expected, Expected::Done(_)) {
                 let case = format!("{}: {} ({})", caller.name, row.operation, object.name);
                 let object = object.copy(&self.app).await;
-                let answer = self.operations.request(row, &object).send(&caller.client).await;
-                assert_answered(&answer, &expected, &case);
+                let answer = self.operations.request(row, &object).send(&caller.client.named(&case)).await;
+                assert_answered(&answer, &expected);
             }
         }
     }
 }
 
 #[track_caller]
-fn assert_answered(answer: &Answer, expected: &Expected, case: &str) {
+fn assert_answered(answer: &Answer, expected: &Expected) {
     match expected {
-        Expected::Not(status, body) => assert_refused(answer, *status, body, case),
+        Expected::Not(status, body) => answer.is(*status, body),
         Expected::Done(api) => {
-            assert_eq!(answer.status, 200, "{case}: {}", answer.text);
+            answer.has_status(200);
             if answer.header("content-type") != Some("application/json; charset=utf-8") {
                 return;
             }
-            assert_eq!(answer.json()["status"], 200, "{case}");
+            assert_eq!(answer.json()["status"], 200, "{}", answer.request);
             // The Chatbot API's every success says so, which no other document's does.
             let said_by =
                 if answer.json()["message"] == "success" { Api::Chatbot } else { Api::Conversation };
-            assert_eq!(said_by, *api, "{case}: {}", answer.text);
+            assert_eq!(said_by, *api, "{}: {}", answer.request, answer.text);
         }
     }
 }

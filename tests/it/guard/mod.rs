@@ -10,7 +10,7 @@ mod paths;
 use std::collections::{BTreeMap, BTreeSet};
 
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 use wicara_model::{Api, ConversationId, NewConversation, NewMessage, Role, Timestamp};
 use wicara_store::{Append, Ask, Outcome, Target};
@@ -20,8 +20,8 @@ use self::Names::{Conversation, DefaultBot, Filter, Message, Nothing, Session};
 use self::Who::{Everybody, Monitors, Public, Readers, Unasked, Writers};
 use self::callers::{Is, Rights};
 use crate::http::{
-    Chat, Shape, UNKNOWN, conversation_id_invalid, forbidden, message_id_invalid, not_found,
-    session_not_found, unauthenticated,
+    CONVERSATION_ID_INVALID, Chat, FORBIDDEN, MESSAGE_ID_INVALID, NOT_FOUND, SESSION_NOT_FOUND, Shape,
+    UNAUTHENTICATED, UNKNOWN,
 };
 use crate::support::{Answer, Client, TestApp};
 
@@ -57,6 +57,10 @@ const ROWS: &[Row] = &[
     ),
     row("message_update", Writers, Message, Rooms, r#"{"message":"changed"}"#),
 ];
+
+/// A list of the Message API in which nothing is found.
+const EMPTY_LIST: &str =
+    r#"{"status":200,"data":[],"pagination":{"page":1,"pageSize":10,"totalPages":0,"totalItems":0}}"#;
 
 struct Row {
     operation: &'static str,
@@ -117,7 +121,7 @@ enum Expected {
     /// Done, in the words of this document.
     Done(Api),
     /// Refused or not there: this status and exactly this body.
-    Not(u16, Value),
+    Not(u16, String),
 }
 
 impl Row {
@@ -134,12 +138,12 @@ impl Row {
                 let lacks = Shape::Chatbot.broken(&[("required", "email"), ("required", "password")]);
                 return Expected::Not(400, lacks);
             }
-            (_, Is::WrongKey) => return Expected::Not(401, unauthenticated()),
+            (_, Is::WrongKey) => return Expected::Not(401, UNAUTHENTICATED.into()),
             (Public, Is::Known(rights)) if !rights.cookie => rights,
             (Public, _) => &Rights::of_nobody(Role::Viewer),
             (_, Is::Known(rights)) => rights,
             (_, Is::Nobody) if open && of_the_chatbot_api => &Rights::of_nobody(Role::Agent),
-            (_, Is::Nobody) => return Expected::Not(401, unauthenticated()),
+            (_, Is::Nobody) => return Expected::Not(401, UNAUTHENTICATED.into()),
         };
         let api = match self.document {
             Rooms => Api::Conversation,
@@ -152,7 +156,7 @@ impl Row {
             _ => true,
         };
         if !may {
-            Expected::Not(403, forbidden())
+            Expected::Not(403, FORBIDDEN.into())
         } else if self.shows(rights, object) {
             Expected::Done(api)
         } else {
@@ -174,17 +178,14 @@ impl Row {
     fn unseen(&self, api: Api) -> Expected {
         let (status, body) = match (self.names, api) {
             (Nothing, _) => unreachable!("nothing is always there"),
-            (DefaultBot, _) => (403, forbidden()),
-            (Filter, _) => {
-                let pagination = json!({"page": 1, "pageSize": 10, "totalPages": 0, "totalItems": 0});
-                (200, json!({"status": 200, "data": [], "pagination": pagination}))
-            }
-            (Session, _) => (404, session_not_found()),
-            (Conversation | Message, Api::Chatbot) => (404, not_found()),
-            (Conversation, Api::Conversation) => (400, conversation_id_invalid()),
-            (Message, Api::Conversation) => (400, message_id_invalid()),
+            (DefaultBot, _) => (403, FORBIDDEN),
+            (Filter, _) => (200, EMPTY_LIST),
+            (Session, _) => (404, SESSION_NOT_FOUND),
+            (Conversation | Message, Api::Chatbot) => (404, NOT_FOUND),
+            (Conversation, Api::Conversation) => (400, CONVERSATION_ID_INVALID),
+            (Message, Api::Conversation) => (400, MESSAGE_ID_INVALID),
         };
-        Expected::Not(status, body)
+        Expected::Not(status, body.into())
     }
 }
 

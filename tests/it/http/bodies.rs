@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use wicara_model::{Api, Bots, Role};
 
 use super::raw::{exchange, post, post_chunked};
-use super::{Chat, Shape, assert_refused, forbidden, unauthenticated};
+use super::{Chat, FORBIDDEN, Shape, UNAUTHENTICATED};
 use crate::support::{Client, Engine, TestApp, on_both_engines};
 
 on_both_engines!(
@@ -21,7 +21,7 @@ on_both_engines!(
 
 /// What takes a body, with one that it takes, and the shape of its errors.
 async fn endpoints(app: &TestApp) -> Vec<(Client, Method, String, Value, Shape)> {
-    let (person, chat) = (app.person().await, Chat::on(app, "echo").await);
+    let (person, chat) = (app.person(), Chat::on(app, "echo").await);
     let login = json!({"email": "admin@localhost", "password": crate::support::app::PASSWORD});
     let message = json!({"message": "a", "type": "text", "role": "bot", "conversationId": chat.id});
     let conversation = json!({"room": "a", "integrationType": "website"});
@@ -80,9 +80,8 @@ async fn what_is_no_json_object(engine: Engine) {
     ];
     for (client, method, path, _, shape) in endpoints(&app).await {
         for body in &bodies {
-            let case = format!("{method} {path} {:.60}", String::from_utf8_lossy(body));
             let answer = client.send_json(method.clone(), &path, body.clone()).await;
-            assert_refused(&answer, 400, &shape.broken(&[("json", "body")]), &case);
+            answer.is(400, &shape.broken(&[("json", "body")]));
         }
     }
     assert_eq!(app.bot.asked(), 0);
@@ -111,39 +110,30 @@ async fn what_json_allows_is_taken(engine: Engine) {
             for body in
                 [format!("{{{more}{comma}{inside}}}"), format!(" {{ {inside}{comma}\r\n\t{more} }} \n")]
             {
-                let answer = client.send_json(method.clone(), &path, body).await;
-                assert_eq!(answer.status, 200, "{method} {path} {more:.40}: {}", answer.text);
+                client.send_json(method.clone(), &path, body).await.has_status(200);
             }
         }
     }
-    let client = app.person().await;
+    let client = app.person();
     let twice = r#"{"room":5,"room":"\u0000","room":"last","integrationType":"a","integrationType":"b"}"#;
-    let created = client.send_json(Method::POST, "/api/conversation", twice).await.ok();
+    let created = client.post("/api/conversation", twice).await.ok();
     assert_eq!(
         (&created["data"]["room"], &created["data"]["integrationType"]),
         (&json!("last"), &json!("b"))
     );
     let twice = r#"{"message":"first","message":"last"}"#;
-    let answered = app.anonymous().send_json(Method::POST, "/api/questions", twice).await.ok();
+    let answered = app.anonymous().post("/api/questions", twice).await.ok();
     assert_eq!(answered["data"][0]["text"], "echo: last");
     app.stop().await;
 }
 
-fn not_json() -> Value {
-    json!({"status": 415, "message": "unsupported media type", "error": "The body has to be application/json."})
-}
-
-fn too_large() -> Value {
-    json!({"status": 413, "message": "payload too large", "error": "The body is larger than this server takes."})
-}
-
-fn wrong_method() -> Value {
-    json!({"status": 405, "message": "method not allowed", "error": "The header Allow names the methods."})
-}
-
-fn no_such_path() -> Value {
-    json!({"status": 404, "message": "not found", "error": "There is nothing at this path."})
-}
+const NOT_JSON: &str =
+    r#"{"status":415,"message":"unsupported media type","error":"The body has to be application/json."}"#;
+const TOO_LARGE: &str =
+    r#"{"status":413,"message":"payload too large","error":"The body is larger than this server takes."}"#;
+const WRONG_METHOD: &str =
+    r#"{"status":405,"message":"method not allowed","error":"The header Allow names the methods."}"#;
+const NO_SUCH_PATH: &str = r#"{"status":404,"message":"not found","error":"There is nothing at this path."}"#;
 
 async fn content_types(engine: Engine) {
     let app = TestApp::start(engine).await;
@@ -163,8 +153,7 @@ async fn content_types(engine: Engine) {
             Some("application/jsonx"),
             Some("json"),
         ] {
-            let case = format!("{method} {path} {content_type:?}");
-            assert_refused(&send(content_type).await, 415, &not_json(), &case);
+            send(content_type).await.is(415, NOT_JSON);
         }
         for content_type in ["application/json", "APPLICATION/JSON;charset=utf-8", "application/vnd.api+json"]
         {
@@ -190,13 +179,11 @@ async fn a_body_too_large(engine: Engine) {
             post_chunked("/api/questions", &question_of(length)),
             post("/api/auth/login", &question_of(length)),
         ] {
-            let answer = exchange(&app, &bytes).await;
-            assert_eq!((answer.status, answer.json()), (413, too_large()));
+            exchange(&app, &bytes).await.is(413, TOO_LARGE);
         }
     }
     for (client, method, path, _, _) in endpoints(&app).await {
-        let answer = client.send_json(method, &path, question_of(LIMIT + 1)).await;
-        assert_refused(&answer, 413, &too_large(), &path);
+        client.send_json(method, &path, question_of(LIMIT + 1)).await.is(413, TOO_LARGE);
     }
     assert_eq!(app.bot.asked(), 0);
     app.stop().await;
@@ -214,7 +201,7 @@ async fn a_body_as_large_as_it_may_be(engine: Engine) {
 
 async fn wrong_methods(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let person = app.person().await;
+    let person = app.person();
     for (path, allowed) in [
         ("/api/conversation", &["GET", "POST"][..]),
         ("/api/conversation/1", &["GET", "PATCH", "DELETE"]),
@@ -238,7 +225,7 @@ async fn wrong_methods(engine: Engine) {
             let case = format!("{method} {path}");
             for client in [&app.anonymous(), &person] {
                 let answer = client.send(method.parse().unwrap(), path, None).await;
-                assert_refused(&answer, 405, &wrong_method(), &case);
+                answer.is(405, WRONG_METHOD);
                 let mut named: Vec<_> =
                     answer.header("allow").expect(&case).split(',').map(str::trim).collect();
                 named.retain(|name| *name != "HEAD");
@@ -254,7 +241,7 @@ async fn wrong_methods(engine: Engine) {
 
 async fn unknown_paths(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let person = app.person().await;
+    let person = app.person();
     for path in [
         "/api",
         "/api/",
@@ -288,7 +275,7 @@ async fn unknown_paths(engine: Engine) {
                 if path.starts_with("/guide") {
                     assert!([404, 405].contains(&answer.status.as_u16()), "{method} {path}: {}", answer.text);
                 } else {
-                    assert_refused(&answer, 404, &no_such_path(), &format!("{method} {path}"));
+                    answer.is(404, NO_SUCH_PATH);
                 }
             }
         }
@@ -299,7 +286,7 @@ async fn unknown_paths(engine: Engine) {
 /// Each request breaks everything that comes after the error that is expected.
 async fn the_order_of_errors(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (chat, person) = (Chat::on(&app, "echo").await, app.person().await);
+    let (chat, person) = (Chat::on(&app, "echo").await, app.person());
     let viewer = app.person_with("viewer@localhost", Role::Viewer, Bots::All).await;
     let viewer_key = app.program_with(Role::Viewer, Bots::All, Api::Chatbot).await;
     let wrong_key = app.anonymous().with("x-api-key", "wrong");
@@ -318,32 +305,24 @@ async fn the_order_of_errors(engine: Engine) {
         let text = |client: &Client| client.with("content-type", "text/plain");
         for client in [&app.anonymous(), &wrong_key] {
             let client = text(client);
-            let answer = client.send(method.clone(), &format!("{path}/a/b"), large()).await;
-            assert_refused(&answer, 404, &no_such_path(), &path);
-            let answer = client.send(Method::PUT, &path, large()).await;
-            assert_refused(&answer, 405, &wrong_method(), &path);
-            let answer = client.send(method.clone(), &path, large()).await;
-            assert_refused(&answer, 401, &unauthenticated(), &path);
+            client.send(method.clone(), &format!("{path}/a/b"), large()).await.is(404, NO_SUCH_PATH);
+            client.send(Method::PUT, &path, large()).await.is(405, WRONG_METHOD);
+            client.send(method.clone(), &path, large()).await.is(401, UNAUTHENTICATED);
         }
         for client in [&viewer, &viewer_key, &foreign_page] {
-            assert_refused(
-                &text(client).send(method.clone(), &path, large()).await,
-                403,
-                &forbidden(),
-                &path,
-            );
+            text(client).send(method.clone(), &path, large()).await.is(403, FORBIDDEN);
         }
         let client = text(&person);
-        assert_refused(&client.send(method.clone(), &path, large()).await, 413, &too_large(), &path);
-        assert_refused(&client.send(method.clone(), &path, broken()).await, 415, &not_json(), &path);
-        assert_eq!(person.send_json(method, &path, "{").await.status, 400);
+        client.send(method.clone(), &path, large()).await.is(413, TOO_LARGE);
+        client.send(method.clone(), &path, broken()).await.is(415, NOT_JSON);
+        person.send_json(method, &path, "{").await.has_status(400);
     }
     // Without a length it shows only while the body is read, and still before the body's type.
     let chunked = String::from_utf8(post_chunked("/api/questions", &question_of(LIMIT + 1))).unwrap();
     let answer = exchange(&app, chunked.replacen("application/json", "text/plain", 1).as_bytes()).await;
-    assert_eq!((answer.status, answer.json()), (413, too_large()));
+    answer.is(413, TOO_LARGE);
     let answer =
         wrong_key.with("content-type", "text/plain").send(Method::POST, "/api/questions", large()).await;
-    assert_refused(&answer, 401, &unauthenticated(), "a question with a wrong key");
+    answer.is(401, UNAUTHENTICATED);
     app.stop().await;
 }

@@ -8,7 +8,7 @@ use wicara_model::{Api, Bots, Role};
 
 use super::raw::{RawAnswer, answer, connect, exchange, post, post_chunked};
 use crate::support::app::METRICS;
-use crate::support::{Engine, TestApp, on_both_engines};
+use crate::support::{Engine, PATIENCE, TestApp, on_both_engines, until};
 
 on_both_engines!(
     bodies_that_do_not_end_leave_room_for_others,
@@ -38,14 +38,7 @@ async fn held(app: &TestApp) -> usize {
 }
 
 async fn until_held(app: &TestApp, expected: impl Fn(usize) -> bool) {
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
-    loop {
-        let held = held(app).await;
-        if expected(held) {
-            return;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{held} bytes are held");
-    }
+    until(PATIENCE, "the bytes held are as expected", async || expected(held(app).await)).await;
 }
 
 /// A request of which the last byte is not sent yet.
@@ -119,7 +112,7 @@ async fn a_body_without_room_leaves_nothing(engine: Engine) {
     let series = r#"wicara_http_budget_refusals_total{of="bodies"} 3"#;
     assert!(text.lines().any(|line| line == series), "{text}");
     assert_eq!(app.bot.asked(), 0);
-    assert_eq!(app.program().await.get("/api/conversation").await.ok()["meta"]["total"], 0);
+    assert_eq!(app.program().get("/api/conversation").await.ok()["meta"]["total"], 0);
     drop(first);
     app.stop().await;
 }
@@ -150,9 +143,7 @@ async fn memory_comes_back_whatever_ends_a_body(engine: Engine) {
     let mut slow = connect(&app).await;
     let wait = format!(r#"{{"message":"wait 1000"}}{}"#, " ".repeat(MIB - 30));
     slow.write_all(&post("/api/questions", &wait)).await.unwrap();
-    while app.bot.asked() == 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-    }
+    app.bot.until_asked(1).await;
     assert_eq!(held(&app).await, 0);
     assert_eq!(exchange(&app, &large).await.status, 200);
     assert_eq!(answer(&mut slow).await.unwrap().status, 200);

@@ -8,9 +8,9 @@ use wicara_model::{FailureReason, MessageId, Timestamp};
 use wicara_platform::Random;
 use wicara_store::Store;
 
-use super::questions::{ask, messages, until};
-use super::wire::{assert_body, column};
-use crate::support::{Client, Engine, Events, TestApp, on_both_engines};
+use super::questions::{ask, messages};
+use super::wire::column;
+use crate::support::{Client, Engine, Events, PATIENCE, TestApp, on_both_engines, until};
 
 on_both_engines!(
     a_streamed_answer_ends_in_the_plain_one,
@@ -34,7 +34,7 @@ fn names(events: &[(String, Value)]) -> Vec<&str> {
 
 async fn a_streamed_answer_ends_in_the_plain_one(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (visitor, program) = (app.anonymous(), app.program().await);
+    let (visitor, program) = (app.anonymous(), app.program());
     let mut events = stream(&visitor, &json!({"message": "halo"})).await;
     let header = |name| events.headers.get(name).map(|value| value.to_str().unwrap());
     assert_eq!(header("content-type"), Some("text/event-stream"));
@@ -82,7 +82,7 @@ async fn what_fails_before_the_stream_is_plain_json(engine: Engine) {
     for body in [json!({}), json!({"message": "halo", "botId": "unknown"}), unknown] {
         let plain = visitor.post("/api/questions", &body).await;
         let refused = streaming.post("/api/questions", &body).await;
-        assert_body(&refused, plain.status.as_u16(), &plain.text);
+        refused.is(plain.status.as_u16(), &plain.text);
         assert_eq!(refused.header("content-type"), plain.header("content-type"));
         assert_ne!(plain.status, 200);
     }
@@ -91,7 +91,7 @@ async fn what_fails_before_the_stream_is_plain_json(engine: Engine) {
 
 async fn a_bot_that_fails_ends_the_stream_with_the_plain_error(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (visitor, program) = (app.anonymous(), app.program().await);
+    let (visitor, program) = (app.anonymous(), app.program());
     let events = stream(&visitor, &json!({"message": "status 500"})).await.rest().await;
     assert_eq!(names(&events), ["session", "error"]);
     let error = json!({
@@ -122,7 +122,7 @@ async fn a_retry_gets_the_first_answer_without_tokens(engine: Engine) {
 
 async fn nobody_answers_for_a_human(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (visitor, program) = (app.anonymous(), app.program().await);
+    let (visitor, program) = (app.anonymous(), app.program());
     let session = ask(&visitor, "halo").await.ok()["session_id"].clone();
     let id = program.get("/api/conversation").await.ok()["data"][0]["id"].clone();
     program.patch(&format!("/api/conversation/{id}"), &json!({"handler": "human"})).await.ok();
@@ -134,21 +134,22 @@ async fn nobody_answers_for_a_human(engine: Engine) {
 
 async fn a_client_that_leaves_stops_nothing(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (visitor, program) = (app.anonymous(), app.program().await);
+    let (visitor, program) = (app.anonymous(), app.program());
     let mut events = stream(&visitor, &json!({"message": "wait 300"})).await;
     assert_eq!(events.next().await.unwrap().0, "session");
     drop(events);
-    until(async || messages(&program).await["pagination"]["totalItems"] == 2).await;
+    let stored = async || messages(&program).await["pagination"]["totalItems"] == 2;
+    until(PATIENCE, "the answer is stored", stored).await;
     assert_eq!(column(&messages(&program).await, "message"), ["wait 300", "echo: wait 300"]);
     app.stop().await;
 }
 
 async fn a_server_that_stops_marks_what_it_cuts_off(engine: Engine) {
     let app = TestApp::with(engine, "server.drain_seconds = 0").await;
-    let (visitor, program) = (app.anonymous(), app.program().await);
+    let (visitor, program) = (app.anonymous(), app.program());
     let mut events = stream(&visitor, &json!({"message": "wait 60000"})).await;
     assert_eq!(events.next().await.unwrap().0, "session");
-    until(async || app.bot.asked() == 1).await;
+    app.bot.until_asked(1).await;
     let id = messages(&program).await["data"][0]["id"].as_str().unwrap().parse().unwrap();
     let store =
         Store::open(&app.database.url, Duration::ZERO, &Random::System, &Metrics::default()).await.unwrap();

@@ -28,7 +28,7 @@ async fn the_docs_load_nothing_from_elsewhere() {
     let page = redirect.header("location").unwrap();
     assert_eq!(page, "/docs/");
     let html = client.get(page).await;
-    assert_eq!(html.status, 200);
+    html.has_status(200);
     let mut files: Vec<_> = attributes(&html.text, "src");
     assert!(files.len() >= 2, "the page loads its scripts: {}", html.text);
     files.extend(attributes(&html.text, "href"));
@@ -36,7 +36,7 @@ async fn the_docs_load_nothing_from_elsewhere() {
     for file in files {
         let path = resolve(&app.base, page, &file).unwrap_or_else(|| panic!("{file} is elsewhere"));
         let loaded = client.get(&path).await;
-        assert_eq!(loaded.status, 200, "{path}");
+        loaded.has_status(200);
         assert!(!loaded.text.is_empty(), "{path}");
         let written_here = path.ends_with(".css") || path.ends_with("initializer.js");
         if written_here {
@@ -54,8 +54,8 @@ async fn the_docs_load_nothing_from_elsewhere() {
         );
     }
     assert!(names_document);
-    assert_eq!(client.get("/api/openapi.json").await.status, 200);
-    assert_eq!(client.get("/docs/nothing.js").await.status, 404);
+    client.get("/api/openapi.json").await.has_status(200);
+    client.get("/docs/nothing.js").await.has_status(404);
     app.stop().await;
 }
 
@@ -72,7 +72,7 @@ impl Pages<'_> {
         let mut new = None;
         if !self.opened.contains_key(path) {
             let page = self.client.get(path).await;
-            assert_eq!(page.status, 200, "{from} leads to {path}");
+            page.has_status(200);
             assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"), "{path}");
             let ids = attributes(&page.text, "id");
             let count = ids.len();
@@ -126,7 +126,7 @@ async fn every_page_of_the_guide_and_every_link_in_it_opens() {
         assert!(link.starts_with("https://"), "{link}");
     }
     let missing = client.get("/guide/no-such-page").await;
-    assert_eq!(missing.status, 404);
+    missing.has_status(404);
     for link in attributes(&missing.text, "href").iter().filter(|link| !is_style(link)) {
         pages.follow(&resolve(&app.base, "/guide/no-such-page", link).unwrap(), "a missing page").await;
     }

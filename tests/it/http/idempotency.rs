@@ -4,19 +4,19 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use reqwest::Method;
 use serde_json::{Value, json};
 use wicara_metrics::Metrics;
-use wicara_model::Timestamp;
+use wicara_model::{Api, Bots, Role, Timestamp};
 use wicara_platform::Random;
 use wicara_store::Store;
 use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::questions::{messages, until};
-use super::wire::{assert_body, column, id};
+use super::questions::messages;
+use super::wire::{column, id};
+use super::{CONVERSATION_ID_INVALID, Shape};
 use crate::store::execute;
-use crate::support::{Answer, Client, Engine, TestApp, manual_clock, on_both_engines};
+use crate::support::{Answer, Client, Engine, PATIENCE, TestApp, manual_clock, on_both_engines, until};
 
 on_both_engines!(
     fifty_equal_questions_are_one,
@@ -55,7 +55,7 @@ fn assert_one(answers: &[Answer]) -> String {
     let mut found = HashSet::new();
     for answer in answers {
         if answer.status == 409 {
-            assert_body(answer, 409, RUNNING);
+            answer.is(409, RUNNING);
             assert!(answer.header("retry-after").unwrap().parse::<u32>().unwrap() >= 1);
         } else {
             answer.ok();
@@ -77,7 +77,7 @@ async fn total(program: &Client, path: &str) -> Value {
 
 async fn fifty_equal_questions_are_one(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (visitor, program) = (app.anonymous(), app.program().await);
+    let (visitor, program) = (app.anonymous(), app.program());
     let body = json!({"message": "wait 300"});
     let first = assert_one(&fifty(&visitor, "/api/questions", &body).await);
     assert_eq!(app.bot.asked(), 1);
@@ -90,7 +90,7 @@ async fn fifty_equal_questions_are_one(engine: Engine) {
 
 async fn fifty_equal_questions_in_a_session_are_one(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (visitor, program) = (app.anonymous(), app.program().await);
+    let (visitor, program) = (app.anonymous(), app.program());
     let opened = visitor.post("/api/questions", &json!({"message": "halo"})).await.ok();
     for client in [&visitor, &program] {
         let (asked, stored) = (app.bot.asked(), total(&program, "/api/message").await.as_i64().unwrap());
@@ -106,7 +106,7 @@ async fn fifty_equal_questions_in_a_session_are_one(engine: Engine) {
 
 async fn fifty_equal_conversations_are_one(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (person, program) = (app.person().await, app.program().await);
+    let (person, program) = (app.person(), app.program());
     let body = json!({"room": "r", "integrationType": "website"});
     let first = assert_one(&fifty(&person, "/api/conversation", &body).await);
     assert_eq!(
@@ -132,14 +132,14 @@ async fn fifty_equal_conversations_are_one(engine: Engine) {
     // A deleted conversation is given to nobody again, and a retry does not bring it back.
     person.delete(&path).await.ok();
     let gone = post(&person, KEY, "/api/conversation", &body).await;
-    assert_eq!(gone.text, r#"{"status":400,"error":"ConversationId is Invalid"}"#);
+    gone.is(400, CONVERSATION_ID_INVALID);
     assert_eq!(total(&person, "/api/conversation").await, 1);
     app.stop().await;
 }
 
 async fn fifty_equal_messages_are_one(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let program = app.program().await;
+    let program = app.program();
     let conversation = json!({"room": "r", "integrationType": "website"});
     let conversation = id(&program.post("/api/conversation", &conversation).await.ok());
     let body = json!({"message": "hi", "type": "text", "role": "client", "conversationId": conversation});
@@ -152,14 +152,14 @@ async fn fifty_equal_messages_are_one(engine: Engine) {
     assert_eq!(again["data"]["message"], "ho");
     program.delete(&path).await.ok();
     let gone = post(&program, KEY, "/api/message", &body).await;
-    assert_eq!(gone.text, r#"{"status":400,"error":"ConversationId is Invalid"}"#);
+    gone.is(400, CONVERSATION_ID_INVALID);
     assert_eq!(total(&program, "/api/message").await, 0);
     app.stop().await;
 }
 
 async fn another_body_is_refused(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (visitor, program) = (app.anonymous(), app.program().await);
+    let (visitor, program) = (app.anonymous(), app.program());
     let room = json!({"room": "r", "integrationType": "website"});
     let conversation = id(&post(&program, KEY, "/api/conversation", &room).await.ok());
     let message = json!({"message": "hi", "type": "text", "role": "client", "conversationId": conversation});
@@ -169,7 +169,7 @@ async fn another_body_is_refused(engine: Engine) {
         let (visitor, question) = (visitor.clone(), question.clone());
         tokio::spawn(async move { post(&visitor, KEY, "/api/questions", &question).await })
     };
-    until(async || app.bot.asked() == 1).await;
+    app.bot.until_asked(1).await;
     // Refused while the first runs as well as afterwards.
     for _ in 0..2 {
         for (client, path, body) in [
@@ -179,13 +179,13 @@ async fn another_body_is_refused(engine: Engine) {
         ] {
             let client = client.with("idempotency-key", KEY);
             // The bytes count, not what they mean.
-            let spaced = client.send_json(Method::POST, path, format!(" {body}")).await;
-            assert_body(&spaced, 422, REUSED);
+            let spaced = client.post(path, format!(" {body}")).await;
+            spaced.is(422, REUSED);
             assert!(spaced.header("retry-after").is_none());
         }
-        until(async || asking.is_finished()).await;
+        until(PATIENCE, "the first is answered", async || asking.is_finished()).await;
     }
-    assert_eq!(asking.await.unwrap().status, 200);
+    asking.await.unwrap().has_status(200);
     assert_eq!(total(&program, "/api/conversation").await, 2);
     assert_eq!(total(&program, "/api/message").await, 3);
     app.stop().await;
@@ -194,11 +194,12 @@ async fn another_body_is_refused(engine: Engine) {
 async fn each_caller_has_its_own_keys(engine: Engine) {
     let app = TestApp::start(engine).await;
     let visitor = app.anonymous();
-    let programs = [app.program().await, app.program().await];
+    let another = app.program_with(Role::Agent, Bots::All, Api::Chatbot).await;
+    let programs = [app.program(), another];
     let room = json!({"room": "r", "integrationType": "website"});
     let question = json!({"message": "halo"});
     let (mut conversations, mut sessions) = (HashSet::new(), HashSet::new());
-    for client in [&programs[0], &programs[1], &app.person().await] {
+    for client in [&programs[0], &programs[1], &app.person()] {
         conversations.insert(id(&post(client, KEY, "/api/conversation", &room).await.ok()));
     }
     assert_eq!(conversations.len(), 3);
@@ -223,13 +224,10 @@ async fn each_caller_has_its_own_keys(engine: Engine) {
 
 async fn a_visitors_first_key_is_hard_to_guess(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (visitor, program) = (app.anonymous(), app.program().await);
+    let (visitor, program) = (app.anonymous(), app.program());
     let body = json!({"message": "halo"});
-    assert_body(
-        &post(&visitor, &KEY[1..], "/api/questions", &body).await,
-        400,
-        r#"{"status":400,"message":"Validation failure","errors":[{"rule":"minLength","field":"Idempotency-Key","message":"minLength validation failed"}]}"#,
-    );
+    let short = Shape::Chatbot.broken(&[("minLength", "Idempotency-Key")]);
+    post(&visitor, &KEY[1..], "/api/questions", &body).await.is(400, &short);
     assert_eq!(app.bot.asked(), 0);
     post(&visitor, KEY, "/api/questions", &body).await.ok();
     post(&program, "1", "/api/questions", &body).await.ok();
@@ -239,7 +237,7 @@ async fn a_visitors_first_key_is_hard_to_guess(engine: Engine) {
 
 async fn a_bad_key_is_refused(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let program = app.program().await;
+    let program = app.program();
     let room = json!({"room": "r", "integrationType": "website"});
     let long = "k".repeat(256);
     for (key, rule) in [("", "string"), ("a b", "string"), (long.as_str(), "maxLength")] {
@@ -247,7 +245,7 @@ async fn a_bad_key_is_refused(engine: Engine) {
             [("/api/conversation", &room), ("/api/message", &json!({})), ("/api/questions", &json!({}))]
         {
             let refused = post(&program, key, path, body).await;
-            assert_eq!(refused.status, 400, "{path}");
+            refused.has_status(400);
             let errors = refused.json()["errors"].as_array().unwrap().clone();
             let message = format!("{rule} validation failed");
             let expected = json!({"rule": rule, "field": "Idempotency-Key", "message": message});
@@ -255,12 +253,12 @@ async fn a_bad_key_is_refused(engine: Engine) {
         }
     }
     let twice = program.with("idempotency-key", "1").with("idempotency-key", "2");
-    assert_eq!(twice.post("/api/conversation", &room).await.status, 400);
+    twice.post("/api/conversation", &room).await.has_status(400);
     assert_eq!(total(&program, "/api/conversation").await, 0);
 
     post(&program, &long[1..], "/api/conversation", &room).await.ok();
     // A key of a request that was refused is free.
-    assert_eq!(post(&program, KEY, "/api/conversation", &json!({})).await.status, 400);
+    post(&program, KEY, "/api/conversation", &json!({})).await.has_status(400);
     post(&program, KEY, "/api/conversation", &room).await.ok();
     assert_eq!(total(&program, "/api/conversation").await, 2);
     app.stop().await;
@@ -270,14 +268,14 @@ async fn a_failed_question_is_asked_again(engine: Engine) {
     let bot = MockServer::start().await;
     let more = format!("[[bot]]\nid = \"shaky\"\nkind = \"http\"\nurl = \"{}\"\npublic = true\n", bot.uri());
     let app = TestApp::with(engine, &more).await;
-    let (visitor, program) = (app.anonymous(), app.program().await);
+    let (visitor, program) = (app.anonymous(), app.program());
     let failing = Mock::given(method("POST")).respond_with(ResponseTemplate::new(500)).expect(2);
     let failing = failing.mount_as_scoped(&bot).await;
     let body = json!({"message": "halo", "botId": "shaky"});
     let mut sessions = HashSet::new();
     for _ in 0..2 {
         let failed = post(&visitor, KEY, "/api/questions", &body).await;
-        assert_eq!(failed.status, 502);
+        failed.has_status(502);
         sessions.insert(failed.json()["session_id"].as_str().unwrap().to_owned());
         let stored = messages(&program).await;
         assert_eq!(column(&stored, "message"), ["halo"]);
@@ -303,7 +301,7 @@ async fn a_failed_question_is_asked_again(engine: Engine) {
 
 async fn a_retry_gets_the_answers_as_they_are_stored_now(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (visitor, program) = (app.anonymous(), app.program().await);
+    let (visitor, program) = (app.anonymous(), app.program());
     let body = json!({"message": r#"say [{"text":"a", "z" : 1.0},"b"]"#});
     let first = post(&visitor, KEY, "/api/questions", &body).await;
     assert_eq!(column(&first.ok(), "text"), ["a", "b"]);
@@ -315,12 +313,11 @@ async fn a_retry_gets_the_answers_as_they_are_stored_now(engine: Engine) {
     assert_eq!(column(&again, "text"), ["b, edited"]);
     assert_eq!(again["session_id"], first.ok()["session_id"]);
     program.delete(&path(0)).await.ok();
-    let gone = post(&visitor, KEY, "/api/questions", &body).await;
-    assert_eq!(gone.status, 404, "{}", gone.text);
+    post(&visitor, KEY, "/api/questions", &body).await.has_status(404);
     assert_eq!(total(&program, "/api/message").await, 1);
     let conversation = stored["data"][0]["conversationId"].as_str().unwrap();
     program.delete(&format!("/api/conversation/{conversation}")).await.ok();
-    assert_eq!(post(&visitor, KEY, "/api/questions", &body).await.status, 404);
+    post(&visitor, KEY, "/api/questions", &body).await.has_status(404);
     assert_eq!(total(&program, "/api/message").await, 0);
     assert_eq!(app.bot.asked(), 1);
     app.stop().await;
@@ -328,9 +325,9 @@ async fn a_retry_gets_the_answers_as_they_are_stored_now(engine: Engine) {
 
 async fn a_failed_question_that_was_handed_over_is_done(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (visitor, program) = (app.anonymous(), app.program().await);
+    let (visitor, program) = (app.anonymous(), app.program());
     let body = json!({"message": "status 500"});
-    assert_eq!(post(&visitor, KEY, "/api/questions", &body).await.status, 502);
+    post(&visitor, KEY, "/api/questions", &body).await.has_status(502);
     let chat = program.get("/api/conversation").await.ok()["data"][0]["id"].clone();
     program.patch(&format!("/api/conversation/{chat}"), &json!({"handler": "human"})).await.ok();
     for _ in 0..2 {
@@ -345,7 +342,7 @@ async fn a_failed_question_that_was_handed_over_is_done(engine: Engine) {
 
 async fn a_question_to_an_operator_is_stored_once(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (visitor, program) = (app.anonymous(), app.program().await);
+    let (visitor, program) = (app.anonymous(), app.program());
     let session = visitor.post("/api/questions", &json!({"message": "one"})).await.ok()["session_id"].clone();
     let chat = program.get("/api/conversation").await.ok()["data"][0]["id"].clone();
     let path = format!("/api/conversation/{chat}");
@@ -362,7 +359,7 @@ async fn a_question_to_an_operator_is_stored_once(engine: Engine) {
 
 async fn where_nothing_is_created_a_key_counts_for_nothing(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let program = app.program().await.with("idempotency-key", KEY);
+    let program = app.program().with("idempotency-key", KEY);
     let conversation =
         id(&program.post("/api/conversation", &json!({"room": "r", "integrationType": "w"})).await.ok());
     let new = json!({"message": "hi", "type": "text", "role": "client", "conversationId": conversation});
@@ -376,11 +373,11 @@ async fn where_nothing_is_created_a_key_counts_for_nothing(engine: Engine) {
         let shown = program.get(&format!("/api/message/{message}")).await.ok();
         assert_eq!(shown["data"]["message"], text);
     }
-    let bad = app.program().await.with("idempotency-key", "");
-    assert_eq!(bad.patch(&format!("/api/message/{message}"), &json!({"message": "three"})).await.status, 200);
-    assert_eq!(bad.get("/api/message").await.status, 200);
-    assert_eq!(program.delete(&format!("/api/message/{message}")).await.status, 200);
-    assert_eq!(program.delete(&format!("/api/message/{message}")).await.status, 400);
+    let bad = app.program().with("idempotency-key", "");
+    bad.patch(&format!("/api/message/{message}"), &json!({"message": "three"})).await.has_status(200);
+    bad.get("/api/message").await.has_status(200);
+    program.delete(&format!("/api/message/{message}")).await.has_status(200);
+    program.delete(&format!("/api/message/{message}")).await.has_status(400);
     app.stop().await;
 }
 
@@ -393,7 +390,7 @@ async fn a_key_is_remembered_for_a_day(engine: Engine) {
     };
     let (clock, _) = manual_clock(1_752_470_016_351);
     let app = TestApp::at(engine, "", clock).await;
-    let program = app.program().await;
+    let program = app.program();
     let room = json!({"room": "r", "integrationType": "website"});
     let first = post(&program, KEY, "/api/conversation", &room).await;
     assert_eq!(first.ok()["data"]["createdAt"], "2025-07-14T05:13:36.351+00:00");

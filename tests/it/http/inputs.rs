@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Chat, Shape, assert_refused, conversation_id_invalid, unauthenticated};
+use super::{CONVERSATION_ID_INVALID, Chat, Shape, UNAUTHENTICATED};
 use crate::support::{Answer, Client, Engine, TestApp, on_both_engines};
 
 on_both_engines!(
@@ -158,28 +158,21 @@ impl Endpoint<'_> {
             for (value, expected) in field.cases() {
                 let body = self.body(field, value.as_deref());
                 let answer = self.client.send_json(self.method.clone(), &self.path, body).await;
-                let case =
-                    format!("{} {} {}={}", self.method, self.path, field.name, shown(value.as_deref()));
                 match expected {
                     Expected::Accepted(value) => accepted(field, value.as_deref(), &answer).await,
                     Expected::Broken(rule) => {
-                        assert_refused(&answer, 400, &self.shape.broken(&[(rule, field.name)]), &case);
+                        answer.is(400, &self.shape.broken(&[(rule, field.name)]));
                     }
-                    Expected::InvalidId => assert_refused(&answer, 400, &conversation_id_invalid(), &case),
+                    Expected::InvalidId => answer.is(400, CONVERSATION_ID_INVALID),
                 }
             }
         }
     }
 }
 
-/// The value, or its beginning.
-fn shown(value: Option<&str>) -> String {
-    value.map_or("absent".into(), |value| value.chars().take(60).collect())
-}
-
 async fn fields_of_a_new_conversation(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let client = app.person().await;
+    let client = app.person();
     let me = client.get("/api/auth/me").await.ok()["data"]["id"].clone();
     let endpoint = Endpoint {
         client: &client,
@@ -204,7 +197,7 @@ async fn fields_of_a_new_conversation(engine: Engine) {
 
 async fn fields_of_a_changed_conversation(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let client = app.person().await;
+    let client = app.person();
     let path = format!("/api/conversation/{}", Chat::on(&app, "echo").await.id);
     let endpoint = Endpoint {
         client: &client,
@@ -236,7 +229,7 @@ async fn fields_of_a_changed_conversation(engine: Engine) {
 
 async fn fields_of_a_new_message(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let client = app.person().await;
+    let client = app.person();
     let conversation = Chat::on(&app, "echo").await.id;
     let good = format!("{conversation}");
     let fields = [
@@ -276,7 +269,7 @@ async fn fields_of_a_new_message(engine: Engine) {
 
 async fn fields_of_a_changed_message(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let client = app.person().await;
+    let client = app.person();
     let path = format!("/api/message/{}", Chat::on(&app, "echo").await.message);
     let endpoint = Endpoint {
         client: &client,
@@ -341,11 +334,10 @@ async fn fields_of_a_question(engine: Engine) {
         (r#""\u0000""#.into(), "string"),
         (r#""\ud800""#.into(), "string"),
     ] {
-        let answer = client.send_json(Method::POST, "/api/questions", ask(&bot)).await;
-        assert_refused(&answer, 400, &refused(rule), &bot);
+        client.post("/api/questions", ask(&bot)).await.is(400, &refused(rule));
     }
     for bot in ["null", r#""""#, r#""  ""#, r#""echo""#] {
-        client.send_json(Method::POST, "/api/questions", ask(bot)).await.ok();
+        client.post("/api/questions", ask(bot)).await.ok();
     }
 
     // Any case of the session's letters, and the answer's in lower case.
@@ -372,15 +364,13 @@ async fn fields_of_a_login(engine: Engine) {
             field("password", Kind::Required, 1024, r#""a wrong password""#),
         ],
     };
-    endpoint
-        .try_everything(async |_, _, answer| assert_refused(answer, 401, &unauthenticated(), "nobody"))
-        .await;
+    endpoint.try_everything(async |_, _, answer| answer.is(401, UNAUTHENTICATED)).await;
     app.stop().await;
 }
 
 async fn every_failing_field_is_listed(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (person, chat) = (app.person().await, Chat::on(&app, "echo").await);
+    let (person, chat) = (app.person(), Chat::on(&app, "echo").await);
     let wrong = json!({
         "room": 1, "integrationType": "a".repeat(65), "botId": {}, "userId": "\0", "handler": "nobody",
         "message": "", "type": [], "role": " ", "conversationId": null, "session_id": "", "email": null, "password": 1
@@ -404,8 +394,7 @@ async fn every_failing_field_is_listed(engine: Engine) {
             &[("required", "email"), ("string", "password")],
         ),
     ] {
-        let answer = person.send_json(method, &path, wrong.to_string()).await;
-        assert_refused(&answer, 400, &shape.broken(broken), &path);
+        person.send_json(method, &path, wrong.to_string()).await.is(400, &shape.broken(broken));
     }
     app.stop().await;
 }

@@ -14,15 +14,15 @@ use wicara_platform::{Clock, Random};
 use wicara_service::People;
 use wicara_store::Store;
 
-use super::{Chat, assert_refused, forbidden, raw, unauthenticated};
+use super::{Chat, FORBIDDEN, UNAUTHENTICATED, raw};
 use crate::support::app::{METRICS, PASSWORD};
-use crate::support::{Answer, Engine, TestApp, on_both_engines};
+use crate::support::{Answer, Engine, PATIENCE, TestApp, found, on_both_engines};
 
 on_both_engines!(questions_are_counted_by_bot_and_outcome, writes_are_counted);
 
 async fn scrape(app: &TestApp) -> String {
     let answer = app.metrics().get("/metrics").await;
-    assert_eq!(answer.status, 200, "{}", answer.text);
+    answer.has_status(200);
     answer.text
 }
 
@@ -45,7 +45,7 @@ async fn questions_are_counted_by_bot_and_outcome(engine: Engine) {
     assert_eq!(ask(&app, &json!({"message": "halo", "session_id": gone.session})).await, 502);
     let handed_over = Chat::on(&app, "echo").await;
     let path = format!("/api/conversation/{}", handed_over.id);
-    app.person().await.patch(&path, &json!({"handler": "human"})).await.ok();
+    app.person().patch(&path, &json!({"handler": "human"})).await.ok();
     assert_eq!(ask(&app, &json!({"message": "halo", "session_id": handed_over.session})).await, 200);
 
     let text = scrape(&app).await;
@@ -101,16 +101,14 @@ async fn calls_are_seen_while_they_wait_and_run() {
             ["calls_in_flight", "calls_waiting"].map(|what| format!("wicara_bot_{what}{{bot=\"slow\"}}"));
         series.map(|series| value(text, &series))
     };
-    loop {
+    let text = found(PATIENCE, "one call runs and one waits", async || {
         assert!(!asking.is_finished());
-        let text = scrape(&app).await;
-        if under_way(&text) == [Some(1.0), Some(1.0)] {
-            // Neither counts the one that tells of them.
-            for series in ["wicara_http_requests_in_flight", "wicara_http_connections_open"] {
-                assert_eq!(value(&text, series), Some(2.0), "{series}");
-            }
-            break;
-        }
+        Some(scrape(&app).await).filter(|text| under_way(text) == [Some(1.0), Some(1.0)])
+    })
+    .await;
+    // Neither counts the one that tells of them.
+    for series in ["wicara_http_requests_in_flight", "wicara_http_connections_open"] {
+        assert_eq!(value(&text, series), Some(2.0), "{series}");
     }
     drop(silent);
     asking.await.unwrap();
@@ -184,7 +182,7 @@ async fn writes_are_counted(engine: Engine) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn figures_are_for_keys_of_administrators() {
     let app = TestApp::start(Engine::Sqlite).await;
-    let (nobody, person) = (app.anonymous(), app.person().await);
+    let (nobody, person) = (app.anonymous(), app.person());
     let admin = app.key(Role::Admin, Bots::All, Api::Chatbot).await;
     let limited = app.key(Role::Admin, Bots::Only(vec![]), Api::Conversation).await;
     let agent = app.key(Role::Agent, Bots::All, Api::Chatbot).await;
@@ -197,17 +195,13 @@ async fn figures_are_for_keys_of_administrators() {
         ("forwarded", "for=127.0.0.1"),
         ("via", "1.1 proxy"),
     ] {
-        let case = format!("{header}: {value}");
         let nobody = nobody.with(header, value);
-        assert_refused(&nobody.get("/metrics").await, 401, &unauthenticated(), &case);
+        nobody.get("/metrics").await.is(401, UNAUTHENTICATED);
         for key in ["wrong", ""] {
-            let answer = nobody.with("x-api-key", key).get("/metrics").await;
-            assert_refused(&answer, 401, &unauthenticated(), &case);
+            nobody.with("x-api-key", key).get("/metrics").await.is(401, UNAUTHENTICATED);
         }
-        let answer = nobody.with("x-api-key", &agent).get("/metrics").await;
-        assert_refused(&answer, 403, &forbidden(), &case);
-        let answer = person.with(header, value).get("/metrics").await;
-        assert_refused(&answer, 403, &forbidden(), &case);
+        nobody.with("x-api-key", &agent).get("/metrics").await.is(403, FORBIDDEN);
+        person.with(header, value).get("/metrics").await.is(403, FORBIDDEN);
         for (name, key) in [
             ("x-api-key", admin.clone()),
             ("api_key", limited.clone()),
@@ -216,13 +210,13 @@ async fn figures_are_for_keys_of_administrators() {
             assert_shown(&nobody.with(name, &key).get("/metrics").await);
         }
     }
-    assert_eq!(nobody.post("/metrics", &json!({})).await.status, 405);
+    nobody.post("/metrics", &json!({})).await.has_status(405);
     app.stop().await;
 }
 
 #[track_caller]
 fn assert_shown(answer: &Answer) {
-    assert_eq!(answer.status, 200, "{}", answer.text);
+    answer.has_status(200);
     let kind = answer.header("content-type");
     assert_eq!(kind, Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
     assert!(answer.text.ends_with("\n# EOF\n"), "{}", answer.text);
@@ -255,12 +249,7 @@ async fn an_address_of_their_own_shows_figures_without_a_key_and_nothing_else() 
         assert!(answer.header("x-request-id").is_some() && answer.header("x-content-type-options").is_some());
     }
     // A page that has pointed its own name at this machine.
-    assert_refused(
-        &metrics.with("host", "rebound.example").get("/metrics").await,
-        403,
-        &forbidden(),
-        "rebound",
-    );
+    metrics.with("host", "rebound.example").get("/metrics").await.is(403, FORBIDDEN);
 
     // None of that is traffic, and none of these connections a client's.
     let text = scrape(&app).await;
@@ -322,7 +311,7 @@ async fn the_guide_lists_what_there_is() {
         .collect();
     for page in ["metrics", "metrik"] {
         let page = app.anonymous().get(&format!("/guide/{page}")).await;
-        assert_eq!(page.status, 200);
+        page.has_status(200);
         assert_eq!(names(&page.text), shown);
     }
     app.stop().await;

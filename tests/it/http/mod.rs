@@ -26,9 +26,7 @@ mod sockets;
 mod texts;
 pub mod wire;
 
-use serde_json::{Value, json};
-
-use crate::support::{Answer, TestApp};
+use crate::support::TestApp;
 
 /// The unknown id of these tests: no database gets that far.
 pub const UNKNOWN: i64 = 999_999_999;
@@ -51,42 +49,16 @@ impl Chat {
     }
 }
 
-/// An answer is this status and exactly this body.
-#[track_caller]
-pub fn assert_refused(answer: &Answer, status: u16, body: &Value, case: &str) {
-    assert_eq!((answer.status.as_u16(), answer.json()), (status, body.clone()), "{case}");
-    assert_eq!(answer.header("content-type"), Some("application/json; charset=utf-8"), "{case}");
-}
-
-pub fn unauthenticated() -> Value {
-    json!({"status": 401, "message": "unauthenticated", "error": "Unathorized"})
-}
-
-pub fn forbidden() -> Value {
-    json!({"status": 403, "message": "forbidden", "error": "Forbidden"})
-}
-
-pub fn conversation_id_invalid() -> Value {
-    json!({"status": 400, "error": "ConversationId is Invalid"})
-}
-
-pub fn message_id_invalid() -> Value {
-    json!({"status": 400, "error": "MessageId is Invalid"})
-}
-
+pub const UNAUTHENTICATED: &str = r#"{"status":401,"message":"unauthenticated","error":"Unathorized"}"#;
+pub const FORBIDDEN: &str = r#"{"status":403,"message":"forbidden","error":"Forbidden"}"#;
+pub const CONVERSATION_ID_INVALID: &str = r#"{"status":400,"error":"ConversationId is Invalid"}"#;
+pub const MESSAGE_ID_INVALID: &str = r#"{"status":400,"error":"MessageId is Invalid"}"#;
 /// The Chatbot API's answer to an id that is no number.
-fn invalid_id() -> Value {
-    json!({"status": 400, "message": "Validation failure", "error": "invalid id"})
-}
-
+const ID_INVALID: &str = r#"{"status":400,"message":"Validation failure","error":"invalid id"}"#;
 /// The Chatbot API's answer to an id that it does not know.
-pub fn not_found() -> Value {
-    json!({"status": 404, "message": "not found", "error": "data not found"})
-}
-
-pub fn session_not_found() -> Value {
-    json!({"status": 404, "message": "Not found", "error": "Conversation with your session_id is not found"})
-}
+pub const NOT_FOUND: &str = r#"{"status":404,"message":"not found","error":"data not found"}"#;
+pub const SESSION_NOT_FOUND: &str =
+    r#"{"status":404,"message":"Not found","error":"Conversation with your session_id is not found"}"#;
 
 /// In whose shape broken rules are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,16 +71,17 @@ pub enum Shape {
 
 impl Shape {
     /// The body that names these broken rules, each with its field.
-    pub fn broken(self, rules: &[(&str, &str)]) -> Value {
-        let errors: Vec<Value> = rules
+    pub fn broken(self, rules: &[(&str, &str)]) -> String {
+        let errors: Vec<String> = rules
             .iter()
             .map(|(rule, field)| {
-                json!({"rule": rule, "field": field, "message": format!("{rule} validation failed")})
+                format!(r#"{{"rule":"{rule}","field":"{field}","message":"{rule} validation failed"}}"#)
             })
             .collect();
-        match self {
-            Shape::Rooms => json!({"status": 400, "error": "Validation Error", "errors": errors}),
-            Shape::Chatbot => json!({"status": 400, "message": "Validation failure", "errors": errors}),
-        }
+        let failure = match self {
+            Shape::Rooms => r#""error":"Validation Error""#,
+            Shape::Chatbot => r#""message":"Validation failure""#,
+        };
+        format!(r#"{{"status":400,{failure},"errors":[{}]}}"#, errors.join(","))
     }
 }

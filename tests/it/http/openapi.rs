@@ -113,7 +113,7 @@ async fn what_is_described_as_closed_is_closed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_parameter_is_described_and_counts_as_left_out() {
     let app = TestApp::start(Engine::Sqlite).await;
-    let (document, program) = (document(&app).await, app.program().await);
+    let (document, program) = (document(&app).await, app.program());
     let chat = Chat::on(&app, "echo").await;
     let mut tried = 0;
     for (method, template, _) in OPERATIONS {
@@ -124,7 +124,7 @@ async fn an_empty_parameter_is_described_and_counts_as_left_out() {
             let name = parameter["name"].as_str().unwrap();
             assert_eq!(parameter["allowEmptyValue"], true, "{method} {template}: {name}");
             let without = program.get(&path).await;
-            assert_eq!(without.status, 200, "{}", without.text);
+            without.has_status(200);
             let empty = program.get(&format!("{path}?{name}=")).await;
             assert_eq!(empty.without_its_own(), without.without_its_own(), "{template}: {name}");
             tried += 1;
@@ -240,7 +240,7 @@ async fn what_is_answered_is_what_is_described() {
     let schemas = Schemas(document(&app).await);
     let conversation_api = app.program_with(Role::Admin, Bots::All, Api::Conversation).await;
     let viewer = app.program_with(Role::Viewer, Bots::All, Api::Chatbot).await;
-    let clients = [app.person().await, app.program().await, conversation_api, viewer, app.anonymous()];
+    let clients = [app.person(), app.program(), conversation_api, viewer, app.anonymous()];
     let long = "x".repeat(2_000_000);
     for client in clients {
         let judge = Judge { schemas: &schemas, client };
@@ -330,7 +330,7 @@ async fn what_is_answered_is_what_is_described() {
     let right = json!({"email": "admin@localhost", "password": crate::support::app::PASSWORD});
     let judge = Judge { schemas: &schemas, client: app.anonymous() };
     judge.send("post", "/api/auth/login", "", "", &right).await;
-    let judge = Judge { schemas: &schemas, client: app.person().await };
+    let judge = Judge { schemas: &schemas, client: app.person() };
     judge.send("post", "/api/auth/logout", "", "", &json!({})).await;
     judge.send("get", "/api/auth/me", "", "", &Value::Null).await;
     let plain = app.anonymous().with("content-type", "text/plain");

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use super::{Chat, assert_refused, forbidden};
+use super::{Chat, FORBIDDEN};
 use crate::support::{Answer, Client, Engine, TestApp, on_both_engines};
 
 on_both_engines!(a_public_url_is_the_own_origin, any_page_may_ask, allowed_pages_call_with_credentials,);
@@ -13,12 +13,12 @@ const ALLOWED: &str = "server.allowed_origins = [\"https://console.example\"]\n"
 
 async fn a_public_url_is_the_own_origin(engine: Engine) {
     let app = TestApp::with(engine, "server.public_url = \"https://chat.example.org/\"").await;
-    let person = app.person().await;
+    let person = app.person();
     let new = json!({"room": "a", "integrationType": "website"});
     let post = async |origin: &str| person.with("origin", origin).post("/api/conversation", &new).await;
     post("https://chat.example.org").await.ok();
     for origin in [&app.base as &str, "http://chat.example.org", "https://chat.example.org:8443", CONSOLE] {
-        assert_refused(&post(origin).await, 403, &forbidden(), origin);
+        post(origin).await.is(403, FORBIDDEN);
     }
     app.stop().await;
 }
@@ -55,7 +55,7 @@ async fn any_page_may_ask(engine: Engine) {
     for origin in ["https://anywhere.example", CONSOLE, "null"] {
         for (path, method) in [("/api/questions", "POST"), (&thread, "GET")] {
             let answer = preflight(&client, origin, method, path).await;
-            assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+            answer.has_status(200);
             assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
             assert_eq!(answer.header("access-control-allow-credentials"), None);
             assert_lists(&answer, "access-control-allow-methods", &[method]);
@@ -69,12 +69,12 @@ async fn any_page_may_ask(engine: Engine) {
             (page.post("/api/questions", &json!({})).await, 400),
             (page.with("x-api-key", "wrong").get(&thread).await, 401),
             (page.get("/api/questions/00000000-0000-4000-8000-000000000000").await, 404),
-            (page.send_json(Method::POST, "/api/questions", vec![b' '; 1_048_577]).await, 413),
+            (page.post("/api/questions", " ".repeat(1_048_577)).await, 413),
             (page.send(Method::POST, "/api/questions", None).await, 415),
             (page.send(Method::PUT, "/api/questions", None).await, 405),
             (page.post("/api/questions", &json!({"message": "status 500"})).await, 502),
         ] {
-            assert_eq!(answer.status, status, "{}", answer.text);
+            answer.has_status(status);
             assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{status}");
             assert_eq!(answer.header("access-control-allow-credentials"), None);
             assert_lists(&answer, "access-control-expose-headers", &["x-request-id", "retry-after"]);
@@ -85,7 +85,7 @@ async fn any_page_may_ask(engine: Engine) {
 
 async fn allowed_pages_call_with_credentials(engine: Engine) {
     let app = TestApp::with(engine, ALLOWED).await;
-    let (person, chat) = (app.person().await, Chat::on(&app, "echo").await);
+    let (person, chat) = (app.person(), Chat::on(&app, "echo").await);
     let conversation = format!("/api/conversation/{}", chat.id);
     let message = format!("/api/message/{}", chat.message);
     for (path, methods) in [
@@ -100,7 +100,7 @@ async fn allowed_pages_call_with_credentials(engine: Engine) {
     ] {
         for method in methods {
             let answer = preflight(&app.anonymous(), CONSOLE, method, path).await;
-            assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+            answer.has_status(200);
             assert_eq!(answer.header("access-control-allow-origin"), Some(CONSOLE), "{path}");
             assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
             assert_lists(&answer, "access-control-allow-methods", &[method]);
@@ -115,9 +115,9 @@ async fn allowed_pages_call_with_credentials(engine: Engine) {
         (page.get("/api/message/0").await, 400),
         (nobody.get("/api/message").await, 401),
         (page.send(Method::PUT, "/api/message", None).await, 405),
-        (page.send_json(Method::POST, "/api/message", vec![b' '; 1_048_577]).await, 413),
+        (page.post("/api/message", " ".repeat(1_048_577)).await, 413),
     ] {
-        assert_eq!(answer.status, status, "{}", answer.text);
+        answer.has_status(status);
         assert_eq!(answer.header("access-control-allow-origin"), Some(CONSOLE), "{status}");
         assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
         assert_lists(&answer, "access-control-expose-headers", &["x-request-id", "retry-after"]);

@@ -43,7 +43,7 @@ fn ids(list: &Value) -> Vec<i64> {
 
 async fn a_list_without_parameters_is_its_first_ten(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (person, program) = (app.person().await, app.program().await);
+    let (person, program) = (app.person(), app.program());
     let mut newest = conversations(&person, 11).await;
     let mut messages = Vec::new();
     for number in 0..11 {
@@ -73,7 +73,7 @@ async fn a_list_without_parameters_is_its_first_ten(engine: Engine) {
 
 async fn the_limit_goes_from_1_to_100(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (person, program) = (app.person().await, app.program().await);
+    let (person, program) = (app.person(), app.program());
     let conversation = conversations(&person, 3).await[0];
     message(&person, conversation, "halo").await;
     message(&person, conversation, "halo").await;
@@ -84,12 +84,12 @@ async fn the_limit_goes_from_1_to_100(engine: Engine) {
         assert!(ids(&all).len() > 1, "{path}");
         for wrong in ["limit=0", "limit=101", "limit=-5", "limit=abc", "limit=1.5", "page=0", "page=abc"] {
             let refused = client.get(&format!("{path}?{wrong}")).await;
-            assert_eq!(refused.status, 400, "{path}?{wrong}");
+            refused.has_status(400);
             let field = wrong.split_once('=').unwrap().0;
             assert_eq!(refused.json()["errors"][0]["field"], field, "{path}?{wrong}");
         }
         for wrong in ["order=up", "before=abc", "after=1.5", "before=9223372036854775808"] {
-            assert_eq!(client.get(&format!("{path}?{wrong}")).await.status, 400, "{path}?{wrong}");
+            client.get(&format!("{path}?{wrong}")).await.has_status(400);
         }
     }
     let refused = person.get("/api/conversation?limit=0&page=x").await.json();
@@ -101,7 +101,7 @@ async fn the_limit_goes_from_1_to_100(engine: Engine) {
 
 async fn every_page_of_conversations_follows_the_one_before(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let program = app.program().await;
+    let program = app.program();
     let mut expected = conversations(&program, 7).await;
     for order in ["asc", "desc"] {
         let (mut found, mut forth, mut back) = (Vec::new(), Vec::new(), Vec::new());
@@ -130,7 +130,7 @@ async fn every_page_of_conversations_follows_the_one_before(engine: Engine) {
 
 async fn past_the_end_is_empty(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (person, program) = (app.person().await, app.program().await);
+    let (person, program) = (app.person(), app.program());
     let conversation = conversations(&person, 3).await[0];
     for text in ["a", "b", "c"] {
         message(&person, conversation, text).await;
@@ -154,7 +154,7 @@ async fn past_the_end_is_empty(engine: Engine) {
 
 async fn where_nothing_is_there_is_no_page(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (person, program) = (app.person().await, app.program().await);
+    let (person, program) = (app.person(), app.program());
     let nothing = json!({"page": 1, "pageSize": 10, "totalPages": 0, "totalItems": 0});
     let meta = json!({
         "total": 0, "perPage": 10, "currentPage": 1, "lastPage": 1, "nextPageUrl": null, "prevPageUrl": null,
@@ -175,7 +175,7 @@ async fn where_nothing_is_there_is_no_page(engine: Engine) {
 
 async fn filters_combine_and_stay_in_the_addresses(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (person, program) = (app.person().await, app.program().await);
+    let (person, program) = (app.person(), app.program());
     let ids_of = conversations(&person, 12).await;
     let asked = program.post("/api/questions", &json!({"message": "halo"})).await.ok();
     assert_eq!(asked["status"], 200);
@@ -215,7 +215,7 @@ async fn filters_combine_and_stay_in_the_addresses(engine: Engine) {
 
 async fn ids_lead_through_a_list_without_pages(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (person, program) = (app.person().await, app.program().await);
+    let (person, program) = (app.person(), app.program());
     let conversations = conversations(&person, 6).await;
     let mut messages = Vec::new();
     for number in 0..6 {
@@ -258,7 +258,7 @@ async fn ids_lead_through_a_list_without_pages(engine: Engine) {
 
 async fn messages_are_listed_from_the_oldest(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let person = app.person().await;
+    let person = app.person();
     let conversations = conversations(&person, 2).await;
     let mut expected = Vec::new();
     for number in 0..5 {
@@ -284,7 +284,7 @@ async fn messages_are_listed_from_the_oldest(engine: Engine) {
 
 async fn messages_of_one_conversation(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let program = app.program().await;
+    let program = app.program();
     let conversations = conversations(&program, 2).await;
     let mut expected = [Vec::new(), Vec::new()];
     for number in 0..7 {
@@ -300,7 +300,7 @@ async fn messages_of_one_conversation(engine: Engine) {
     }
     for malformed in ["conversation-123", "-1", "1.5", "1abc", "%00", "9223372036854775808"] {
         let refused = program.get(&format!("/api/message?conversationId={malformed}")).await;
-        assert_eq!(refused.status, 400, "{malformed}");
+        refused.has_status(400);
         assert_eq!(refused.json()["errors"][0]["field"], "conversationId", "{malformed}");
     }
     app.stop().await;

@@ -1,12 +1,9 @@
 //! Every parameter of the lists and every id in a path.
 
-use reqwest::Method;
 use serde_json::{Value, json};
 use wicara_model::{Api, Bots, Role};
 
-use super::{
-    Chat, Shape, assert_refused, conversation_id_invalid, invalid_id, message_id_invalid, not_found,
-};
+use super::{CONVERSATION_ID_INVALID, Chat, ID_INVALID, MESSAGE_ID_INVALID, NOT_FOUND, Shape};
 use crate::support::{Client, Engine, TestApp, on_both_engines};
 
 on_both_engines!(
@@ -19,8 +16,8 @@ on_both_engines!(
 
 /// The lists, each for one kind of caller, with the shape of its errors.
 async fn lists(app: &TestApp) -> Vec<(Client, &'static str, Shape)> {
-    let person = app.person().await;
-    let program = app.program().await;
+    let person = app.person();
+    let program = app.program();
     let room_program = app.program_with(Role::Viewer, Bots::All, Api::Conversation).await;
     vec![
         (person.clone(), "/api/conversation", Shape::Rooms),
@@ -66,8 +63,10 @@ async fn numbers_of_the_lists(engine: Engine) {
                 let case = format!("{path}?{name}={value}");
                 let answer = client.get(&case).await;
                 match rule {
-                    None => assert_eq!(answer.status, 200, "{case}: {}", answer.text),
-                    Some(rule) => assert_refused(&answer, 400, &shape.broken(&[(rule, name)]), &case),
+                    None => {
+                        answer.has_status(200);
+                    }
+                    Some(rule) => answer.is(400, &shape.broken(&[(rule, name)])),
                 }
             }
         }
@@ -75,7 +74,7 @@ async fn numbers_of_the_lists(engine: Engine) {
         client.get(&format!("{path}?page=abc&page=1&limit=0&limit=")).await.ok();
         client.get(&format!("{path}?nothing=%00&=&&a=b&limit=5")).await.ok();
         let answer = client.get(&format!("{path}?page=x&limit=0&order=up&before=-1&after=y")).await;
-        let mut listed: Vec<Value> = answer.json()["errors"].as_array().unwrap().clone();
+        let mut listed: Vec<Value> = answer.has_status(400).json()["errors"].as_array().unwrap().clone();
         listed.sort_by_key(|broken| broken["field"].as_str().unwrap().to_owned());
         let expected = shape.broken(&[
             ("number", "after"),
@@ -84,7 +83,8 @@ async fn numbers_of_the_lists(engine: Engine) {
             ("enum", "order"),
             ("number", "page"),
         ]);
-        assert_eq!((answer.status.as_u16(), json!(listed)), (400, expected["errors"].clone()));
+        let expected: Value = serde_json::from_str(&expected).unwrap();
+        assert_eq!(json!(listed), expected["errors"]);
     }
     app.stop().await;
 }
@@ -99,8 +99,10 @@ async fn words_of_the_lists(engine: Engine) {
             let case = format!("{path}?order={value}");
             let answer = client.get(&case).await;
             match rule {
-                None => assert_eq!(answer.status, 200, "{case}: {}", answer.text),
-                Some(rule) => assert_refused(&answer, 400, &shape.broken(&[(rule, "order")]), &case),
+                None => {
+                    answer.has_status(200);
+                }
+                Some(rule) => answer.is(400, &shape.broken(&[(rule, "order")])),
             }
         }
         if path == "/api/message" {
@@ -114,9 +116,8 @@ async fn words_of_the_lists(engine: Engine) {
             ("room", 255, Some(format!("website-{}", chat.id))),
         ] {
             let ask = async |value: &str| client.get(&format!("{path}?{name}={value}")).await;
-            assert_refused(&ask("a%00b").await, 400, &shape.broken(&[("string", name)]), name);
-            let long = ask(&"a".repeat(limit + 1)).await;
-            assert_refused(&long, 400, &shape.broken(&[("maxLength", name)]), name);
+            ask("a%00b").await.is(400, &shape.broken(&[("string", name)]));
+            ask(&"a".repeat(limit + 1)).await.is(400, &shape.broken(&[("maxLength", name)]));
             let longest = "%C3%A9".repeat(limit);
             for value in [&longest as &str, "%20", "%FF", "%F0%9F%98%80", "%27%20OR%201%3D1--", "%25"] {
                 assert_eq!(found(&ask(value).await.ok()), 0, "{name}={value}");
@@ -151,7 +152,7 @@ async fn parameters_of_a_thread(engine: Engine) {
         let answer = client.get(&format!("{path}?before={value}")).await;
         match expected {
             Ok(expected) => assert_eq!(count(answer.ok()), expected, "{value}"),
-            Err(rule) => assert_refused(&answer, 400, &Shape::Chatbot.broken(&[(rule, "before")]), value),
+            Err(rule) => answer.is(400, &Shape::Chatbot.broken(&[(rule, "before")])),
         }
     }
     assert_eq!(count(client.get(&format!("{path}?before={}", chat.message)).await.ok()), 0);
@@ -184,36 +185,29 @@ const IDS: &[(&str, bool)] = &[
 async fn ids_in_paths(engine: Engine) {
     let app = TestApp::start(engine).await;
     Chat::on(&app, "echo").await;
-    let (person, program) = (app.person().await, app.program().await);
+    let (person, program) = (app.person(), app.program());
     let speaks_rooms = app.program_with(Role::Agent, Bots::All, Api::Conversation).await;
-    let patch = || Some(b"{}".to_vec());
     for (id, possible) in IDS {
-        let refused =
-            async |client: &Client, method: Method, path: &str, body, status: u16, expected: Value| {
-                let case = format!("{method} {path}");
-                let client = client.with("content-type", "application/json");
-                assert_refused(&client.send(method, path, body).await, status, &expected, &case);
-            };
         let conversation = format!("/api/conversation/{id}");
         for client in [&person, &speaks_rooms] {
-            refused(client, Method::GET, &conversation, None, 400, conversation_id_invalid()).await;
-            refused(client, Method::DELETE, &conversation, None, 400, conversation_id_invalid()).await;
+            client.get(&conversation).await.is(400, CONVERSATION_ID_INVALID);
+            client.delete(&conversation).await.is(400, CONVERSATION_ID_INVALID);
         }
-        let (status, told) = if *possible { (404, not_found()) } else { (400, invalid_id()) };
-        refused(&program, Method::GET, &conversation, None, status, told.clone()).await;
-        refused(&program, Method::DELETE, &conversation, None, status, told.clone()).await;
+        let (status, told) = if *possible { (404, NOT_FOUND) } else { (400, ID_INVALID) };
+        program.get(&conversation).await.is(status, told);
+        program.delete(&conversation).await.is(status, told);
         let message = format!("/api/message/{id}");
         let in_a_chat = format!("/api/conversation/message/{id}");
         for client in [&person, &program] {
-            refused(client, Method::PATCH, &conversation, patch(), 400, conversation_id_invalid()).await;
-            refused(client, Method::GET, &message, None, 400, message_id_invalid()).await;
-            refused(client, Method::PATCH, &message, patch(), 400, message_id_invalid()).await;
-            refused(client, Method::DELETE, &message, None, 400, message_id_invalid()).await;
-            refused(client, Method::DELETE, &in_a_chat, None, status, told.clone()).await;
+            client.patch(&conversation, "{}").await.is(400, CONVERSATION_ID_INVALID);
+            client.get(&message).await.is(400, MESSAGE_ID_INVALID);
+            client.patch(&message, "{}").await.is(400, MESSAGE_ID_INVALID);
+            client.delete(&message).await.is(400, MESSAGE_ID_INVALID);
+            client.delete(&in_a_chat).await.is(status, told);
         }
         let session = format!("/api/questions/{id}");
         let broken = Shape::Chatbot.broken(&[("uuid", "session_id")]);
-        refused(&app.anonymous(), Method::GET, &session, None, 400, broken).await;
+        app.anonymous().get(&session).await.is(400, &broken);
     }
     assert_eq!(person.get("/api/message").await.ok()["pagination"]["totalItems"], 1, "nothing was deleted");
     app.stop().await;
@@ -221,7 +215,7 @@ async fn ids_in_paths(engine: Engine) {
 
 async fn what_is_past_the_end_is_empty(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (person, program) = (app.person().await, app.program().await);
+    let (person, program) = (app.person(), app.program());
     let empty = |page: i64| json!({"page": page, "pageSize": 10, "totalPages": 0, "totalItems": 0});
     for path in ["/api/conversation", "/api/message"] {
         let nothing = person.get(path).await.ok();

@@ -1,11 +1,10 @@
 //! Questions and what becomes of them: which bot they reach, bots that fail, operators, and visitors who read on.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use wicara_model::{Api, Bots, Role};
 
-use super::wire::{assert_body, assert_wire_snapshot, column, id};
+use super::wire::{column, id};
+use super::{FORBIDDEN, Shape};
 use crate::support::{Answer, Client, Engine, TestApp, on_both_engines};
 
 on_both_engines!(
@@ -27,24 +26,14 @@ pub async fn ask_on(client: &Client, session: &Value, text: &str) -> Answer {
     client.post("/api/questions", &json!({"message": text, "session_id": session})).await
 }
 
-/// The answer to a `botId` that cannot be.
 pub async fn messages(program: &Client) -> Value {
     program.get("/api/message?limit=100").await.ok()
-}
-
-/// Waits for what happens in its own time, and fails if it never does.
-pub async fn until<F: Future<Output = bool>>(what: impl Fn() -> F) {
-    let happened = async {
-        while !what().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), happened).await.expect("it never happened");
 }
 
 const BOTS: &str = "[[bot]]\nid = \"open\"\nkind = \"http\"\nurl = \"{bot}\"\npublic = true\n\
                     [[bot]]\nid = \"inner\"\nkind = \"http\"\nurl = \"{bot}\"\n";
 
+/// The answer to a `botId` that cannot be.
 const NO_SUCH_BOT: &str = r#"{"status":400,"message":"Validation failure","errors":[{"rule":"exists","field":"botId","message":"exists validation failed"}]}"#;
 
 async fn ask_bot(client: &Client, session: Option<&Value>, bot: &str) -> Answer {
@@ -57,22 +46,22 @@ async fn ask_bot(client: &Client, session: Option<&Value>, bot: &str) -> Answer 
 
 async fn visitors_choose_among_the_public_bots(engine: Engine) {
     let app = TestApp::with(engine, BOTS).await;
-    let (visitor, program) = (app.anonymous(), app.program().await);
+    let (visitor, program) = (app.anonymous(), app.program());
     for (named, expected) in [("echo", "echo"), ("open", "open"), ("", "echo"), ("  ", "echo")] {
         let answer = ask_bot(&visitor, None, named).await.ok();
         assert_eq!(answer["data"][0]["properties"]["source"]["id"], expected);
         let chats = program.get("/api/conversation?limit=1").await.ok();
         assert_eq!(chats["data"][0]["botId"], expected);
         let session = Some(&answer["session_id"]);
-        assert_eq!(ask_bot(&visitor, session, expected).await.status, 200);
+        ask_bot(&visitor, session, expected).await.has_status(200);
         for other in ["echo", "open", "inner", "unknown"].into_iter().filter(|other| *other != expected) {
-            assert_body(&ask_bot(&visitor, session, other).await, 400, NO_SUCH_BOT);
+            ask_bot(&visitor, session, other).await.is(400, NO_SUCH_BOT);
         }
     }
     for closed in ["inner", "unknown", "ECHO"] {
-        assert_body(&ask_bot(&visitor, None, closed).await, 400, NO_SUCH_BOT);
+        ask_bot(&visitor, None, closed).await.is(400, NO_SUCH_BOT);
         // A person's cookie does not count here.
-        assert_body(&ask_bot(&app.person().await, None, closed).await, 400, NO_SUCH_BOT);
+        ask_bot(&app.person(), None, closed).await.is(400, NO_SUCH_BOT);
     }
     assert_eq!(app.bot.asked(), 8);
     app.stop().await;
@@ -80,31 +69,30 @@ async fn visitors_choose_among_the_public_bots(engine: Engine) {
 
 async fn programs_choose_among_their_bots(engine: Engine) {
     let app = TestApp::with(engine, BOTS).await;
-    let all = app.program().await;
+    let all = app.program();
     for bot in ["echo", "open", "inner"] {
         let answer = ask_bot(&all, None, bot).await.ok();
         assert_eq!(answer["data"][0]["properties"]["source"]["id"], bot);
         let other = if bot == "open" { "echo" } else { "open" };
-        assert_body(&ask_bot(&all, Some(&answer["session_id"]), other).await, 400, NO_SUCH_BOT);
+        ask_bot(&all, Some(&answer["session_id"]), other).await.is(400, NO_SUCH_BOT);
     }
-    assert_body(&ask_bot(&all, None, "unknown").await, 400, NO_SUCH_BOT);
+    ask_bot(&all, None, "unknown").await.is(400, NO_SUCH_BOT);
     let viewer = app.program_with(Role::Viewer, Bots::All, Api::Chatbot).await;
-    assert_body(&ask_bot(&viewer, None, "inner").await, 400, NO_SUCH_BOT);
-    assert_eq!(ask_bot(&viewer, None, "open").await.status, 200);
+    ask_bot(&viewer, None, "inner").await.is(400, NO_SUCH_BOT);
+    ask_bot(&viewer, None, "open").await.has_status(200);
 
     let scoped = app.program_with(Role::Agent, Bots::Only(vec!["inner".into()]), Api::Chatbot).await;
-    assert_eq!(ask_bot(&scoped, None, "inner").await.status, 200);
-    let forbidden = r#"{"status":403,"message":"forbidden","error":"Forbidden"}"#;
-    assert_body(&ask_bot(&scoped, None, "open").await, 403, forbidden);
-    assert_body(&ask(&scoped, "halo").await, 403, forbidden);
+    ask_bot(&scoped, None, "inner").await.has_status(200);
+    ask_bot(&scoped, None, "open").await.is(403, FORBIDDEN);
+    ask(&scoped, "halo").await.is(403, FORBIDDEN);
     let outside = ask(&app.anonymous(), "halo").await.ok()["session_id"].clone();
-    assert_eq!(ask_on(&scoped, &outside, "halo").await.status, 404);
+    ask_on(&scoped, &outside, "halo").await.has_status(404);
     app.stop().await;
 }
 
 async fn an_operator_answers_instead_of_the_bot(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (visitor, person) = (app.anonymous(), app.person().await);
+    let (visitor, person) = (app.anonymous(), app.person());
     let session = ask(&visitor, "one").await.ok()["session_id"].clone();
     let list = person.get("/api/conversation").await.ok();
     let path = format!("/api/conversation/{}", list["data"][0]["id"].as_str().unwrap());
@@ -112,7 +100,7 @@ async fn an_operator_answers_instead_of_the_bot(engine: Engine) {
 
     let answer = ask_on(&visitor, &session, "is anybody there?").await;
     let expected = format!(r#"{{"status":200,"message":"success","session_id":{session},"data":[]}}"#);
-    assert_body(&answer, 200, &expected);
+    answer.is(200, &expected);
     assert_eq!(app.bot.asked(), 1);
     let stored = messages(&person).await;
     assert_eq!(column(&stored, "message"), ["one", "echo: one", "is anybody there?"]);
@@ -135,7 +123,7 @@ async fn a_bot_that_fails_leaves_the_question_with_its_failure(engine: Engine) {
          [[bot]]\nid = \"short\"\nkind = \"http\"\nurl = \"{{bot}}\"\npublic = true\nmax_answer_bytes = 1024\n"
     );
     let app = TestApp::with(engine, &bots).await;
-    let (visitor, program) = (app.anonymous(), app.program().await);
+    let (visitor, program) = (app.anonymous(), app.program());
     let long = format!("say \"{}\"", "x".repeat(2000));
     let mut failed = 0;
     for (bot, text, status, error, reason) in [
@@ -155,7 +143,7 @@ async fn a_bot_that_fails_leaves_the_question_with_its_failure(engine: Engine) {
         let expected = format!(
             r#"{{"status":{status},"message":"bot unavailable","error":"{error}","session_id":"{session}"}}"#
         );
-        assert_body(&answer, status, &expected);
+        answer.is(status, &expected);
 
         failed += 1;
         let newest = program.get("/api/message?order=desc&limit=1").await.ok();
@@ -167,34 +155,13 @@ async fn a_bot_that_fails_leaves_the_question_with_its_failure(engine: Engine) {
         assert_eq!(thread.ok()["data"]["messages"][0]["text"], text);
     }
     let newest = program.get("/api/message?order=desc&limit=1").await;
-    assert_wire_snapshot!(&newest, @r#"
-    {
-      "status": 200,
-      "data": [
-        {
-          "message": "wait 60000",
-          "type": "text",
-          "role": "client",
-          "conversationId": "<id>",
-          "id": "<id>",
-          "replyTo": null,
-          "payload": null,
-          "failure": {
-            "reason": "timeout",
-            "at": "<time>"
-          },
-          "createdAt": "<time>",
-          "updatedAt": "<time>"
-        }
-      ],
-      "pagination": {
-        "page": 1,
-        "pageSize": 1,
-        "totalPages": 9,
-        "totalItems": 9
-      }
-    }
-    "#);
+    newest.is(
+        200,
+        r#"{"status":200,"data":[{"message":"wait 60000","type":"text","role":"client",
+            "conversationId":"<id>","id":"<id>","replyTo":null,"payload":null,"failure":{"reason":"timeout",
+            "at":"<time>"},"createdAt":"<time>","updatedAt":"<time>"}],"pagination":{"page":1,"pageSize":1,
+            "totalPages":9,"totalItems":9}}"#,
+    );
     let everything = messages(&program).await.to_string();
     assert!(!everything.contains("secret trouble") && !everything.contains(&app.bot.url));
 
@@ -220,7 +187,7 @@ async fn a_bot_that_fails_leaves_the_question_with_its_failure(engine: Engine) {
 async fn a_busy_bot_is_asked_no_more(engine: Engine) {
     let bots = "[[bot]]\nid = \"one\"\nkind = \"http\"\nurl = \"{bot}\"\npublic = true\nconcurrency = 1\n";
     let app = TestApp::with(engine, bots).await;
-    let (visitor, program) = (app.anonymous(), app.program().await);
+    let (visitor, program) = (app.anonymous(), app.program());
     let ask = |text: &'static str| {
         let visitor = visitor.clone();
         tokio::spawn(async move {
@@ -229,13 +196,13 @@ async fn a_busy_bot_is_asked_no_more(engine: Engine) {
     };
     // One is being answered, one waits, the third is refused: whichever of the last two came first.
     let first = ask("wait 3000");
-    until(async || app.bot.asked() == 1).await;
+    app.bot.until_asked(1).await;
     let (second, third) = tokio::join!(ask("two"), ask("two"));
     let (second, third) = (second.unwrap(), third.unwrap());
     let (waited, refused) = if second.status == 200 { (second, third) } else { (third, second) };
     assert_eq!(column(&first.await.unwrap().ok(), "text"), ["echo: wait 3000"]);
     assert_eq!(column(&waited.ok(), "text"), ["echo: two"]);
-    assert_eq!(refused.status, 503);
+    refused.has_status(503);
     assert!(refused.header("retry-after").unwrap().parse::<u32>().unwrap() >= 1);
     assert_eq!(refused.json()["message"], "bot unavailable");
     assert_eq!(app.bot.asked(), 2);
@@ -252,18 +219,18 @@ async fn a_bot_that_keeps_failing_is_left_alone(engine: Engine) {
     let bots =
         "[[bot]]\nid = \"weak\"\nkind = \"http\"\nurl = \"{bot}\"\npublic = true\nbreaker_failures = 2\n";
     let app = TestApp::with(engine, bots).await;
-    let (visitor, program) = (app.anonymous(), app.program().await);
+    let (visitor, program) = (app.anonymous(), app.program());
     let ask_weak =
         async |text: &str| visitor.post("/api/questions", &json!({"message": text, "botId": "weak"})).await;
     for _ in 0..2 {
-        assert_eq!(ask_weak("status 500").await.status, 502);
+        ask_weak("status 500").await.has_status(502);
     }
     let refused = ask_weak("halo").await;
     let session = refused.json()["session_id"].clone();
     let error = "The bot has failed too often and is left alone for a while.";
     let expected =
         format!(r#"{{"status":503,"message":"bot unavailable","error":"{error}","session_id":{session}}}"#);
-    assert_body(&refused, 503, &expected);
+    refused.is(503, &expected);
     let wait: u32 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=15).contains(&wait), "{wait}");
     assert_eq!(app.bot.asked(), 2);
@@ -279,42 +246,20 @@ async fn a_bot_that_keeps_failing_is_left_alone(engine: Engine) {
 
 async fn a_visitor_reads_its_own_conversation(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (visitor, program) = (app.anonymous(), app.program().await);
+    let (visitor, program) = (app.anonymous(), app.program());
     let session = ask(&visitor, r#"say {"text":"a", "z" : 1.0}"#).await.ok()["session_id"].clone();
     let path = format!("/api/questions/{}", session.as_str().unwrap());
     let thread = visitor.get(&path).await;
     assert_eq!(thread.ok()["data"]["session_id"], session);
     assert!(thread.text.contains(r#""payload":{"text":"a", "z" : 1.0}"#));
     assert_eq!(thread.header("cache-control"), Some("no-store"));
-    assert_wire_snapshot!(&thread, @r#"
-    {
-      "status": 200,
-      "message": "success",
-      "data": {
-        "session_id": "<session>",
-        "handler": "bot",
-        "messages": [
-          {
-            "id": <id>,
-            "role": "client",
-            "text": "say {\"text\":\"a\", \"z\" : 1.0}",
-            "payload": null,
-            "createdAt": "<time>"
-          },
-          {
-            "id": <id>,
-            "role": "bot",
-            "text": "a",
-            "payload": {
-              "text": "a",
-              "z": 1.0
-            },
-            "createdAt": "<time>"
-          }
-        ]
-      }
-    }
-    "#);
+    thread.is(
+        200,
+        r#"{"status":200,"message":"success","data":{"session_id":"<session>","handler":"bot","messages":[
+            {"id":<id>,"role":"client","text":"say {\"text\":\"a\", \"z\" : 1.0}","payload":null,
+                "createdAt":"<time>"},
+            {"id":<id>,"role":"bot","text":"a","payload":{"text":"a", "z" : 1.0},"createdAt":"<time>"}]}}"#,
+    );
     let upper = visitor
         .get(&path.replace(session.as_str().unwrap(), &session.as_str().unwrap().to_uppercase()))
         .await;
@@ -336,28 +281,24 @@ async fn a_visitor_reads_its_own_conversation(engine: Engine) {
     assert_eq!(texts(&older).len(), 12);
     assert_eq!(texts(&older)[1..3], ["a", "0"]);
     for wrong in ["before=abc", "before=-1"] {
-        assert_eq!(visitor.get(&format!("{path}?{wrong}")).await.status, 400);
+        visitor.get(&format!("{path}?{wrong}")).await.has_status(400);
     }
     let malformed = visitor.get("/api/questions/1309c142").await;
-    assert_body(
-        &malformed,
-        400,
-        r#"{"status":400,"message":"Validation failure","errors":[{"rule":"uuid","field":"session_id","message":"uuid validation failed"}]}"#,
-    );
+    malformed.is(400, &Shape::Chatbot.broken(&[("uuid", "session_id")]));
     app.stop().await;
 }
 
 async fn other_conversations_are_unknown_to_visitors(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (visitor, program) = (app.anonymous(), app.program().await);
+    let (visitor, program) = (app.anonymous(), app.program());
     let opened =
         program.post("/api/conversation", &json!({"room": "r", "integrationType": "whatsapp"})).await.ok();
     let path = format!("/api/conversation/{}", id(&opened));
     let session = program.get(&path).await.ok()["data"]["session_id"].clone();
     let thread = format!("/api/questions/{}", session.as_str().unwrap());
-    for client in [&visitor, &app.person().await] {
-        assert_eq!(ask_on(client, &session, "halo").await.status, 404);
-        assert_eq!(client.get(&thread).await.status, 404);
+    for client in [&visitor, &app.person()] {
+        ask_on(client, &session, "halo").await.has_status(404);
+        client.get(&thread).await.has_status(404);
     }
     let asked = ask_on(&program, &session, "halo").await.ok();
     assert_eq!((&asked["session_id"], column(&asked, "text")), (&session, vec![&json!("echo: halo")]));

@@ -4,7 +4,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::TestApp;
+use crate::support::{PATIENCE, TestApp, within};
 
 /// An answer as it came, with its length or until the connection's end.
 #[derive(Debug)]
@@ -15,8 +15,16 @@ pub struct RawAnswer {
 }
 
 impl RawAnswer {
+    #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    /// Fails unless the answer has this status and, byte for byte, this body.
+    #[track_caller]
+    pub fn is(&self, status: u16, body: &str) {
+        let text = String::from_utf8_lossy(&self.body);
+        assert_eq!((self.status, text.as_ref()), (status, body), "{}", self.head);
     }
 }
 
@@ -40,6 +48,10 @@ pub async fn try_exchange(app: &TestApp, bytes: &[u8]) -> Option<RawAnswer> {
 
 /// The next answer; `None` where the connection ends before one.
 pub async fn answer(stream: &mut TcpStream) -> Option<RawAnswer> {
+    within(PATIENCE, "the server answers", read(stream)).await
+}
+
+async fn read(stream: &mut TcpStream) -> Option<RawAnswer> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);

@@ -1,14 +1,12 @@
 //! What is refused before it is a request: answers that only the socket gives, in the words of all others.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::raw::{RawAnswer, answer, connect, exchange, post, post_chunked};
 use crate::support::app::METRICS;
-use crate::support::{Engine, TestApp};
+use crate::support::{Engine, PATIENCE, TestApp, until, within};
 
 async fn start() -> TestApp {
     TestApp::start(Engine::Sqlite).await
@@ -35,7 +33,8 @@ fn assert_refused(answer: &RawAnswer, status: u16, message: &str, case: &str) {
 /// The connection's end, with nothing before it.
 async fn assert_ended(stream: &mut TcpStream) {
     let mut rest = Vec::new();
-    stream.read_to_end(&mut rest).await.expect("an orderly end");
+    let end = stream.read_to_end(&mut rest);
+    within(PATIENCE, "the connection ends", end).await.expect("an orderly end");
     assert_eq!(rest, b"");
 }
 
@@ -118,16 +117,12 @@ async fn a_connection_whose_client_has_left_ends_with_its_answer() {
         let mut stream = connect(&app).await;
         stream.write_all(&post("/api/questions", r#"{"message":"wait 300"}"#)).await.unwrap();
     }
-    while app.bot.asked() < 3 {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    app.bot.until_asked(3).await;
     // Connections to the address of the figures do not count.
-    while !app.metrics().get("/metrics").await.text.contains("\nwicara_http_connections_open 0\n") {
-        assert!(tokio::time::Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert_eq!(app.program().await.get("/api/conversation").await.ok()["meta"]["total"], 3);
+    let none_open = "\nwicara_http_connections_open 0\n";
+    let ended = async || app.metrics().get("/metrics").await.text.contains(none_open);
+    until(PATIENCE, "the connections end", ended).await;
+    assert_eq!(app.program().get("/api/conversation").await.ok()["meta"]["total"], 3);
     app.stop().await;
 }
 

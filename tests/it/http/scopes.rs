@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use wicara_model::{Api, Bots, Role};
 
 use super::{
-    Chat, Shape, UNKNOWN, assert_refused, conversation_id_invalid, forbidden, message_id_invalid,
-    session_not_found,
+    CONVERSATION_ID_INVALID, Chat, FORBIDDEN, MESSAGE_ID_INVALID, NOT_FOUND, SESSION_NOT_FOUND, Shape,
+    UNKNOWN,
 };
 use crate::support::{Client, Engine, TestApp, on_both_engines};
 
@@ -37,7 +37,7 @@ async fn agents_of(app: &TestApp, bot_id: &str) -> [Client; 3] {
 
 async fn foreign_answers_as_missing(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (admin, foreign) = (app.person().await, Chat::on(&app, "other").await);
+    let (admin, foreign) = (app.person(), Chat::on(&app, "other").await);
     Chat::on(&app, "echo").await;
     let missing = Chat { id: UNKNOWN, message: UNKNOWN, session: UNKNOWN_SESSION.into() };
     let requests = |Chat { id, message, session }: &Chat| {
@@ -139,23 +139,21 @@ async fn lists_and_totals_are_of_ones_own_bots(engine: Engine) {
 
 async fn nobody_writes_outside_their_bots(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (admin, own) = (app.person().await, Chat::on(&app, "mine").await);
+    let (admin, own) = (app.person(), Chat::on(&app, "mine").await);
     let new = |bot_id: Option<&str>| json!({"room": "a", "integrationType": "website", "botId": bot_id});
     let total = async || admin.get("/api/conversation").await.ok()["pagination"]["totalItems"].clone();
     for client in agents_of(&app, "mine").await {
         let before = total().await;
         // The default bot is another one, so that leaving the bot away is outside too.
         for outside in [Some("echo"), Some("nobody"), Some("MINE"), Some("mine "), None] {
-            let refused = client.post("/api/conversation", &new(outside)).await;
-            assert_refused(&refused, 403, &forbidden(), &format!("{outside:?}"));
+            client.post("/api/conversation", &new(outside)).await.is(403, FORBIDDEN);
         }
         assert_eq!(total().await, before);
         let created = client.post("/api/conversation", &new(Some("mine"))).await.ok();
         assert_eq!(created["data"]["botId"], "mine");
 
         let path = format!("/api/conversation/{}", own.id);
-        let refused = client.patch(&path, &json!({"botId": "echo", "room": "moved"})).await;
-        assert_refused(&refused, 403, &forbidden(), "moving outside");
+        client.patch(&path, &json!({"botId": "echo", "room": "moved"})).await.is(403, FORBIDDEN);
         let kept = admin.get(&path).await.ok()["data"].clone();
         assert_eq!((&kept["botId"], &kept["room"]), (&json!("mine"), &json!(format!("website-{}", own.id))));
         assert_eq!(client.patch(&path, &json!({"botId": "mine"})).await.ok()["data"]["botId"], "mine");
@@ -164,13 +162,13 @@ async fn nobody_writes_outside_their_bots(engine: Engine) {
     let path = format!("/api/conversation/{}", own.id);
     admin.patch(&path, &json!({"botId": "nobody"})).await.ok();
     let agent = app.sign_in("agent@localhost").await;
-    assert_refused(&agent.get(&path).await, 400, &conversation_id_invalid(), "moved away");
+    agent.get(&path).await.is(400, CONVERSATION_ID_INVALID);
     let message = agent.get(&format!("/api/message/{}", own.message)).await;
-    assert_refused(&message, 400, &message_id_invalid(), "moved away");
+    message.is(400, MESSAGE_ID_INVALID);
 
     let program = app.program_with(Role::Agent, only("mine"), Api::Chatbot).await;
     for body in [json!({"message": "a"}), json!({"message": "a", "botId": "echo"})] {
-        assert_refused(&program.post("/api/questions", &body).await, 403, &forbidden(), "a question outside");
+        program.post("/api/questions", &body).await.is(403, FORBIDDEN);
     }
     assert_eq!(app.bot.asked(), 0);
     app.stop().await;
@@ -181,7 +179,7 @@ async fn visitors_reach_what_questions_opened(engine: Engine) {
     let visitor = app.anonymous();
     let opened = visitor.post("/api/questions", &json!({"message": "halo"})).await.ok();
     let by_visitor = opened["session_id"].as_str().unwrap().to_owned();
-    let agent = app.program().await;
+    let agent = app.program();
     let conversation = json!({"room": "a", "integrationType": "website"});
     agent.post("/api/conversation", &conversation).await.ok();
     let by_agent = agent.get("/api/conversation?limit=1").await.ok()["data"][0]["session_id"].clone();
@@ -201,7 +199,7 @@ async fn visitors_reach_what_questions_opened(engine: Engine) {
     for client in [&visitor, &viewer] {
         for session in [&by_agent as &str, UNKNOWN_SESSION] {
             for answer in go_on(client, session).await {
-                assert_refused(&answer, 404, &session_not_found(), session);
+                answer.is(404, SESSION_NOT_FOUND);
             }
         }
     }
@@ -214,7 +212,7 @@ async fn visitors_reach_what_questions_opened(engine: Engine) {
     let id = agent.get("/api/conversation?order=asc").await.ok()["data"][0]["id"].clone();
     agent.delete(&format!("/api/conversation/{id}")).await.ok();
     for answer in go_on(&visitor, &by_visitor).await {
-        assert_refused(&answer, 404, &session_not_found(), "deleted");
+        answer.is(404, SESSION_NOT_FOUND);
     }
     app.stop().await;
 }
@@ -225,7 +223,7 @@ async fn visitors_reach_public_bots(engine: Engine) {
     };
     let more = format!("{}{}", bot("public", "public = true"), bot("hidden", ""));
     let app = TestApp::with(engine, &more).await;
-    let (visitor, agent) = (app.anonymous(), app.program().await);
+    let (visitor, agent) = (app.anonymous(), app.program());
     let viewer = app.program_with(Role::Viewer, Bots::All, Api::Chatbot).await;
     let ask = async |client: &Client, bot_id: &str| {
         client.post("/api/questions", &json!({"message": "halo", "botId": bot_id})).await
@@ -236,13 +234,13 @@ async fn visitors_reach_public_bots(engine: Engine) {
             ask(client, bot_id).await.ok();
         }
         for bot_id in ["hidden", "nobody", "ECHO"] {
-            assert_refused(&ask(client, bot_id).await, 400, &unknown, bot_id);
+            ask(client, bot_id).await.is(400, &unknown);
         }
     }
     for bot_id in ["echo", "public", "hidden"] {
         ask(&agent, bot_id).await.ok();
     }
-    assert_refused(&ask(&agent, "nobody").await, 400, &unknown, "an agent's");
+    ask(&agent, "nobody").await.is(400, &unknown);
 
     // A conversation goes on with its own bot and no other.
     let session = ask(&visitor, "public").await.ok()["session_id"].clone();
@@ -254,7 +252,7 @@ async fn visitors_reach_public_bots(engine: Engine) {
         if same {
             assert_eq!(answer.ok()["session_id"], session);
         } else {
-            assert_refused(&answer, 400, &unknown, "another bot");
+            answer.is(400, &unknown);
         }
     }
     app.stop().await;
@@ -262,31 +260,27 @@ async fn visitors_reach_public_bots(engine: Engine) {
 
 async fn cookies_do_not_count_where_the_public_asks(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let admin = app.person().await;
+    let admin = app.person();
     let elsewhere = app.person_with("elsewhere@localhost", Role::Viewer, only("other")).await;
     let from_a_page = admin.with("origin", "https://elsewhere.example").with("sec-fetch-site", "cross-site");
     for client in [&admin, &elsewhere, &from_a_page] {
         let asked = client.post("/api/questions", &json!({"message": "halo"})).await.ok();
         let session = asked["session_id"].as_str().unwrap();
         client.get(&format!("/api/questions/{session}")).await.ok();
-        assert_eq!(
-            client.post("/api/questions", &json!({"message": "halo", "botId": "other"})).await.status,
-            400
-        );
+        client.post("/api/questions", &json!({"message": "halo", "botId": "other"})).await.has_status(400);
     }
     // An administrator's cookie gives no more than a visitor has.
     let new = json!({"room": "a", "integrationType": "website"});
     admin.post("/api/conversation", &new).await.ok();
-    let session =
-        app.program().await.get("/api/conversation?limit=1").await.ok()["data"][0]["session_id"].clone();
+    let session = app.program().get("/api/conversation?limit=1").await.ok()["data"][0]["session_id"].clone();
     let path = format!("/api/questions/{}", session.as_str().unwrap());
-    assert_refused(&admin.get(&path).await, 404, &session_not_found(), "a cookie");
+    admin.get(&path).await.is(404, SESSION_NOT_FOUND);
     app.stop().await;
 }
 
 async fn notes_stay_among_operators(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (person, program, visitor) = (app.person().await, app.program().await, app.anonymous());
+    let (person, program, visitor) = (app.person(), app.program(), app.anonymous());
     let session =
         visitor.post("/api/questions", &json!({"message": "halo"})).await.ok()["session_id"].clone();
     let id = program.get("/api/conversation").await.ok()["data"][0]["id"].clone();
@@ -302,8 +296,7 @@ async fn notes_stay_among_operators(engine: Engine) {
         assert!(!shown.text.contains("secret"), "{}", shown.text);
     }
     assert_eq!(chat.ok()["data"]["messageCount"], 2);
-    let deleted = program.delete(&format!("/api/conversation/message/{note}")).await;
-    assert_refused(&deleted, 404, &super::not_found(), "a note in the Chatbot API");
+    program.delete(&format!("/api/conversation/message/{note}")).await.is(404, NOT_FOUND);
 
     let room = person.get(&format!("/api/conversation/{id}")).await.ok()["data"].clone();
     assert_eq!(

@@ -6,9 +6,9 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Engine, Routed};
+use crate::support::{Engine, PATIENCE, Routed, until, within};
 
-/// What the server says to a body that begins and then goes on like this, without end.
+/// What the server says to a body that begins and then goes on like this, every few milliseconds and without end.
 async fn told(go_on: impl AsyncFn(&mut tokio::net::tcp::OwnedWriteHalf) -> std::io::Result<()>) {
     let routed = Routed::with_body_time(Engine::Sqlite, Duration::from_millis(100)).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -35,8 +35,9 @@ async fn told(go_on: impl AsyncFn(&mut tokio::net::tcp::OwnedWriteHalf) -> std::
         let _ = read.read_to_end(&mut bytes).await;
         bytes
     });
-    while !reading.is_finished() && go_on(&mut write).await.is_ok() {}
-    let text = String::from_utf8(reading.await.unwrap()).unwrap();
+    let told = async || reading.is_finished() || go_on(&mut write).await.is_err();
+    until(PATIENCE, "the body is cut", told).await;
+    let text = String::from_utf8(within(PATIENCE, "the answer ends", reading).await.unwrap()).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
     assert!(head.starts_with("HTTP/1.1 408 ") && head.contains("connection: close"), "{head}");
     let body: serde_json::Value = serde_json::from_str(body).unwrap();
@@ -46,18 +47,10 @@ async fn told(go_on: impl AsyncFn(&mut tokio::net::tcp::OwnedWriteHalf) -> std::
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_stops_is_cut() {
-    told(async |_| {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        Ok(())
-    })
-    .await;
+    told(async |_| Ok(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_trickles_is_cut() {
-    told(async |write| {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        write.write_all(b" ").await
-    })
-    .await;
+    told(async |write| write.write_all(b" ").await).await;
 }

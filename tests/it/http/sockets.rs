@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -11,7 +10,7 @@ use wicara_store::{Append, Ask, Target};
 
 use super::Chat;
 use super::raw::{answer, connect, exchange, post, post_chunked};
-use crate::support::{Engine, TestApp, on_both_engines};
+use crate::support::{Engine, PATIENCE, TestApp, on_both_engines, within};
 
 on_both_engines!(
     two_hundred_connections_at_once,
@@ -28,7 +27,7 @@ async fn start() -> TestApp {
 /// Everything until the connection ends, in whatever way it does.
 async fn rest(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
-    let _ = stream.read_to_end(&mut bytes).await;
+    let _ = within(PATIENCE, "the connection ends", stream.read_to_end(&mut bytes)).await;
     String::from_utf8(bytes).unwrap()
 }
 
@@ -177,7 +176,7 @@ async fn a_body_that_breaks_off_stores_nothing() {
     assert_eq!((told.status, told.json()["status"].clone()), (400, json!(400)));
     is_well(&app).await;
     assert_eq!(app.bot.asked(), 1, "only the whole question was asked");
-    assert_eq!(app.program().await.get("/api/conversation").await.ok()["meta"]["total"], 1);
+    assert_eq!(app.program().get("/api/conversation").await.ok()["meta"]["total"], 1);
     app.stop().await;
 }
 
@@ -202,7 +201,7 @@ async fn two_hundred_connections_at_once(engine: Engine) {
         // Open until the last is answered.
         answered.push(stream);
     }
-    assert_eq!(app.program().await.get("/api/conversation").await.ok()["meta"]["total"], 200);
+    assert_eq!(app.program().get("/api/conversation").await.ok()["meta"]["total"], 200);
     app.stop().await;
 }
 
@@ -221,7 +220,7 @@ async fn a_detail_of_five_thousand_messages(engine: Engine) {
     let chat = Chat::on(&app, "echo").await;
     let text = |number: usize| format!("{number} {}", "é\"\\\n".repeat(50 + number % 7));
     fill(&app, &chat, 4_999, text).await;
-    let program = app.program().await;
+    let program = app.program();
     let answer = program.get(&format!("/api/conversation/{}", chat.id)).await;
     assert!(answer.text.len() > 1_000_000, "{}", answer.text.len());
     assert_eq!(answer.header("content-length"), None, "it is sent while it is read");
@@ -251,7 +250,7 @@ async fn lists_of_the_largest_messages(engine: Engine) {
         fill(&app, &chat, 25, text).await;
         chats.push(chat);
     }
-    let (person, program) = (app.person().await, app.program().await);
+    let (person, program) = (app.person(), app.program());
     let list = person.get("/api/message?limit=100&order=desc").await;
     assert!(list.text.len() > 6 * 65_000 * 96, "{}", list.text.len());
     let list = list.ok()["data"].clone();
@@ -307,14 +306,14 @@ async fn a_client_that_leaves_loses_no_answer(engine: Engine) {
     asking.write_all(&post("/api/questions", r#"{"message":"wait 200"}"#)).await.unwrap();
     app.bot.until_asked(1).await;
     drop(asking);
-    let person = app.person().await;
+    let person = app.person();
     // Also a server that stops meanwhile stores what the bot says.
     let mut asking = connect(&app).await;
     asking.write_all(&post("/api/questions", r#"{"message":"wait 300"}"#)).await.unwrap();
     app.bot.until_asked(2).await;
     drop(asking);
     let store = app.store().clone();
-    let ids: Vec<i64> = person.send(Method::GET, "/api/conversation", None).await.ok()["data"]
+    let ids: Vec<i64> = person.get("/api/conversation").await.ok()["data"]
         .as_array()
         .unwrap()
         .iter()

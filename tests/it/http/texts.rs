@@ -34,7 +34,7 @@ const TEXTS: &[&str] = &[
 
 async fn texts_come_back_byte_for_byte(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (person, program, visitor) = (app.person().await, app.program().await, app.anonymous());
+    let (person, program, visitor) = (app.person(), app.program(), app.anonymous());
     for text in TEXTS {
         let asked = visitor.post("/api/questions", &json!({"message": text})).await.ok();
         let echo = format!("echo: {text}");
@@ -85,7 +85,7 @@ async fn texts_come_back_byte_for_byte(engine: Engine) {
 /// A bot's answer object keeps every byte of its JSON: the order of its names, its numbers, its escapes.
 async fn answers_come_back_byte_for_byte(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (person, program, visitor) = (app.person().await, app.program().await, app.anonymous());
+    let (person, program, visitor) = (app.person(), app.program(), app.anonymous());
     let nested = format!("{}{}", "[".repeat(63), "]".repeat(63));
     for answer in [
         r#"{"z":1,"text":"a","a":1.0,"big":123456789012345678901234567890,"tiny":1e-999}"#.to_owned(),
@@ -94,7 +94,7 @@ async fn answers_come_back_byte_for_byte(engine: Engine) {
         r#"{"text":"numbers","n":[0,-0,-0.0,1E5,1e+5,0.10,18446744073709551616]}"#.into(),
     ] {
         let asked = visitor.post("/api/questions", &json!({"message": format!("say [{answer}]")})).await;
-        assert_eq!(asked.status, 200, "{}", asked.text);
+        asked.has_status(200);
         let inside = answer.trim_start_matches('{').trim_end_matches('}');
         assert!(asked.text.contains(inside), "{}", asked.text);
         let session = asked.text.split(r#""session_id":""#).nth(1).unwrap()[..36].to_owned();
@@ -105,7 +105,7 @@ async fn answers_come_back_byte_for_byte(engine: Engine) {
             newest.text.split(r#""conversationId":"#).nth(1).unwrap().split('}').next().unwrap().to_owned();
         let detail = program.get(&format!("/api/conversation/{id}")).await;
         for shown in [thread, listed, newest, detail] {
-            assert_eq!(shown.status, 200);
+            shown.has_status(200);
             assert!(shown.text.contains(&answer), "{answer}: {}", shown.text);
         }
     }
@@ -114,7 +114,7 @@ async fn answers_come_back_byte_for_byte(engine: Engine) {
 
 async fn names_come_back_byte_for_byte(engine: Engine) {
     let app = TestApp::start(engine).await;
-    let (person, program) = (app.person().await, app.program().await);
+    let (person, program) = (app.person(), app.program());
     for text in TEXTS.iter().filter(|text| text.chars().count() <= 64) {
         let body = json!({"room": text, "integrationType": text, "botId": text, "userId": text});
         let created = person.post("/api/conversation", &body).await.ok()["data"].clone();

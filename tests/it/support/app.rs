@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Method, StatusCode, header};
-use serde_json::{Value, json};
+use reqwest::header;
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use wicara::app::App;
@@ -15,11 +15,10 @@ use wicara_platform::{Clock, Random};
 use wicara_service::People;
 use wicara_store::Store;
 
-use super::{Bot, Database, Engine, Events, PostgresProxy};
+use super::{Bot, Client, Database, Engine, PostgresProxy};
 
 pub const PASSWORD: &str = "a long password";
-/// What takes longer than this hangs.
-const LONGEST_ANSWER: Duration = Duration::from_secs(120);
+const ADMIN: &str = "admin@localhost";
 
 /// Configuration for [`TestApp::metrics`].
 pub const METRICS: &str = "server.metrics_listen = \"127.0.0.1:0\"\n";
@@ -35,6 +34,8 @@ pub struct TestApp {
     /// The default bot, `echo`, behind the kind `http`.
     pub bot: Bot,
     pub database: Database,
+    person: Client,
+    program: Client,
     people: People,
     store: Store,
     app: App,
@@ -61,7 +62,8 @@ impl TestApp {
 
     pub async fn on_at(database: Database, more: &str, clock: Clock) -> Self {
         let url = database.url.clone();
-        Self::build(database, &url, more, clock).await
+        // On the heap: with this future in it, a test's own would not fit on its thread's stack.
+        Box::pin(Self::build(database, &url, more, clock)).await
     }
 
     /// On PostgreSQL with a proxy in between, past which the test itself reaches the database.
@@ -97,7 +99,12 @@ impl TestApp {
         let people = People::new(store.clone(), clock, Random::System);
         // Where it listens: its public URL may lead elsewhere.
         let base = format!("http://{}", app.address);
-        Self { base, bot, people, store, app, database, _folder: folder }
+        let anonymous = Client::new(&base);
+        let session = session_create(&people, &store).await;
+        let person = anonymous.named("a person").with("cookie", &format!("wicara_session={session}"));
+        let key = key_create(&people, Role::Agent, Bots::All, Api::Chatbot).await;
+        let program = anonymous.named("a program").with("x-api-key", &key);
+        Self { base, bot, person, program, people, store, app, database, _folder: folder }
     }
 
     /// Behind the API: what tests arrange that no client can.
@@ -124,9 +131,9 @@ impl TestApp {
         Client::new(&format!("http://{}", self.app.metrics_address.expect("server.metrics_listen is set")))
     }
 
-    /// The administrator, signed in.
-    pub async fn person(&self) -> Client {
-        self.sign_in("admin@localhost").await
+    /// The administrator, with one session for the whole test.
+    pub fn person(&self) -> Client {
+        self.person.clone()
     }
 
     /// A new person, signed in.
@@ -135,166 +142,49 @@ impl TestApp {
         self.sign_in(email).await
     }
 
+    /// A session of its own, by the password.
     pub async fn sign_in(&self, email: &str) -> Client {
-        let body = json!({"email": email, "password": PASSWORD});
-        let answer = self.anonymous().post("/api/auth/login", &body).await;
-        assert_eq!(answer.status, 200, "{}", answer.text);
+        let answer =
+            self.anonymous().post("/api/auth/login", json!({"email": email, "password": PASSWORD})).await;
+        answer.ok();
         let cookie = answer.headers[header::SET_COOKIE].to_str().unwrap();
         let (cookie, _) = cookie.split_once(';').unwrap();
-        self.anonymous().with("cookie", cookie)
+        self.anonymous().named(email).with("cookie", cookie)
     }
 
-    /// A session of the administrator, made behind the API, where hashing a password for each would take long: the
-    /// cookie's value.
+    /// A session of the administrator's own: the cookie's value.
     pub async fn session(&self) -> String {
-        let admin = self.people.user_get("admin@localhost").await.unwrap().person.id;
-        let token = uuid::Uuid::new_v4().to_string();
-        let (start, end) = (Timestamp(0), Timestamp(i64::MAX));
-        self.store.session_create(admin, Sha256::digest(&token).into(), start, end).await.unwrap();
-        token
+        session_create(&self.people, &self.store).await
     }
 
-    /// An agent's key that speaks the Chatbot API.
-    pub async fn program(&self) -> Client {
-        self.program_with(Role::Agent, Bots::All, Api::Chatbot).await
+    /// An agent's key that speaks the Chatbot API, one for the whole test.
+    pub fn program(&self) -> Client {
+        self.program.clone()
     }
 
+    /// A new key.
     pub async fn program_with(&self, role: Role, bots: Bots, api: Api) -> Client {
-        let key = self.key(role, bots, api).await;
-        self.anonymous().with("x-api-key", &key)
+        let name = format!("a program ({role}, {api})");
+        self.anonymous().named(&name).with("x-api-key", &self.key(role, bots, api).await)
     }
 
     pub async fn key(&self, role: Role, bots: Bots, api: Api) -> String {
-        let name = uuid::Uuid::new_v4().to_string();
-        self.people.key_create(&name, role, bots, api).await.unwrap().1
+        key_create(&self.people, role, bots, api).await
     }
 }
 
-fn http() -> reqwest::Client {
-    wicara_platform::tls::install();
-    reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(LONGEST_ANSWER)
-        .build()
-        .unwrap()
+/// Made behind the API, where no password is hashed, which is slow on purpose.
+async fn session_create(people: &People, store: &Store) -> String {
+    let admin = people.user_get(ADMIN).await.unwrap().person.id;
+    let token = uuid::Uuid::new_v4().to_string();
+    let (start, end) = (Timestamp(0), Timestamp(i64::MAX));
+    store.session_create(admin, Sha256::digest(&token).into(), start, end).await.unwrap();
+    token
 }
 
-/// A client that sends the same headers with each request.
-#[derive(Clone)]
-pub struct Client {
-    base: String,
-    http: reqwest::Client,
-    headers: Vec<(String, String)>,
-}
-
-impl Client {
-    /// Without credentials.
-    pub fn new(base: &str) -> Self {
-        Self { base: base.to_owned(), http: http(), headers: Vec::new() }
-    }
-
-    pub fn base(&self) -> &str {
-        &self.base
-    }
-
-    pub fn with(&self, name: &str, value: &str) -> Self {
-        let mut client = self.clone();
-        client.headers.push((name.into(), value.into()));
-        client
-    }
-
-    pub async fn get(&self, path: &str) -> Answer {
-        self.send(Method::GET, path, None).await
-    }
-
-    pub async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.send_json(Method::POST, path, body.to_string()).await
-    }
-
-    pub async fn patch(&self, path: &str, body: &Value) -> Answer {
-        self.send_json(Method::PATCH, path, body.to_string()).await
-    }
-
-    pub async fn delete(&self, path: &str) -> Answer {
-        self.send(Method::DELETE, path, None).await
-    }
-
-    /// A JSON body, byte for byte.
-    pub async fn send_json(&self, method: Method, path: &str, body: impl Into<Vec<u8>>) -> Answer {
-        self.with("content-type", "application/json").send(method, path, Some(body.into())).await
-    }
-
-    pub async fn send(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Answer {
-        self.try_send(method, path, body).await.unwrap_or_else(|error| panic!("{path}: no answer: {error:?}"))
-    }
-
-    /// Asks for events, and gets them.
-    pub async fn post_for_events(&self, path: &str, body: &Value) -> Events {
-        let client = self.with("content-type", "application/json");
-        let response =
-            client.request(Method::POST, path, Some(body.to_string().into())).send().await.unwrap();
-        assert_eq!(response.status(), 200);
-        Events::new(response)
-    }
-
-    fn request(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> reqwest::RequestBuilder {
-        let mut request = self.http.request(method, format!("{}{path}", self.base));
-        for (name, value) in &self.headers {
-            request = request.header(name, value);
-        }
-        match body {
-            Some(body) => request.body(body),
-            None => request,
-        }
-    }
-
-    pub async fn try_send(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<Vec<u8>>,
-    ) -> Result<Answer, reqwest::Error> {
-        let response = self.request(method, path, body).send().await?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        Ok(Answer { status, headers, text: response.text().await? })
-    }
-}
-
-#[derive(Debug, Clone)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: header::HeaderMap,
-    pub text: String,
-}
-
-impl Answer {
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {:?}", self.text))
-    }
-
-    /// The JSON of a success.
-    #[track_caller]
-    pub fn ok(&self) -> Value {
-        assert_eq!(self.status, 200, "{}", self.text);
-        self.json()
-    }
-
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
-    }
-
-    /// All of it but what differs from request to request.
-    pub fn without_its_own(&self) -> (u16, Vec<(String, String)>, &str) {
-        let mut headers: Vec<_> = self
-            .headers
-            .iter()
-            .filter(|(name, _)| !["date", "x-request-id"].contains(&name.as_str()))
-            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
-            .collect();
-        headers.sort();
-        (self.status.as_u16(), headers, &self.text)
-    }
+async fn key_create(people: &People, role: Role, bots: Bots, api: Api) -> String {
+    let name = uuid::Uuid::new_v4().to_string();
+    people.key_create(&name, role, bots, api).await.unwrap().1
 }
 
 /// Keeps a clock that stands still.

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod bot;
+pub mod client;
 pub mod database;
 pub mod events;
 pub mod hostile;
@@ -10,10 +11,12 @@ pub mod patience;
 pub mod postgres_proxy;
 pub mod process;
 pub mod recording;
+pub mod redacted;
 pub mod routed;
 
-pub use app::{Answer, Client, TestApp, manual_clock};
+pub use app::{TestApp, manual_clock};
 pub use bot::Bot;
+pub use client::{Answer, Client};
 pub use database::{Database, Engine};
 pub use events::Events;
 pub use hostile::Hostile;

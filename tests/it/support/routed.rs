@@ -62,10 +62,11 @@ impl Routed {
 
     pub async fn send(router: Router, mut request: Request<Body>) -> Answer {
         request.headers_mut().entry(HOST).or_insert(HeaderValue::from_static("a"));
+        let sent = format!("{} {}", request.method(), request.uri());
         let (head, body) = router.oneshot(request).await.unwrap().into_parts();
         let text = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap();
         // The client's types are the same crate's.
         let headers: HeaderMap = head.headers;
-        Answer { status: head.status, headers, text }
+        Answer { request: sent, status: head.status, headers, text }
     }
 }

@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use serde_json::Value;
+
+use crate::support::{PATIENCE, until};
 
 /// Rows that one step of a plan may handle: the largest piece that is deleted in one transaction.
 const ROWS: f64 = 2000.0;
@@ -81,9 +82,12 @@ impl Statements {
 
     /// Waits until the program's own log, where that is read, says that a request was answered.
     pub async fn wait_for(&mut self, request_id: &str) {
-        while matches!(self.explain, Explain::Sqlite(_)) && !self.rest.contains(request_id) {
-            self.log.read_to_string(&mut self.rest).unwrap();
-            tokio::time::sleep(Duration::from_millis(1)).await;
+        if matches!(self.explain, Explain::Sqlite(_)) {
+            until(PATIENCE, "the request is in the log", async || {
+                self.log.read_to_string(&mut self.rest).unwrap();
+                self.rest.contains(request_id)
+            })
+            .await;
         }
     }
 
