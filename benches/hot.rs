@@ -8,8 +8,8 @@ use divan::counter::BytesCount;
 use futures_util::{FutureExt, StreamExt, stream};
 use serde::Serialize;
 use uuid::Uuid;
-use wicara_bots::Parts;
-use wicara_bots::hot::{langflow_hear, openai_hear};
+use wicara_bots::AnswerStream;
+use wicara_bots::bench_api::{decode_langflow, decode_openai};
 use wicara_http::hot::{ChatListEntry, ChatMessage, Conversation as Room, Input, Question};
 use wicara_model::{Conversation, ConversationId, Handler, Json, Message, MessageId, Timestamp, role};
 use wicara_outbound::Error;
@@ -137,7 +137,7 @@ fn frames_of_bare_json(bencher: Bencher) {
 type Frames = stream::Iter<std::vec::IntoIter<Result<Frame, Error>>>;
 
 /// Reads frames that are all there, to the end.
-fn hear(bencher: Bencher, body: &str, hear: fn(Frames) -> Parts) {
+fn hear(bencher: Bencher, body: &str, hear: fn(Frames) -> AnswerStream) {
     let frames: Vec<_> = frames(body.as_bytes()).into_iter().map(Ok).collect();
     bencher.with_inputs(|| stream::iter(frames.clone())).bench_values(|frames| {
         let parts: Vec<_> = hear(frames).collect().now_or_never().expect("nothing is waited for");
@@ -149,10 +149,10 @@ fn hear(bencher: Bencher, body: &str, hear: fn(Frames) -> Parts) {
 /// The chunks of an OpenAI-compatible API.
 #[divan::bench]
 fn answer_of_500_chunks(bencher: Bencher) {
-    hear(bencher, &completion(), openai_hear);
+    hear(bencher, &completion(), decode_openai);
 }
 
 #[divan::bench]
 fn answer_of_a_langflow_run(bencher: Bencher) {
-    hear(bencher, RUN, langflow_hear);
+    hear(bencher, RUN, decode_langflow);
 }

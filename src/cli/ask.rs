@@ -1,4 +1,4 @@
-//! `wicara ask`
+//! `wicara ask`: asks a running server, and shows the answer as it is streamed.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -23,9 +23,9 @@ Examples:
   wicara ask \"Halo\" --bot majadigi --server https://chat.example.org
   wicara ask \"Halo\" --json";
 
-/// How long the connection may take; the answer takes as long as the server lets it.
+/// The limit for connecting. The answer has the server's own deadline.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The last event holds the whole answer, which the server's operator bounds.
+/// A generous limit: the last event holds the whole answer, which the server bounds by `max_answer_bytes`.
 const MAX_EVENT_BYTES: usize = 256 * 1024 * 1024;
 
 #[derive(Debug, PartialEq, clap::Args)]
@@ -61,12 +61,12 @@ pub(super) async fn run(args: Args, config: impl FnOnce() -> Result<Config, Fail
     };
     let response = call(&server, &args).await?;
     let status = response.status().as_u16();
-    let streamed = response
+    let is_stream = response
         .headers()
         .get(CONTENT_TYPE)
         .is_some_and(|content_type| content_type.as_bytes().starts_with(b"text/event-stream"));
-    if streamed {
-        return follow(response, &server, &args).await;
+    if is_stream {
+        return show_stream(response, &server, &args).await;
     }
     let body = response.text().await.map_err(|error| unreachable(&server, error))?;
     let reply = serde_json::from_str(&body);
@@ -79,46 +79,46 @@ pub(super) async fn run(args: Args, config: impl FnOnce() -> Result<Config, Fail
         match reply {
             Ok(_) if args.json => Ok(()),
             Ok(reply) => show(&reply, "", &server, &args),
-            Err(_) => Err(no_wicara(&server)),
+            Err(_) => Err(not_wicara(&server)),
         }
     } else {
         Err(refusal(status, &reply.unwrap_or_default(), &args, &server))
     }
 }
 
-/// Shows the answer as it comes.
-async fn follow(mut response: Response, server: &Url, args: &Args) -> Result<(), Failure> {
+/// Shows an answer while it is streamed.
+async fn show_stream(mut response: Response, server: &Url, args: &Args) -> Result<(), Failure> {
     let mut parser = Parser::new(MAX_EVENT_BYTES);
     let mut shown = String::new();
-    let broken = || {
+    let broken_off = || {
         Failure::failed(format!("the server at {server} broke off before the answer was complete: ask again"))
     };
-    while let Some(chunk) = response.chunk().await.map_err(|_| broken())? {
+    while let Some(chunk) = response.chunk().await.map_err(|_| broken_off())? {
         let mut frames = Vec::new();
-        parser.push(&chunk, &mut frames).map_err(|_| no_wicara(server))?;
+        parser.push(&chunk, &mut frames).map_err(|_| not_wicara(server))?;
         for frame in frames {
             match frame.event.as_str() {
                 "token" => {
-                    let token: Token = serde_json::from_str(&frame.data).map_err(|_| no_wicara(server))?;
+                    let token: Token = serde_json::from_str(&frame.data).map_err(|_| not_wicara(server))?;
                     print(&token.text)?;
                     shown.push_str(&token.text);
                 }
                 "message" => {
-                    let reply = serde_json::from_str(&frame.data).map_err(|_| no_wicara(server))?;
+                    let reply = serde_json::from_str(&frame.data).map_err(|_| not_wicara(server))?;
                     return show(&reply, &shown, server, args);
                 }
                 "error" => {
                     if !shown.is_empty() {
                         print("\n")?;
                     }
-                    let reply: Reply = serde_json::from_str(&frame.data).map_err(|_| no_wicara(server))?;
+                    let reply: Reply = serde_json::from_str(&frame.data).map_err(|_| not_wicara(server))?;
                     return Err(refusal(reply.status, &reply, args, server));
                 }
                 _ => {}
             }
         }
     }
-    Err(broken())
+    Err(broken_off())
 }
 
 fn unreachable(server: &Url, error: reqwest::Error) -> Failure {
@@ -128,11 +128,11 @@ fn unreachable(server: &Url, error: reqwest::Error) -> Failure {
     ))
 }
 
-fn no_wicara(server: &Url) -> Failure {
+fn not_wicara(server: &Url) -> Failure {
     Failure::failed(format!("what answers at {server} is no Wicara server: check --server"))
 }
 
-/// Where this machine reaches the server that the configuration describes.
+/// The URL of the configured server, for a program on the same machine.
 fn default_server(config: &Config) -> Result<Url, Failure> {
     let mut address = config.server.listen;
     if address.ip().is_unspecified() {
@@ -166,7 +166,7 @@ async fn call(server: &Url, args: &Args) -> Result<Response, Failure> {
         question["botId"] = json!(bot);
     }
     let address = format!("{}/api/questions", server.as_str().trim_end_matches('/'));
-    // What is printed as it came is the whole.
+    // `--json` prints the server's answer as one document, so it must not be a stream.
     let accept = if args.json { "application/json" } else { "text/event-stream" };
     client
         .post(address)
@@ -183,7 +183,7 @@ struct Token {
     text: String,
 }
 
-/// What is read of the server's answer, good or bad.
+/// The fields of the server's answer or error that are shown.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Reply {
@@ -199,7 +199,7 @@ struct Reply {
 struct Answer {
     #[serde(default)]
     text: String,
-    /// A bot may send anything here.
+    /// Any JSON, since it is the bot's.
     #[serde(default)]
     suggest_links: Value,
 }
@@ -210,9 +210,9 @@ struct Violation {
     message: String,
 }
 
-/// Shows the whole answer; what its tokens said already is not said again.
+/// Shows the complete answer except for the text that was streamed.
 fn show(reply: &Reply, shown: &str, server: &Url, args: &Args) -> Result<(), Failure> {
-    print(&rest(&reply.data, shown, server))?;
+    print(&unshown(&reply.data, shown, server))?;
     if reply.data.is_empty() {
         say("A person has taken this conversation over and will answer there.");
     }
@@ -223,32 +223,32 @@ fn show(reply: &Reply, shown: &str, server: &Url, args: &Args) -> Result<(), Fai
     Ok(())
 }
 
-/// The answers' texts and links, as far as they are not shown.
-fn rest(answers: &[Answer], shown: &str, server: &Url) -> String {
+/// The texts and links of the answers without the text that was streamed.
+fn unshown(answers: &[Answer], shown: &str, server: &Url) -> String {
     let texts: Vec<_> = answers.iter().map(|answer| answer.text.as_str()).collect();
     let texts = texts.join("\n\n");
-    let mut rest = match (shown.trim_end(), texts.trim_end()) {
+    let mut text = match (shown.trim_end(), texts.trim_end()) {
         ("", texts) => texts.to_owned(),
         (shown, texts) if shown == texts => String::new(),
-        // The bot thought better of it.
+        // The complete answer differs from the streamed text: the bot corrected it.
         (_, texts) => format!("\n\n{texts}"),
     };
     if !answers.is_empty() {
-        rest.push('\n');
+        text.push('\n');
     }
     for link in answers.iter().filter_map(|answer| answer.suggest_links.as_array()).flatten() {
         if let Some(url) = link["url"].as_str() {
             // The guide's links may be relative to the server.
             let url = server.join(url).map_or_else(|_| url.to_owned(), String::from);
-            rest.push_str(&format!("  {}: {url}\n", link["title"].as_str().unwrap_or("Link")));
+            text.push_str(&format!("  {}: {url}\n", link["title"].as_str().unwrap_or("Link")));
         }
     }
-    rest
+    text
 }
 
 /// The server's refusal in a sentence that says what to do.
 fn refusal(status: u16, reply: &Reply, args: &Args, server: &Url) -> Failure {
-    let told = match (reply.message.as_deref(), reply.error.as_ref().and_then(Value::as_str)) {
+    let reason = match (reply.message.as_deref(), reply.error.as_ref().and_then(Value::as_str)) {
         (Some(message), Some(error)) => format!("{message}: {error}"),
         (Some(text), None) | (None, Some(text)) => text.to_owned(),
         (None, None) => "no more is known".to_owned(),
@@ -268,17 +268,17 @@ fn refusal(status: u16, reply: &Reply, args: &Args, server: &Url) -> Failure {
             format!("the server refused the question ({}): mend it and ask again", errors.join("; "))
         }
         (503, _) if reply.message.as_deref() == Some("answer delayed") => {
-            format!("{told} It will be in the session {session}")
+            format!("{reason} It will be in the session {session}")
         }
         (502..=504, _) if reply.session_id.is_some() => format!(
-            "the bot gave no answer ({told}); the question is stored in the session {session}: ask again later"
+            "the bot gave no answer ({reason}); the question is stored in the session {session}: ask again later"
         ),
-        (429, _) => format!("the server was asked too often ({told}): wait a little and ask again"),
+        (429, _) => format!("the server was asked too often ({reason}): wait a little and ask again"),
         (503, _) => {
-            format!("the server is busy, stops, or its database is away ({told}): ask again in a moment")
+            format!("the server is busy, stops, or its database is away ({reason}): ask again in a moment")
         }
         _ => format!(
-            "the server at {server} answered with status {status} ({told}): see its log, or check --server"
+            "the server at {server} answered with status {status} ({reason}): see its log, or check --server"
         ),
     })
 }
@@ -298,10 +298,10 @@ mod tests {
         let server = Url::parse("http://127.0.0.1:3333").unwrap();
         let links = "\n  Page: http://127.0.0.1:3333/guide/a#b\n  Far: https://far.example/\n";
         let texts = "One\n\n\nTwo\n\nThree";
-        assert_eq!(rest(&reply.data, "", &server), format!("{texts}{links}"));
-        assert_eq!(rest(&reply.data, "One\n\n\nTwo\n\nThree", &server), links, "all of it was streamed");
-        assert_eq!(rest(&reply.data, "On", &server), format!("\n\n{texts}{links}"));
-        assert_eq!(rest(&[], "", &server), "");
+        assert_eq!(unshown(&reply.data, "", &server), format!("{texts}{links}"));
+        assert_eq!(unshown(&reply.data, "One\n\n\nTwo\n\nThree", &server), links, "all of it was streamed");
+        assert_eq!(unshown(&reply.data, "On", &server), format!("\n\n{texts}{links}"));
+        assert_eq!(unshown(&[], "", &server), "");
     }
 
     #[test]

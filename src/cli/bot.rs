@@ -1,11 +1,11 @@
-//! `wicara bot`: helps to set bots up.
+//! `wicara bot`: lists the configured bots, and asks one without a server.
 
 use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use wicara_bots::{Entry, Error, Settings, tokens};
+use wicara_bots::{ConfiguredBot, Error, Settings, tokens};
 use wicara_metrics::Metrics;
 use wicara_model::{Answer, Json, MessageId, Question};
 use wicara_platform::Random;
@@ -57,7 +57,7 @@ fn list(bots: &[Settings], as_json: bool) -> Result<(), Failure> {
             .iter()
             .map(|bot| {
                 json!({"id": bot.id, "kind": bot.kind.name(), "default": bot.default, "public": bot.public,
-                       "place": bot.kind.place()})
+                       "place": bot.kind.endpoint()})
             })
             .collect();
         return print_json(&bots);
@@ -70,7 +70,7 @@ fn list(bots: &[Settings], as_json: bool) -> Result<(), Failure> {
                 (false, true) => "by its id",
                 (false, false) => "never",
             };
-            [bot.id.clone(), bot.kind.name().to_owned(), visitors.to_owned(), bot.kind.place()]
+            [bot.id.clone(), bot.kind.name().to_owned(), visitors.to_owned(), bot.kind.endpoint()]
         })
         .collect();
     print(&table(["ID", "KIND", "VISITORS REACH IT", "ANSWERS FROM"], &rows))
@@ -82,36 +82,36 @@ async fn ask(config: &Config, id: &str, question: String, as_json: bool) -> Resu
         let known: Vec<_> = config.bots.iter().map(|bot| bot.id.as_str()).collect();
         Failure::usage(format!("{source} has no bot {id:?}, only {}", known.join(", ")))
     })?;
-    let bot = Entry::new(settings, "/guide", &Random::System, &Metrics::default())
+    let bot = ConfiguredBot::new(settings, "/guide", &Random::System, &Metrics::default())
         .map_err(|error| Failure::failed(format!("{source}: the bot {id:?}: {error}")))?;
 
     let session_id = Random::System.uuid();
     let question = Question { id: MessageId(1), session_id, text: question, history: Vec::new() };
     let start = Instant::now();
-    let mut first = None;
+    let mut first_token = None;
     let (sender, mut tokens) = tokens::channel::<()>();
-    let asking = async {
+    let call = async {
         let answers = bot.ask(question, &sender).await;
         drop(sender);
         Ok(answers)
     };
-    let showing = async {
+    let display = async {
         while let Some(tokens::Event::Text(text)) = tokens.next().await {
-            first.get_or_insert_with(|| start.elapsed());
+            first_token.get_or_insert_with(|| start.elapsed());
             if !as_json {
                 print(&text)?;
             }
         }
         Ok(())
     };
-    // An answer that cannot be shown is not waited for.
-    let (answers, ()) = tokio::try_join!(asking, showing)?;
-    if first.is_some() && !as_json {
+    // If stdout fails, the call to the bot is cancelled.
+    let (answers, ()) = tokio::try_join!(call, display)?;
+    if first_token.is_some() && !as_json {
         print("\n")?;
     }
     let answers = answers.map_err(|error| refusal(id, &error))?;
     if as_json {
-        print_json(&answers.iter().map(whole).collect::<Vec<_>>())?;
+        print_json(&answers.iter().map(answer_object).collect::<Vec<_>>())?;
     }
     let seconds = |time: Duration| format!("{:.3} s", time.as_secs_f64());
     say(&format!(
@@ -121,22 +121,22 @@ async fn ask(config: &Config, id: &str, question: String, as_json: bool) -> Resu
         } else {
             format!("{} answers, the first", answers.len())
         },
-        seconds(first.unwrap_or_default()),
+        seconds(first_token.unwrap_or_default()),
         seconds(start.elapsed()),
     ));
     Ok(())
 }
 
-fn whole(answer: &Answer) -> Json {
+fn answer_object(answer: &Answer) -> Json {
     answer.payload.clone().unwrap_or_else(|| Json::of(&json!({"text": answer.text})))
 }
 
-/// Why there is no answer, and what to change.
+/// Why the bot gave no answer, and what to change.
 fn refusal(id: &str, error: &Error) -> Failure {
-    let (advice, said) = match error {
+    let (advice, bot_error) = match error {
         Error::Timeout(_) => ("see whether it works on its own, or raise timeout_seconds", None),
         Error::Unreachable(_) => ("see whether it runs, and whether url is right", None),
-        Error::Rejected { status, body: said, .. } => {
+        Error::Rejected { status, body, .. } => {
             let advice = match status {
                 300..=399 => "it leads elsewhere, which is not followed: set url to where it leads",
                 401 | 403 => "it does not accept the key: check api_key or headers",
@@ -147,9 +147,9 @@ fn refusal(id: &str, error: &Error) -> Failure {
                 429 => "it is asked too often: wait, or lower concurrency",
                 _ => "its own log says more",
             };
-            (advice, Some(said))
+            (advice, Some(body))
         }
-        Error::Failed(said) => ("its own log says more", Some(said)),
+        Error::Failed(body) => ("its own log says more", Some(body)),
         Error::Unreadable(_) => {
             ("compare with what it really sends, and check the settings of its kind", None)
         }
@@ -157,9 +157,9 @@ fn refusal(id: &str, error: &Error) -> Failure {
             ("try again", None)
         }
     };
-    let said = said.map(|said| said.reveal()).filter(|said| !said.is_empty());
-    let said = said.map(|said| format!(". It said: {said}")).unwrap_or_default();
-    Failure::failed(format!("{id}: {error}: {advice}{said}"))
+    let bot_error = bot_error.map(|text| text.reveal()).filter(|text| !text.is_empty());
+    let bot_error = bot_error.map(|text| format!(". It said: {text}")).unwrap_or_default();
+    Failure::failed(format!("{id}: {error}: {advice}{bot_error}"))
 }
 
 #[cfg(test)]
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn a_refusal_says_what_to_change() {
         let rejected =
-            |status, said| Error::Rejected { status, retry_after: None, body: ErrorText::new(said) };
+            |status, body| Error::Rejected { status, retry_after: None, body: ErrorText::new(body) };
         for (error, expected) in [
             (
                 rejected(401, "no key"),

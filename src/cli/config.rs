@@ -32,11 +32,11 @@ pub(super) enum Command {
 
 pub(super) fn run(command: Command, config: Config) -> Result<(), Failure> {
     match command {
-        Command::Show { json: true } => print_json(config.shown()),
-        Command::Show { json: false } => print(&config.show()),
+        Command::Show { json: true } => print_json(config.masked()),
+        Command::Show { json: false } => print(&config.masked_toml()),
         Command::Check => {
             let source = config.source();
-            // Where the guide's links lead does not matter here.
+            // The base of the guide's links does not matter for a check.
             Registry::new(config.bots, "/guide", &Random::System, &Metrics::default())
                 .map_err(|error| Failure::failed(format!("{source}: {error}")))?;
             print(&format!("The configuration is valid ({source} and the environment).\n"))

@@ -1,4 +1,4 @@
-//! Why a command did not do what it should, in a sentence that says what to do.
+//! Why a command failed, in a sentence that says what to do.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -7,10 +7,10 @@ use std::process::ExitCode;
 pub(super) enum Failure {
     /// Exit code 1.
     Failed(anyhow::Error),
-    /// Exit code 2: another command line would have worked.
+    /// Exit code 2: the command line is wrong.
     Usage(String),
-    /// Exit code 0, and no word: stdout's reader went away and wants no more.
-    Unread,
+    /// Exit code 0 without a message: the reader of stdout closed it, as `head` does.
+    OutputClosed,
 }
 
 impl Failure {
@@ -26,7 +26,7 @@ impl Failure {
         match self {
             Self::Failed(_) => ExitCode::from(1),
             Self::Usage(_) => ExitCode::from(2),
-            Self::Unread => ExitCode::SUCCESS,
+            Self::OutputClosed => ExitCode::SUCCESS,
         }
     }
 }
@@ -34,10 +34,10 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // With its causes, in one line.
+            // The alternate form shows the error with its causes on one line.
             Self::Failed(error) => write!(f, "{error:#}"),
             Self::Usage(reason) => f.write_str(reason),
-            Self::Unread => f.write_str("nobody reads stdout any more"),
+            Self::OutputClosed => f.write_str("nobody reads stdout any more"),
         }
     }
 }

@@ -9,7 +9,7 @@ use wicara_service::People;
 
 use super::Failure;
 use super::output::{self, print, print_done, print_json, say, table};
-use super::people::{Grant, api, bots_in_words, failure, open};
+use super::people::{Grant, api, bots_text, failure, open};
 use crate::config::Config;
 
 pub(super) const EXAMPLES: &str = "\
@@ -77,17 +77,17 @@ async fn execute(command: Command, people: &People) -> Result<(), Failure> {
                 "The key {}, role {}, bots {}, api {}. It is shown only now:",
                 program.name,
                 program.role,
-                bots_in_words(&program.bots),
+                bots_text(&program.bots),
                 program.api
             ));
-            output::write(&format!("{secret}\n")).map_err(|error| unseen(&name, &error))
+            output::write(&format!("{secret}\n")).map_err(|error| not_shown(&name, &error))
         }
         Command::List { json } => {
             let keys = people.key_list().await.map_err(|error| failure(error, ""))?;
             if json {
-                print_json(&keys.iter().map(in_json).collect::<Vec<_>>())
+                print_json(&keys.iter().map(to_json).collect::<Vec<_>>())
             } else {
-                print(&in_rows(&keys))
+                print(&to_table(&keys))
             }
         }
         Command::Remove { name } => {
@@ -97,16 +97,16 @@ async fn execute(command: Command, people: &People) -> Result<(), Failure> {
     }
 }
 
-/// The key is lost, also to a reader that went away.
-fn unseen(name: &str, error: &io::Error) -> Failure {
+/// The key could not be written and cannot be shown again, because only its hash is stored.
+fn not_shown(name: &str, error: &io::Error) -> Failure {
     Failure::failed(format!(
         "the key cannot be written to stdout: {error}. It exists, and nobody has seen it: remove it with `wicara key \
          remove {name:?}`, and add it again"
     ))
 }
 
-/// `bots` is null for all.
-fn in_json(key: &Key) -> serde_json::Value {
+/// `bots` is null for access to all bots.
+fn to_json(key: &Key) -> serde_json::Value {
     let program = &key.program;
     json!({
         "id": program.id,
@@ -118,7 +118,7 @@ fn in_json(key: &Key) -> serde_json::Value {
     })
 }
 
-fn in_rows(keys: &[Key]) -> String {
+fn to_table(keys: &[Key]) -> String {
     let rows: Vec<_> = keys
         .iter()
         .map(|Key { program, created_at }| {
@@ -126,7 +126,7 @@ fn in_rows(keys: &[Key]) -> String {
                 program.id.to_string(),
                 program.name.clone(),
                 program.role.to_string(),
-                bots_in_words(&program.bots),
+                bots_text(&program.bots),
                 program.api.to_string(),
                 created_at.to_string(),
             ]

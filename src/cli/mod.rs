@@ -1,7 +1,7 @@
-//! The command line: one file a command.
+//! The command line: a file for each command.
 //!
-//! Results go to stdout, everything else to stderr, both through `output`. The exit code is 0 for done, 1 for failed, 2
-//! for wrong usage.
+//! Results go to stdout, all other text to stderr, both through `output`. The exit code is 0 for done, 1 for failed, 2 for
+//! wrong usage.
 
 mod ask;
 mod bot;
@@ -13,6 +13,7 @@ mod password;
 mod people;
 mod serve;
 mod user;
+mod welcome;
 
 #[cfg(test)]
 mod tests;
@@ -74,34 +75,35 @@ enum Command {
     Config(config::Command),
 }
 
-/// How long a server that failed waits for a reader of stderr, so that its end does not depend on one.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long a server that failed tries to write the reason to stderr: a stderr that nobody reads must not keep the process
+/// alive.
+const FAILURE_WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Does what the command line says.
+/// Parses the command line and runs the command.
 pub async fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(told) => return instead(&told),
+        Err(error) => return print_usage(&error),
     };
-    let serves = matches!(cli.command, None | Some(Command::Serve));
+    let is_server = matches!(cli.command, None | Some(Command::Serve));
     let Err(failure) = execute(cli).await else { return ExitCode::SUCCESS };
     match failure {
-        Failure::Unread => {}
-        _ if serves => say_within(format!("wicara: {failure}"), LAST_WORDS),
+        Failure::OutputClosed => {}
+        _ if is_server => say_within(format!("wicara: {failure}"), FAILURE_WRITE_TIMEOUT),
         _ => say(&format!("wicara: {failure}")),
     }
     failure.exit_code()
 }
 
-/// What is said instead of doing anything: the help or the version, or what is wrong with the command line.
-fn instead(told: &clap::Error) -> ExitCode {
-    let text = told.render().to_string();
-    if told.use_stderr() {
+/// Prints the help or the version, which clap returns as errors too, or what is wrong with the command line.
+fn print_usage(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    if error.use_stderr() {
         say(text.trim_end());
         return ExitCode::from(2);
     }
     match print(&text) {
-        Ok(()) | Err(Failure::Unread) => ExitCode::SUCCESS,
+        Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
         Err(failure) => {
             say(&format!("wicara: {failure}"));
             failure.exit_code()
@@ -111,7 +113,7 @@ fn instead(told: &clap::Error) -> ExitCode {
 
 async fn execute(cli: Cli) -> Result<(), Failure> {
     let command = cli.command.unwrap_or(Command::Serve);
-    // A command that is over in a moment says by itself what it did.
+    // A short command prints its result; at level info the log would only repeat it.
     let level = if matches!(command, Command::Serve) { "info" } else { "warn" };
     let _log = telemetry::start(level).map_err(Failure::usage)?;
     let config = || Config::load(cli.config.as_deref()).map_err(Failure::failed);

@@ -1,5 +1,5 @@
-//! What is written to stdout and stderr. Everything goes through here, so that no text from outside steers the terminal
-//! and a stream that takes nothing is an error instead of a panic.
+//! All output to stdout and stderr: it escapes untrusted text that would control the terminal, and turns a failed write into
+//! an error, where `println!` would panic.
 
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
@@ -11,35 +11,35 @@ use wicara_model::terminal::{visible, visible_json, visible_line};
 
 use super::Failure;
 
-/// Writes to stdout, or says why it cannot be. Text that has to reach its reader is written with this; a result for
-/// anybody who still reads, with [`print`].
+/// Writes to stdout. For text that must not be lost, such as a new key: unlike with [`print`], a closed stdout is an error.
 pub(super) fn write(text: &str) -> io::Result<()> {
     Unbuffered(io::stdout()).write_all(visible(text).as_bytes())
 }
 
-/// Prints a result. That its reader went away, as `head` does, ends the command quietly: [`Failure::Unread`].
+/// Writes a result to stdout. Where its reader closed it, as `head` does, the command ends quietly with
+/// [`Failure::OutputClosed`].
 pub(super) fn print(text: &str) -> Result<(), Failure> {
-    write(text).map_err(|error| unwritten(&error, "the result cannot be written to stdout"))
+    write(text).map_err(|error| write_failure(&error, "the result cannot be written to stdout"))
 }
 
-/// Prints a value.
+/// Writes a value as JSON to stdout.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(Failure::failed)?;
     print(&format!("{}\n", visible_json(&text)))
 }
 
-/// Prints the sentence that says what was done. Where stdout does not take it, the error holds it, so that nobody does
-/// the same again.
+/// Writes the confirmation of a change to stdout. Where that fails, the error repeats the confirmation, so that nobody runs
+/// the command again.
 pub(super) fn print_done(sentence: &str) -> Result<(), Failure> {
     write(&format!("{sentence}\n")).map_err(|error| {
-        unwritten(&error, &format!("{sentence} This was done, but cannot be written to stdout"))
+        write_failure(&error, &format!("{sentence} This was done, but cannot be written to stdout"))
     })
 }
 
-fn unwritten(error: &io::Error, what: &str) -> Failure {
+fn write_failure(error: &io::Error, message: &str) -> Failure {
     match error.kind() {
-        ErrorKind::BrokenPipe => Failure::Unread,
-        _ => Failure::failed(format!("{what}: {error}")),
+        ErrorKind::BrokenPipe => Failure::OutputClosed,
+        _ => Failure::failed(format!("{message}: {error}")),
     }
 }
 
@@ -48,25 +48,25 @@ pub(super) fn try_say(text: &str) -> io::Result<()> {
     Unbuffered(io::stderr()).write_all(format!("{}\n", visible(text)).as_bytes())
 }
 
-/// Says something beside the result. Where stderr takes nothing, there is nobody to tell, and the command goes on.
+/// Writes a line to stderr and ignores an error: without stderr there is no way to report it.
 pub(super) fn say(text: &str) {
     let _ = try_say(text);
 }
 
-/// The same, but waits no longer for whoever should read stderr.
-pub(super) fn say_within(text: String, time: Duration) {
-    let (said, is_said) = mpsc::channel();
-    let saying = std::thread::Builder::new().name("last words".into()).spawn(move || {
+/// Like [`say`], but returns after `limit` even if stderr blocks.
+pub(super) fn say_within(text: String, limit: Duration) {
+    let (done, written) = mpsc::channel();
+    let thread = std::thread::Builder::new().name("last words".into()).spawn(move || {
         say(&text);
-        let _ = said.send(());
+        let _ = done.send(());
     });
-    if saying.is_ok() {
-        let _ = is_said.recv_timeout(time);
+    if thread.is_ok() {
+        let _ = written.recv_timeout(limit);
     }
 }
 
-/// A stream without the standard library's buffer, which keeps what could not be written for a later try, and without
-/// its leniency, which takes a descriptor that is not open for writing for one that took everything.
+/// Writes to the descriptor directly. The standard library's stdout would keep unwritten text in its buffer for the next
+/// write, and treats a descriptor that is not open for writing (EBADF) as one that took everything.
 struct Unbuffered<Stream>(Stream);
 
 impl<Stream: AsFd> Write for Unbuffered<Stream> {
@@ -79,7 +79,7 @@ impl<Stream: AsFd> Write for Unbuffered<Stream> {
     }
 }
 
-/// Columns as wide as their widest cell, the headings first. No cell breaks its line.
+/// A table with aligned columns. Cells are escaped, so that none can break its line.
 pub(super) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {
     let rows = rows.iter().map(|row| row.each_ref().map(|cell| visible_line(cell)));
     let lines: Vec<_> = std::iter::once(headings.map(Into::into)).chain(rows).collect();

@@ -1,4 +1,4 @@
-//! Where a password comes from.
+//! Reads a password: from `WICARA_PASSWORD`, else typed twice on the terminal.
 
 use std::env::{self, VarError};
 use std::io::{self, IsTerminal};
@@ -9,7 +9,7 @@ use super::Failure;
 
 const VARIABLE: &str = "WICARA_PASSWORD";
 
-/// From `WICARA_PASSWORD`, else typed twice.
+/// The password for the person with this e-mail.
 pub(super) fn read(email: &str) -> Result<String, Failure> {
     match env::var(VARIABLE) {
         Ok(password) => return Ok(password),

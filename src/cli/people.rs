@@ -1,4 +1,4 @@
-//! What the commands for people and keys share.
+//! Shared by `wicara user` and `wicara key`: arguments, access to the store, and errors as sentences.
 
 use std::path::Path;
 
@@ -12,8 +12,8 @@ use wicara_store::Store;
 
 use super::Failure;
 use super::output::say;
-use crate::app;
 use crate::config::Config;
+use crate::open_store::open_store;
 
 /// What somebody may do.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
@@ -31,7 +31,7 @@ impl Grant {
         if self.bots.is_empty() { Bots::All } else { Bots::Only(self.bots.clone()) }
     }
 
-    /// Says so where a bot is not configured: it may be on purpose, or a slip.
+    /// Warns of ids without a bot in the configuration. No error, because the bot may be configured later.
     pub(super) fn warn_of_unknown_bots(&self, config: &Config) {
         for id in self.bots.iter().filter(|id| config.bots.iter().all(|bot| bot.id != **id)) {
             say(&format!("wicara: note that no bot {id:?} is in the configuration"));
@@ -54,13 +54,13 @@ fn bot_id(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// `all` or the ids.
-pub(super) fn bots_in_words(bots: &Bots) -> String {
+/// `all`, or the ids separated by commas.
+pub(super) fn bots_text(bots: &Bots) -> String {
     bots.list().map_or("all".to_owned(), |ids| ids.join(","))
 }
 
-/// The people and keys in the configured store, and the store, to be closed when done. A database that is not there
-/// is not made: whoever stands in another directory than the server would manage people that it does not know.
+/// Opens the configured store, which the caller has to close. A SQLite file that does not exist is an error and is not
+/// created: run in another directory than the server, the command would manage people in a database of its own.
 pub(super) async fn open(config: &Config) -> Result<(People, Store), Failure> {
     if let Some(path) = config.store.url.strip_prefix("sqlite:")
         && !Path::new(path).exists()
@@ -70,27 +70,27 @@ pub(super) async fn open(config: &Config) -> Result<(People, Store), Failure> {
         )));
     }
     let source = config.source();
-    let store = app::open_store(&config.store, &source, &Random::System, &Metrics::default())
+    let store = open_store(&config.store, &source, &Random::System, &Metrics::default())
         .await
         .map_err(Failure::Failed)?;
     Ok((People::new(store.clone(), Clock::System, Random::System), store))
 }
 
-/// The service's error in a sentence. `named` is the e-mail or the key's name.
-pub(super) fn failure(error: Error, named: &str) -> Failure {
+/// The service's error in a sentence. `name`: the e-mail or the key's name.
+pub(super) fn failure(error: Error, name: &str) -> Failure {
     match error {
         Error::Invalid(violations) => {
-            let sentences: Vec<String> = violations.iter().map(|found| sentence(found, named)).collect();
+            let sentences: Vec<String> = violations.iter().map(|found| sentence(found, name)).collect();
             Failure::usage(sentences.join("; "))
         }
         Error::Exists => {
-            Failure::failed(format!("{named:?} exists already: choose another, or remove that one first"))
+            Failure::failed(format!("{name:?} exists already: choose another, or remove that one first"))
         }
         Error::NotFound(Missing::User) => {
-            Failure::failed(format!("nobody has the e-mail {named:?}: `wicara user list` shows who there is"))
+            Failure::failed(format!("nobody has the e-mail {name:?}: `wicara user list` shows who there is"))
         }
         Error::NotFound(Missing::Key) => {
-            Failure::failed(format!("no key has the name {named:?}: `wicara key list` shows which there are"))
+            Failure::failed(format!("no key has the name {name:?}: `wicara key list` shows which there are"))
         }
         Error::Unavailable => Failure::failed("the database does not answer: try again when it does"),
         Error::OutcomeUnknown => Failure::failed(
@@ -101,9 +101,9 @@ pub(super) fn failure(error: Error, named: &str) -> Failure {
     }
 }
 
-fn sentence(violation: &Violation, named: &str) -> String {
+fn sentence(violation: &Violation, name: &str) -> String {
     match (violation.field, violation.rule) {
-        ("email", Rule::Email) => format!("{named:?} is no e-mail address such as ada@example.org"),
+        ("email", Rule::Email) => format!("{name:?} is no e-mail address such as ada@example.org"),
         (field, Rule::Required) => format!("the {field} is missing or blank"),
         (field, Rule::MinLength | Rule::MaxLength) => {
             let allowed = match field {

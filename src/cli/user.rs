@@ -6,7 +6,7 @@ use wicara_model::User;
 use wicara_service::People;
 
 use super::output::{print, print_done, print_json, table};
-use super::people::{Grant, bots_in_words, failure, open};
+use super::people::{Grant, bots_text, failure, open};
 use super::{Failure, password};
 use crate::config::Config;
 
@@ -76,11 +76,11 @@ async fn execute(command: Command, people: &People) -> Result<(), Failure> {
                 .await
                 .map_err(|error| failure(error, &email))?;
             let person = user.person;
-            let bots = bots_in_words(&person.bots);
+            let bots = bots_text(&person.bots);
             print_done(&format!("Added {}, role {}, bots {bots}.", person.email, person.role))
         }
         Command::Password { email } => {
-            // Nobody should type a password twice for somebody who is not there.
+            // First, so that nobody types a password twice before an unknown e-mail is refused.
             people.user_get(&email).await.map_err(|error| failure(error, &email))?;
             let password = password::read(&email)?;
             people.user_password(&email, password).await.map_err(|error| failure(error, &email))?;
@@ -89,9 +89,9 @@ async fn execute(command: Command, people: &People) -> Result<(), Failure> {
         Command::List { json } => {
             let users = people.user_list().await.map_err(|error| failure(error, ""))?;
             if json {
-                print_json(&users.iter().map(in_json).collect::<Vec<_>>())
+                print_json(&users.iter().map(to_json).collect::<Vec<_>>())
             } else {
-                print(&in_rows(&users))
+                print(&to_table(&users))
             }
         }
         Command::Remove { email } => {
@@ -101,8 +101,8 @@ async fn execute(command: Command, people: &People) -> Result<(), Failure> {
     }
 }
 
-/// `bots` is null for all.
-fn in_json(user: &User) -> serde_json::Value {
+/// `bots` is null for access to all bots.
+fn to_json(user: &User) -> serde_json::Value {
     let person = &user.person;
     json!({
         "id": person.id,
@@ -113,11 +113,11 @@ fn in_json(user: &User) -> serde_json::Value {
     })
 }
 
-fn in_rows(users: &[User]) -> String {
+fn to_table(users: &[User]) -> String {
     let rows: Vec<_> = users
         .iter()
         .map(|User { person, created_at, .. }| {
-            let bots = bots_in_words(&person.bots);
+            let bots = bots_text(&person.bots);
             [
                 person.id.to_string(),
                 person.email.clone(),

@@ -1,4 +1,4 @@
-//! Defaults, file and environment, one over the other, and where each value came from.
+//! The layers of the configuration: defaults, file, environment. Remembers where a value came from, for errors.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,11 +10,11 @@ use super::Invalid;
 
 const DEFAULTS: &str = include_str!("../../wicara.default.toml");
 
-/// Variables that begin with this and have `__` in them are settings, except those of the tests.
+/// Variables with this prefix and `__` in their name are settings, except those with the prefix of the tests.
 const PREFIX: &str = "WICARA_";
-const TESTS: &str = "WICARA_TEST_";
+const TEST_PREFIX: &str = "WICARA_TEST_";
 
-/// The environment's variables; `None` for a value that is no Unicode.
+/// The environment's variables; `None` for a value that is not Unicode.
 pub(super) struct Environment(BTreeMap<String, Option<String>>);
 
 impl Environment {
@@ -38,21 +38,23 @@ impl Environment {
     }
 }
 
-/// A string of the file that has `${NAME}` in it.
-struct Filled {
-    written: String,
+/// A string of the file with `${NAME}` in it.
+struct Expansion {
+    /// The string as written.
+    template: String,
+    /// The string with the variables' values.
     value: String,
 }
 
 pub(super) struct Layers {
-    /// All layers together.
+    /// The merged layers.
     pub(super) table: Table,
-    /// The same with `${NAME}` where it was written.
-    pub(super) written: Table,
+    /// The same without values of `${NAME}`, to be shown.
+    pub(super) unexpanded: Table,
     file: Option<PathBuf>,
-    /// By `section.key`, the variable that set it.
+    /// The variable that set a setting, by `section.key`.
     variables: BTreeMap<String, String>,
-    filled: Vec<Filled>,
+    expansions: Vec<Expansion>,
 }
 
 impl Layers {
@@ -60,10 +62,10 @@ impl Layers {
         let defaults: Table = DEFAULTS.parse().expect("the embedded defaults are TOML");
         let mut layers = Self {
             table: defaults.clone(),
-            written: defaults.clone(),
+            unexpanded: defaults.clone(),
             file: file.map(|(path, _)| path.to_owned()),
             variables: BTreeMap::new(),
-            filled: Vec::new(),
+            expansions: Vec::new(),
         };
         if let Some((path, text)) = file {
             layers.add_file(path, text, environment)?;
@@ -74,41 +76,47 @@ impl Layers {
 
     fn add_file(&mut self, path: &Path, text: &str, environment: &Environment) -> Result<(), Invalid> {
         let file: Table = text.parse().map_err(|error| syntax_error(path, text, &error))?;
-        for (section, written) in file {
-            let filled = self.fill_in(written.clone(), &section, environment)?;
-            lay_over(&mut self.table, &section, filled);
-            lay_over(&mut self.written, &section, written);
+        for (section, value) in file {
+            let expanded = self.expand_strings(value.clone(), &section, environment)?;
+            merge_section(&mut self.table, &section, expanded);
+            merge_section(&mut self.unexpanded, &section, value);
         }
         Ok(())
     }
 
-    /// Puts environment variables into the `${NAME}` of every string in there.
-    fn fill_in(&mut self, value: Value, path: &str, environment: &Environment) -> Result<Value, Invalid> {
+    /// Expands `${NAME}` in all strings of a value.
+    fn expand_strings(
+        &mut self,
+        value: Value,
+        path: &str,
+        environment: &Environment,
+    ) -> Result<Value, Invalid> {
         Ok(match value {
-            Value::String(written) if written.contains("${") => {
-                let value = expand(&written, environment).map_err(|error| self.invalid(path, error))?;
-                self.filled.push(Filled { written, value: value.clone() });
+            Value::String(template) if template.contains("${") => {
+                let value = expand(&template, environment).map_err(|error| self.invalid(path, error))?;
+                self.expansions.push(Expansion { template, value: value.clone() });
                 Value::String(value)
             }
             Value::Array(values) => {
                 let values = values.into_iter().enumerate();
-                let filled =
-                    values.map(|(at, value)| self.fill_in(value, &format!("{path}[{at}]"), environment));
-                Value::Array(filled.collect::<Result<_, _>>()?)
+                let expanded = values.map(|(index, value)| {
+                    self.expand_strings(value, &format!("{path}[{index}]"), environment)
+                });
+                Value::Array(expanded.collect::<Result<_, _>>()?)
             }
             Value::Table(table) => {
-                let filled = table.into_iter().map(|(key, value)| {
-                    let value = self.fill_in(value, &format!("{path}.{key}"), environment)?;
+                let expanded = table.into_iter().map(|(key, value)| {
+                    let value = self.expand_strings(value, &format!("{path}.{key}"), environment)?;
                     Ok((key, value))
                 });
-                Value::Table(filled.collect::<Result<_, _>>()?)
+                Value::Table(expanded.collect::<Result<_, _>>()?)
             }
             other => other,
         })
     }
 
     fn add_environment(&mut self, defaults: &Table, environment: &Environment) -> Result<(), Invalid> {
-        for variable in environment.0.keys().filter(|name| !name.starts_with(TESTS)) {
+        for variable in environment.0.keys().filter(|name| !name.starts_with(TEST_PREFIX)) {
             let Some((section, key)) =
                 variable.strip_prefix(PREFIX).and_then(|setting| setting.split_once("__"))
             else {
@@ -139,54 +147,56 @@ impl Layers {
             let path = format!("{section}.{key}");
             let text = environment.get(variable)?.unwrap_or_default();
             self.variables.insert(path.clone(), variable.clone());
-            let value = typed(text, default)
+            let value = parse_like(text, default)
                 .map_err(|expected| self.invalid(&path, format!("found {text:?}, expected {expected}")))?;
             let keys = Value::Table(Table::from_iter([(key, value)]));
-            lay_over(&mut self.table, &section, keys.clone());
-            lay_over(&mut self.written, &section, keys);
+            merge_section(&mut self.table, &section, keys.clone());
+            merge_section(&mut self.unexpanded, &section, keys);
         }
         Ok(())
     }
 
-    /// An error about the setting at this path, with where it was set and without what `${NAME}` filled in.
+    /// An error about the setting at `path`: it names where the setting was made, and shows `${NAME}` instead of values of the
+    /// environment, which may be secrets.
     pub(super) fn invalid(&self, path: &str, message: impl Into<String>) -> Invalid {
-        let message = self.filled.iter().filter(|filled| !filled.value.is_empty()).fold(
+        let message = self.expansions.iter().filter(|expansion| !expansion.value.is_empty()).fold(
             message.into(),
-            |message, Filled { written, value }| {
-                message.replace(&format!("{value:?}"), &format!("{written:?}"))
+            |message, Expansion { template, value }| {
+                message.replace(&format!("{value:?}"), &format!("{template:?}"))
             },
         );
         let setting = path.split('[').next().unwrap_or_default();
-        let mut places = Vec::new();
+        let mut segments = Vec::new();
         match (self.variables.get(setting), &self.file) {
-            (Some(variable), _) => places.push(variable.clone()),
-            (None, Some(file)) => places.push(file.display().to_string()),
+            (Some(variable), _) => segments.push(variable.clone()),
+            (None, Some(file)) => segments.push(file.display().to_string()),
             (None, None) => {}
         }
         if !path.is_empty() {
-            places.push(in_words(path));
+            segments.push(display_path(path));
         }
-        places.push(message);
-        Invalid(places.join(": "))
+        segments.push(message);
+        Invalid(segments.join(": "))
     }
 }
 
-/// A section's keys replace those of the layer below; anything else, the bots too, replaces it whole.
-fn lay_over(below: &mut Table, section: &str, above: Value) {
-    match (below.get_mut(section), above) {
-        (Some(Value::Table(keys)), Value::Table(above)) => keys.extend(above),
-        (_, above) => {
-            below.insert(section.to_owned(), above);
+/// Puts a section over the one of the lower layer: key by key for a table; anything else, such as the list of bots, as a
+/// whole.
+fn merge_section(lower: &mut Table, section: &str, upper: Value) {
+    match (lower.get_mut(section), upper) {
+        (Some(Value::Table(keys)), Value::Table(upper)) => keys.extend(upper),
+        (_, upper) => {
+            lower.insert(section.to_owned(), upper);
         }
     }
 }
 
-/// `bot[1].url` as people count and write it.
-fn in_words(path: &str) -> String {
+/// The path `bot[1].url` for people: `[[bot]] number 2: url`.
+fn display_path(path: &str) -> String {
     let bot = path.strip_prefix("bot[").and_then(|rest| rest.split_once(']'));
-    match bot.and_then(|(at, key)| Some((at.parse::<usize>().ok()?, key))) {
-        Some((at, "")) => format!("[[bot]] number {}", at + 1),
-        Some((at, key)) => format!("[[bot]] number {}: {}", at + 1, key.trim_start_matches('.')),
+    match bot.and_then(|(index, key)| Some((index.parse::<usize>().ok()?, key))) {
+        Some((index, "")) => format!("[[bot]] number {}", index + 1),
+        Some((index, key)) => format!("[[bot]] number {}: {}", index + 1, key.trim_start_matches('.')),
         None => path.to_owned(),
     }
 }
@@ -203,10 +213,10 @@ fn syntax_error(path: &Path, text: &str, error: &toml::de::Error) -> Invalid {
     Invalid(format!("{}, line {line}, column {column}: no TOML: {message}", path.display()))
 }
 
-/// `"a ${NAME} b"` with the variable's value in its place.
-fn expand(written: &str, environment: &Environment) -> Result<String, String> {
+/// Replaces each `${NAME}` by the variable's value.
+fn expand(template: &str, environment: &Environment) -> Result<String, String> {
     let mut value = String::new();
-    let mut rest = written;
+    let mut rest = template;
     while let Some((before, after)) = rest.split_once("${") {
         let (name, after) = after.split_once('}').ok_or("a ${ has no } after it")?;
         let variable = match environment.get(name) {
@@ -222,8 +232,8 @@ fn expand(written: &str, environment: &Environment) -> Result<String, String> {
     Ok(value)
 }
 
-/// The text as a value of the default's type; else what was expected.
-fn typed(text: &str, default: &Value) -> Result<Value, &'static str> {
+/// Parses the text as a value of the default's type. The error names what was expected.
+fn parse_like(text: &str, default: &Value) -> Result<Value, &'static str> {
     match default {
         Value::Integer(_) => text.parse().map(Value::Integer).map_err(|_| "a whole number"),
         Value::Boolean(_) => text.parse().map(Value::Boolean).map_err(|_| "true or false"),

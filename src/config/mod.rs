@@ -1,4 +1,7 @@
-//! The configuration: the defaults of `wicara.default.toml`, then a file, then the environment.
+//! The configuration: the defaults, over them a file, over both the environment.
+//!
+//! The default of a setting stands in `wicara.default.toml`; what every `[[bot]]` may set and its defaults in
+//! `crates/bots/src/settings.rs`.
 
 mod layers;
 mod parse;
@@ -19,12 +22,12 @@ use wicara_model::Network;
 
 use layers::{Environment, Layers};
 
-/// Why there is no configuration: one or more sentences that name where, what was found and what is allowed.
+/// Why the configuration is refused: sentences that name the setting, what was found and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Invalid(String);
 
-/// What is in force. Its `Debug` shows no secret.
+/// The settings in force. Their `Debug` shows no secret.
 #[derive(Debug)]
 pub struct Config {
     pub server: Server,
@@ -33,7 +36,8 @@ pub struct Config {
     pub limits: Limits,
     pub bots: Vec<bots::Settings>,
     file: Option<PathBuf>,
-    shown: Table,
+    /// All settings with secrets masked.
+    masked: Table,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,7 +55,7 @@ pub struct Server {
     pub trusted_proxies: Vec<Network>,
     #[serde(rename = "drain_seconds", deserialize_with = "parse::seconds")]
     pub drain: Duration,
-    /// Where `/metrics` is shown without a key.
+    /// The address that shows `/metrics` without a key; `None` for no such listener.
     #[serde(deserialize_with = "parse::optional_listen")]
     pub metrics_listen: Option<SocketAddr>,
 }
@@ -76,12 +80,12 @@ pub struct Auth {
     pub session: Duration,
     #[serde(deserialize_with = "parse::email")]
     pub admin_email: String,
-    /// Empty: to be generated.
+    /// Empty: one is generated.
     #[serde(deserialize_with = "parse::admin_password")]
     pub admin_password: String,
 }
 
-/// What callers without credentials may use besides asking questions.
+/// The API that callers without credentials may use besides asking questions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Anonymous {
@@ -99,7 +103,7 @@ pub enum SameSite {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    /// In one conversation. 0 is no limit, here and below.
+    /// For one conversation. 0 is no limit, here and for the other fields; a size of 0 becomes `usize::MAX`.
     #[serde(deserialize_with = "parse::per_minute")]
     pub questions_per_minute: u32,
     #[serde(deserialize_with = "parse::per_minute")]
@@ -108,15 +112,15 @@ pub struct Limits {
     pub logins_per_minute_per_address: u32,
     #[serde(deserialize_with = "parse::body_bytes")]
     pub body_bytes: usize,
-    /// Of all bodies that are being received, half of it for callers without credentials.
+    /// The memory for all bodies that are being received. Callers without credentials may use half of it.
     #[serde(deserialize_with = "parse::body_budget_bytes")]
     pub body_budget_bytes: usize,
 }
 
-/// The settings as serde reads them; each bot is read on its own, so that its errors can name it.
+/// The settings as serde reads them. Each bot is read by itself, so that its errors can name the bot.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct SettingsTable {
     server: Server,
     store: Store,
     auth: Auth,
@@ -125,11 +129,11 @@ struct Written {
 }
 
 impl Config {
-    /// Reads the file named here, else by `WICARA_CONFIG`, else `wicara.toml` in the working directory if there is
-    /// one, and the environment.
-    pub fn load(named: Option<&Path>) -> Result<Self, Invalid> {
+    /// Reads the environment and a file: `path`, else the one that `WICARA_CONFIG` names, else `wicara.toml` in the working
+    /// directory if it exists.
+    pub fn load(path: Option<&Path>) -> Result<Self, Invalid> {
         let environment = Environment::of_process();
-        let file = match (named, environment.get("WICARA_CONFIG")?) {
+        let file = match (path, environment.get("WICARA_CONFIG")?) {
             (Some(file), _) => Some(file.to_owned()),
             (None, Some(file)) if !file.is_empty() => Some(PathBuf::from(file)),
             _ => Some(PathBuf::from("wicara.toml")).filter(|file| file.exists()),
@@ -145,25 +149,24 @@ impl Config {
 
     fn from_layers(file: Option<(&Path, &str)>, environment: &Environment) -> Result<Self, Invalid> {
         let layers = Layers::read(file, environment)?;
-        let written: Written = bots::read(layers.table.clone())
+        let settings: SettingsTable = bots::read(layers.table.clone())
             .map_err(|error| layers.invalid(&error.path, error.fault.to_string()))?;
-
         let mut bots = Vec::new();
-        for (table, place) in written.bot.into_iter().zip(1..) {
+        for (table, number) in settings.bot.into_iter().zip(1..) {
             let name = table.get("id").and_then(Value::as_str).map(|id| format!(" ({id:?})"));
-            let settings = bots::Settings::from_table(table).map_err(|error| {
+            let bot = bots::Settings::from_table(table).map_err(|error| {
                 let name = name.unwrap_or_default();
-                layers.invalid("", format!("[[bot]] number {place}{name}: {error}"))
+                layers.invalid("", format!("[[bot]] number {number}{name}: {error}"))
             })?;
-            bots.push(settings);
+            bots.push(bot);
         }
         bots::check(&bots).map_err(|error| layers.invalid("", error))?;
         let config = Self {
-            server: written.server,
-            store: written.store,
-            auth: written.auth,
-            limits: written.limits,
-            shown: show::masked(layers.written.clone(), &bots),
+            server: settings.server,
+            store: settings.store,
+            auth: settings.auth,
+            limits: settings.limits,
+            masked: show::masked(layers.unexpanded.clone(), &bots),
             bots,
             file: file.map(|(path, _)| path.to_owned()),
         };
@@ -171,7 +174,7 @@ impl Config {
         Ok(config)
     }
 
-    /// What settings demand of each other. The error comes with the setting to blame.
+    /// Checks settings that depend on each other. The error comes with the path of the setting to change.
     fn check(&self) -> Result<(), (&'static str, String)> {
         let https = self.server.public_url.as_deref().is_some_and(|url| url.starts_with("https:"));
         if self.auth.cookie_same_site == SameSite::None && !https {
@@ -182,11 +185,11 @@ impl Config {
                     .to_owned(),
             ));
         }
-        let place = |address: SocketAddr| (address.ip().to_canonical(), address.port());
+        let endpoint = |address: SocketAddr| (address.ip().to_canonical(), address.port());
         let listen = self.server.listen;
         if let Some(metrics) = self.server.metrics_listen
             && metrics.port() != 0
-            && place(metrics) == place(listen)
+            && endpoint(metrics) == endpoint(listen)
         {
             return Err((
                 "server.metrics_listen",
@@ -209,7 +212,7 @@ impl Config {
             ));
         }
         let Limits { body_bytes, body_budget_bytes, .. } = self.limits;
-        // A body without a limit of its own is limited by the budget.
+        // A body without a limit of its own is bounded by the budget.
         if body_bytes != usize::MAX && body_budget_bytes / 2 < body_bytes {
             return Err((
                 "limits.body_budget_bytes",
@@ -224,7 +227,7 @@ impl Config {
         Ok(())
     }
 
-    /// The file that was read, as errors and people name it.
+    /// The file that was read, for messages.
     #[must_use]
     pub fn source(&self) -> String {
         match &self.file {
@@ -233,16 +236,16 @@ impl Config {
         }
     }
 
-    /// The settings in force with secrets masked; what came from `${NAME}` is shown as that.
+    /// The settings in force with secrets masked. A string with `${NAME}` is shown with `${NAME}`, not with the value.
     #[must_use]
-    pub fn shown(&self) -> &Table {
-        &self.shown
+    pub fn masked(&self) -> &Table {
+        &self.masked
     }
 
     /// The same as TOML.
     #[must_use]
-    pub fn show(&self) -> String {
-        show::toml(&self.shown)
+    pub fn masked_toml(&self) -> String {
+        show::toml(&self.masked)
     }
 }
 

@@ -1,4 +1,4 @@
-//! One function a kind of value: what an operator writes, checked, as what the program uses.
+//! A function for each type of value: checks what the operator wrote and converts it to what the program uses.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -29,7 +29,7 @@ pub(super) fn listen<'de, D: Deserializer<'de>>(input: D) -> Result<SocketAddr, 
     })
 }
 
-/// Empty: none.
+/// An empty text is `None`.
 pub(super) fn optional_listen<'de, D: Deserializer<'de>>(input: D) -> Result<Option<SocketAddr>, D::Error> {
     let text = String::deserialize(input)?;
     if text.is_empty() {
@@ -79,7 +79,7 @@ pub(super) fn networks<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Networ
     Vec::<String>::deserialize(input)?.iter().map(network).collect()
 }
 
-/// The text may hold a password, so no part of it is shown.
+/// The errors show no part of the text, because it may hold a password.
 pub(super) fn store_url<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
     let text = String::deserialize(input)?;
     let known = match text.split_once(':') {
@@ -106,7 +106,7 @@ pub(super) fn session_hours<'de, D: Deserializer<'de>>(input: D) -> Result<Durat
 }
 
 pub(super) fn per_minute<'de, D: Deserializer<'de>>(input: D) -> Result<u32, D::Error> {
-    within(input, PER_MINUTE).map(|number| u32::try_from(number).expect("the most is less"))
+    within(input, PER_MINUTE).map(|number| u32::try_from(number).expect("PER_MINUTE is within u32"))
 }
 
 pub(super) fn body_bytes<'de, D: Deserializer<'de>>(input: D) -> Result<usize, D::Error> {
@@ -117,7 +117,7 @@ pub(super) fn body_budget_bytes<'de, D: Deserializer<'de>>(input: D) -> Result<u
     bytes(input, BODY_BUDGET_BYTES)
 }
 
-/// 0 is no limit.
+/// 0 means no limit and becomes `usize::MAX`.
 fn bytes<'de, D: Deserializer<'de>>(input: D, allowed: RangeInclusive<usize>) -> Result<usize, D::Error> {
     let found = i64::deserialize(input)?;
     if found == 0 {
@@ -139,7 +139,7 @@ fn within<'de, D: Deserializer<'de>>(input: D, allowed: RangeInclusive<u64>) -> 
     })
 }
 
-/// The text is a secret, so no part of it is shown.
+/// The errors show no part of the text, because it is a secret.
 pub(super) fn admin_password<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
     let text = String::deserialize(input)?;
     if text.is_empty() || account::check_password(&text).is_ok() {

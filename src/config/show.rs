@@ -1,4 +1,4 @@
-//! The configuration for people to look at: as TOML, without secrets.
+//! Shows the configuration as TOML, without secrets.
 
 use toml::{Table, Value};
 use wicara_bots as bots;
@@ -6,10 +6,10 @@ use wicara_model::terminal;
 
 const MASK: &str = "***";
 
-/// Names of an address's query parameters whose values are masked: those that hold one of these words.
+/// A query parameter of a URL is masked if its name contains one of these words.
 const SECRET_PARAMETERS: [&str; 6] = ["pass", "key", "token", "secret", "auth", "sig"];
 
-/// Masks every secret, and adds what the bots did not say.
+/// Masks every secret, and adds the defaults of settings that a bot leaves out.
 pub(super) fn masked(mut table: Table, bots: &[bots::Settings]) -> Table {
     if let Some(url) = string_at(&mut table, "store", "url") {
         *url = mask_url(url);
@@ -17,21 +17,21 @@ pub(super) fn masked(mut table: Table, bots: &[bots::Settings]) -> Table {
     if let Some(password) = string_at(&mut table, "auth", "admin_password").filter(|text| !text.is_empty()) {
         *password = MASK.to_owned();
     }
-    let shown = table.get_mut("bot").and_then(Value::as_array_mut).into_iter().flatten();
-    for (shown, settings) in shown.filter_map(Value::as_table_mut).zip(bots) {
-        if let Some(Value::String(url)) = shown.get_mut("url") {
+    let bot_tables = table.get_mut("bot").and_then(Value::as_array_mut).into_iter().flatten();
+    for (bot, settings) in bot_tables.filter_map(Value::as_table_mut).zip(bots) {
+        if let Some(Value::String(url)) = bot.get_mut("url") {
             *url = mask_url(url);
         }
-        if let Some(Value::String(key)) = shown.get_mut("api_key")
+        if let Some(Value::String(key)) = bot.get_mut("api_key")
             && !key.is_empty()
         {
             *key = MASK.to_owned();
         }
-        if let Some(Value::Table(headers)) = shown.get_mut("headers") {
+        if let Some(Value::Table(headers)) = bot.get_mut("headers") {
             headers.iter_mut().for_each(|(_, value)| *value = Value::String(MASK.to_owned()));
         }
         for (key, value) in settings.common() {
-            shown.entry(key).or_insert(value);
+            bot.entry(key).or_insert(value);
         }
     }
     table
@@ -44,20 +44,20 @@ fn string_at<'a>(table: &'a mut Table, section: &str, key: &str) -> Option<&'a m
     }
 }
 
-/// The address without its password and without the secrets of its query.
+/// Masks the password of a URL and the secrets of its query.
 pub(super) fn mask_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
     };
-    // The last @, because a password that nobody escaped may hold some itself.
+    // The last @, because a password without percent encoding may contain one.
     let rest = match rest.rsplit_once('@') {
-        Some((login, place)) => match login.split_once(':') {
-            Some((user, _)) => format!("{user}:{MASK}@{place}"),
+        Some((login, host)) => match login.split_once(':') {
+            Some((user, _)) => format!("{user}:{MASK}@{host}"),
             None => rest.to_owned(),
         },
         None => rest.to_owned(),
     };
-    let Some((place, query)) = rest.split_once('?') else {
+    let Some((before_query, query)) = rest.split_once('?') else {
         return format!("{scheme}://{rest}");
     };
     let parameters: Vec<String> = query
@@ -69,16 +69,16 @@ pub(super) fn mask_url(url: &str) -> String {
             _ => parameter.to_owned(),
         })
         .collect();
-    format!("{scheme}://{place}?{}", parameters.join("&"))
+    format!("{scheme}://{before_query}?{}", parameters.join("&"))
 }
 
-/// Sections in the order of the default file, each bot with what it is first.
+/// Sections in the order of the default file; of a bot first its id and kind.
 pub(super) fn toml(table: &Table) -> String {
     let mut text = String::new();
     for section in ["server", "store", "auth", "limits"] {
         if let Some(Value::Table(keys)) = table.get(section) {
             text.push_str(&format!("[{section}]\n"));
-            keys.iter().for_each(|(key, value)| line(&mut text, key, value));
+            keys.iter().for_each(|(key, value)| push_line(&mut text, key, value));
             text.push('\n');
         }
     }
@@ -86,7 +86,7 @@ pub(super) fn toml(table: &Table) -> String {
         text.push_str("[[bot]]\n");
         let (first, rest): (Vec<_>, Vec<_>) =
             bot.iter().partition(|(key, _)| ["id", "kind"].contains(&key.as_str()));
-        first.into_iter().chain(rest).for_each(|(key, value)| line(&mut text, key, value));
+        first.into_iter().chain(rest).for_each(|(key, value)| push_line(&mut text, key, value));
         text.push('\n');
     }
     text.truncate(text.trim_end().len());
@@ -94,16 +94,16 @@ pub(super) fn toml(table: &Table) -> String {
     text
 }
 
-fn line(text: &mut String, key: &str, value: &Value) {
-    text.push_str(&format!("{} = {}\n", in_key(key), in_line(value)));
+fn push_line(text: &mut String, key: &str, value: &Value) {
+    text.push_str(&format!("{} = {}\n", toml_key(key), toml_value(value)));
 }
 
-fn in_key(key: &str) -> String {
+fn toml_key(key: &str) -> String {
     let bare = |character: char| character.is_ascii_alphanumeric() || "_-".contains(character);
     if !key.is_empty() && key.chars().all(bare) { key.to_owned() } else { quoted(key) }
 }
 
-fn in_line(value: &Value) -> String {
+fn toml_value(value: &Value) -> String {
     match value {
         Value::String(text) => quoted(text),
         Value::Integer(number) => number.to_string(),
@@ -111,18 +111,21 @@ fn in_line(value: &Value) -> String {
         Value::Boolean(yes) => yes.to_string(),
         Value::Datetime(time) => time.to_string(),
         Value::Array(values) => {
-            format!("[{}]", values.iter().map(in_line).collect::<Vec<_>>().join(", "))
+            format!("[{}]", values.iter().map(toml_value).collect::<Vec<_>>().join(", "))
         }
         Value::Table(table) if table.is_empty() => "{}".to_owned(),
         Value::Table(table) => {
-            let pairs: Vec<_> =
-                table.iter().map(|(key, value)| format!("{} = {}", in_key(key), in_line(value))).collect();
+            let pairs: Vec<_> = table
+                .iter()
+                .map(|(key, value)| format!("{} = {}", toml_key(key), toml_value(value)))
+                .collect();
             format!("{{ {} }}", pairs.join(", "))
         }
     }
 }
 
-/// A TOML basic string. JSON's escapes are TOML's too; TOML also wants DEL escaped, and a terminal all that steers it.
+/// A TOML basic string. TOML has JSON's escapes; DEL is escaped too, as TOML demands, and all characters that steer a
+/// terminal.
 fn quoted(text: &str) -> String {
     let quoted = serde_json::Value::from(text).to_string();
     let code = |character, text: &mut String| text.push_str(&format!("\\U{:08x}", u32::from(character)));

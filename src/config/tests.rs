@@ -332,7 +332,7 @@ fn secrets_are_neither_shown_nor_printed_nor_told_in_errors() {
     let config = load(file, &environment).unwrap();
     assert!(!format!("{config:?}").contains("hush"), "{config:?}");
     assert_eq!(
-        config.show(),
+        config.masked_toml(),
         r#"[server]
 allowed_origins = []
 drain_seconds = 30
@@ -433,7 +433,7 @@ url = "http://h"
 fn what_is_shown_can_be_read_again() {
     let file = "[[bot]]\nid = \"a \\\"b\\\" \\u007f\\n\\u009b\u{202e}\u{e0041}'\"\nkind = 'http'\nurl = 'http://h'\n\
                 default = true\nheaders = { 'X.Y' = 'z' }";
-    let shown = load(file, &[]).unwrap().show();
+    let shown = load(file, &[]).unwrap().masked_toml();
     let again: Table = shown.parse().unwrap();
     assert_eq!(again["bot"][0]["id"].as_str(), Some("a \"b\" \u{7f}\n\u{9b}\u{202e}\u{e0041}'"));
     assert!(!shown.contains(steers), "{shown:?}");

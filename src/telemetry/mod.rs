@@ -1,6 +1,6 @@
-//! Logs, on stderr: for people on a terminal, as JSON otherwise.
+//! The log on stderr: readable lines on a terminal, JSON otherwise. `WICARA_LOG` sets its level.
 
-mod lines;
+mod line_buffer;
 
 use std::env::{self, VarError};
 use std::fmt::Debug;
@@ -16,14 +16,14 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::util::SubscriberInitExt;
 use wicara_model::terminal::{visible_json, visible_line};
 
-use lines::Lines;
+use line_buffer::LineBuffer;
 
 const VARIABLE: &str = "WICARA_LOG";
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
-/// The log of the process. Dropping it, at the end, waits a second at most for lines that are still to be written.
+/// The log of the process. Dropping it waits, for a limited time, until buffered lines are written.
 #[must_use]
-pub struct Log(Lines);
+pub struct Log(LineBuffer);
 
 impl Drop for Log {
     fn drop(&mut self) {
@@ -31,47 +31,48 @@ impl Drop for Log {
     }
 }
 
-/// Starts logging at the level of `WICARA_LOG`, else at this one. The error is for the operator.
+/// Starts logging at the level of `WICARA_LOG`, else at `default_level`. The error is a sentence for the operator.
 ///
 /// # Panics
 ///
 /// On a second call.
-pub fn start(level: &str) -> Result<Log, String> {
-    let written = match env::var(VARIABLE) {
-        Ok(written) if !written.trim().is_empty() => written,
-        Ok(_) | Err(VarError::NotPresent) => level.to_owned(),
+pub fn start(default_level: &str) -> Result<Log, String> {
+    let directives = match env::var(VARIABLE) {
+        Ok(directives) if !directives.trim().is_empty() => directives,
+        Ok(_) | Err(VarError::NotPresent) => default_level.to_owned(),
         Err(VarError::NotUnicode(_)) => return Err(format!("{VARIABLE} is no Unicode text")),
     };
-    let filter = filter(&written).ok_or_else(|| {
+    let filter = parse_filter(&directives).ok_or_else(|| {
         format!(
-            "{VARIABLE}: found {written:?}, allowed are {}, or a list such as \"warn,wicara=debug\"",
+            "{VARIABLE}: found {directives:?}, allowed are {}, or a list such as \"warn,wicara=debug\"",
             LEVELS.join(", ")
         )
     })?;
     let failed = |error| format!("cannot log: {error}");
     let lines = if io::stderr().is_terminal() {
-        // The escapes that colour the line have to stay; what the fields hold is escaped by `on_terminal`.
-        let lines = Lines::start(io::stderr(), |line| line.into(), tell_of_lost).map_err(failed)?;
+        // Lines keep their colour codes; `on_terminal` escapes the values of fields instead.
+        let lines = LineBuffer::start(io::stderr(), |line| line.into(), report_lost).map_err(failed)?;
         on_terminal(lines.clone(), filter).init();
         lines
     } else {
-        let lines = Lines::start(io::stderr(), visible_json, tell_of_lost).map_err(failed)?;
+        let lines = LineBuffer::start(io::stderr(), visible_json, report_lost).map_err(failed)?;
         in_json(lines.clone(), filter).init();
         lines
     };
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, said = said(panic), "panicked");
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place = location, said = static_message(panic), "panicked");
     }));
     Ok(Log(lines))
 }
 
-fn tell_of_lost(lines: u64) {
+fn report_lost(lines: u64) {
     tracing::warn!(lines, "log lines were dropped: stderr was not read fast enough, or could not be written");
 }
 
-/// For people: in colours, and without anything in a field that steers the terminal or breaks the line.
-fn on_terminal<W>(to: W, filter: EnvFilter) -> impl Subscriber + Send + Sync
+/// The format for people: in colours. Fields are escaped, so that their values neither control the terminal nor break the
+/// line.
+fn on_terminal<W>(writer: W, filter: EnvFilter) -> impl Subscriber + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -84,18 +85,18 @@ where
             (name, false) => write!(writer, "{name}={value}"),
         }
     };
-    // What fails to be formatted would be printed to stderr, with a panic where that is closed.
+    // With `log_internal_errors` a formatting error is printed to stderr, which panics where stderr is closed.
     tracing_subscriber::fmt()
         .log_internal_errors(false)
         .with_env_filter(filter)
         .with_target(false)
         .fmt_fields(debug_fn(field).delimited(" "))
-        .with_writer(to)
+        .with_writer(writer)
         .finish()
 }
 
-/// For programs.
-fn in_json<W>(to: W, filter: EnvFilter) -> impl Subscriber + Send + Sync
+/// The format for programs: one JSON object a line.
+fn in_json<W>(writer: W, filter: EnvFilter) -> impl Subscriber + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -105,19 +106,20 @@ where
         .json()
         .flatten_event(true)
         .with_span_list(false)
-        .with_writer(to)
+        .with_writer(writer)
         .finish()
 }
 
-/// A panic's text where it stands in the code as it is. One that was put together may hold what people wrote: of a
-/// text that was cut within a character, for one.
-fn said<'a>(panic: &'a PanicHookInfo<'_>) -> &'a str {
+/// A panic's message if it is a literal in the code. A formatted message is left out, because it may hold text of users: the
+/// panic of slicing a string within a character quotes the string.
+fn static_message<'a>(panic: &'a PanicHookInfo<'_>) -> &'a str {
     panic.payload().downcast_ref::<&str>().copied().unwrap_or("(left out)")
 }
 
-/// A word alone has to be a level: the filter would take any other for the name of a module, and log nothing else.
-fn filter(written: &str) -> Option<EnvFilter> {
-    let directives: Vec<&str> = written.split(',').map(str::trim).collect();
+/// Parses a level or a list of directives. A directive without `=` has to be a level: `EnvFilter` would take a misspelt level
+/// for the name of a module, and log nothing else.
+fn parse_filter(directives: &str) -> Option<EnvFilter> {
+    let directives: Vec<&str> = directives.split(',').map(str::trim).collect();
     let level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
     let known = directives.iter().all(|directive| directive.contains('=') || level(directive));
     known.then(|| EnvFilter::builder().parse(directives.join(",")).ok()).flatten()
@@ -133,7 +135,7 @@ mod tests {
 
     use super::*;
 
-    /// What is logged with this text from outside, as people and as programs see it.
+    /// The log lines with this text in their fields: for people and for programs.
     fn logged(text: &str) -> [String; 2] {
         let filter = || EnvFilter::new("trace");
         let written = [(); 2].map(|()| Arc::new(Mutex::new(Vec::new())));
@@ -143,17 +145,17 @@ mod tests {
         };
         let [people, programs] = written.each_ref().map(|to| {
             let to = Arc::clone(to);
-            move || Shared(Arc::clone(&to))
+            move || SharedWriter(Arc::clone(&to))
         });
         tracing::subscriber::with_default(on_terminal(people, filter()), log);
-        let dressed = move || Dressed(programs());
-        tracing::subscriber::with_default(in_json(dressed, filter()), log);
+        let escaping = move || EscapingWriter(programs());
+        tracing::subscriber::with_default(in_json(escaping, filter()), log);
         written.map(|written| String::from_utf8(written.lock().unwrap().clone()).unwrap())
     }
 
-    struct Shared(Arc<Mutex<Vec<u8>>>);
+    struct SharedWriter(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Shared {
+    impl io::Write for SharedWriter {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -163,10 +165,10 @@ mod tests {
         }
     }
 
-    /// As [`Lines`] does.
-    struct Dressed(Shared);
+    /// Escapes like [`LineBuffer`].
+    struct EscapingWriter(SharedWriter);
 
-    impl io::Write for Dressed {
+    impl io::Write for EscapingWriter {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.write_all(visible_json(str::from_utf8(bytes).unwrap()).as_bytes())?;
             Ok(bytes.len())
@@ -207,15 +209,15 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_tells_nothing_that_it_was_given() {
+    fn a_panic_logs_no_text_that_it_was_given() {
         let (sender, told) = std::sync::mpsc::channel();
-        let standing = std::panic::take_hook();
+        let previous_hook = std::panic::take_hook();
         let here = std::thread::current().id();
         std::panic::set_hook(Box::new(move |panic| {
             if std::thread::current().id() == here {
-                sender.send(said(panic).to_owned()).unwrap();
+                sender.send(static_message(panic).to_owned()).unwrap();
             } else {
-                standing(panic);
+                previous_hook(panic);
             }
         }));
         let text = String::from("é");
@@ -228,10 +230,10 @@ mod tests {
     #[test]
     fn a_level_or_a_list_is_taken_and_nothing_else() {
         for written in ["error", "WARN", " info ", "off", "warn,wicara=debug", "warn, tokio::net=trace"] {
-            assert!(filter(written).is_some(), "{written:?}");
+            assert!(parse_filter(written).is_some(), "{written:?}");
         }
         for written in ["warning", "blah", "wicara", "3", "info,blah", "info,", "wicara=loud", "=", "a=b=c"] {
-            assert!(filter(written).is_none(), "{written:?}");
+            assert!(parse_filter(written).is_none(), "{written:?}");
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Bots: what answers the public's questions.
 //!
-//! A kind of bot is a folder here and a variant of [`Kind`]. It gets a question as values and gives a stream of
-//! parts; it never sees the store, the service or another bot.
+//! A kind of bot is a module here and a variant of [`Kind`]. It turns a question into an [`AnswerStream`], and sees neither
+//! the store, the service nor another bot. [`ConfiguredBot`] adds the rules that hold for every kind; [`Registry`] holds all
+//! bots by id.
 
+mod answer_collector;
+mod configured_bot;
 mod documents;
-mod entry;
 mod http;
 mod langflow;
 mod openai;
@@ -16,7 +18,7 @@ mod table;
 mod replay;
 
 #[doc(hidden)]
-pub mod hot;
+pub mod bench_api;
 pub mod tokens;
 
 use std::time::Duration;
@@ -25,34 +27,35 @@ use futures_util::stream::BoxStream;
 use wicara_model::{Answer, FailureReason, Question};
 use wicara_outbound::{self as outbound, ErrorText, Suspended};
 
-pub use entry::Entry;
+pub use configured_bot::ConfiguredBot;
 pub use registry::{Registry, check};
 pub use settings::{Kind, Settings};
 pub use table::{ReadError, read};
 
-/// What comes from a bot.
+/// One item of a bot's [`AnswerStream`].
 #[derive(Debug, Clone, PartialEq)]
-pub enum Part {
-    /// A piece of the next answer's text, as soon as the bot has written it: for whoever looks on.
+pub enum StreamItem {
+    /// The next text of the answer under way, to be shown while the bot still writes. It is not stored.
     Token(String),
-    /// A whole answer: what is stored. Its text is what counts, whatever the tokens said.
+    /// A complete answer, to be stored. Its text replaces the tokens before it, also where the two differ.
     Answer(Answer),
 }
 
-/// Answers in their order, each as soon as it is complete, and before each as many tokens as the bot likes. The first
-/// error ends the stream.
-pub type Parts = BoxStream<'static, Result<Part, Error>>;
+/// Answers in their order, each when it is complete and after any number of its tokens. The first error ends the stream.
+pub type AnswerStream = BoxStream<'static, Result<StreamItem, Error>>;
 
+/// A bot of some kind, without limits of its own: [`ConfiguredBot`] adds them.
 pub trait Bot: Send + Sync {
-    fn ask(&self, question: Question) -> Parts;
+    /// Calls the bot once. Nothing is sent before the stream is polled, and dropping the stream abandons the call.
+    fn ask(&self, question: Question) -> AnswerStream;
 
-    /// How many earlier messages the bot wants with a question.
+    /// The number of earlier messages that the bot wants with a question.
     fn history(&self) -> usize {
         0
     }
 }
 
-/// Why a bot gave no answer. The text is for the log: it may name addresses, never secrets or what was said.
+/// Why a bot gave no answer. The text is for the log: it may name hosts, never secrets or text of a conversation.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     #[error("the bot did not answer within {} s", .0.as_secs())]
@@ -62,11 +65,11 @@ pub enum Error {
     #[error("the bot answered with status {status}")]
     Rejected {
         status: u16,
-        /// When the bot itself wants to be asked again.
+        /// From the bot's `Retry-After` header.
         retry_after: Option<Duration>,
         body: ErrorText,
     },
-    /// An error in the place of an answer.
+    /// The bot answered with a success status and an error in the body.
     #[error("the bot said that it failed")]
     Failed(ErrorText),
     #[error("the bot's answer cannot be used: {0}")]
@@ -79,7 +82,7 @@ pub enum Error {
     /// The server stops.
     #[error("the server stopped before the bot had answered")]
     Interrupted,
-    /// Its breaker is open.
+    /// The bot's circuit breaker is open.
     #[error("the bot failed too often and is not asked for now")]
     Suspended { retry_after: Duration },
 }
@@ -108,6 +111,7 @@ impl Error {
         Error::Unreadable(format!("it is larger than {max_bytes} bytes, as much as max_answer_bytes allows"))
     }
 
+    /// The reason as it is stored with the question.
     #[must_use]
     pub fn reason(&self) -> FailureReason {
         match self {
@@ -122,7 +126,7 @@ impl Error {
         }
     }
 
-    /// When it is worth asking again, where that is known.
+    /// The pause before a retry that the bot or its circuit breaker asks for.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -132,8 +136,8 @@ impl Error {
         }
     }
 
-    /// Whether the same question may well be answered in a moment.
-    fn is_passing(&self) -> bool {
+    /// Whether a retry of the same question may succeed.
+    fn is_transient(&self) -> bool {
         match self {
             Error::Timeout(_) | Error::Unreachable(_) => true,
             Error::Rejected { status, .. } => matches!(status, 408 | 425 | 429 | 502 | 503 | 504),
@@ -141,12 +145,12 @@ impl Error {
         }
     }
 
-    /// Whether it says something about the bot rather than about one question.
-    fn is_the_bots(&self) -> bool {
+    /// Whether the circuit breaker counts it: the bot as a whole fails, not only this question.
+    fn counts_for_breaker(&self) -> bool {
         match self {
             Error::Rejected { status, .. } => *status >= 500 || matches!(status, 401 | 403 | 404 | 408 | 429),
             Error::Timeout(_) | Error::Unreachable(_) => true,
-            // It did answer; with some questions that is all that anybody gets.
+            // The bot works: a certain question may always get such an answer.
             Error::Failed(_) | Error::Unreadable(_) => false,
             Error::Busy | Error::Unconfigured | Error::Interrupted | Error::Suspended { .. } => false,
         }

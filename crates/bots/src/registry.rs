@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use wicara_metrics::Metrics;
 use wicara_platform::Random;
 
-use crate::{Entry, Settings};
+use crate::{ConfiguredBot, Settings};
 
-/// The bots by id.
+/// All configured bots by id.
 pub struct Registry {
-    entries: BTreeMap<String, Entry>,
+    bots: BTreeMap<String, ConfiguredBot>,
     default_id: String,
 }
 
 impl Registry {
-    /// Makes every bot ready to be asked. The error is for the operator: it names the bot and what is wrong with it.
+    /// Builds every bot. The error is a sentence for the operator that names the bot.
     ///
-    /// `guide_base` is where the pages of the built-in guide are shown: links of its answers begin with it.
+    /// `guide_base`: the URL or path below which the built-in guide is served; the links of its answers begin with it.
     pub fn new(
         settings: Vec<Settings>,
         guide_base: &str,
@@ -24,18 +24,18 @@ impl Registry {
         metrics: &Metrics,
     ) -> Result<Self, String> {
         let default_id = check(&settings)?.to_owned();
-        let mut entries = BTreeMap::new();
+        let mut bots = BTreeMap::new();
         for settings in settings {
-            let entry = Entry::new(&settings, guide_base, random, metrics)
+            let bot = ConfiguredBot::new(&settings, guide_base, random, metrics)
                 .map_err(|error| format!("the bot {:?}: {error}", settings.id))?;
-            entries.insert(settings.id, entry);
+            bots.insert(settings.id, bot);
         }
-        Ok(Self { entries, default_id })
+        Ok(Self { bots, default_id })
     }
 
     #[must_use]
-    pub fn get(&self, id: &str) -> Option<&Entry> {
-        self.entries.get(id)
+    pub fn get(&self, id: &str) -> Option<&ConfiguredBot> {
+        self.bots.get(id)
     }
 
     #[must_use]
@@ -44,10 +44,11 @@ impl Registry {
     }
 }
 
-/// Whether these bots can stand side by side; if so, the default one's id.
+/// Checks that ids are unique and exactly one bot is the default, and returns the default's id. The error is a sentence for
+/// the operator.
 pub fn check(settings: &[Settings]) -> Result<&str, String> {
-    for (place, bot) in settings.iter().enumerate() {
-        if settings[..place].iter().any(|other| other.id == bot.id) {
+    for (index, bot) in settings.iter().enumerate() {
+        if settings[..index].iter().any(|other| other.id == bot.id) {
             return Err(format!("two bots have the id {:?}; each needs its own", bot.id));
         }
     }

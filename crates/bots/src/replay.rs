@@ -1,4 +1,4 @@
-//! A server for tests that answers over a real socket what was recorded, cut into pieces as one likes.
+//! A test server that answers over a real socket with recorded responses, cut into chunks of a chosen size.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +13,7 @@ use crate::{Error, Registry, Settings, tokens};
 
 pub const SESSION: Uuid = Uuid::from_u128(7);
 
-/// What is answered to one request.
+/// A recorded response.
 #[derive(Clone)]
 pub struct Recorded {
     pub status: u16,
@@ -31,7 +31,7 @@ impl Recorded {
     }
 }
 
-/// One file of `cassettes`.
+/// The content of a file in `cassettes`.
 pub fn cassette(name: &str) -> Vec<u8> {
     let path = format!("{}/cassettes/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -42,7 +42,7 @@ pub struct Server {
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
-/// What was asked: the request line and each header in one lower-case text, and the body.
+/// A received request: request line and headers as one lower-case text, and the body.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub head: String,
@@ -50,8 +50,8 @@ pub struct Request {
 }
 
 impl Server {
-    /// Answers one request after the other, each further one with the last answer, in pieces of this size.
-    pub async fn start(answers: Vec<Recorded>, piece: usize) -> Self {
+    /// Answers one request after the other and repeats the last response. Bodies are sent in chunks of `chunk_bytes`.
+    pub async fn start(answers: Vec<Recorded>, chunk_bytes: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -62,7 +62,7 @@ impl Server {
             while let Ok((socket, _)) = listener.accept().await {
                 let answer = answers.next().or(last).unwrap();
                 last = Some(answer.clone());
-                serve(socket, &answer, piece, &seen).await.unwrap();
+                serve(socket, &answer, chunk_bytes, &seen).await.unwrap();
             }
         });
         Self { url, requests }
@@ -81,7 +81,7 @@ impl Server {
 async fn serve(
     socket: TcpStream,
     answer: &Recorded,
-    piece: usize,
+    chunk_bytes: usize,
     seen: &Mutex<Vec<Request>>,
 ) -> std::io::Result<()> {
     socket.set_nodelay(true)?;
@@ -100,9 +100,9 @@ async fn serve(
         answer.status, answer.content_type
     );
     socket.write_all(head.as_bytes()).await?;
-    for piece in answer.body.chunks(piece) {
-        let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
-        // Whoever has heard enough leaves.
+    for data in answer.body.chunks(chunk_bytes) {
+        let chunk = [format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat();
+        // A client that has read enough closes the connection.
         if socket.write_all(&chunk).await.is_err() {
             return Ok(());
         }
@@ -111,7 +111,7 @@ async fn serve(
     Ok(())
 }
 
-/// The bot `a` with these settings, as the server has it.
+/// A registry with the bot `a` that has these settings.
 pub fn registry(settings: &str) -> Registry {
     let text = format!("id = 'a'\ndefault = true\n{settings}");
     let settings = Settings::from_table(text.parse().unwrap()).unwrap();
@@ -122,7 +122,7 @@ pub fn question(text: &str) -> Question {
     Question { id: MessageId(1), session_id: SESSION, text: text.to_owned(), history: Vec::new() }
 }
 
-/// Asks the bot; what it answers and what it said on the way.
+/// Asks the bot `a`; its answers, and the text that it streamed.
 pub async fn ask(bots: &Registry, question: Question) -> (Result<Vec<Answer>, Error>, String) {
     let (sender, mut receiver) = tokens::channel::<()>();
     let answers = bots.get("a").unwrap().ask(question, &sender).await;

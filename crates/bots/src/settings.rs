@@ -71,9 +71,10 @@ impl Kind {
         }
     }
 
-    /// Where the answers come from, without what may be secret in an address.
+    /// The source of the answers, for people: host and port, the folder, or the built-in guide. Without the parts of a URL
+    /// that may be secret.
     #[must_use]
-    pub fn place(&self) -> String {
+    pub fn endpoint(&self) -> String {
         match (self, self.url()) {
             (_, Some(url)) => wicara_outbound::host(url),
             (Kind::Documents(own), None) if !own.folder.is_empty() => own.folder.clone(),

@@ -1,25 +1,28 @@
-//! Text on its way from a bot to its reader, and what the task that asks the bot says beside it, in one order. A slow
-//! reader gets the text in larger pieces, one that left costs nothing, and neither holds the bot up.
+//! A channel for a bot's text and for control messages of the task that asks the bot, in one order.
+//!
+//! Sending never waits. Text that waits is merged, so that a slow receiver gets fewer and longer texts, and what is sent
+//! after the receiver was dropped is discarded.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Takes a bot's text as it comes.
+/// Takes a bot's text as it arrives, without waiting.
 pub trait Sink: Sync {
     fn send(&self, text: &str);
 }
 
-/// What comes out at the other end.
+/// One received item.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<T> {
-    /// All text since the event before.
+    /// All text that was sent since the previous event.
     Text(String),
-    Said(T),
+    /// A message of [`Sender::send_control`].
+    Control(T),
 }
 
-/// The two ends. The text that waits between them is no longer than the bot's answer may be.
+/// A channel without a capacity of its own: a bot's `max_answer_bytes` bounds the text that can wait in it.
 #[must_use]
 pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Shared { state: Mutex::new(State::default()), changed: Notify::new() });
@@ -32,20 +35,20 @@ struct Shared<T> {
 }
 
 struct State<T> {
-    waiting: VecDeque<Event<T>>,
-    /// One of the ends is gone.
+    queue: VecDeque<Event<T>>,
+    /// The sender or the receiver was dropped.
     closed: bool,
 }
 
 impl<T> Default for State<T> {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), closed: false }
+        Self { queue: VecDeque::new(), closed: false }
     }
 }
 
 impl<T> Shared<T> {
     fn state(&self) -> MutexGuard<'_, State<T>> {
-        // Nothing in here panics half-way.
+        // A poisoned state is valid: no code that holds the lock panics between two changes of it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -55,14 +58,15 @@ impl<T> Shared<T> {
     }
 }
 
-/// The end of the task; when it is dropped, nothing follows.
+/// The task's end. Dropping it closes the channel: the receiver gets what is queued, then `None`.
 pub struct Sender<T>(Arc<Shared<T>>);
 
 impl<T> Sender<T> {
-    pub fn say(&self, said: T) {
+    /// Queues a control message behind all text that was sent before it.
+    pub fn send_control(&self, message: T) {
         let mut state = self.0.state();
         if !state.closed {
-            state.waiting.push_back(Event::Said(said));
+            state.queue.push_back(Event::Control(message));
             drop(state);
             self.0.changed.notify_one();
         }
@@ -75,9 +79,9 @@ impl<T: Send> Sink for Sender<T> {
         if state.closed || text.is_empty() {
             return;
         }
-        match state.waiting.back_mut() {
-            Some(Event::Text(waiting)) => waiting.push_str(text),
-            _ => state.waiting.push_back(Event::Text(text.to_owned())),
+        match state.queue.back_mut() {
+            Some(Event::Text(queued)) => queued.push_str(text),
+            _ => state.queue.push_back(Event::Text(text.to_owned())),
         }
         drop(state);
         self.0.changed.notify_one();
@@ -90,17 +94,17 @@ impl<T> Drop for Sender<T> {
     }
 }
 
-/// The reader's end.
+/// The reader's end. Dropping it discards what is queued and what is still sent.
 pub struct Receiver<T>(Arc<Shared<T>>);
 
 impl<T> Receiver<T> {
-    /// The next event, as soon as there is one; `None` when nothing will follow.
+    /// Waits for the next event; `None` once the sender was dropped and the queue is empty.
     pub async fn next(&mut self) -> Option<Event<T>> {
         loop {
             let changed = self.0.changed.notified();
             {
                 let mut state = self.0.state();
-                match state.waiting.pop_front() {
+                match state.queue.pop_front() {
                     None if state.closed => return None,
                     None => {}
                     event => return event,
@@ -115,7 +119,7 @@ impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.closed = true;
-        state.waiting.clear();
+        state.queue.clear();
     }
 }
 
@@ -130,7 +134,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_slow_reader_gets_larger_pieces_and_misses_nothing() {
+    async fn a_slow_reader_gets_longer_texts_and_misses_nothing() {
         let (sender, mut receiver) = channel();
         sender.send("a");
         assert_eq!(receiver.next().await, text("a"));
@@ -138,11 +142,11 @@ mod tests {
         sender.send("b");
         sender.send("");
         sender.send("c");
-        sender.say(1);
+        sender.send_control(1);
         sender.send("d");
         drop(sender);
         assert_eq!(receiver.next().await, text("bc"));
-        assert_eq!(receiver.next().await, Some(Event::Said(1)));
+        assert_eq!(receiver.next().await, Some(Event::Control(1)));
         assert_eq!(receiver.next().await, text("d"));
         assert_eq!(receiver.next().await, None);
     }
@@ -164,7 +168,7 @@ mod tests {
         sender.send("a");
         drop(receiver);
         sender.send("b");
-        sender.say(1);
-        assert!(sender.0.state().waiting.is_empty());
+        sender.send_control(1);
+        assert!(sender.0.state().queue.is_empty());
     }
 }

@@ -13,15 +13,15 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
-/// For how long; where this is not set, one round with a seed that never changes.
+/// The variable with the duration. Without it: one round with a fixed seed.
 const SECONDS: &str = "WICARA_FUZZ_SECONDS";
-/// The seed to begin with, as a failure names it.
+/// The variable with the first seed, as a failure prints it.
 const SEED: &str = "WICARA_FUZZ_SEED";
 
 /// Cases with one seed.
-const ROUND: u32 = 256;
+const CASES_PER_ROUND: u32 = 256;
 
-/// Hands inputs to `check`, which panics where something is wrong. What it prints then is the smallest such input.
+/// Calls `check` with generated inputs. Where it panics, the smallest input that makes it panic is printed.
 #[track_caller]
 pub fn fuzz<S: Strategy>(name: &str, strategy: S, check: impl Fn(S::Value))
 where
@@ -34,7 +34,7 @@ where
     println!("{name}: seeds from {seed}");
     loop {
         let config = Config {
-            cases: ROUND,
+            cases: CASES_PER_ROUND,
             failure_persistence: None,
             rng_seed: RngSeed::Fixed(seed),
             ..Config::default()
@@ -51,7 +51,7 @@ where
             break;
         }
     }
-    println!("{name}: {} cases", rounds * ROUND);
+    println!("{name}: {} cases", rounds * CASES_PER_ROUND);
 }
 
 /// The text of a JSON value, with the spaces, escapes, numbers and repeated names that a client or a bot may send.
@@ -63,7 +63,7 @@ pub fn json(names: &'static [&'static str]) -> impl Strategy<Value = String> {
     })
 }
 
-/// The text of a JSON object whose values are of this kind.
+/// The text of a JSON object with values of this strategy.
 pub fn json_object(
     names: &'static [&'static str],
     value: impl Strategy<Value = String>,
@@ -83,7 +83,7 @@ pub fn json_leaf() -> impl Strategy<Value = String> {
     prop_oneof![word.prop_map(str::to_owned), number, json_text()]
 }
 
-/// A JSON string: written plainly, or with any escapes, half surrogate pairs among them.
+/// The text of a JSON string, plain or with any escapes, unpaired surrogates among them.
 fn json_text() -> impl Strategy<Value = String> {
     let plain = any::<String>().prop_map(|text| serde_json::to_string(&text).expect("a text serialises"));
     prop_oneof![
@@ -92,19 +92,19 @@ fn json_text() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Some texts as they are, some with a few bytes replaced, added, left out or cut off.
+/// Mutates about a third of the texts: bytes are replaced, inserted or removed, or the end is cut off.
 pub fn mutated(valid: impl Strategy<Value = String>) -> impl Strategy<Value = Vec<u8>> {
     let change = (any::<Index>(), 0..4, any::<u8>());
     (valid, prop_oneof![2 => vec(change.clone(), 0..1), 1 => vec(change, 1..4)]).prop_map(
         |(text, changes)| {
             let mut bytes = text.into_bytes();
-            for (place, change, byte) in changes {
-                let place = place.index(bytes.len() + 1);
+            for (position, change, byte) in changes {
+                let position = position.index(bytes.len() + 1);
                 match change {
-                    0 => bytes.insert(place, byte),
-                    1 => bytes.truncate(place),
-                    2 if place < bytes.len() => drop(bytes.remove(place)),
-                    3 if place < bytes.len() => bytes[place] = byte,
+                    0 => bytes.insert(position, byte),
+                    1 => bytes.truncate(position),
+                    2 if position < bytes.len() => drop(bytes.remove(position)),
+                    3 if position < bytes.len() => bytes[position] = byte,
                     _ => {}
                 }
             }

@@ -8,7 +8,7 @@ pub enum Language {
 impl Language {
     pub const ALL: [Language; 2] = [Language::English, Language::Indonesian];
 
-    /// As HTML's `lang` has it.
+    /// The code for HTML's `lang`.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -25,7 +25,7 @@ impl Language {
         }
     }
 
-    /// What the language calls itself.
+    /// The language's own name for itself.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! The guide inside the binary: Wicara's own manual, from `knowledge/`.
+//! The guide: Wicara's manual, embedded from `knowledge/`.
 
 mod language;
 pub mod markdown;
@@ -15,11 +15,13 @@ pub use language::Language;
 #[folder = "../../knowledge"]
 struct Files;
 
+/// One page in one language.
 #[derive(Debug)]
 pub struct Page {
-    /// Its name on the web; no other page has it, in any language.
+    /// The name in its URL, unique over all languages.
     pub slug: String,
     pub language: Language,
+    /// The number in the file name, which translations share.
     pub number: String,
     pub title: String,
     pub markdown: String,

@@ -1,11 +1,12 @@
-//! Markdown as the documents bot and the guide's pages read it, so that a link's heading is the page's heading.
+//! Parses Markdown for the documents bot and the guide's pages alike, so that the bot's links name headings that the pages
+//! have.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
-/// A document's events with their place in the source. Every heading has an id, unique on its page.
+/// A document's events with their byte ranges in the source. Every heading gets an id that is unique in the document.
 #[must_use]
 pub fn events(markdown: &str) -> Vec<(Event<'_>, Range<usize>)> {
     let options = Options::ENABLE_TABLES
@@ -17,9 +18,9 @@ pub fn events(markdown: &str) -> Vec<(Event<'_>, Range<usize>)> {
     let mut slugs = Slugs::default();
     let mut heading = None;
     let mut text = String::new();
-    for place in 0..events.len() {
-        match &events[place].0 {
-            Event::Start(Tag::Heading { .. }) => heading = Some(place),
+    for index in 0..events.len() {
+        match &events[index].0 {
+            Event::Start(Tag::Heading { .. }) => heading = Some(index),
             Event::End(TagEnd::Heading(_)) => {
                 let start = heading.take().expect("a heading starts before it ends");
                 if let Event::Start(Tag::Heading { id, .. }) = &mut events[start].0 {
@@ -35,7 +36,7 @@ pub fn events(markdown: &str) -> Vec<(Event<'_>, Range<usize>)> {
     events
 }
 
-/// The characters that an event shows.
+/// The text that an event shows.
 #[must_use]
 pub fn shown<'a>(event: &'a Event<'_>) -> &'a str {
     match event {
@@ -45,7 +46,7 @@ pub fn shown<'a>(event: &'a Event<'_>) -> &'a str {
     }
 }
 
-/// What a reader sees of some Markdown, without its markup.
+/// The text of some Markdown, without its markup.
 #[must_use]
 pub fn plain(markdown: &str) -> String {
     let mut text = String::new();
@@ -58,8 +59,8 @@ pub fn plain(markdown: &str) -> String {
     text.trim().to_owned()
 }
 
-/// A page's title: its first heading of the first level, else what it is `named` (its front matter wins), else its
-/// first heading.
+/// A page's title: its first heading of level 1, else the title in its front matter, else `named`, else its first heading of
+/// another level.
 #[must_use]
 pub fn title(markdown: &str, mut named: Option<String>) -> Option<String> {
     let mut first = None;
@@ -88,13 +89,13 @@ pub fn title(markdown: &str, mut named: Option<String>) -> Option<String> {
     named.filter(|title| !title.is_empty()).or(first)
 }
 
-/// Whether the words before an element's end and those after it are words apart.
+/// Whether the end of an element separates words: not so within emphasis or links.
 #[must_use]
 pub fn is_block(end: TagEnd) -> bool {
     !matches!(end, TagEnd::Emphasis | TagEnd::Strong | TagEnd::Strikethrough | TagEnd::Link | TagEnd::Image)
 }
 
-/// Writes a plain text so that Markdown shows it as it is; entities such as `&amp;` remain what they are.
+/// Escapes plain text for Markdown. Entities such as `&amp;` are not escaped.
 pub fn escape_into(out: &mut String, text: &str) {
     let mut before = ' ';
     let mut rest = text.chars().peekable();
@@ -125,7 +126,7 @@ fn slug(heading: &str) -> String {
     if slug.is_empty() { "section".to_owned() } else { slug }
 }
 
-/// The ids that a page has given so far, each with the last number that was put behind it.
+/// The ids of a document's headings so far, each with the last number that was appended to it.
 #[derive(Default)]
 struct Slugs(HashMap<String, usize>);
 

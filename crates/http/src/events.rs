@@ -10,7 +10,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
 use serde::Serialize;
-use wicara_metrics::{Held, HttpMetrics};
+use wicara_metrics::{GaugeGuard, HttpMetrics};
 use wicara_service::Asking;
 
 use crate::contract::chatbot_api::{AnswerToken, QuestionAnswered, StreamSession};
@@ -56,7 +56,7 @@ enum Next {
 }
 
 /// The stream is counted as open for as long as it is held.
-fn events(asking: Asking, open: Held) -> impl Stream<Item = Result<Event, Infallible>> {
+fn events(asking: Asking, open: GaugeGuard) -> impl Stream<Item = Result<Event, Infallible>> {
     stream::unfold((Next::Session(asking), open), |(next, open)| async {
         let (event, next) = match next {
             Next::Session(asking) => {

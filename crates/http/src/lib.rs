@@ -152,7 +152,7 @@ pub fn router(service: Arc<Service>, metrics: Arc<HttpMetrics>, settings: Settin
 /// Requests there are logged and not counted: they are no traffic, and would only tell how often somebody looks.
 pub fn metrics_router(metrics: Metrics, settings: &Settings, any_host: bool) -> Router {
     let own_hosts = (!any_host).then(|| settings.own_hosts());
-    let unseen = HttpMetrics::unseen();
+    let unseen = HttpMetrics::unregistered();
     // What its few connections hold needs no budget.
     let memory = Arc::new(Memory::new(usize::MAX, usize::MAX, usize::MAX, &unseen));
     let around = Around { metrics: unseen, memory, abandoned: CancellationToken::new() };

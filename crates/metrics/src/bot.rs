@@ -1,4 +1,4 @@
-//! Questions, and the bots that answer them.
+//! Metrics of questions and of the calls to bots: `wicara_questions`, `wicara_bot_…`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,46 +10,47 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::{Held, UNKNOWN, Words};
+use crate::{GaugeGuard, LabelPool, UNKNOWN};
 
-/// How a question ends that did not fail.
+/// The outcome of a question that its bot answered.
 pub const ANSWERED: &str = "answered";
-/// A human has the conversation.
+/// The outcome of a question in a conversation that a human handles: no bot was asked.
 pub const HUMAN: &str = "human";
 
-/// From the built-in bot, which takes about a millisecond, to a model on a slow machine.
-const SECONDS: [f64; 15] =
+/// Histogram buckets: from the built-in bot, which takes about a millisecond, to a language model on a slow machine.
+const SECONDS_BUCKETS: [f64; 15] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Question {
+struct QuestionLabels {
     bot: Arc<str>,
     outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Bot {
+struct BotLabels {
     bot: Arc<str>,
 }
 
 pub(super) struct Bots {
     /// The configured bots.
-    ids: Words,
+    ids: LabelPool,
     unknown: Arc<str>,
-    questions: Family<Question, Counter>,
-    first_tokens: Family<Bot, Histogram>,
-    answers: Family<Bot, Histogram>,
-    calls: Family<Bot, Gauge>,
-    waiting: Family<Bot, Gauge>,
-    retries: Family<Bot, Counter>,
-    breakers: Family<Bot, Gauge>,
+    questions: Family<QuestionLabels, Counter>,
+    first_tokens: Family<BotLabels, Histogram>,
+    answers: Family<BotLabels, Histogram>,
+    calls: Family<BotLabels, Gauge>,
+    waiting: Family<BotLabels, Gauge>,
+    retries: Family<BotLabels, Counter>,
+    breakers: Family<BotLabels, Gauge>,
 }
 
 impl Bots {
     pub(super) fn new(registry: &mut Registry) -> Self {
-        let times = || Family::<Bot, Histogram>::new_with_constructor(|| Histogram::new(SECONDS));
+        let times =
+            || Family::<BotLabels, Histogram>::new_with_constructor(|| Histogram::new(SECONDS_BUCKETS));
         let new = Self {
-            ids: Words::default(),
+            ids: LabelPool::default(),
             unknown: UNKNOWN.into(),
             questions: Family::default(),
             first_tokens: times(),
@@ -86,24 +87,24 @@ impl Bots {
     }
 
     pub(super) fn configured(&self, id: &str) -> BotMetrics {
-        let bot = Bot { bot: self.ids.get_or_add(id) };
+        let labels = BotLabels { bot: self.ids.get_or_add(id) };
         BotMetrics {
-            first_token: self.first_tokens.get_or_create_owned(&bot),
-            answer: self.answers.get_or_create_owned(&bot),
-            calls: self.calls.get_or_create_owned(&bot),
-            waiting: self.waiting.get_or_create_owned(&bot),
-            retries: self.retries.get_or_create_owned(&bot),
-            breaker: self.breakers.get_or_create_owned(&bot),
+            first_token: self.first_tokens.get_or_create_owned(&labels),
+            answer: self.answers.get_or_create_owned(&labels),
+            calls: self.calls.get_or_create_owned(&labels),
+            waiting: self.waiting.get_or_create_owned(&labels),
+            retries: self.retries.get_or_create_owned(&labels),
+            breaker: self.breakers.get_or_create_owned(&labels),
         }
     }
 
     pub(super) fn question_count(&self, bot_id: &str, outcome: &'static str) {
         let bot = self.ids.get(bot_id).unwrap_or_else(|| Arc::clone(&self.unknown));
-        self.questions.get_or_create(&Question { bot, outcome }).inc();
+        self.questions.get_or_create(&QuestionLabels { bot, outcome }).inc();
     }
 }
 
-/// Whether a bot's breaker is open.
+/// The gauge of a bot's circuit breaker: 1 while it is open.
 #[derive(Debug)]
 pub struct BreakerMetric(Gauge);
 
@@ -113,7 +114,7 @@ impl BreakerMetric {
     }
 }
 
-/// One bot's measures.
+/// The metrics of one configured bot.
 pub struct BotMetrics {
     first_token: Histogram,
     answer: Histogram,
@@ -124,17 +125,17 @@ pub struct BotMetrics {
 }
 
 impl BotMetrics {
-    /// The first piece of an answer is there, so long after the call began.
+    /// Observes the time from the call to the first text of the answer.
     pub fn first_token(&self, took: Duration) {
         self.first_token.observe(took.as_secs_f64());
     }
 
-    /// The whole answer is there, so long after the call began. A call that failed has none.
+    /// Observes the time from the call to the end of the answer. Not for a call that failed.
     pub fn answered(&self, took: Duration) {
         self.answer.observe(took.as_secs_f64());
     }
 
-    /// A call that failed is tried again.
+    /// Counts a retry.
     pub fn retried(&self) {
         self.retries.inc();
     }
@@ -144,15 +145,15 @@ impl BotMetrics {
         BreakerMetric(self.breaker.clone())
     }
 
-    /// To be held while the bot is called.
+    /// Counts a call under way until the guard is dropped.
     #[must_use]
-    pub fn calling(&self) -> Held {
-        Held::new(&self.calls)
+    pub fn calling(&self) -> GaugeGuard {
+        GaugeGuard::new(&self.calls)
     }
 
-    /// To be held while a question waits for its place.
+    /// Counts a question that waits for a call permit until the guard is dropped.
     #[must_use]
-    pub fn waiting(&self) -> Held {
-        Held::new(&self.waiting)
+    pub fn waiting(&self) -> GaugeGuard {
+        GaugeGuard::new(&self.waiting)
     }
 }

@@ -1,4 +1,4 @@
-//! Requests, connections and streams.
+//! Metrics of requests, connections, streams and memory budgets: `wicara_http_…`, `wicara_streams_open`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,34 +10,34 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::{Held, UNKNOWN, Words};
+use crate::{GaugeGuard, LabelPool, UNKNOWN};
 
-/// A question takes as long as its bot: a minute and more.
-const SECONDS: [f64; 14] =
+/// Histogram buckets: a question takes as long as its bot, a minute and more.
+const SECONDS_BUCKETS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0];
 
-/// The methods that are told apart; any other is [`OTHER_METHOD`].
+/// The methods with a label of their own; any other is [`OTHER_METHOD`].
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 const OTHER_METHOD: &str = "other";
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Answered {
+struct RequestLabels {
     route: Arc<str>,
     method: &'static str,
     status: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Route {
+struct RouteLabels {
     route: Arc<str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct BudgetOf {
+struct BudgetLabels {
     of: &'static str,
 }
 
-/// How much of a budget is used, and how often there was no room in it.
+/// The bytes in use of a memory budget, and its refusals.
 #[derive(Debug, Clone)]
 pub struct BudgetMetric {
     bytes: Gauge,
@@ -45,36 +45,40 @@ pub struct BudgetMetric {
 }
 
 impl BudgetMetric {
+    /// Adds bytes that were reserved.
     pub fn taken(&self, bytes: usize) {
         self.bytes.inc_by(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
+    /// Subtracts bytes that were released.
     pub fn given_back(&self, bytes: usize) {
         self.bytes.dec_by(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
+    /// Counts a reservation that did not fit.
     pub fn refused(&self) {
         self.refused.inc();
     }
 }
 
+/// The metrics of one server's HTTP traffic.
 pub struct HttpMetrics {
-    routes: Words,
-    requests: Family<Answered, Counter>,
-    durations: Family<Route, Histogram>,
+    routes: LabelPool,
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<RouteLabels, Histogram>,
     in_flight: Gauge,
     connections: Gauge,
     streams: Gauge,
-    budget_bytes: Family<BudgetOf, Gauge>,
-    budget_refusals: Family<BudgetOf, Counter>,
+    budget_bytes: Family<BudgetLabels, Gauge>,
+    budget_refusals: Family<BudgetLabels, Counter>,
 }
 
 impl HttpMetrics {
     pub(super) fn new(registry: &mut Registry) -> Self {
         let new = Self {
-            routes: Words::default(),
+            routes: LabelPool::default(),
             requests: Family::default(),
-            durations: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            durations: Family::new_with_constructor(|| Histogram::new(SECONDS_BUCKETS)),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
             streams: Gauge::default(),
@@ -103,51 +107,51 @@ impl HttpMetrics {
         new
     }
 
-    /// Of what does not belong to the server's traffic: nothing shows what it counts.
+    /// Metrics that no registry exports, for a listener whose traffic is not the server's.
     #[must_use]
-    pub fn unseen() -> Arc<Self> {
+    pub fn unregistered() -> Arc<Self> {
         Arc::new(Self::new(&mut Registry::default()))
     }
 
-    /// `route`: the template, never the path; `None` where there is none.
+    /// Counts an answered request. `route`: the template, never the path; `None` where no route matched.
     pub fn answered(&self, route: Option<&str>, method: &str, status: u16, took: Duration) {
         let route = self.routes.get_or_add(route.unwrap_or(UNKNOWN));
         let method = METHODS.into_iter().find(|known| *known == method).unwrap_or(OTHER_METHOD);
-        self.durations.get_or_create(&Route { route: Arc::clone(&route) }).observe(took.as_secs_f64());
-        self.requests.get_or_create(&Answered { route, method, status }).inc();
+        self.durations.get_or_create(&RouteLabels { route: Arc::clone(&route) }).observe(took.as_secs_f64());
+        self.requests.get_or_create(&RequestLabels { route, method, status }).inc();
     }
 
-    /// What was no request was refused.
+    /// Counts a refusal of bytes that could not be parsed as a request.
     pub fn refused(&self, status: u16) {
         let route = self.routes.get_or_add(UNKNOWN);
-        self.requests.get_or_create(&Answered { route, method: OTHER_METHOD, status }).inc();
+        self.requests.get_or_create(&RequestLabels { route, method: OTHER_METHOD, status }).inc();
     }
 
-    /// `of`: `bodies` or `answers`.
+    /// The metrics of one budget. `of`: `bodies` or `answers`.
     #[must_use]
     pub fn budget(&self, of: &'static str) -> BudgetMetric {
-        let of = BudgetOf { of };
+        let labels = BudgetLabels { of };
         BudgetMetric {
-            bytes: self.budget_bytes.get_or_create_owned(&of),
-            refused: self.budget_refusals.get_or_create_owned(&of),
+            bytes: self.budget_bytes.get_or_create_owned(&labels),
+            refused: self.budget_refusals.get_or_create_owned(&labels),
         }
     }
 
-    /// To be held while a request is answered.
+    /// Counts a request under way until the guard is dropped.
     #[must_use]
-    pub fn request(&self) -> Held {
-        Held::new(&self.in_flight)
+    pub fn request(&self) -> GaugeGuard {
+        GaugeGuard::new(&self.in_flight)
     }
 
-    /// To be held while a connection is open.
+    /// Counts an open connection until the guard is dropped.
     #[must_use]
-    pub fn connection(&self) -> Held {
-        Held::new(&self.connections)
+    pub fn connection(&self) -> GaugeGuard {
+        GaugeGuard::new(&self.connections)
     }
 
-    /// To be held while an answer is streamed.
+    /// Counts an open stream of events until the guard is dropped.
     #[must_use]
-    pub fn stream(&self) -> Held {
-        Held::new(&self.streams)
+    pub fn stream(&self) -> GaugeGuard {
+        GaugeGuard::new(&self.streams)
     }
 }

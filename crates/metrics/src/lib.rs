@@ -1,6 +1,8 @@
-//! What the server counts and measures, for Prometheus. The guide lists every name: `knowledge/en/14-metrics.md`.
+//! The server's metrics, for Prometheus. A metric is registered, with its name, in the file of its area: `http.rs`, `bot.rs`,
+//! `store.rs`, `log.rs`, `process.rs`. The guide lists all names: `knowledge/en/14-metrics.md`.
 //!
-//! Labels are few and bounded: templates of routes, ids of configured bots, words of this program.
+//! The number of time series is bounded: values of labels are route templates, ids of configured bots and constants, never
+//! text of clients.
 
 mod bot;
 mod http;
@@ -19,13 +21,13 @@ pub use http::{BudgetMetric, HttpMetrics};
 pub use log::log_lines_dropped;
 pub use store::StoreMetrics;
 
-/// Of what [`Metrics::text`] gives.
+/// The media type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// In place of what is no template, and of a bot that is not configured.
+/// The label of a request without a route, and of a bot that is not in the configuration.
 const UNKNOWN: &str = "-";
 
-/// The measures of one server. Clones share them.
+/// The metrics of one server. Clones share them.
 #[derive(Clone)]
 pub struct Metrics {
     pub http: Arc<HttpMetrics>,
@@ -47,60 +49,60 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// The measures of a configured bot.
+    /// The metrics of a configured bot.
     #[must_use]
     pub fn bot(&self, id: &str) -> BotMetrics {
         self.bots.configured(id)
     }
 
-    /// A question has come to its end: [`ANSWERED`], [`HUMAN`] or the word of a failure's reason.
+    /// Counts a question that has ended. `outcome`: [`ANSWERED`], [`HUMAN`] or the name of a failure's reason.
     pub fn question_count(&self, bot_id: &str, outcome: &'static str) {
         self.bots.question_count(bot_id, outcome);
     }
 
-    /// Everything in the OpenMetrics text format.
+    /// All metrics in the OpenMetrics text format.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)
-            .expect("a string takes everything");
+            .expect("writing to a string cannot fail");
         text
     }
 }
 
-/// Counts one of something for as long as it is held.
+/// Adds one to a gauge until it is dropped.
 #[derive(Debug)]
-pub struct Held(Gauge);
+pub struct GaugeGuard(Gauge);
 
-impl Held {
+impl GaugeGuard {
     fn new(gauge: &Gauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }
 }
 
-impl Drop for Held {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.dec();
     }
 }
 
-/// Values of a label, each allocated once, so that a set of labels costs no allocation.
+/// The values of a label, each allocated once (interned), so that counting allocates nothing.
 #[derive(Default)]
-struct Words(RwLock<HashSet<Arc<str>>>);
+struct LabelPool(RwLock<HashSet<Arc<str>>>);
 
-impl Words {
-    fn get(&self, word: &str) -> Option<Arc<str>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(word).cloned()
+impl LabelPool {
+    fn get(&self, value: &str) -> Option<Arc<str>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(value).cloned()
     }
 
-    fn get_or_add(&self, word: &str) -> Arc<str> {
-        if let Some(word) = self.get(word) {
-            return word;
+    fn get_or_add(&self, value: &str) -> Arc<str> {
+        if let Some(value) = self.get(value) {
+            return value;
         }
-        let word: Arc<str> = word.into();
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(&word));
-        word
+        let value: Arc<str> = value.into();
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(&value));
+        value
     }
 }
 
@@ -126,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clients_invent_makes_no_new_series() {
+    fn text_of_clients_makes_no_new_time_series() {
         let metrics = Metrics::default();
         for number in 0..100 {
             metrics.question_count(&format!("gone-{number}"), HUMAN);
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_counts_until_it_is_let_go() {
+    fn a_gauge_is_raised_until_its_guard_is_dropped() {
         let metrics = Metrics::default();
         let open = |count: u8| {
             let line = format!("wicara_streams_open {count}");

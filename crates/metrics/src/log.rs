@@ -1,4 +1,5 @@
-//! The log, which is the process's, as its memory is: it begins before there is a server and its measures.
+//! The metric of the log, `wicara_log_lines_dropped`. It is a static of the process, because the log starts before a server
+//! and its [`Metrics`](crate::Metrics).
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +10,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// So many lines of the log were lost: stderr was not read fast enough, or could not be written.
+/// Counts lines of the log that were lost: stderr was not read fast enough, or could not be written.
 pub fn log_lines_dropped(lines: u64) {
     DROPPED.fetch_add(lines, Ordering::Relaxed);
 }

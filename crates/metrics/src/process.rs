@@ -1,4 +1,5 @@
-//! The process, from Linux' `/proc`; elsewhere these measures are missing. Names as every Prometheus client has them.
+//! Metrics of the process, `process_…`, read from `/proc` on Linux and missing on other systems. The names are those of all
+//! Prometheus clients.
 //!
 //! The fields: <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>.
 
@@ -10,7 +11,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-/// The unit of times in `/proc`: the same on every architecture that this program is built for.
+/// The unit of times in `/proc/…/stat` (`USER_HZ`): 100 on every architecture that this program is built for.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl Collector for Process {
 
 struct Stat {
     cpu_seconds: f64,
-    /// From the start of the system to that of the process, in seconds.
+    /// From the boot of the system to the start of the process, in seconds.
     since_boot: f64,
 }
 

@@ -1,4 +1,4 @@
-//! The writer and the reads.
+//! Metrics of the store's writer and reads: `wicara_store_…`.
 
 use std::time::Duration;
 
@@ -8,12 +8,14 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::Held;
+use crate::GaugeGuard;
 
-/// Up to the most that the writer takes at once.
-const COMMANDS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
-const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0];
+/// Histogram buckets, up to the largest batch of the writer.
+const BATCH_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+const SECONDS_BUCKETS: [f64; 12] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0];
 
+/// The metrics of one store.
 pub struct StoreMetrics {
     queue: Gauge,
     batches: Histogram,
@@ -29,9 +31,9 @@ impl StoreMetrics {
         let reads = Family::<[(&str, &str); 1], Gauge>::default();
         let new = Self {
             queue: Gauge::default(),
-            batches: Histogram::new(COMMANDS),
+            batches: Histogram::new(BATCH_BUCKETS),
             commits: Counter::default(),
-            durations: Histogram::new(SECONDS),
+            durations: Histogram::new(SECONDS_BUCKETS),
             failures: Counter::default(),
             quick_reads: reads.get_or_create_owned(&[("lane", "quick")]),
             slow_reads: reads.get_or_create_owned(&[("lane", "slow")]),
@@ -53,36 +55,38 @@ impl StoreMetrics {
         new
     }
 
-    /// A write stands in the writer's queue.
+    /// Counts a command that entered the writer's queue.
     pub fn queued(&self) {
         self.queue.inc();
     }
 
-    /// So many writes have left the queue.
+    /// Counts commands that left the queue, for a batch or without being run.
     pub fn dequeued(&self, writes: usize) {
         self.queue.dec_by(count(writes));
     }
 
+    /// Observes a committed batch: its commands, and the time to write and commit it.
     pub fn committed(&self, writes: usize, took: Duration) {
         self.batches.observe(count(writes) as f64);
         self.commits.inc();
         self.durations.observe(took.as_secs_f64());
     }
 
+    /// Counts a transaction that was not committed.
     pub fn commit_failed(&self) {
         self.failures.inc();
     }
 
-    /// To be held during a read by key.
+    /// Counts a read of the quick lane that waits or runs, until the guard is dropped.
     #[must_use]
-    pub fn quick_read(&self) -> Held {
-        Held::new(&self.quick_reads)
+    pub fn quick_read(&self) -> GaugeGuard {
+        GaugeGuard::new(&self.quick_reads)
     }
 
-    /// To be held during a read of a list.
+    /// Counts a read of the slow lane (filtered lists) that waits or runs, until the guard is dropped.
     #[must_use]
-    pub fn slow_read(&self) -> Held {
-        Held::new(&self.slow_reads)
+    pub fn slow_read(&self) -> GaugeGuard {
+        GaugeGuard::new(&self.slow_reads)
     }
 }
 

@@ -1,16 +1,17 @@
-//! What the names and passwords of people and keys have to be, whoever sets them.
+//! The rules for the e-mails and passwords of people and the names of keys, for the API, the command line and the
+//! configuration.
 
 use std::ops::RangeInclusive;
 
 use crate::Rule;
 
-/// What a mail address may have (RFC 5321, 4.5.3.1.3).
+/// The length limit of a mail address (RFC 5321, 4.5.3.1.3).
 pub const MAX_EMAIL_CHARS: usize = 254;
 pub const PASSWORD_CHARS: RangeInclusive<usize> = 8..=1024;
 pub const MAX_KEY_NAME_CHARS: usize = 64;
 
-/// The e-mail as it is stored: in lower case, without space around it. These are names to sign in with rather than
-/// mailboxes: `admin@localhost` is one.
+/// Normalises an e-mail for storage: lower case, trimmed. It is a name to sign in with and need not be a mailbox:
+/// `admin@localhost` is valid.
 pub fn email(text: &str) -> Result<String, Rule> {
     let email = text.trim().to_lowercase();
     let (name, host) = email.split_once('@').ok_or(Rule::Email)?;
@@ -21,7 +22,7 @@ pub fn email(text: &str) -> Result<String, Rule> {
     if email.chars().count() > MAX_EMAIL_CHARS { Err(Rule::MaxLength) } else { Ok(email) }
 }
 
-/// How others see a person who has no other name: the part before `@`.
+/// The display name of a person without one: the part before `@`.
 #[must_use]
 pub fn name_of(email: &str) -> &str {
     email.split_once('@').map_or(email, |(name, _)| name)
@@ -29,7 +30,7 @@ pub fn name_of(email: &str) -> &str {
 
 pub fn check_password(password: &str) -> Result<(), Rule> {
     let chars = password.chars().count();
-    // A login with a blank one would be refused as one without a password.
+    // A login with a blank password is refused as one without a password.
     if chars > 0 && password.trim().is_empty() {
         Err(Rule::Required)
     } else if chars < *PASSWORD_CHARS.start() {

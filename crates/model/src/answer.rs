@@ -1,14 +1,14 @@
-//! What a bot answers.
+//! A bot's answer.
 
 use uuid::Uuid;
 
 use crate::json::{Json, Object};
 
-/// One answer of a bot: a text, and the whole answer object where the bot sent one.
+/// One answer: a text, and the answer object where the bot sent one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     pub text: String,
-    /// The exact JSON text of the answer object, but for what not every JSON reader takes; `None` where the bot sent
+    /// The answer object with its exact JSON text, except for the changes of [`Json::portable`]; `None` where the bot sent
     /// only a string.
     pub payload: Option<Json>,
     /// Bytes of the answer object, or of the text, as the bot sent it.
@@ -38,14 +38,14 @@ impl Answer {
     }
 }
 
-/// The `flow_id` of a bot that gives none itself: the same for one bot id, always and everywhere.
+/// The `flow_id` of a bot that sends none: a UUID (version 5) of the bot's id, so it is the same on every server.
 #[must_use]
 pub fn flow_id(bot_id: &str) -> Uuid {
     const BOTS: Uuid = Uuid::from_u128(0x5f0c_7d0e_3b1a_4c57_9d54_2f6a_8e11_c0b3);
     Uuid::new_v5(&BOTS, bot_id.as_bytes())
 }
 
-/// PostgreSQL stores no NUL in a text; the payload keeps what was sent.
+/// Replaces NUL, which PostgreSQL cannot store in a text. The payload keeps it, as an escape.
 fn storable(text: String) -> String {
     if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }

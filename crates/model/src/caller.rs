@@ -1,4 +1,4 @@
-//! Who calls, and what was given to them.
+//! Who calls, and with which role and bots: people, programs and visitors.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Author, AuthorKind, KeyId, Timestamp, UserId};
 
-/// What a person or a program may do; each role may do what the ones before it may.
+/// What a person or a program may do. Each role includes the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -19,7 +19,7 @@ pub enum Role {
     Admin,
 }
 
-/// Which of the two documents on the shared paths a program's key speaks.
+/// The API that answers a program's key on the paths that both documents have, such as `/api/conversation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Api {
@@ -27,7 +27,7 @@ pub enum Api {
     Conversation,
 }
 
-/// A word was not one of those that are known.
+/// A text is not one of an enum's names.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{word:?} is not one of {}", known.join(", "))]
 pub struct UnknownWord {
@@ -35,7 +35,8 @@ pub struct UnknownWord {
     pub known: &'static [&'static str],
 }
 
-macro_rules! words {
+/// Gives an enum its names on the wire and in the database: `as_str`, `Display`, `FromStr` and the list `WORDS`.
+macro_rules! string_enum {
     ($type:ident { $($variant:ident = $word:literal),* }) => {
         impl $type {
             pub const WORDS: &'static [&'static str] = &[$($word),*];
@@ -64,12 +65,12 @@ macro_rules! words {
         }
     };
 }
-pub(super) use words;
+pub(super) use string_enum;
 
-words!(Role { Viewer = "viewer", Agent = "agent", Admin = "admin" });
-words!(Api { Chatbot = "chatbot", Conversation = "conversation" });
+string_enum!(Role { Viewer = "viewer", Agent = "agent", Admin = "admin" });
+string_enum!(Api { Chatbot = "chatbot", Conversation = "conversation" });
 
-/// The bots whose conversations somebody sees.
+/// The bots whose conversations a person or a program sees.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Bots {
     All,
@@ -95,10 +96,10 @@ impl Bots {
     }
 }
 
-/// Who a request comes from, once its credentials were checked.
+/// The sender of a request, after its credentials were checked.
 #[derive(Debug, Clone)]
 pub enum Caller {
-    /// Nobody known: asks questions, and goes on with conversations whose session id it knows.
+    /// Without credentials: asks questions, and continues conversations whose session id it knows.
     Visitor,
     Person(Person),
     Program(Program),
@@ -115,7 +116,7 @@ impl Caller {
         }
     }
 
-    /// Who writes a message; none for a visitor.
+    /// The author of this caller's messages; none for a visitor.
     #[must_use]
     pub fn author(&self) -> Option<Author> {
         let id = self.id()?;
@@ -132,7 +133,7 @@ impl Caller {
 pub struct Person {
     pub id: UserId,
     pub email: String,
-    /// As others see it.
+    /// The display name.
     pub name: String,
     pub role: Role,
     pub bots: Bots,
@@ -148,7 +149,7 @@ pub struct Program {
     pub api: Api,
 }
 
-/// A person as stored.
+/// A person as stored, with the hash of the password.
 #[derive(Debug, Clone)]
 pub struct User {
     pub person: Person,

@@ -6,10 +6,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::caller::{UnknownWord, words};
+use crate::caller::{UnknownWord, string_enum};
 use crate::{ConversationId, Timestamp};
 
-/// Who answers.
+/// Who answers the questions of a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Handler {
@@ -18,17 +18,17 @@ pub enum Handler {
     Human,
 }
 
-words!(Handler { Bot = "bot", Human = "human" });
+string_enum!(Handler { Bot = "bot", Human = "human" });
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conversation {
     pub id: ConversationId,
     /// The visitor's key to the conversation: never shown by the Conversation API.
     pub session_id: Uuid,
-    /// Opened at `POST /api/questions`, so that whoever knows the session id may go on with it.
+    /// Opened by a visitor at `POST /api/questions`: every caller that knows the session id may continue it.
     pub by_visitor: bool,
     pub room: String,
-    /// `website`, `telegram`, `whatsapp` or any other word, which has no behaviour.
+    /// `website`, `telegram`, `whatsapp` or any other text. No behaviour depends on it.
     pub integration_type: String,
     pub bot_id: String,
     pub user_id: Option<String>,
@@ -36,7 +36,7 @@ pub struct Conversation {
     /// All messages, notes included.
     pub message_count: i64,
     pub note_count: i64,
-    /// Bytes of their texts and payloads.
+    /// Bytes of the texts and payloads of all messages.
     pub message_bytes: i64,
     pub created_at: Timestamp,
     /// When the conversation or a message of it last changed.
@@ -56,7 +56,7 @@ pub struct NewConversation {
 }
 
 impl NewConversation {
-    /// The conversation that is opened with it, without a message.
+    /// The new conversation, without messages.
     #[must_use]
     pub fn open(&self, id: ConversationId, at: Timestamp) -> Conversation {
         Conversation {
@@ -77,7 +77,7 @@ impl NewConversation {
     }
 }
 
-/// What to change; `None` leaves a field as it is.
+/// A change of a conversation; `None` leaves a field as it is.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConversationPatch {
     pub room: Option<String>,
@@ -87,7 +87,7 @@ pub struct ConversationPatch {
     pub handler: Option<Handler>,
 }
 
-/// Which conversations a list is of; `None` is any.
+/// The conversations of a list; a field that is `None` matches all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct ConversationFilter {
     pub user_id: Option<String>,

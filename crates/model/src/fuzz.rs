@@ -39,7 +39,7 @@ fn json_keeps_its_text() {
     fuzz("json", mutated(json(NAMES)), |bytes| {
         let text = str::from_utf8(&bytes).map(str::to_owned);
         let Ok(json) = text.map_err(drop).and_then(|text| Json::parse(text).map_err(drop)) else {
-            // What is refused is no JSON to others either.
+            // serde_json refuses the same text.
             assert!(from_slice::<Value>(&bytes).is_err());
             return;
         };
@@ -56,7 +56,7 @@ fn an_object_says_the_same_after_reading_and_writing() {
         let Ok(mut object) = from_slice::<Object>(&bytes) else { return };
         let written = to_string(&object).unwrap();
         assert_eq!(from_str::<Object>(&written).unwrap(), object);
-        // Others cannot hold every number, such as 1e999.
+        // `Value` cannot hold every number, such as 1e999.
         if let Ok(value) = from_slice::<Value>(&bytes) {
             assert_eq!(from_str::<Value>(&written).unwrap(), value);
             for (name, value) in value.as_object().unwrap() {
@@ -84,14 +84,14 @@ fn nested(value: impl Strategy<Value = String>) -> impl Strategy<Value = String>
     })
 }
 
-/// JSON with what not every reader takes.
+/// JSON with what some decoders refuse.
 fn odd() -> impl Strategy<Value = String> {
-    let piece = prop_oneof![
+    let value = prop_oneof![
         json(NAMES),
         select(&["1e999", "-1E309", "1e308", "\"\\udc00\"", "{\"a\":1,\"\\u0061\":2}"])
             .prop_map(str::to_owned)
     ];
-    let several = vec(nested(piece), 1..4).prop_map(|pieces| match pieces.as_slice() {
+    let several = vec(nested(value), 1..4).prop_map(|values| match values.as_slice() {
         [one] => one.clone(),
         [first, rest @ ..] => format!("{{\"id\":{first},\"id\":{}}}", rest.join(",\"text\":")),
         [] => "null".to_owned(),
@@ -99,7 +99,7 @@ fn odd() -> impl Strategy<Value = String> {
     nested(several)
 }
 
-/// What a reader that takes everything finds, by the rules for those that do not, written as simply as can be.
+/// A model of [`portable`], as simple as possible: the value that it leaves.
 fn expected(text: &mut &str, level: usize) -> Value {
     *text = text.trim_start_matches([' ', '\t', '\r', '\n']);
     let take = |text: &mut &str, bytes: usize| {
@@ -219,7 +219,7 @@ fn any_reader_takes_what_is_portable_and_finds_the_same() {
         assert!(read.as_str().len() <= text.len());
         assert_eq!(portable(read.as_str()), made, "whether it was made decodable before or not");
         assert_eq!((portable(&made), decodable(&made)), (made.clone(), made.clone()), "it stays as it is");
-        // What every reader takes already is kept to the letter.
+        // JSON that all decoders take keeps its exact text.
         let fine = from_str::<Value>(text).is_ok_and(|_| names_are_single(&sent) == (true, levels));
         if fine {
             assert_eq!(made, text);

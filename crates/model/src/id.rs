@@ -1,11 +1,11 @@
-//! Ids: 64-bit integers inside, given by the database.
+//! Ids: 64-bit integers that the database assigns.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// An id as it comes from a client was not `[0-9]{1,19}` up to 2^63−1.
+/// A client's id is not `[0-9]{1,19}` up to 2^63−1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed;
 
@@ -50,13 +50,13 @@ macro_rules! ids {
 }
 
 ids! {
-    /// A conversation's number. 0 is never given.
+    /// A conversation's number, never 0.
     ConversationId;
-    /// A message's number, rising within its conversation. 0 is never given.
+    /// A message's number, never 0. Ids increase within a conversation.
     MessageId;
     /// A person's number.
     UserId;
-    /// An API key's number; the key itself is a secret and no id.
+    /// An API key's number. The key itself is a secret and no id.
     KeyId;
 }
 

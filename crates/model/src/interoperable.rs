@@ -1,31 +1,31 @@
-//! JSON as every reader takes it (I-JSON, <https://www.rfc-editor.org/rfc/rfc7493>), with no more of its text changed
-//! than that needs.
+//! Makes JSON interoperable (I-JSON, <https://www.rfc-editor.org/rfc/rfc7493>) with the fewest changes of its text.
 //!
-//! A text is read once and what has to change is noted; then it is copied with the changes made. Both take time in
-//! proportion to the text and recurse nowhere, whatever the text.
+//! One scan collects the edits, then one copy applies them. Both take linear time and do not recurse, so that no text of a
+//! bot can exhaust the processor or the stack.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// Levels of a value that are kept: an object or list below the last becomes `null`. The value itself is the first.
+/// Levels of nesting that [`portable`] keeps: an object or list below the last becomes `null`. The value itself is the first.
 pub const LEVELS: usize = 64;
-/// Levels of what a bot sends that are made decodable, far below any place where an answer is looked for.
-const DECODED_LEVELS: usize = 1024;
-/// The most names that are compared with each other one by one.
-const FEW_NAMES: usize = 8;
+/// Levels of nesting that [`decodable`] looks at: far more than the depth at which answers are searched for.
+const DECODABLE_LEVELS: usize = 1024;
+/// Up to this many names of an object are compared pairwise; more go into a hash map.
+const MAX_PAIRWISE_NAMES: usize = 8;
 
-/// Half a surrogate pair, written as an escape of the same length as this one.
+/// Replaces the escape of an unpaired surrogate, which has the same length.
 const REPLACEMENT: &str = "\\ufffd";
 
-/// A JSON text that can be decoded, the same otherwise and not longer: half a surrogate pair is U+FFFD, and of a name
-/// that stands twice in an object the last value stands in the first place. `text` has to be JSON.
+/// Changes what JSON decoders refuse: an unpaired surrogate becomes U+FFFD, and of a name that stands twice in an object the
+/// last value moves to the position of the first. The result is never longer. `text` has to be JSON.
 #[must_use]
 pub fn decodable(text: &str) -> Cow<'_, str> {
-    rewrite(text, Rules { levels: DECODED_LEVELS, portable: false })
+    rewrite(text, Rules { levels: DECODABLE_LEVELS, portable: false })
 }
 
-/// The same for any other reader too: a number beyond the range of a double becomes a string of what was written, and
-/// what lies below [`LEVELS`] levels `null`, so that the text may grow by two thirds. `text` has to be JSON.
+/// Also changes what only some decoders refuse: a number beyond the range of a double becomes a string with the same digits,
+/// and an object or list below [`LEVELS`] levels becomes `null`. The result may be longer by two thirds. `text` has to be
+/// JSON.
 #[must_use]
 pub fn portable(text: &str) -> Cow<'_, str> {
     rewrite(text, Rules { levels: LEVELS, portable: true })
@@ -40,11 +40,11 @@ fn rewrite(text: &str, rules: Rules) -> Cow<'_, str> {
 #[derive(Clone, Copy)]
 struct Rules {
     levels: usize,
-    /// Numbers and what lies too deep change too.
+    /// Apply the rules of [`portable`] too.
     portable: bool,
 }
 
-/// A part of the text, from one byte to before another.
+/// A range of the text, in bytes: `start` is included, `end` is not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Span {
     start: usize,
@@ -54,22 +54,23 @@ struct Span {
 /// One name of an object with its value.
 #[derive(Clone, Copy, Default)]
 struct Member {
-    /// Where it begins with the comma before it, if there is one.
+    /// The position of the comma before the name, or of the name without one: an edit that removes the member starts here.
     start: usize,
     name: Span,
     value: Span,
 }
 
-/// What stands in the place of a part of the text.
+/// A replacement of a range of the text.
 struct Edit {
     span: Span,
-    with: With,
+    replacement: Replacement,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum With {
-    /// Another part of the text, with its own edits. Goes before any edit of what it replaces.
+enum Replacement {
+    /// Another range of the text, with the edits inside it. Sorts before edits of the range that it replaces.
     Moved(Span),
+    /// The same text in quotation marks.
     Quoted,
     Fixed(&'static str),
 }
@@ -77,9 +78,9 @@ enum With {
 struct Scan<'a> {
     text: &'a str,
     rules: Rules,
-    /// For each object or list that is open: where an object's members begin.
+    /// For each open object or list: the index in `members` of an object's first member, `None` for a list.
     open: Vec<Option<usize>>,
-    /// Of all objects that are open.
+    /// The members of all open objects, the innermost object's last.
     members: Vec<Member>,
     edits: Vec<Edit>,
 }
@@ -88,14 +89,14 @@ impl Scan<'_> {
     fn run(&mut self) {
         let bytes = self.text.as_bytes();
         let (mut at, mut comma) = (0, 0);
-        // Whether a string is the value of the member under way, rather than the next one's name.
-        let mut named = false;
+        // Whether the next string is the value of the current member rather than the name of a new one.
+        let mut after_name = false;
         while let Some(&byte) = bytes.get(at) {
             let start = at;
             let in_object = matches!(self.open.last(), Some(Some(_)));
             match byte {
-                b',' => (comma, named, at) = (at, false, at + 1),
-                b':' => (named, at) = (true, at + 1),
+                b',' => (comma, after_name, at) = (at, false, at + 1),
+                b':' => (after_name, at) = (true, at + 1),
                 b'}' | b']' => {
                     at += 1;
                     if let Some(Some(first)) = self.open.pop() {
@@ -103,7 +104,7 @@ impl Scan<'_> {
                     }
                     self.end_value(at);
                 }
-                b'"' if in_object && !named => {
+                b'"' if in_object && !after_name => {
                     at = self.string(start);
                     let name = Span { start, end: at };
                     self.members.push(Member { start: comma, name, value: Span::default() });
@@ -116,25 +117,29 @@ impl Scan<'_> {
                 b'{' | b'[' if self.open.len() < self.rules.levels => {
                     self.begin_value(start);
                     self.open.push((byte == b'{').then_some(self.members.len()));
-                    (named, at) = (false, at + 1);
+                    (after_name, at) = (false, at + 1);
                 }
                 b'{' | b'[' => {
                     self.begin_value(start);
                     at = end_of_nested(bytes, start);
                     if self.rules.portable {
-                        self.edits.push(Edit { span: Span { start, end: at }, with: With::Fixed("null") });
+                        self.edits.push(Edit {
+                            span: Span { start, end: at },
+                            replacement: Replacement::Fixed("null"),
+                        });
                     }
                     self.end_value(at);
                 }
                 b' ' | b'\t' | b'\n' | b'\r' => at += 1,
-                // A number or a word.
+                // A number, true, false or null.
                 _ => {
                     self.begin_value(start);
                     let is_inside =
                         |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
                     at += 1 + bytes[at + 1..].iter().take_while(|byte| is_inside(byte)).count();
                     if self.rules.portable && is_beyond_a_double(&self.text[start..at]) {
-                        self.edits.push(Edit { span: Span { start, end: at }, with: With::Quoted });
+                        self.edits
+                            .push(Edit { span: Span { start, end: at }, replacement: Replacement::Quoted });
                     }
                     self.end_value(at);
                 }
@@ -154,7 +159,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Notes halves of surrogate pairs in the string that begins here; returns where it ends.
+    /// Adds edits for unpaired surrogates in the string that begins at `start`; returns the position after the string.
     fn string(&mut self, start: usize) -> usize {
         let bytes = self.text.as_bytes();
         let mut at = start + 1;
@@ -168,7 +173,7 @@ impl Scan<'_> {
                 }
                 (Some(b'\\'), Some(_)) => {
                     let span = Span { start: at, end: at + 6 };
-                    self.edits.push(Edit { span, with: With::Fixed(REPLACEMENT) });
+                    self.edits.push(Edit { span, replacement: Replacement::Fixed(REPLACEMENT) });
                     at += 6;
                 }
                 (Some(b'\\'), None) => at += 2,
@@ -177,23 +182,24 @@ impl Scan<'_> {
         }
     }
 
-    /// Notes which members of an object give way to a later one of the same name, and forgets all of them.
+    /// Adds edits that remove earlier members of the same name, and drops the object's members from the list.
     fn end_object(&mut self, first: usize) {
         let members = &self.members[first..];
-        if has_one_name_twice(self.text, members) {
-            let mut places: HashMap<Cow<'_, str>, (Member, Member)> = HashMap::with_capacity(members.len());
+        if may_have_duplicate_names(self.text, members) {
+            let mut by_name: HashMap<Cow<'_, str>, (Member, Member)> = HashMap::with_capacity(members.len());
             for &member in members {
-                let known = places.entry(decoded(&self.text[member.name.start..member.name.end]));
-                let (earliest, latest) = known.or_insert((member, member));
+                let entry = by_name.entry(decoded(&self.text[member.name.start..member.name.end]));
+                let (earliest, latest) = entry.or_insert((member, member));
                 if earliest.name != member.name {
                     let span = Span { start: member.start, end: member.value.end };
-                    self.edits.push(Edit { span, with: With::Fixed("") });
+                    self.edits.push(Edit { span, replacement: Replacement::Fixed("") });
                     *latest = member;
                 }
             }
-            for (earliest, latest) in places.into_values() {
+            for (earliest, latest) in by_name.into_values() {
                 if earliest.name != latest.name {
-                    self.edits.push(Edit { span: earliest.value, with: With::Moved(latest.value) });
+                    self.edits
+                        .push(Edit { span: earliest.value, replacement: Replacement::Moved(latest.value) });
                 }
             }
         }
@@ -206,7 +212,7 @@ enum Surrogate {
     Trail,
 }
 
-/// The half of a surrogate pair whose escape begins here.
+/// The surrogate whose escape begins at `at`.
 fn surrogate(bytes: &[u8], at: usize) -> Option<Surrogate> {
     let [b'\\', b'u', b'd' | b'D', second, _, _] = bytes.get(at..at + 6)? else { return None };
     match second {
@@ -216,7 +222,7 @@ fn surrogate(bytes: &[u8], at: usize) -> Option<Surrogate> {
     }
 }
 
-/// Where the object or list ends that begins here.
+/// The position after the object or list that begins at `start`.
 fn end_of_nested(bytes: &[u8], start: usize) -> usize {
     let (mut at, mut depth) = (start, 0_usize);
     let mut in_string = false;
@@ -245,18 +251,18 @@ fn is_beyond_a_double(written: &str) -> bool {
     may_be_large && written.parse::<f64>().is_ok_and(f64::is_infinite)
 }
 
-fn has_one_name_twice(text: &str, members: &[Member]) -> bool {
+fn may_have_duplicate_names(text: &str, members: &[Member]) -> bool {
     let written = |member: &Member| &text[member.name.start..member.name.end];
-    members.len() > FEW_NAMES
-        || members.iter().enumerate().any(|(place, member)| {
+    members.len() > MAX_PAIRWISE_NAMES
+        || members.iter().enumerate().any(|(index, member)| {
             let name = written(member);
-            members[..place].iter().any(|other| written(other) == name)
-                // The same name may be written in several ways.
+            members[..index].iter().any(|other| written(other) == name)
+                // With escapes the same name can be written in several ways.
                 || (members.len() > 1 && name.contains('\\'))
         })
 }
 
-/// A name, from a JSON string.
+/// The name in a JSON string.
 fn decoded(written: &str) -> Cow<'_, str> {
     if !written.contains('\\') {
         return Cow::Borrowed(written.trim_matches('"'));
@@ -265,16 +271,19 @@ fn decoded(written: &str) -> Cow<'_, str> {
 }
 
 fn apply(text: &str, mut edits: Vec<Edit>) -> String {
-    edits.sort_unstable_by(|one, other| (one.span.start, &one.with).cmp(&(other.span.start, &other.with)));
+    edits.sort_unstable_by(|one, other| {
+        (one.span.start, &one.replacement).cmp(&(other.span.start, &other.replacement))
+    });
     let mut applied = String::with_capacity(text.len());
     let mut rest = Span { start: 0, end: text.len() };
-    // Where to go on after what was moved.
-    let mut after = Vec::new();
+    // What remains of the outer ranges while a moved range is copied.
+    let mut outer_rests = Vec::new();
     loop {
         let next = edits.partition_point(|edit| edit.span.start < rest.start);
-        let Some(Edit { span, with }) = edits.get(next).filter(|edit| edit.span.start < rest.end) else {
+        let Some(Edit { span, replacement }) = edits.get(next).filter(|edit| edit.span.start < rest.end)
+        else {
             applied.push_str(&text[rest.start..rest.end]);
-            match after.pop() {
+            match outer_rests.pop() {
                 Some(outer) => rest = outer,
                 None => return applied,
             }
@@ -282,15 +291,15 @@ fn apply(text: &str, mut edits: Vec<Edit>) -> String {
         };
         applied.push_str(&text[rest.start..span.start]);
         rest.start = span.end;
-        match with {
-            With::Fixed(fixed) => applied.push_str(fixed),
-            With::Quoted => {
+        match replacement {
+            Replacement::Fixed(fixed) => applied.push_str(fixed),
+            Replacement::Quoted => {
                 applied.push('"');
                 applied.push_str(&text[span.start..span.end]);
                 applied.push('"');
             }
-            With::Moved(from) => {
-                after.push(rest);
+            Replacement::Moved(from) => {
+                outer_rests.push(rest);
                 rest = *from;
             }
         }
@@ -376,11 +385,11 @@ mod tests {
         assert_eq!(portable(&objects(65, "1")), objects(64, "null"));
     }
 
-    /// Each of them would take minutes if it took time by the square of its size, or end the thread if it recursed.
+    /// With quadratic time each of these would take minutes, and with recursion it would overflow the stack.
     #[test]
     fn a_large_text_takes_no_longer_than_its_size() {
         const SIZE: usize = 2 << 20;
-        let repeated = |piece: &str| piece.repeat(SIZE / piece.len());
+        let repeated = |text: &str| text.repeat(SIZE / text.len());
         let nested = |open: &str, close: &str| {
             let times = SIZE / (open.len() + close.len());
             format!("{}1{}", open.repeat(times), close.repeat(times))

@@ -1,4 +1,4 @@
-//! What is wrong with a client's input: the rules of the contract, by name.
+//! Validation errors of a client's input: the contract's rules, and the field that broke one.
 
 use std::fmt;
 
@@ -19,13 +19,13 @@ pub enum Rule {
     Uuid,
     /// The body is not a JSON object.
     Json,
-    /// Names something that is not there for this caller.
+    /// Refers to something that does not exist for this caller.
     Exists,
     /// Not a whole number.
     Number,
     /// A number outside its limits.
     Range,
-    /// Not one of the known words.
+    /// Not one of the allowed values.
     Enum,
 }
 

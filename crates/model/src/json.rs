@@ -12,15 +12,15 @@ use serde_json::value::RawValue;
 
 use crate::interoperable;
 
-/// What is wrong with a JSON text, for the log: serde's own words may quote what was found, and so what people said.
+/// Describes a JSON error for the log, without serde's message: that one may quote the JSON, and so text of users.
 #[must_use]
 pub fn fault(error: &serde_json::Error) -> String {
-    let what = match error.classify() {
+    let description = match error.classify() {
         Category::Data => "another value than expected",
         Category::Eof => "a text that breaks off",
         Category::Syntax | Category::Io => "no JSON",
     };
-    format!("{what}, at line {} column {}", error.line(), error.column())
+    format!("{description}, at line {} column {}", error.line(), error.column())
 }
 
 /// A JSON value as its exact text.
@@ -29,13 +29,12 @@ pub fn fault(error: &serde_json::Error) -> String {
 pub struct Json(Box<RawValue>);
 
 impl Json {
-    /// Takes one JSON value; surrounding white space is dropped.
+    /// Parses one JSON value. White space around it is dropped.
     pub fn parse(text: String) -> Result<Self, serde_json::Error> {
         serde_json::from_str::<&RawValue>(&text).map(|raw| Self(raw.to_owned()))
     }
 
-    /// Takes one JSON value that a bot sent, with the oddities that not every reader takes: see
-    /// [`interoperable::decodable`].
+    /// Parses one JSON value of a bot, and repairs what JSON decoders refuse: see [`interoperable::decodable`].
     pub fn decodable(text: &str) -> Result<Self, serde_json::Error> {
         let raw: &RawValue = serde_json::from_str(text)?;
         match interoperable::decodable(raw.get()) {
@@ -44,7 +43,7 @@ impl Json {
         }
     }
 
-    /// The value as any reader takes it: see [`interoperable::portable`].
+    /// Changes what some JSON decoders refuse: see [`interoperable::portable`].
     pub fn portable(self) -> Result<Self, serde_json::Error> {
         match interoperable::portable(self.as_str()) {
             Cow::Borrowed(_) => Ok(self),
@@ -52,6 +51,7 @@ impl Json {
         }
     }
 
+    /// Serialises plain data: nothing that can fail, such as a map whose keys are no strings.
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Self {
         Self(serde_json::value::to_raw_value(value).expect("plain data serialises"))
     }
@@ -76,38 +76,38 @@ impl PartialEq for Json {
 
 /// A JSON object whose fields keep their order and their exact text.
 ///
-/// Where a name stands twice, the last value counts, as JavaScript has it.
+/// Of a name that stands twice the last value counts, as in JavaScript.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Object {
     fields: Vec<(String, Json)>,
-    /// Each name's place in `fields`, since a bot may send any number of them.
-    places: HashMap<String, usize>,
+    /// The index in `fields` by name: a bot may send any number of fields, and a search through all would be quadratic.
+    indexes: HashMap<String, usize>,
 }
 
 impl Object {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Json> {
-        self.places.get(name).map(|&place| &self.fields[place].1)
+        self.indexes.get(name).map(|&index| &self.fields[index].1)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Json)> {
         self.fields.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Replaces the field in its place, or adds it at the end.
+    /// Replaces the value of a field, which keeps its position, or adds the field at the end.
     pub fn set(&mut self, name: &str, value: Json) {
-        match self.places.get(name) {
-            Some(&place) => self.fields[place].1 = value,
+        match self.indexes.get(name) {
+            Some(&index) => self.fields[index].1 = value,
             None => {
-                self.places.insert(name.to_owned(), self.fields.len());
+                self.indexes.insert(name.to_owned(), self.fields.len());
                 self.fields.push((name.to_owned(), value));
             }
         }
     }
 
-    /// Adds what is missing.
+    /// Adds the field at the end unless there is one of the name.
     pub fn or_insert(&mut self, name: &str, value: impl FnOnce() -> Json) {
-        if !self.places.contains_key(name) {
+        if !self.indexes.contains_key(name) {
             self.set(name, value());
         }
     }

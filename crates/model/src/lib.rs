@@ -1,4 +1,5 @@
-//! The words of the field as plain data. Nothing here does I/O or knows who uses it.
+//! The terms of the domain as plain data: conversations, messages, people, keys, JSON that keeps its text. Nothing here does
+//! I/O, and nothing depends on the layers above.
 
 pub mod account;
 

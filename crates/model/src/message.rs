@@ -5,18 +5,18 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::caller::{UnknownWord, words};
+use crate::caller::{UnknownWord, string_enum};
 use crate::{Answer, ConversationId, Json, MessageId, Timestamp};
 
-/// The roles that mean something here. Any other word is stored and shown, and has no behaviour.
+/// The roles with a behaviour. Any other text is stored and shown.
 pub mod role {
-    /// The public: shown to a bot as the user.
+    /// The public. In a bot's history: the user.
     pub const CLIENT: &str = "client";
-    /// Shown to a bot as the assistant.
+    /// A bot. In a bot's history: the assistant.
     pub const BOT: &str = "bot";
-    /// A human operator: shown to a bot as the assistant.
+    /// A human operator. In a bot's history: the assistant.
     pub const AGENT: &str = "agent";
-    /// Among operators: never shown by the Chatbot API, to visitors, bots or channels.
+    /// A note among operators: never shown by the Chatbot API, nor to visitors, bots or channels.
     pub const NOTE: &str = "note";
 }
 
@@ -42,7 +42,7 @@ pub enum FailureReason {
     Interrupted,
 }
 
-words!(FailureReason {
+string_enum!(FailureReason {
     Timeout = "timeout",
     Unreachable = "unreachable",
     Rejected = "rejected",
@@ -59,7 +59,7 @@ pub struct Failure {
     pub at: Timestamp,
 }
 
-/// What wrote a message.
+/// The kind of a message's author.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthorKind {
     /// With a cookie session.
@@ -69,22 +69,22 @@ pub enum AuthorKind {
     Bot,
 }
 
-words!(AuthorKind { Person = "person", Program = "program", Bot = "bot" });
+string_enum!(AuthorKind { Person = "person", Program = "program", Bot = "bot" });
 
-/// Who wrote a message, as the server knows it; what the message says of its role is up to its sender.
+/// The author of a message, by the credentials of its sender. The message's role is what the sender chose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Author {
     /// As in a conversation's `userId`: a person's number or `key-<number>`; a bot's id.
     pub id: String,
     pub kind: AuthorKind,
-    /// As it was when the message was stored.
+    /// The display name when the message was stored.
     pub name: String,
 }
 
-/// How long a bot took.
+/// How long a bot took to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AnswerTime {
-    /// From the question to the first piece of text, in milliseconds; `None` where the answer came whole.
+    /// From the question to the first text, in milliseconds; `None` where the answer was not streamed.
     pub first_token_ms: Option<i64>,
     /// From the question to the end of the answer, in milliseconds.
     pub answer_ms: i64,
@@ -94,10 +94,10 @@ pub struct AnswerTime {
 pub struct Message {
     pub id: MessageId,
     pub conversation_id: ConversationId,
-    /// The message's place in its conversation, from 1, given when it is stored; a deleted message leaves a gap.
+    /// The message's number in its conversation, from 1, assigned when it is stored. A deleted message leaves a gap.
     pub seq: i64,
     pub role: String,
-    /// `text`, `image`, `voice` or any other word.
+    /// `text`, `image`, `voice` or any other text.
     pub kind: String,
     pub text: String,
     /// A bot's whole answer object: see [`Answer::payload`].
@@ -106,7 +106,7 @@ pub struct Message {
     pub reply_to: Option<MessageId>,
     /// On a question that got no answer.
     pub failure: Option<Failure>,
-    /// `None` for a visitor, and for what was stored before authors were.
+    /// `None` for a visitor, and for messages from before authors were stored.
     pub author: Option<Author>,
     /// On a bot's answer.
     pub time: Option<AnswerTime>,
@@ -120,7 +120,7 @@ impl Message {
         self.role == role::NOTE
     }
 
-    /// What it holds of text.
+    /// Bytes of the text and the payload.
     #[must_use]
     pub fn bytes(&self) -> usize {
         bytes(&self.text, self.payload.as_ref())
@@ -144,7 +144,7 @@ fn bytes(text: &str, payload: Option<&Json>) -> usize {
 }
 
 impl NewMessage {
-    /// What it holds of text.
+    /// Bytes of the text and the payload.
     #[must_use]
     pub fn bytes(&self) -> usize {
         bytes(&self.text, self.payload.as_ref())
@@ -184,7 +184,7 @@ impl NewMessage {
     }
 }
 
-/// What to change; `None` leaves a field as it is.
+/// A change of a message; `None` leaves a field as it is.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct MessagePatch {
     /// A new text also becomes the payload's `text`.
@@ -193,7 +193,7 @@ pub struct MessagePatch {
     pub role: Option<String>,
 }
 
-/// Which messages a list is of.
+/// The messages of a list; `None` matches all conversations.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct MessageFilter {
     pub conversation_id: Option<ConversationId>,

@@ -1,4 +1,4 @@
-//! Lists: what part of one is asked for, and what comes back.
+//! Pages of lists: the request for one, and the result.
 
 /// The order of a list by id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -7,16 +7,16 @@ pub enum Order {
     Descending,
 }
 
-/// Where a list starts.
+/// Where a page of a list starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cursor {
     /// Page `n` from 1, each as long as the limit.
     Page(i64),
-    /// Entries whose id lies strictly between the two, from the list's beginning: walking without pages.
+    /// Entries whose id lies strictly between the two, from the beginning of the list: keyset pagination.
     Between { after: Option<i64>, before: Option<i64> },
 }
 
-/// The part of a list that is asked for.
+/// The page of a list that is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Listing {
     pub cursor: Cursor,
@@ -29,7 +29,7 @@ impl Listing {
     pub const DEFAULT_LIMIT: i64 = 10;
     pub const MAX_LIMIT: i64 = 100;
 
-    /// Entries before the page asked for.
+    /// The number of entries before the page.
     #[must_use]
     pub fn offset(&self) -> i64 {
         match self.cursor {
@@ -38,7 +38,7 @@ impl Listing {
         }
     }
 
-    /// The page's number for the answer; walking without pages is always on the first.
+    /// The page's number in the answer: with [`Cursor::Between`] always 1.
     #[must_use]
     pub fn page(&self) -> i64 {
         match self.cursor {
@@ -48,10 +48,10 @@ impl Listing {
     }
 }
 
-/// One part of a list.
+/// One page of a list.
 #[derive(Debug, Clone)]
 pub struct List<T> {
     pub items: Vec<T>,
-    /// Entries that match the filter in all, exactly; a cursor does not lessen it.
+    /// The exact number of entries that match the filter, wherever the cursor is.
     pub total: i64,
 }

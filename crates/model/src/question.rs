@@ -1,3 +1,5 @@
+//! A question as a bot gets it.
+
 use uuid::Uuid;
 
 use crate::MessageId;
@@ -16,14 +18,14 @@ pub struct Turn {
     pub text: String,
 }
 
-/// What a bot is asked.
+/// A question with its context.
 #[derive(Debug, Clone)]
 pub struct Question {
-    /// The stored message, so that an answer can be given an id of its own.
+    /// The id of the stored question: from it the answer object of a bot that gives no id gets one.
     pub id: MessageId,
-    /// The bot's own key to the conversation so far.
+    /// The key by which the bot keeps its own memory of the conversation.
     pub session_id: Uuid,
     pub text: String,
-    /// The messages before this one that the bot asked for by `Bot::history`, oldest first.
+    /// The messages before the question, oldest first; their number is the bot's `Bot::history`.
     pub history: Vec<Turn>,
 }

@@ -1,13 +1,12 @@
-//! Text from outside as it may stand on a terminal: characters that steer the terminal, or that hide or reorder what
-//! stands around them, are shown as escapes. Each character is looked at by itself, so that a sequence which comes in
-//! pieces is escaped like one that comes whole.
+//! Escapes untrusted text for a terminal: control characters, and characters that hide or reorder the text around them. Each
+//! character is judged by itself, so that an escape sequence which arrives in several chunks is escaped like a whole one.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Whether a terminal acts on the character instead of showing it: the controls of ASCII and of Latin 1 except line
-/// feed and tab, the marks that turn the direction of writing, and the invisible marks that no script or emoji needs.
-/// Joiners, soft hyphens and zero-width spaces stay: Persian, Hindi, Khmer and many emoji are written with them.
+/// Whether a terminal acts on the character instead of showing it: the control characters of ASCII and Latin 1 except line
+/// feed and tab, the marks that change the direction of writing, and invisible characters that no script or emoji needs.
+/// Joiners, soft hyphens and zero-width spaces are allowed: Persian, Hindi, Khmer and many emoji are written with them.
 #[must_use]
 pub fn steers(character: char) -> bool {
     match character {
@@ -22,20 +21,20 @@ pub fn steers(character: char) -> bool {
     }
 }
 
-/// The text with what [`steers`] as `\u{9b}`.
+/// Escapes characters that [`steers`] finds, as `\u{9b}`.
 #[must_use]
 pub fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, steers, in_braces)
 }
 
-/// The same for what has to stay on its line: line feeds and tabs are escaped too.
+/// Like [`visible`] for text on one line: also escapes line feeds and tabs.
 #[must_use]
 pub fn visible_line(text: &str) -> Cow<'_, str> {
     escaped(text, |character| steers(character) || matches!(character, '\n' | '\t'), in_braces)
 }
 
-/// The text of JSON with what [`steers`] as `\u009b`, so that it says the same value. A carriage return can only stand
-/// between values there, and becomes a space.
+/// Escapes characters in JSON as `\u009b`, so that its value stays the same. A carriage return can only stand between
+/// values, and becomes a space.
 #[must_use]
 pub fn visible_json(json: &str) -> Cow<'_, str> {
     escaped(json, steers, |character, text| {
@@ -48,7 +47,7 @@ pub fn visible_json(json: &str) -> Cow<'_, str> {
     })
 }
 
-/// The text with some characters replaced by what `escape` appends.
+/// Replaces the characters that `chosen` accepts by what `escape` appends.
 pub fn escaped(
     text: &str,
     chosen: impl Fn(char) -> bool,
@@ -65,7 +64,7 @@ pub fn escaped(
 }
 
 fn in_braces(character: char, text: &mut String) {
-    // A string takes everything.
+    // Writing to a string cannot fail.
     let _ = write!(text, "\\u{{{:x}}}", u32::from(character));
 }
 
@@ -78,7 +77,7 @@ mod tests {
 
     use super::*;
 
-    /// What acts on a terminal, as ranges of the Unicode standard. Not taken from [`steers`].
+    /// The characters that act on a terminal, as ranges of the Unicode standard: a list independent of [`steers`].
     const ACTING: &[(u32, u32)] = &[
         (0x00, 0x08),
         (0x0b, 0x1f),
@@ -96,7 +95,7 @@ mod tests {
         ACTING.iter().any(|(first, last)| (*first..=*last).contains(&u32::from(character)))
     }
 
-    /// Texts with more of such characters than chance would give.
+    /// Texts in which half of the characters act on a terminal.
     fn text() -> impl Strategy<Value = String> {
         let acting = (0..ACTING.len()).prop_flat_map(|at| ACTING[at].0..=ACTING[at].1);
         let acting = acting.prop_filter_map("no surrogates", char::from_u32);
@@ -133,7 +132,7 @@ mod tests {
             let whole = format!("{first}{second}");
             let shown = visible(&whole);
             assert!(!shown.contains(acts), "{shown:?}");
-            // A sequence that comes in two pieces is escaped as well.
+            // A sequence that arrives in two chunks is escaped as well.
             assert_eq!(shown, format!("{}{}", visible(&first), visible(&second)));
             assert_eq!(visible(&shown), shown, "once is enough");
             assert!(whole.contains(acts) || shown == whole);
@@ -152,7 +151,7 @@ mod tests {
             let shown = visible_json(&json);
             assert!(!shown.contains(acts), "{shown:?}");
             let (Ok(value), Ok(shown)) = (json.parse::<Value>(), shown.parse::<Value>()) else {
-                // Numbers and half pairs that no value can hold.
+                // Numbers and unpaired surrogates that `Value` cannot hold.
                 assert_eq!(json.parse::<Value>().is_ok(), shown.parse::<Value>().is_ok());
                 return;
             };

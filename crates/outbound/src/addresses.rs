@@ -1,5 +1,5 @@
-//! Bots that may only be on the public internet (`private_addresses = false`): no name or number in an address then
-//! leads to this machine or its neighbours.
+//! For bots that must be on the public internet (`private_addresses = false`): refuses IP addresses of this machine and its
+//! private networks, in URLs and in the answers of DNS, against server-side request forgery.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,7 +9,7 @@ use tokio::net::lookup_host;
 
 const REMEDY: &str = "private_addresses = true allows it";
 
-/// What is not the public internet's: <https://www.iana.org/assignments/iana-ipv4-special-registry>.
+/// Networks that are not part of the public internet: <https://www.iana.org/assignments/iana-ipv4-special-registry>.
 const SPECIAL_V4: [([u8; 4], u32); 15] = [
     ([0, 0, 0, 0], 8),
     ([10, 0, 0, 0], 8),
@@ -28,12 +28,13 @@ const SPECIAL_V4: [([u8; 4], u32); 15] = [
     ([240, 0, 0, 0], 4),
 ];
 
-/// What within 2000::/3 is not: <https://www.iana.org/assignments/iana-ipv6-special-registry>.
+/// Networks within [`UNICAST`] that are not public: <https://www.iana.org/assignments/iana-ipv6-special-registry>.
 const SPECIAL_V6: [(Ipv6Addr, u32); 3] = [
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
     (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
     (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
 ];
+/// Global unicast: everything outside it is special.
 const UNICAST: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 const SIX_TO_FOUR: u16 = 0x2002;
 const NAT64: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
@@ -41,7 +42,7 @@ const NAT64: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
-        IpAddr::V6(address) => match embedded(address) {
+        IpAddr::V6(address) => match embedded_v4(address) {
             Some(embedded) => is_public_v4(embedded),
             None => {
                 let is_in = |(network, bits): (Ipv6Addr, u32)| {
@@ -60,8 +61,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     !SPECIAL_V4.into_iter().any(is_in)
 }
 
-/// The IPv4 address that this one stands for.
-fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+/// The IPv4 address inside a 6to4, NAT64 or IPv4-mapped address.
+fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let segments = address.segments();
     let at = |first: usize| {
         let [a, b] = segments[first].to_be_bytes();
@@ -77,7 +78,8 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// Refuses a private number in the place of a name, in whatever notation: reading the URL made it plain.
+/// Refuses a URL whose host is a private IP address. Notations such as `0x7f.1` need no handling here: parsing the URL
+/// normalised them.
 pub fn check(url: &Url) -> Result<(), String> {
     let host = url.host_str().unwrap_or_default();
     match host.trim_start_matches('[').trim_end_matches(']').parse() {
@@ -86,7 +88,8 @@ pub fn check(url: &Url) -> Result<(), String> {
     }
 }
 
-/// Resolves names to public addresses only. What it gives is what is connected to.
+/// Resolves names to public addresses only. The client connects to the addresses that were checked and does not resolve the
+/// name again, so a second answer of DNS cannot lead elsewhere (DNS rebinding).
 pub struct PublicNames;
 
 impl Resolve for PublicNames {
@@ -128,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_number_is_refused_in_every_notation() {
+    fn a_private_address_is_refused_in_every_notation() {
         for host in
             "127.0.0.1 127.1 127.0.0.1. 0x7f000001 0x7f.1 017700000001 2130706433 [::1] [::ffff:127.0.0.1] \
                      [::ffff:7f00:1] [64:ff9b::127.0.0.1] 0 10.0.0.1 user:x@127.0.0.1:80 \u{ff11}27.0.0.1"
@@ -143,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_leads_here_is_no_public_one() {
+    async fn a_name_that_resolves_to_this_machine_is_refused() {
         let error = PublicNames.resolve("localhost".parse().unwrap()).await.err().unwrap();
         assert_eq!(
             error.to_string(),

@@ -1,8 +1,10 @@
+//! Exponential backoff with jitter between retries.
+
 use std::time::Duration;
 
 use wicara_platform::Random;
 
-/// How long to pause before each retry: exponential, with jitter.
+/// Computes the pauses before retries.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     first: Duration,

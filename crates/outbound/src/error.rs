@@ -1,3 +1,5 @@
+//! Why a call failed, in texts that are safe to log.
+
 use std::fmt;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ pub enum Error {
     #[error("the server answered with status {status}")]
     Rejected {
         status: u16,
-        /// When the server itself wants to be asked again.
+        /// From the server's `Retry-After` header.
         retry_after: Option<Duration>,
         body: ErrorText,
     },
@@ -20,8 +22,8 @@ pub enum Error {
     Unreadable(String),
 }
 
-/// The beginning of what a server sent in place of success: for an operator who tries it out, never for logs or
-/// visitors, since it may repeat what was sent, a key too.
+/// The beginning of a server's error response. Only for an operator who tries a bot out, never for logs or visitors: it may
+/// repeat what was sent to the server, even a key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ErrorText(String);
 
@@ -40,7 +42,7 @@ impl ErrorText {
     }
 }
 
-/// Its length alone, so that a log of the error does not show the text.
+/// Shows only the length, so that logging an error does not log the text.
 impl fmt::Debug for ErrorText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} characters", self.0.chars().count())

@@ -1,5 +1,5 @@
-//! HTTP outward, to servers that are not trusted: a client that reads no more than it is told, addresses that may be
-//! called, server-sent events, when to try again and when to leave a server alone.
+//! HTTP calls to servers that are not trusted: a client with limits, a check of the addresses that it may connect to,
+//! server-sent events, backoff between retries and a circuit breaker.
 
 mod addresses;
 mod backoff;
@@ -10,6 +10,6 @@ pub mod sse;
 
 pub use addresses::check as check_address;
 pub use backoff::Backoff;
-pub use breaker::{Breaker, Pass, Suspended};
+pub use breaker::{Breaker, BreakerPermit, Suspended};
 pub use client::{Client, Reply, below, cause, client_for, host, parse_url, secret_header};
 pub use error::{Error, ErrorText};

@@ -1,29 +1,32 @@
-//! Streams of frames, as bots send them: server-sent events as the standard has them
-//! (<https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream>), and Langflow's own kind,
-//! which declares itself as such but is JSON up to a blank line, without `data:`.
+//! Parses streams of frames as bots send them: server-sent events by the standard
+//! (<https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream>), and Langflow's own
+//! format, which has the same media type but consists of JSON values that end with a blank line, without `data:`.
 
 use futures_util::stream::{self, Stream, StreamExt};
 
 use crate::{Error, Reply};
 
-/// How many of its largest frames a whole stream may weigh: a piece of text is small beside the frame around it.
-const LARGEST_FRAMES: usize = 32;
+/// The limit for a whole stream, as a multiple of the limit for one frame: each token comes in a frame that is much longer
+/// than the token.
+const MAX_STREAM_FRAMES: usize = 32;
 
-/// One event. Those without data are left out; ids and reconnection times are nothing to a client that asks once.
+/// One event with data. Events without data are skipped; ids and reconnection times are ignored, because the client never
+/// reconnects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// Its name; empty where it has none, as in a bare frame.
+    /// The event's name; empty where it has none, as in bare JSON.
     pub event: String,
     pub data: String,
 }
 
-/// The frames of a body, each as soon as it is complete. What is left at the end without its blank line is none.
+/// The frames of a body, each when it is complete. A frame without its blank line at the end of the body is dropped, as the
+/// standard says.
 pub fn frames(
     reply: Reply,
     max_frame_bytes: usize,
 ) -> impl Stream<Item = Result<Frame, Error>> + Unpin + Send + 'static {
     let mut parser = Parser::new(max_frame_bytes);
-    let chunks = reply.chunks(max_frame_bytes.saturating_mul(LARGEST_FRAMES));
+    let chunks = reply.chunks(max_frame_bytes.saturating_mul(MAX_STREAM_FRAMES));
     chunks
         .map(move |chunk| {
             let mut frames = Vec::new();
@@ -33,18 +36,18 @@ pub fn frames(
         .flatten()
 }
 
-/// Takes bytes in pieces of any size and gives the same frames whatever the size.
+/// An incremental parser: chunks of any size give the same frames.
 pub struct Parser {
     max_bytes: usize,
-    /// The line under way.
+    /// The beginning of the current line, from earlier chunks.
     line: Vec<u8>,
-    /// The last line ended with CR: a LF that follows belongs to it.
+    /// The last byte was a CR that ended a line: a LF that follows belongs to the same line end.
     after_return: bool,
     at_start: bool,
     event: String,
-    /// The frame's data, each line with its end.
+    /// The lines of the current frame's data, each with a LF.
     data: String,
-    /// The frame began as bare JSON.
+    /// The current frame is bare JSON: its lines have no field names.
     bare: bool,
 }
 
@@ -62,7 +65,7 @@ impl Parser {
         }
     }
 
-    /// Adds the frames that are complete by now, those before an error too. After an error nothing follows.
+    /// Appends the frames that the chunk completes, also those before an error. After an error no chunk may follow.
     pub fn push(&mut self, mut chunk: &[u8], frames: &mut Vec<Frame>) -> Result<(), Error> {
         while let [first, after_first @ ..] = chunk {
             if std::mem::take(&mut self.after_return) && *first == b'\n' {
@@ -70,8 +73,8 @@ impl Parser {
                 continue;
             }
             let end = chunk.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
-            let (piece, rest) = chunk.split_at(end.unwrap_or(chunk.len()));
-            self.line.extend_from_slice(piece);
+            let (line_bytes, rest) = chunk.split_at(end.unwrap_or(chunk.len()));
+            self.line.extend_from_slice(line_bytes);
             if self.line.len() + self.data.len() > self.max_bytes {
                 let error = format!("a piece of it is larger than {} bytes", self.max_bytes);
                 return Err(Error::Unreadable(error));
@@ -91,29 +94,29 @@ impl Parser {
 
     fn end_line(&mut self, line: &[u8]) -> Result<Option<Frame>, Error> {
         let line = str::from_utf8(line).map_err(|_| Error::Unreadable("it is not UTF-8".to_owned()))?;
-        let mark = if std::mem::take(&mut self.at_start) { "\u{feff}" } else { "" };
-        let line = line.strip_prefix(mark).unwrap_or(line);
+        let byte_order_mark = if std::mem::take(&mut self.at_start) { "\u{feff}" } else { "" };
+        let line = line.strip_prefix(byte_order_mark).unwrap_or(line);
         if line.is_empty() {
             return Ok(self.end_frame());
         }
         // No field's name begins with a brace.
         self.bare |= self.data.is_empty() && line.starts_with('{');
         if self.bare {
-            self.add(line);
+            self.add_data(line);
             return Ok(None);
         }
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match name {
-            "data" => self.add(value),
+            "data" => self.add_data(value),
             "event" => value.clone_into(&mut self.event),
-            // A comment, or a field that says nothing to us.
+            // A comment, or a field that is not needed: id, retry or an unknown one.
             _ => {}
         }
         Ok(None)
     }
 
-    fn add(&mut self, line: &str) {
+    fn add_data(&mut self, line: &str) {
         self.data.push_str(line);
         self.data.push('\n');
     }
@@ -136,17 +139,17 @@ mod tests {
 
     use super::*;
 
-    /// What comes of pieces: the frames, and whether all was well.
-    fn parsed<'a>(max_bytes: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Frame>, bool) {
+    /// The frames in these chunks, and whether all chunks were parsed.
+    fn parsed<'a>(max_bytes: usize, chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Frame>, bool) {
         let mut parser = Parser::new(max_bytes);
         let mut frames = Vec::new();
-        let well = pieces.into_iter().all(|piece| parser.push(piece, &mut frames).is_ok());
-        (frames, well)
+        let parsed_all = chunks.into_iter().all(|chunk| parser.push(chunk, &mut frames).is_ok());
+        (frames, parsed_all)
     }
 
     fn data(text: &str) -> Vec<String> {
-        let (frames, well) = parsed(1000, [text.as_bytes()]);
-        assert!(well, "{text:?}");
+        let (frames, parsed_all) = parsed(1000, [text.as_bytes()]);
+        assert!(parsed_all, "{text:?}");
         frames.into_iter().map(|frame| frame.data).collect()
     }
 
@@ -192,12 +195,12 @@ mod tests {
     #[test]
     fn where_a_stream_is_cut_makes_no_difference() {
         let sample = SAMPLE.as_bytes();
-        let (whole, well) = parsed(1000, [sample]);
-        assert_eq!((whole.len(), well), (4, true), "{whole:?}");
+        let (whole, parsed_all) = parsed(1000, [sample]);
+        assert_eq!((whole.len(), parsed_all), (4, true), "{whole:?}");
         for first in 0..=sample.len() {
             for second in first..=sample.len() {
-                let pieces = [&sample[..first], &sample[first..second], &sample[second..]];
-                assert_eq!(parsed(1000, pieces), (whole.clone(), true), "{first} {second}");
+                let chunks = [&sample[..first], &sample[first..second], &sample[second..]];
+                assert_eq!(parsed(1000, chunks), (whole.clone(), true), "{first} {second}");
             }
         }
         assert_eq!(parsed(1000, sample.chunks(1)), (whole, true));
@@ -212,8 +215,8 @@ mod tests {
             [b"data: \xff\n\n".as_slice(), b"\xc3\n", large.as_bytes(), lines.as_bytes(), comment.as_bytes()]
         {
             let stream = [b"data: a\n\n", wrong].concat();
-            let (frames, well) = parsed(20, [stream.as_slice()]);
-            assert_eq!((frames.len(), well), (1, false), "{stream:?}");
+            let (frames, parsed_all) = parsed(20, [stream.as_slice()]);
+            assert_eq!((frames.len(), parsed_all), (1, false), "{stream:?}");
             assert_eq!(parsed(20, stream.chunks(1)), (frames, false), "{stream:?}");
         }
         let exactly = format!("data: {}\n\n", "x".repeat(14)).repeat(100);
@@ -226,15 +229,15 @@ mod tests {
         let stream = vec((line, select(&["\n", "\r", "\r\n"])), 0..12)
             .prop_map(|lines| lines.into_iter().map(|(line, end)| line + end).collect::<String>());
         fuzz("frames", (mutated(stream), vec(1..9usize, 1..20)), |(bytes, sizes)| {
-            let mut pieces = Vec::new();
+            let mut chunks = Vec::new();
             let (mut rest, mut sizes) = (bytes.as_slice(), sizes.into_iter().cycle());
             while !rest.is_empty() {
-                let (piece, after) = rest.split_at(sizes.next().unwrap_or(1).min(rest.len()));
-                pieces.push(piece);
+                let (chunk, after) = rest.split_at(sizes.next().unwrap_or(1).min(rest.len()));
+                chunks.push(chunk);
                 rest = after;
             }
             let whole = parsed(40, [bytes.as_slice()]);
-            assert_eq!(parsed(40, pieces), whole);
+            assert_eq!(parsed(40, chunks), whole);
             assert!(whole.0.iter().all(|frame| !frame.data.is_empty() && frame.data.len() <= 40));
         });
     }

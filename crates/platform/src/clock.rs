@@ -1,11 +1,11 @@
-//! Time, passed in so that tests can hold it still.
+//! The clock, passed in so that tests can stop it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use wicara_model::Timestamp;
 
-/// Where the time comes from.
+/// A source of the current time.
 #[derive(Debug, Clone)]
 pub enum Clock {
     System,
@@ -15,7 +15,7 @@ pub enum Clock {
 
 impl Clock {
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks the system for the time")]
+    #[expect(clippy::disallowed_methods, reason = "the only call that asks the system for the time")]
     pub fn now(&self) -> Timestamp {
         match self {
             Clock::System => Timestamp(jiff::Timestamp::now().as_millisecond()),

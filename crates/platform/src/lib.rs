@@ -1,5 +1,5 @@
-//! What the program has of the system that it runs on: time, randomness and the TLS provider. Time and randomness are
-//! passed in, so that tests decide about them.
+//! Access to the operating system: time, randomness and the TLS provider. Time and randomness are passed in as values, so that
+//! tests can replace them.
 
 mod clock;
 mod random;

@@ -6,18 +6,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// Where random bytes come from.
+/// A source of random bytes.
 #[derive(Debug, Clone)]
 pub enum Random {
     /// The operating system.
     System,
-    /// The same bytes each run, for tests: a counter that is hashed.
+    /// For tests: the hash of a counter, so the same bytes in each run.
     Counter(Arc<AtomicU64>),
 }
 
 impl Random {
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks the system for randomness")]
+    #[expect(clippy::disallowed_methods, reason = "the only call that asks the system for randomness")]
     pub fn bytes(&self) -> [u8; 32] {
         match self {
             Random::System => {

@@ -1,7 +1,7 @@
-//! TLS by rustls on ring, the one provider in this program.
+//! TLS by rustls, with ring as its cryptography provider.
 
-/// Makes ring the provider of this process. Called before a connection is configured, as often as one likes.
+/// Makes ring the provider of this process. Has to be called before a connection is configured; further calls do nothing.
 pub fn install() {
-    // The only possible failure is that a provider stands already, which is then the same one.
+    // Fails only if a provider is installed already, and this function installs no other.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

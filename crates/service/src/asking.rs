@@ -36,11 +36,11 @@ impl Asking {
     pub async fn token(&mut self) -> Option<String> {
         match self.next().await {
             Some(tokens::Event::Text(text)) => Some(text),
-            Some(tokens::Event::Said(Told::Ended(ended))) => {
+            Some(tokens::Event::Control(Told::Ended(ended))) => {
                 self.ended = Some(ended);
                 None
             }
-            Some(tokens::Event::Said(_)) | None => None,
+            Some(tokens::Event::Control(_)) | None => None,
         }
     }
 
@@ -51,7 +51,7 @@ impl Asking {
                 return ended;
             }
             match self.next().await {
-                Some(tokens::Event::Said(Told::Ended(ended))) => return ended,
+                Some(tokens::Event::Control(Told::Ended(ended))) => return ended,
                 Some(_) => {}
                 None if self.abandoned.is_cancelled() => {
                     return Err(Error::Stopping { session_id: self.session_id });

@@ -112,7 +112,7 @@ impl Service {
         };
         let bot_id = self.question_bot(asker, conversation.as_ref(), new.bot_id.clone())?;
         self.question_admit_in(conversation.as_ref())?;
-        let deadline = self.bots.get(&bot_id).map(bots::Entry::timeout).unwrap_or_default();
+        let deadline = self.bots.get(&bot_id).map(bots::ConfiguredBot::timeout).unwrap_or_default();
         let attempt = self.attempts.begin(self.random.uuid());
         let claim = match once {
             Some(once) => {
@@ -143,17 +143,17 @@ impl Service {
             let ended =
                 service.question_carry_out(&asker, append, conversation, permit, &attempt, &teller).await;
             if let Some(ended) = ended {
-                teller.say(Told::Ended(ended));
+                teller.send_control(Told::Ended(ended));
             }
         };
         self.asking.spawn_on(carried_out.in_current_span(), &self.work);
         match told.next().await {
-            Some(tokens::Event::Said(Told::Stored { session_id })) => {
+            Some(tokens::Event::Control(Told::Stored { session_id })) => {
                 Ok(Some(Asking { session_id, told, ended: None, abandoned: self.abandoned.clone() }))
             }
-            Some(tokens::Event::Said(Told::Moved)) => Ok(None),
+            Some(tokens::Event::Control(Told::Moved)) => Ok(None),
             // It ended before the question was stored.
-            Some(tokens::Event::Said(Told::Ended(Err(error)))) => Err(error),
+            Some(tokens::Event::Control(Told::Ended(Err(error)))) => Err(error),
             Some(_) => Err(Error::Internal("a question was answered but not stored".to_owned())),
             None => not_carried_out(),
         }
@@ -176,15 +176,15 @@ impl Service {
         let Asked { conversation, question } = match heard {
             Heard::Asked(asked) => asked,
             Heard::Answered(answered) => {
-                teller.say(Told::Stored { session_id: answered.session_id });
+                teller.send_control(Told::Stored { session_id: answered.session_id });
                 return Some(Ok(answered));
             }
             Heard::Moved => {
-                teller.say(Told::Moved);
+                teller.send_control(Told::Moved);
                 return None;
             }
         };
-        teller.say(Told::Stored { session_id: conversation.session_id });
+        teller.send_control(Told::Stored { session_id: conversation.session_id });
         let answers = match conversation.handler {
             Handler::Bot => self.question_pass_on(&conversation, &question, teller).await,
             Handler::Human => Ok(Vec::new()),
@@ -332,7 +332,7 @@ impl Service {
         match timeout(STORE_PATIENCE, &mut settled).await {
             Ok(settled) => Some(settled),
             Err(_) => {
-                teller.say(Told::Ended(Err(Error::AnswerDelayed { session_id })));
+                teller.send_control(Told::Ended(Err(Error::AnswerDelayed { session_id })));
                 let _ = settled.await;
                 None
             }
@@ -374,7 +374,7 @@ impl Service {
 
     /// What was said before a question, as far as its bot wants to know. A bot that cannot be told is asked all the
     /// same.
-    async fn question_history(&self, bot: &bots::Entry, question: &Message) -> Vec<Turn> {
+    async fn question_history(&self, bot: &bots::ConfiguredBot, question: &Message) -> Vec<Turn> {
         if bot.history() == 0 || question.seq == 1 {
             return Vec::new();
         }

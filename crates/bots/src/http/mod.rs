@@ -1,7 +1,7 @@
 //! The kind `http`: any JSON API that answers a POST.
 //!
-//! What a request and an answer look like is the operator's to say; the defaults fit an API that takes
-//! `{"question", "session_id"}` and answers `{"data": {"message": [{"text", …}]}}`.
+//! The operator sets the template of the request body and the JSON Pointer to the answers; the defaults fit an API that
+//! takes `{"question", "session_id"}` and answers `{"data": {"message": [{"text", …}]}}`.
 
 mod pointer;
 mod template;
@@ -23,14 +23,14 @@ use wicara_model::{Answer, Json, Question};
 use wicara_outbound::{Client, parse_url, secret_header};
 
 use crate::table::{ReadError, read};
-use crate::{Bot, Error, Part, Parts};
+use crate::{AnswerStream, Bot, Error, StreamItem};
 use pointer::Pointer;
 use template::Template;
 
 const DEFAULT_BODY: &str = r#"{"question": {{question}}, "session_id": {{session_id}}}"#;
 const DEFAULT_ANSWER: &str = "/data/message";
 
-/// Where the API is and how it is spoken to.
+/// The checked settings of a bot of this kind.
 #[derive(Clone)]
 pub struct Settings {
     url: Url,
@@ -41,7 +41,7 @@ pub struct Settings {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct SettingsTable {
     url: String,
     #[serde(default)]
     headers: BTreeMap<String, String>,
@@ -51,13 +51,13 @@ struct Written {
 
 impl Settings {
     pub fn from_table(table: Table) -> Result<Self, ReadError> {
-        let written: Written = read(table)?;
+        let table: SettingsTable = read(table)?;
         Ok(Self {
-            url: parse_url(&written.url).map_err(|error| ReadError::new("url", error))?,
-            headers: parse_headers(&written.headers)?,
-            body: Template::parse(written.body.as_deref().unwrap_or(DEFAULT_BODY))
+            url: parse_url(&table.url).map_err(|error| ReadError::new("url", error))?,
+            headers: parse_headers(&table.headers)?,
+            body: Template::parse(table.body.as_deref().unwrap_or(DEFAULT_BODY))
                 .map_err(|error| ReadError::new("body", error))?,
-            answer: Pointer::parse(written.answer.as_deref().unwrap_or(DEFAULT_ANSWER))
+            answer: Pointer::parse(table.answer.as_deref().unwrap_or(DEFAULT_ANSWER))
                 .map_err(|error| ReadError::new("answer", error))?,
         })
     }
@@ -67,7 +67,7 @@ impl Settings {
     }
 }
 
-/// Only what can hold no secret: neither header values nor the address's user, password and query.
+/// Leaves out what may be secret: the values of headers, and the URL's user, password and query.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
@@ -78,9 +78,9 @@ impl fmt::Debug for Settings {
     }
 }
 
-fn parse_headers(written: &BTreeMap<String, String>) -> Result<HeaderMap, ReadError> {
+fn parse_headers(table: &BTreeMap<String, String>) -> Result<HeaderMap, ReadError> {
     let mut headers = HeaderMap::new();
-    for (name, value) in written {
+    for (name, value) in table {
         let path = format!("headers.{name}");
         let name = HeaderName::try_from(name)
             .map_err(|_| ReadError::new(&path, "no HTTP header can have this name"))?;
@@ -90,7 +90,7 @@ fn parse_headers(written: &BTreeMap<String, String>) -> Result<HeaderMap, ReadEr
     Ok(headers)
 }
 
-/// A bot behind an HTTP API.
+/// A bot behind a JSON API.
 pub struct Http(Arc<Endpoint>);
 
 struct Endpoint {
@@ -106,10 +106,10 @@ impl Http {
 }
 
 impl Bot for Http {
-    fn ask(&self, question: Question) -> Parts {
+    fn ask(&self, question: Question) -> AnswerStream {
         let endpoint = Arc::clone(&self.0);
         stream::once(async move { endpoint.call(&question).await })
-            .map_ok(|answers| stream::iter(answers).map(|answer| Ok(Part::Answer(answer))))
+            .map_ok(|answers| stream::iter(answers).map(|answer| Ok(StreamItem::Answer(answer))))
             .try_flatten()
             .boxed()
     }
@@ -136,7 +136,7 @@ impl Endpoint {
     }
 }
 
-/// The answers at the pointer; `None` if they are of no known form.
+/// One answer or a list of them; `None` if the value has no known form.
 fn answers(found: Json) -> Option<Vec<Answer>> {
     if found.as_str().starts_with('[') {
         let list: Vec<Json> = serde_json::from_str(found.as_str()).ok()?;
@@ -145,7 +145,7 @@ fn answers(found: Json) -> Option<Vec<Answer>> {
     answer(found).map(|answer| vec![answer])
 }
 
-/// A blank string says nothing to anybody: no answer.
+/// The answer in a string or an answer object. A blank string is no answer.
 fn answer(found: Json) -> Option<Answer> {
     match found.string() {
         Some(text) => (!text.trim().is_empty()).then(|| Answer::text(text)),

@@ -4,12 +4,12 @@ use std::fmt;
 
 use wicara_model::{Json, Object};
 
-/// Names one value in a JSON document: `/data/message`; empty for the whole.
+/// Points to one value of a JSON document, such as `/data/message`. Empty for the whole document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pointer(Vec<String>);
 
 impl Pointer {
-    /// The error says what is allowed.
+    /// The error is a sentence for the operator.
     pub fn parse(text: &str) -> Result<Self, String> {
         let Some(tokens) = text.strip_prefix('/') else {
             return match text {
@@ -26,10 +26,10 @@ impl Pointer {
         })
     }
 
-    /// The value's exact text; `None` if the document has none there.
+    /// The value with its exact text; `None` if the document has no such value.
     #[must_use]
     pub fn resolve(&self, document: Json) -> Option<Json> {
-        self.0.iter().try_fold(document, |value, token| step(&value, token))
+        self.0.iter().try_fold(document, |value, token| child(&value, token))
     }
 }
 
@@ -40,20 +40,20 @@ impl fmt::Display for Pointer {
 }
 
 fn unescape(token: &str) -> Option<String> {
-    let mut pieces = token.split('~');
-    let mut name = pieces.next()?.to_owned();
-    for piece in pieces {
-        name.push(match piece.chars().next()? {
+    let mut segments = token.split('~');
+    let mut name = segments.next()?.to_owned();
+    for segment in segments {
+        name.push(match segment.chars().next()? {
             '0' => '~',
             '1' => '/',
             _ => return None,
         });
-        name.push_str(&piece[1..]);
+        name.push_str(&segment[1..]);
     }
     Some(name)
 }
 
-fn step(value: &Json, token: &str) -> Option<Json> {
+fn child(value: &Json, token: &str) -> Option<Json> {
     let text = value.as_str();
     match text.as_bytes().first()? {
         b'{' => serde_json::from_str::<Object>(text).ok()?.get(token).cloned(),
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pointer_that_is_none_is_refused() {
+    fn a_malformed_pointer_is_refused() {
         for text in ["data", "data/message", " /a", "/a~", "/a~2", "/~é", "#/a"] {
             assert!(Pointer::parse(text).is_err(), "{text}");
         }

@@ -1,14 +1,14 @@
-//! The body of a request: JSON with places for the question and the session.
+//! The template of a request body: JSON with placeholders for the question and the session id.
 
 use std::fmt;
 
 use serde::de::IgnoredAny;
 use wicara_model::{Json, Question};
 
-const PLACES: &str = "{{question}}, {{session_id}}";
+const PLACEHOLDERS: &str = "{{question}}, {{session_id}}";
 
 #[derive(Clone)]
-enum Part {
+enum TemplateSegment {
     Text(String),
     Question,
     SessionId,
@@ -16,29 +16,31 @@ enum Part {
 
 /// A JSON text with `{{question}}` and `{{session_id}}` where JSON strings belong.
 #[derive(Clone)]
-pub struct Template(Vec<Part>);
+pub struct Template(Vec<TemplateSegment>);
 
 impl Template {
-    /// The error says what is wrong and what is allowed.
+    /// The error is a sentence for the operator.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut parts = Vec::new();
+        let mut segments = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("{{") {
             let Some((name, after)) = after.split_once("}}") else {
-                return Err(format!("a {{{{ is not closed; the places to fill in are {PLACES}"));
+                return Err(format!("a {{{{ is not closed; the places to fill in are {PLACEHOLDERS}"));
             };
-            parts.push(Part::Text(before.to_owned()));
-            parts.push(match name.trim() {
-                "question" => Part::Question,
-                "session_id" => Part::SessionId,
+            segments.push(TemplateSegment::Text(before.to_owned()));
+            segments.push(match name.trim() {
+                "question" => TemplateSegment::Question,
+                "session_id" => TemplateSegment::SessionId,
                 name => {
-                    return Err(format!("there is nothing to fill in for {{{{{name}}}}}, only for {PLACES}"));
+                    return Err(format!(
+                        "there is nothing to fill in for {{{{{name}}}}}, only for {PLACEHOLDERS}"
+                    ));
                 }
             });
             rest = after;
         }
-        parts.push(Part::Text(rest.to_owned()));
-        let template = Self(parts);
+        segments.push(TemplateSegment::Text(rest.to_owned()));
+        let template = Self(segments);
         let sample = template.fill(&Question {
             id: wicara_model::MessageId(1),
             session_id: uuid::Uuid::nil(),
@@ -48,19 +50,20 @@ impl Template {
         match serde_json::from_str::<IgnoredAny>(&sample) {
             Ok(_) => Ok(template),
             Err(error) => Err(format!(
-                "filled in, it is no JSON ({error}); {PLACES} bring their own quotes and stand alone as a value"
+                "filled in, it is no JSON ({error}); {PLACEHOLDERS} bring their own quotes and stand alone as a value"
             )),
         }
     }
 
+    /// The body for a question.
     #[must_use]
     pub fn fill(&self, question: &Question) -> String {
         let mut body = String::new();
-        for part in &self.0 {
-            match part {
-                Part::Text(text) => body.push_str(text),
-                Part::Question => body.push_str(Json::of(question.text.as_str()).as_str()),
-                Part::SessionId => body.push_str(Json::of(&question.session_id).as_str()),
+        for segment in &self.0 {
+            match segment {
+                TemplateSegment::Text(text) => body.push_str(text),
+                TemplateSegment::Question => body.push_str(Json::of(question.text.as_str()).as_str()),
+                TemplateSegment::SessionId => body.push_str(Json::of(&question.session_id).as_str()),
             }
         }
         body
@@ -96,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_without_places_is_sent_as_it_is() {
+    fn a_template_without_placeholders_is_sent_as_it_is() {
         let template = Template::parse(r#"{"a" : [1.0]}"#).unwrap();
         assert_eq!(template.fill(&question("x")), r#"{"a" : [1.0]}"#);
     }

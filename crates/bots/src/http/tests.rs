@@ -28,8 +28,8 @@ fn question(text: &str) -> Question {
     Question { id: MessageId(1), session_id: SESSION, text: text.to_owned(), history: Vec::new() }
 }
 
-/// Asks a bot that answers with this body.
-async fn answered(more: &str, body: impl Into<Vec<u8>>) -> Result<Vec<Answer>, Error> {
+/// The result of asking a bot that answers with this body.
+async fn ask_with_body(more: &str, body: impl Into<Vec<u8>>) -> Result<Vec<Answer>, Error> {
     let server = MockServer::start().await;
     Mock::given(method("POST"))
         .respond_with(ResponseTemplate::new(200).set_body_raw(body.into(), "application/json"))
@@ -51,7 +51,7 @@ async fn a_list_of_answer_objects_keeps_their_text_byte_for_byte() {
         r#"{ "z":1.0, "text":"Satu \u0041", "a" : [1e2, {"b":null}], "properties":{"z":0,"a":-0.0} }"#;
     let second = r#"{"text":"Dua","text2":9007199254740993}"#;
     let answers =
-        answered("", format!(" {{\"data\": {{\"message\" : [\n{first} ,{second}\n]}}}}")).await.unwrap();
+        ask_with_body("", format!(" {{\"data\": {{\"message\" : [\n{first} ,{second}\n]}}}}")).await.unwrap();
     let texts: Vec<_> = answers.iter().map(|answer| answer.text.as_str()).collect();
     assert_eq!(texts, ["Satu A", "Dua"]);
     let payloads: Vec<_> = answers.iter().map(|answer| answer.payload.as_ref().unwrap().as_str()).collect();
@@ -68,7 +68,7 @@ async fn an_answer_may_be_a_string_an_object_or_a_list_of_either() {
         // Rasa sends pictures without a text.
         ("", r#"[{"image":"http://i"}]"#, vec![("", Some(r#"{"image":"http://i"}"#))]),
     ] {
-        let answers = answered(&format!("answer = '{pointer}'"), body).await.unwrap();
+        let answers = ask_with_body(&format!("answer = '{pointer}'"), body).await.unwrap();
         let found: Vec<_> = answers
             .iter()
             .map(|answer| (answer.text.as_str(), answer.payload.as_ref().map(|payload| payload.as_str())))
@@ -81,7 +81,7 @@ async fn an_answer_may_be_a_string_an_object_or_a_list_of_either() {
 async fn an_answer_that_cannot_be_used_says_why() {
     for (pointer, body, why) in [
         ("/data/message", r#"{"data":{"message":[]}}"#, "it is empty"),
-        // Rasa answers so when it failed.
+        // Rasa's answer when it failed.
         ("", "[]", "it is empty"),
         ("/data/message", r#"{"data":{}}"#, "there is nothing at \"/data/message\""),
         ("/text", r#"{"text":5}"#, "neither a text"),
@@ -94,15 +94,15 @@ async fn an_answer_that_cannot_be_used_says_why() {
         ("", "<html>", "it is not JSON"),
         ("", r#""x" "y""#, "it is not JSON"),
     ] {
-        let found = unreadable(answered(&format!("answer = '{pointer}'"), body).await);
+        let found = unreadable(ask_with_body(&format!("answer = '{pointer}'"), body).await);
         assert!(found.contains(why), "{body}: {found}");
     }
-    let found = unreadable(answered("answer = ''", b"\"\xff\"".to_vec()).await);
+    let found = unreadable(ask_with_body("answer = ''", b"\"\xff\"".to_vec()).await);
     assert_eq!(found, "it is not UTF-8");
 }
 
 #[tokio::test]
-async fn an_answer_is_not_lost_for_what_few_readers_take() {
+async fn an_answer_that_few_json_decoders_take_is_not_lost() {
     let lists = |levels| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     let deep = format!(r#"{{"text":"x","deep":{}}}"#, lists(100_000));
     let cut = format!(r#"{{"text":"x","deep":{}null{}}}"#, "[".repeat(63), "]".repeat(63));
@@ -116,7 +116,7 @@ async fn an_answer_is_not_lost_for_what_few_readers_take() {
         ("/\u{fffd}", format!(r#"{{"\ud83d":{odd}}}"#), "y\u{fffd}", Some(fine)),
         ("", r#""\ude00 x""#.to_owned(), "\u{fffd} x", None),
     ] {
-        let answers = answered(&format!("answer = '{pointer}'"), body).await.unwrap();
+        let answers = ask_with_body(&format!("answer = '{pointer}'"), body).await.unwrap();
         let [answer] = answers.as_slice() else { panic!("{pointer}: {answers:?}") };
         assert_eq!(answer.text, text, "{pointer}");
         assert_eq!(answer.payload.as_ref().map(|payload| payload.as_str()), payload, "{pointer}");
@@ -124,12 +124,12 @@ async fn an_answer_is_not_lost_for_what_few_readers_take() {
 }
 
 #[tokio::test]
-async fn an_answer_at_the_limit_is_taken_though_what_is_kept_of_it_is_longer() {
+async fn an_answer_at_the_limit_is_taken_though_its_portable_form_is_longer() {
     let numbers = format!(r#"{{"text":"x","n":[{}0]}}"#, "1e999,".repeat(170));
     let nested = format!(r#"{{"text":"x","n":{}{}0{}}}"#, "[".repeat(63), "[],".repeat(280), "]".repeat(63));
     for body in [numbers, nested] {
         assert!(body.len() <= 1040, "{}", body.len());
-        let answers = answered("answer = ''\nmax_answer_bytes = 1040", body).await.unwrap();
+        let answers = ask_with_body("answer = ''\nmax_answer_bytes = 1040", body).await.unwrap();
         assert!(answers[0].payload.as_ref().unwrap().as_str().len() > 1040);
     }
 }
@@ -211,10 +211,10 @@ async fn what_is_not_2xx_is_rejected_and_no_redirect_is_followed() {
 async fn an_answer_over_the_limit_is_refused_and_one_at_the_limit_is_taken() {
     let body = format!("\"{}\"", "x".repeat(1022));
     let more = "answer = ''\nmax_answer_bytes = 1024";
-    assert_eq!(answered(more, body).await.unwrap()[0].text.len(), 1022);
+    assert_eq!(ask_with_body(more, body).await.unwrap()[0].text.len(), 1022);
     let body = format!("\"{}\"", "x".repeat(1023));
     assert_eq!(
-        unreadable(answered(more, body).await),
+        unreadable(ask_with_body(more, body).await),
         "it is larger than 1024 bytes, as much as max_answer_bytes allows"
     );
 }
@@ -246,8 +246,8 @@ async fn a_bot_that_is_silent_past_its_deadline_is_a_timeout() {
     assert_eq!(error.reason(), FailureReason::Timeout);
 }
 
-/// A server that reads one request, writes these bytes and hangs up.
-async fn hangs_up_after(bytes: &'static [u8]) -> String {
+/// A server that reads one request, writes these bytes and closes the connection. Returns its URL.
+async fn closing_server(bytes: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -263,8 +263,8 @@ async fn a_broken_connection_is_unreachable_and_tells_no_secret() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     for url in [
         format!("http://user:hush@{nobody}/?key=hush"),
-        hangs_up_after(b"").await,
-        hangs_up_after(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"data\"").await,
+        closing_server(b"").await,
+        closing_server(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"data\"").await,
     ] {
         let error = ask(&url, "headers = { Authorization = 'Bearer hush' }").await.unwrap_err();
         assert_eq!(error.reason(), FailureReason::Unreachable);

@@ -1,4 +1,5 @@
-//! The answers in what Langflow sends. The same text stands in many places, and each version leaves out others.
+//! Finds the answers in Langflow's responses. A response repeats a text in several fields, and each version of Langflow
+//! leaves out different ones.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,45 +10,45 @@ use wicara_outbound::ErrorText;
 
 use crate::Error;
 
-/// What is taken over from a message, besides its text. The rest is not for visitors: the steps of an agent, what its
-/// tools said, tracebacks, and the session's id, which is the visitor's key.
+/// The fields of a message that an answer object keeps beside the text. The others are not for visitors: the steps of an
+/// agent, the output of its tools, tracebacks, and the session id, which is the visitor's key to the conversation.
 const FIELDS: [&str; 5] = ["properties", "category", "id", "flow_id", "suggest_links"];
 
 const NULL: &str = "null";
 const COMPLETED: &str = "\"completed\"";
 
-/// The JSON below these names. Nothing is copied: a response may be megabytes of logs.
+/// The JSON value at a path of names. Borrowed, because a response may hold megabytes of logs.
 pub fn at<'a>(json: &'a str, names: &[&str]) -> Option<&'a str> {
-    let [name, below @ ..] = names else { return Some(json) };
+    let [name, path @ ..] = names else { return Some(json) };
     let fields: HashMap<String, &RawValue> = from_str(json).ok()?;
-    at(fields.get(*name)?.get(), below)
+    at(fields.get(*name)?.get(), path)
 }
 
 pub fn string_at(json: &str, names: &[&str]) -> Option<String> {
     from_str(at(json, names)?).ok()
 }
 
-/// The list below a name; empty where there is none.
+/// The list in a field; empty where there is none.
 fn list_at<'a>(json: &'a str, name: &str) -> Vec<&'a str> {
     let list: Option<Vec<&RawValue>> = at(json, &[name]).and_then(|list| from_str(list).ok());
     list.unwrap_or_default().into_iter().map(RawValue::get).collect()
 }
 
-/// The answers of a whole response, of v1 or v2. The same text counts once.
+/// The answers of a whole response of v1 or v2, each text once.
 pub fn of_response(response: &str) -> Result<Vec<Answer>, Error> {
     let mut answers = match at(response, &["status"]) {
         Some(status) => of_workflow(response, status)?,
         None => of_run(response)?,
     };
-    let mut said = HashSet::new();
-    answers.retain(|answer| said.insert(answer.text.clone()));
+    let mut seen_texts = HashSet::new();
+    answers.retain(|answer| seen_texts.insert(answer.text.clone()));
     if answers.is_empty() {
         return Err(Error::Unreadable("there is no text in it".to_owned()));
     }
     Ok(answers)
 }
 
-/// v1: each output of each run.
+/// v1: an answer for each output of each run.
 fn of_run(response: &str) -> Result<Vec<Answer>, Error> {
     let runs = list_at(response, "outputs");
     let outputs = runs.iter().flat_map(|run| list_at(run, "outputs"));
@@ -76,21 +77,21 @@ fn of_output(output: &str) -> Result<Option<Answer>, Error> {
 
 fn text(output: &str) -> Option<String> {
     let first_message = list_at(output, "messages").into_iter().next();
-    let places = [
+    let candidates = [
         at(output, &["outputs", "message", "message"]),
         at(output, &["results", "message", "text"]),
         at(output, &["results", "message", "data", "text"]),
         at(output, &["artifacts", "message"]),
         first_message.and_then(|message| at(message, &["message"])),
     ];
-    let texts = places
+    let texts = candidates
         .into_iter()
         .flatten()
-        .filter_map(|place| from_str(place).ok().or_else(|| string_at(place, &["text"])));
+        .filter_map(|value| from_str(value).ok().or_else(|| string_at(value, &["text"])));
     texts.into_iter().find(|text| !text.trim().is_empty())
 }
 
-/// Servers write `null` for what they do not know, in fields that are strings by contract: so it counts as left out.
+/// Removes fields that are `null`: servers write it into fields that are strings by the Chatbot API's contract.
 fn without_nulls(value: &Json) -> Json {
     let Ok(object) = from_str::<Object>(value.as_str()) else { return value.clone() };
     let mut kept = Object::default();
@@ -101,7 +102,7 @@ fn without_nulls(value: &Json) -> Json {
     Json::of(&kept)
 }
 
-/// v2: one text, or one for each component where there are several.
+/// v2: one text for the whole flow, or one for each component.
 fn of_workflow(response: &str, status: &str) -> Result<Vec<Answer>, Error> {
     let has_errors = at(response, &["has_errors"]).is_some_and(|value| value == "true");
     if has_errors || status != COMPLETED {
@@ -117,7 +118,7 @@ fn of_workflow(response: &str, status: &str) -> Result<Vec<Answer>, Error> {
     outputs.iter().filter_map(|(_, output)| of_component(output.as_str()).transpose()).collect()
 }
 
-/// v2: what one component put out; `None` where it is no text.
+/// v2: the output of one component; `None` where it is no text.
 pub fn of_component(output: &str) -> Result<Option<Answer>, Error> {
     if at(output, &["status"]).is_some_and(|status| status != COMPLETED) {
         return Err(failure(output));
@@ -126,8 +127,8 @@ pub fn of_component(output: &str) -> Result<Option<Answer>, Error> {
     Ok(text.map(Answer::text))
 }
 
-/// What came in the place of an answer.
+/// An error that Langflow sent instead of an answer.
 pub fn failure(data: &str) -> Error {
-    let said = string_at(data, &["text"]).or_else(|| string_at(data, &["error"]));
-    Error::Failed(ErrorText::new(said.as_deref().unwrap_or(data)))
+    let text = string_at(data, &["text"]).or_else(|| string_at(data, &["error"]));
+    Error::Failed(ErrorText::new(text.as_deref().unwrap_or(data)))
 }

@@ -1,7 +1,7 @@
 //! The kind `langflow`: a flow on a Langflow server (<https://docs.langflow.org/api-flows-run>).
 //!
-//! Nearly every server has v1; where it is missing there is v2. Both are asked for a stream. v1's frames are bare
-//! JSON and the answers come with the last one, v2's are real server-sent events and each answer is one of them.
+//! Nearly every server has API v1; servers without it have v2. Both are asked for a stream. The frames of v1 are bare JSON
+//! and its last frame holds the answers; the frames of v2 are server-sent events and each answer is one of them.
 
 mod answers;
 
@@ -28,41 +28,41 @@ use wicara_outbound::sse::{self, Frame};
 use wicara_outbound::{Client, Reply, below, parse_url, secret_header};
 
 use crate::table::{ReadError, read};
-use crate::{Bot, Error, Part, Parts};
+use crate::{AnswerStream, Bot, Error, StreamItem};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-/// In how many places a response repeats a text.
-const TEXT_PLACES: usize = 5;
-/// What stands in a response beside its texts: logs, with tracebacks even of a run that went well.
+/// How often a response repeats the text of an answer, in different fields.
+const TEXT_COPIES: usize = 5;
+/// The bytes of a response beside its texts: logs, with tracebacks even of a run that succeeded.
 const LOG_BYTES: usize = 4 * 1024 * 1024;
 
-/// How long a server that gave no stream is asked for whole answers before one question tries a stream again, for
-/// which the flow runs twice if there is still none.
-const WHOLE_TIME: Duration = Duration::from_secs(10 * 60);
+/// How long a server that sent no stream is asked for whole responses, before one question tries a stream again. That
+/// question runs the flow twice if there is still no stream.
+const STREAM_RETRY_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
-/// Which flow, and where.
+/// The checked settings of a bot of this kind.
 #[derive(Clone)]
 pub struct Settings {
     url: Url,
     flow: String,
     api_key: Option<HeaderValue>,
-    api: Choice,
+    api: ApiChoice,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct SettingsTable {
     url: String,
     flow: String,
     #[serde(default)]
     api_key: String,
     #[serde(default)]
-    api: Choice,
+    api: ApiChoice,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Choice {
+enum ApiChoice {
     #[default]
     Auto,
     V1,
@@ -71,20 +71,20 @@ enum Choice {
 
 impl Settings {
     pub fn from_table(table: Table) -> Result<Self, ReadError> {
-        let written: Written = read(table)?;
-        if written.flow.trim().is_empty() {
+        let table: SettingsTable = read(table)?;
+        if table.flow.trim().is_empty() {
             return Err(ReadError::new(
                 "flow",
                 "it is empty; expected the id or the endpoint name of a flow",
             ));
         }
-        let url = parse_url(&written.url).map_err(|error| ReadError::new("url", error))?;
-        let api_key = match written.api_key.as_str() {
+        let url = parse_url(&table.url).map_err(|error| ReadError::new("url", error))?;
+        let api_key = match table.api_key.as_str() {
             "" => Ok(None),
             key => secret_header(key).map(Some),
         }
         .map_err(|error| ReadError::new("api_key", error))?;
-        Ok(Self { url, flow: written.flow, api_key, api: written.api })
+        Ok(Self { url, flow: table.flow, api_key, api: table.api })
     }
 
     pub fn url(&self) -> &Url {
@@ -92,7 +92,7 @@ impl Settings {
     }
 }
 
-/// Only what can hold no secret.
+/// Leaves out what may be secret: the key, and the URL's user, password and query.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
@@ -110,11 +110,11 @@ struct Flow {
     client: Client,
     settings: Settings,
     max_answer_bytes: usize,
-    /// v2 answered last, so it is asked first.
+    /// The last successful call used v2, so the next one tries it first.
     v2_first: AtomicBool,
-    /// The server gave no stream but does answer whole, and is asked so until then: to find out again would run the
-    /// flow twice for every question.
-    whole_until: Mutex<Option<Instant>>,
+    /// Set where the server sends whole responses but no streams: until then no stream is tried, because each attempt runs
+    /// the flow twice.
+    no_stream_until: Mutex<Option<Instant>>,
 }
 
 impl Langflow {
@@ -124,13 +124,13 @@ impl Langflow {
             settings: settings.clone(),
             max_answer_bytes,
             v2_first: AtomicBool::new(false),
-            whole_until: Mutex::default(),
+            no_stream_until: Mutex::default(),
         }))
     }
 }
 
 impl Bot for Langflow {
-    fn ask(&self, question: Question) -> Parts {
+    fn ask(&self, question: Question) -> AnswerStream {
         let flow = Arc::clone(&self.0);
         stream::once(async move { flow.call(&question).await }).try_flatten().boxed()
     }
@@ -159,52 +159,52 @@ struct RunV2<'a> {
 }
 
 impl Flow {
-    async fn call(&self, question: &Question) -> Result<Parts, Error> {
+    async fn call(&self, question: &Question) -> Result<AnswerStream, Error> {
         let streams = self.tries_a_stream();
         if streams {
             let reply = self.run(question, true).await?;
             if reply.is_json() {
-                return self.whole(reply).await;
+                return self.whole_response(reply).await;
             }
             let mut frames = sse::frames(reply, self.max_bytes()).peekable();
-            // Some versions answer a stream with a success and nothing else.
+            // Some versions answer a request for a stream with status 200 and an empty body.
             if let Some(first) = Pin::new(&mut frames).peek().await {
                 if first.is_ok() {
-                    *self.whole_until() = None;
+                    *self.no_stream_until() = None;
                 }
-                return Ok(hear(frames));
+                return Ok(decode(frames));
             }
         }
         let reply = self.run(question, false).await?;
-        let answers = self.whole(reply).await?;
+        let answers = self.whole_response(reply).await?;
         if streams {
-            *self.whole_until() = Some(Instant::now() + WHOLE_TIME);
+            *self.no_stream_until() = Some(Instant::now() + STREAM_RETRY_INTERVAL);
         }
         Ok(answers)
     }
 
-    /// Whether a question asks for a stream. Where the last one got none, one of them does when the time is over, and the
-    /// others go on as before until it has found out.
+    /// Whether this call asks for a stream. Once the interval is over, one call does and the interval begins anew for all
+    /// others, so that only one question at a time runs the flow twice.
     fn tries_a_stream(&self) -> bool {
-        let mut until = self.whole_until();
+        let mut until = self.no_stream_until();
         if until.is_some_and(|until| Instant::now() < until) {
             return false;
         }
-        *until = until.map(|_| Instant::now() + WHOLE_TIME);
+        *until = until.map(|_| Instant::now() + STREAM_RETRY_INTERVAL);
         true
     }
 
-    fn whole_until(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.whole_until.lock().unwrap_or_else(PoisonError::into_inner)
+    fn no_stream_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.no_stream_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks the API that answered last or, at first, v1; and the other one where this server has none such.
+    /// Calls the API version that succeeded last, at first v1, and the other one where the server does not have the first.
     async fn run(&self, question: &Question, streams: bool) -> Result<Reply, Error> {
         let (first, second) = match self.settings.api {
-            Choice::V1 => (Api::V1, None),
-            Choice::V2 => (Api::V2, None),
-            Choice::Auto if self.v2_first.load(Ordering::Relaxed) => (Api::V2, Some(Api::V1)),
-            Choice::Auto => (Api::V1, Some(Api::V2)),
+            ApiChoice::V1 => (Api::V1, None),
+            ApiChoice::V2 => (Api::V2, None),
+            ApiChoice::Auto if self.v2_first.load(Ordering::Relaxed) => (Api::V2, Some(Api::V1)),
+            ApiChoice::Auto => (Api::V1, Some(Api::V2)),
         };
         let refused = match self.post(first, question, streams).await {
             Err(refused @ Error::Rejected { status: 404 | 405, .. }) => refused,
@@ -214,7 +214,8 @@ impl Flow {
         let outcome = self.post(second, question, streams).await;
         match (&outcome, &refused) {
             (Ok(_), _) => self.v2_first.store(second == Api::V2, Ordering::Relaxed),
-            // Neither knows the flow (v2 answers a name with 422), or neither is there: the first one's words tell more.
+            // Neither version knows the flow (v2 answers 422 to an endpoint name), or neither exists: the first error says
+            // more.
             (Err(Error::Rejected { status: 404 | 405 | 422, .. }), Error::Rejected { status: 404, .. }) => {
                 return Err(refused);
             }
@@ -248,15 +249,15 @@ impl Flow {
         Ok(self.client.post(url, headers, body.expect("plain data serialises")).await?)
     }
 
-    /// The most that is read of a whole response or of one frame.
+    /// The limit for a whole response and for one frame.
     fn max_bytes(&self) -> usize {
-        self.max_answer_bytes.saturating_mul(TEXT_PLACES).saturating_add(LOG_BYTES)
+        self.max_answer_bytes.saturating_mul(TEXT_COPIES).saturating_add(LOG_BYTES)
     }
 
-    async fn whole(&self, reply: Reply) -> Result<Parts, Error> {
+    async fn whole_response(&self, reply: Reply) -> Result<AnswerStream, Error> {
         let document = reply.json(self.max_bytes()).await?;
         let answers = answers::of_response(document.as_str())?;
-        Ok(stream::iter(answers).map(|answer| Ok(Part::Answer(answer))).boxed())
+        Ok(stream::iter(answers).map(|answer| Ok(StreamItem::Answer(answer))).boxed())
     }
 }
 
@@ -266,54 +267,55 @@ struct Event {
     data: Option<Json>,
 }
 
-/// The answers in the frames of a run.
-pub fn hear(
+/// Decodes the frames of a streamed run.
+pub fn decode(
     frames: impl Stream<Item = Result<Frame, wicara_outbound::Error>> + Unpin + Send + 'static,
-) -> Parts {
-    let hearing = Hearing { frames, streaming: None, said: HashSet::new(), last: None };
-    stream::try_unfold(hearing, Hearing::next).boxed()
+) -> AnswerStream {
+    let decoder =
+        StreamDecoder { frames, streamed_message: None, seen_texts: HashSet::new(), final_answers: None };
+    stream::try_unfold(decoder, StreamDecoder::next).boxed()
 }
 
-/// A run that is being streamed.
-struct Hearing<F> {
+struct StreamDecoder<F> {
     frames: F,
-    /// The message whose tokens are passed on: the first that has some. Those of others would run in between.
-    streaming: Option<String>,
-    /// The texts answered so far: a message that goes to several outputs is one answer.
-    said: HashSet<String>,
-    /// What came with the end.
-    last: Option<vec::IntoIter<Answer>>,
+    /// The id of the message whose tokens are passed on: the first with tokens. Tokens of other messages come interleaved
+    /// with its own and are dropped.
+    streamed_message: Option<String>,
+    /// The texts of the answers so far: a message that goes to several outputs is one answer.
+    seen_texts: HashSet<String>,
+    /// The answers in the `end` event; nothing is read after it.
+    final_answers: Option<vec::IntoIter<Answer>>,
 }
 
-impl<F: Stream<Item = Result<Frame, wicara_outbound::Error>> + Unpin> Hearing<F> {
-    /// The next part, and what is left.
-    async fn next(mut self) -> Result<Option<(Part, Self)>, Error> {
+impl<F: Stream<Item = Result<Frame, wicara_outbound::Error>> + Unpin> StreamDecoder<F> {
+    /// The next item and the decoder's next state.
+    async fn next(mut self) -> Result<Option<(StreamItem, Self)>, Error> {
         loop {
-            if let Some(last) = &mut self.last {
-                return Ok(last.next().map(|answer| (Part::Answer(answer), self)));
+            if let Some(answers) = &mut self.final_answers {
+                return Ok(answers.next().map(|answer| (StreamItem::Answer(answer), self)));
             }
             let Some(frame) = self.frames.next().await.transpose()? else {
                 return Err(Error::Unreadable("it broke off".to_owned()));
             };
-            if let Some(part) = self.take(&frame)? {
-                return Ok(Some((part, self)));
+            if let Some(item) = self.decode_frame(&frame)? {
+                return Ok(Some((item, self)));
             }
         }
     }
 
-    fn take(&mut self, frame: &Frame) -> Result<Option<Part>, Error> {
+    fn decode_frame(&mut self, frame: &Frame) -> Result<Option<StreamItem>, Error> {
         let event = Json::decodable(&frame.data).and_then(|frame| serde_json::from_str(frame.as_str()));
         let event: Event = event.map_err(|error| {
             Error::Unreadable(format!("an event of it is none ({})", json::fault(&error)))
         })?;
         let data = event.data.as_ref().map_or("null", Json::as_str);
         match event.event.as_str() {
-            "token" => Ok(self.token(data).map(Part::Token)),
-            // v2: a component at an end of the flow is done.
+            "token" => Ok(self.token(data).map(StreamItem::Token)),
+            // v2: a component at an end of the flow has finished.
             "output" => {
                 let answer = answers::of_component(data)?;
-                let answer = answer.filter(|answer| self.said.insert(answer.text.clone()));
-                Ok(answer.map(Part::Answer))
+                let answer = answer.filter(|answer| self.seen_texts.insert(answer.text.clone()));
+                Ok(answer.map(StreamItem::Answer))
             }
             "error" => Err(answers::failure(data)),
             "end" => {
@@ -321,7 +323,7 @@ impl<F: Stream<Item = Result<Frame, wicara_outbound::Error>> + Unpin> Hearing<F>
                     Some(response) => answers::of_response(response)?,
                     None => Vec::new(),
                 };
-                self.last = Some(answers.into_iter());
+                self.final_answers = Some(answers.into_iter());
                 Ok(None)
             }
             _ => Ok(None),
@@ -331,6 +333,6 @@ impl<F: Stream<Item = Result<Frame, wicara_outbound::Error>> + Unpin> Hearing<F>
     fn token(&mut self, data: &str) -> Option<String> {
         let id = answers::string_at(data, &["id"]).unwrap_or_default();
         let chunk = answers::string_at(data, &["chunk"])?;
-        (*self.streaming.get_or_insert_with(|| id.clone()) == id && !chunk.is_empty()).then_some(chunk)
+        (*self.streamed_message.get_or_insert_with(|| id.clone()) == id && !chunk.is_empty()).then_some(chunk)
     }
 }

@@ -9,16 +9,17 @@ use super::*;
 use crate::replay::{Recorded, SESSION, Server, ask, cassette, question, registry};
 use crate::{Error, Registry};
 
-const SAID: &str = "Opening hours: 08.00 to 16.00 café 😀";
-const ASKED: &str = "When do you open?";
+const ANSWER_TEXT: &str = "Opening hours: 08.00 to 16.00 café 😀";
+const QUESTION_TEXT: &str = "When do you open?";
 
 fn bots(server: &Server, more: &str) -> Registry {
     registry(&format!("kind = 'langflow'\nurl = '{}'\nflow = 'hours'\nretries = 0\n{more}", server.url))
 }
 
-async fn heard(answer: Recorded, piece: usize) -> (Result<Vec<Answer>, Error>, String) {
-    let server = Server::start(vec![answer], piece).await;
-    ask(&bots(&server, ""), question(ASKED)).await
+/// The result of asking a server that sends this response, and the streamed text.
+async fn ask_server(response: Recorded, chunk_bytes: usize) -> (Result<Vec<Answer>, Error>, String) {
+    let server = Server::start(vec![response], chunk_bytes).await;
+    ask(&bots(&server, ""), question(QUESTION_TEXT)).await
 }
 
 fn texts(answers: &[Answer]) -> Vec<&str> {
@@ -32,16 +33,20 @@ fn run(outputs: &str) -> Recorded {
 
 #[tokio::test]
 async fn a_recorded_stream_is_the_same_however_it_is_cut() {
-    for (name, said) in [
-        ("langflow-1.13/v1-stream.txt", SAID),
-        ("langflow-1.13/v1-stream-without-tokens.txt", ASKED),
-        ("langflow-1.2/v1-stream.txt", SAID),
-        ("langflow-1.13/v2-stream.txt", SAID),
+    for (name, text) in [
+        ("langflow-1.13/v1-stream.txt", ANSWER_TEXT),
+        ("langflow-1.13/v1-stream-without-tokens.txt", QUESTION_TEXT),
+        ("langflow-1.2/v1-stream.txt", ANSWER_TEXT),
+        ("langflow-1.13/v2-stream.txt", ANSWER_TEXT),
         ("langflow-1.13/v2-stream-slow.txt", "slept"),
     ] {
-        for piece in [1, 61, 1_000_000] {
-            let (answers, tokens) = heard(Recorded::stream(cassette(name)), piece).await;
-            assert_eq!((texts(&answers.unwrap()), tokens.as_str()), (vec![said], said), "{name}, {piece}");
+        for chunk_bytes in [1, 61, 1_000_000] {
+            let (answers, tokens) = ask_server(Recorded::stream(cassette(name)), chunk_bytes).await;
+            assert_eq!(
+                (texts(&answers.unwrap()), tokens.as_str()),
+                (vec![text], text),
+                "{name}, {chunk_bytes}"
+            );
         }
     }
 }
@@ -49,14 +54,18 @@ async fn a_recorded_stream_is_the_same_however_it_is_cut() {
 #[tokio::test]
 async fn a_recorded_whole_answer_is_taken_too() {
     for name in ["langflow-1.13/v1-run.txt", "langflow-1.2/v1-run.txt", "langflow-1.13/v2-sync.txt"] {
-        let (answers, tokens) = heard(Recorded::json(200, cassette(name)), 1000).await;
-        assert_eq!((texts(&answers.unwrap()), tokens.as_str()), (vec![ASKED], ASKED), "{name}");
+        let (answers, tokens) = ask_server(Recorded::json(200, cassette(name)), 1000).await;
+        assert_eq!(
+            (texts(&answers.unwrap()), tokens.as_str()),
+            (vec![QUESTION_TEXT], QUESTION_TEXT),
+            "{name}"
+        );
     }
 }
 
 #[tokio::test]
-async fn the_answer_object_is_what_the_flow_says_without_what_is_not_for_visitors() {
-    let (answers, _) = heard(Recorded::stream(cassette("langflow-1.13/v1-stream.txt")), 1000).await;
+async fn the_answer_object_keeps_the_fields_for_visitors_alone() {
+    let (answers, _) = ask_server(Recorded::stream(cassette("langflow-1.13/v1-stream.txt")), 1000).await;
     let payload = answers.unwrap().remove(0).payload.unwrap();
     assert_eq!(
         payload.as_str(),
@@ -68,13 +77,14 @@ async fn the_answer_object_is_what_the_flow_says_without_what_is_not_for_visitor
     let links = r#"[{"title":"A", "url":"https://a.example"}]"#;
     let more =
         format!(r#"{{"text":"a","id":"5","suggest_links":{links},"session_id":"s","content_blocks":[1]}}"#);
-    let (answers, _) = heard(run(&format!(r#"{{"results":{{"message":{{"data":{more}}}}}}}"#)), 1000).await;
+    let (answers, _) =
+        ask_server(run(&format!(r#"{{"results":{{"message":{{"data":{more}}}}}}}"#)), 1000).await;
     let payload = answers.unwrap().remove(0).payload.unwrap();
     assert_eq!(payload.as_str(), format!(r#"{{"text":"a","id":"5","suggest_links":{links}}}"#));
 }
 
 #[tokio::test]
-async fn a_text_is_found_in_each_of_its_places() {
+async fn a_text_is_found_in_each_of_its_fields() {
     for output in [
         r#"{"outputs":{"message":{"message":"Halo","type":"text"}}}"#,
         r#"{"outputs":{"message":{"message":{"text":"Halo"}}}}"#,
@@ -83,13 +93,13 @@ async fn a_text_is_found_in_each_of_its_places() {
         r#"{"results":{"message":null},"artifacts":{"message":"Halo"}}"#,
         r#"{"outputs":[],"results":5,"artifacts":[],"messages":[{"message":"Halo"}]}"#,
     ] {
-        let (answers, _) = heard(run(output), 1000).await;
+        let (answers, _) = ask_server(run(output), 1000).await;
         assert_eq!(texts(&answers.unwrap()), ["Halo"], "{output}");
     }
 }
 
 #[tokio::test]
-async fn an_answer_is_not_lost_for_what_few_readers_take() {
+async fn an_answer_that_few_json_decoders_take_is_not_lost() {
     let deep = format!("{}1e999{}", "[".repeat(100_000), "]".repeat(100_000));
     let message = format!(
         r#"{{"text":"x","\ud83d":1,"text":"Halo \ud83d","properties":{{"deep":{deep},"n":1e999,"a":1,"a":2}}}}"#
@@ -106,7 +116,7 @@ async fn an_answer_is_not_lost_for_what_few_readers_take() {
         "{{\"event\":\"end\",\"event\":\"end\",\"\\ud83d\":0,\"data\":{{\"result\":{response}}}}}\n\n"
     );
     for answer in [Recorded::json(200, response), Recorded::stream(end)] {
-        let (answers, _) = heard(answer, 1 << 20).await;
+        let (answers, _) = ask_server(answer, 1 << 20).await;
         let answers = answers.unwrap();
         assert_eq!(texts(&answers), ["Halo \u{fffd}"]);
         let payload: Value = serde_json::from_str(answers[0].payload.as_ref().unwrap().as_str()).unwrap();
@@ -116,7 +126,7 @@ async fn an_answer_is_not_lost_for_what_few_readers_take() {
         r#"{"status":"completed","\ud83d":1,"output":{"text":"a"},"output":{"text":"Halo \ud83d"}}"#;
     let token = r#"{"event":"token","event":"token","data":{"id":"1","chunk":"Ha\ud83d","x":1e999}}"#;
     let stream = format!("{token}\n\n{{\"event\":\"end\",\"data\":{{\"result\":{workflow}}}}}\n\n");
-    let (answers, tokens) = heard(Recorded::stream(stream), 1000).await;
+    let (answers, tokens) = ask_server(Recorded::stream(stream), 1000).await;
     assert_eq!((texts(&answers.unwrap()), tokens.as_str()), (vec!["Halo \u{fffd}"], "Ha\u{fffd}"));
 }
 
@@ -124,12 +134,12 @@ async fn an_answer_is_not_lost_for_what_few_readers_take() {
 async fn each_output_is_an_answer_and_the_same_text_is_one() {
     let output = |text: &str| format!(r#"{{"results":{{"message":{{"text":"{text}"}}}}}}"#);
     let outputs = [output("one"), "{}".into(), output("two"), output("one"), output(" ")].join(",");
-    let (answers, tokens) = heard(run(&outputs), 1000).await;
+    let (answers, tokens) = ask_server(run(&outputs), 1000).await;
     assert_eq!((texts(&answers.unwrap()), tokens.as_str()), (vec!["one", "two"], "one\n\ntwo"));
 
     let several = r#"{"status":"completed","output":{"reason":"multiple","text":null},"has_errors":false,"outputs":{
         "B":{"status":"completed","content":"one"},"A":{"content":"two"},"C":{"content":{"no":"text"}}}}"#;
-    let (answers, _) = heard(Recorded::json(200, several), 1000).await;
+    let (answers, _) = ask_server(Recorded::json(200, several), 1000).await;
     assert_eq!(texts(&answers.unwrap()), ["one", "two"]);
 
     let event = |event: &str, data: &str| format!("data: {{\"event\":\"{event}\",\"data\":{data}}}\n\n");
@@ -143,16 +153,16 @@ async fn each_output_is_an_answer_and_the_same_text_is_one() {
         event("end", "{}"),
         event("error", "{}"),
     ];
-    let (answers, tokens) = heard(Recorded::stream(stream.concat()), 1000).await;
+    let (answers, tokens) = ask_server(Recorded::stream(stream.concat()), 1000).await;
     assert_eq!((texts(&answers.unwrap()), tokens.as_str()), (vec!["one", "two"], "one\n\ntwo"));
 }
 
 #[tokio::test]
-async fn an_error_in_the_place_of_an_answer_is_the_bots_failure() {
+async fn an_error_instead_of_an_answer_is_the_bots_failure() {
     let stream = |name: &str| Recorded::stream(cassette(name));
     let whole = |name: &str| Recorded::json(200, cassette(name));
     let warning = r#"{"results":{"message":{"data":{"text":"no credit","category":"error"}}}}"#;
-    for (answer, said, tokens) in [
+    for (answer, error_text, tokens) in [
         (stream("langflow-1.13/v1-stream-failed.txt"), "the model is away", ""),
         (stream("langflow-1.13/v1-stream-failed-midway.txt"), "failure half way", "Opening hours: "),
         (stream("langflow-1.13/v2-stream-failed.txt"), "the model is away", ""),
@@ -166,14 +176,14 @@ async fn an_error_in_the_place_of_an_answer_is_the_bots_failure() {
         (Recorded::json(200, r#"{"status":"suspended","output":{"text":"x"}}"#), "suspended", ""),
         (run(warning), "no credit", ""),
     ] {
-        let (answers, heard) = heard(answer, 1000).await;
-        let Err(Error::Failed(found)) = answers else { panic!("{answers:?}") };
-        assert!(found.reveal().contains(said), "{}", found.reveal());
-        assert_eq!(heard, tokens);
+        let (answers, streamed) = ask_server(answer, 1000).await;
+        let Err(Error::Failed(error)) = answers else { panic!("{answers:?}") };
+        assert!(error.reveal().contains(error_text), "{}", error.reveal());
+        assert_eq!(streamed, tokens);
     }
     for (name, expected) in [("v1-run-failed.txt", 500), ("v1-wrong-key.txt", 403), ("v1-no-key.txt", 403)] {
         let recorded = Recorded::json(expected, cassette(&format!("langflow-1.13/{name}")));
-        let (answers, _) = heard(recorded, 1000).await;
+        let (answers, _) = ask_server(recorded, 1000).await;
         assert!(matches!(answers, Err(Error::Rejected { status, .. }) if status == expected), "{answers:?}");
     }
 }
@@ -188,12 +198,12 @@ async fn a_stream_without_its_end_is_no_answer() {
     for (answer, tokens) in [
         (Recorded::stream(cassette("langflow-1.2/v1-stream-failed.txt")), ""),
         (Recorded::stream(cassette("langflow-1.2/v1-stream-failed-midway.txt")), "Opening hours: "),
-        (cut("langflow-1.13/v1-stream.txt"), SAID),
-        (cut("langflow-1.13/v2-stream.txt"), SAID),
+        (cut("langflow-1.13/v1-stream.txt"), ANSWER_TEXT),
+        (cut("langflow-1.13/v2-stream.txt"), ANSWER_TEXT),
     ] {
-        let (answers, heard) = heard(answer, 1000).await;
+        let (answers, streamed) = ask_server(answer, 1000).await;
         assert!(matches!(&answers, Err(Error::Unreadable(why)) if why == "it broke off"), "{answers:?}");
-        assert_eq!(heard, tokens);
+        assert_eq!(streamed, tokens);
     }
 }
 
@@ -213,7 +223,7 @@ async fn what_holds_no_answer_cannot_be_used() {
         (Recorded::json(200, vec![b' '; 5 << 20]), "it is larger than 4199424 bytes"),
     ] {
         let server = Server::start(vec![answer], 1 << 20).await;
-        let (answers, _) = ask(&bots(&server, "max_answer_bytes = 1024"), question(ASKED)).await;
+        let (answers, _) = ask(&bots(&server, "max_answer_bytes = 1024"), question(QUESTION_TEXT)).await;
         assert!(
             matches!(&answers, Err(Error::Unreadable(found)) if found.contains(why)),
             "{why}: {answers:?}"
@@ -226,23 +236,23 @@ async fn long_logs_beside_a_short_answer_are_no_harm() {
     let output = r#"{"results":{"message":{"text":"Halo"}},"logs":{"message":["LOGS"]}}"#;
     let answer = run(&output.replace("LOGS", &"x".repeat(1 << 20)));
     let server = Server::start(vec![answer], 1 << 16).await;
-    let (answers, _) = ask(&bots(&server, "max_answer_bytes = 1024"), question(ASKED)).await;
+    let (answers, _) = ask(&bots(&server, "max_answer_bytes = 1024"), question(QUESTION_TEXT)).await;
     assert_eq!(texts(&answers.unwrap()), ["Halo"]);
 }
 
 #[tokio::test]
-async fn a_stream_without_anything_is_asked_for_whole_and_so_are_the_next() {
+async fn an_empty_stream_is_asked_for_whole_and_so_are_the_next() {
     let whole = Recorded::json(200, cassette("langflow-1.2/v1-run.txt"));
     let server = Server::start(vec![Recorded::stream(": hello\n\n"), whole], 1000).await;
     let bots = bots(&server, "");
     for _ in 0..2 {
-        assert_eq!(texts(&ask(&bots, question(ASKED)).await.0.unwrap()), [ASKED]);
+        assert_eq!(texts(&ask(&bots, question(QUESTION_TEXT)).await.0.unwrap()), [QUESTION_TEXT]);
     }
     let path = "/api/v1/run/hours?stream=";
     assert_eq!(server.paths(), [format!("{path}true"), format!("{path}false"), format!("{path}false")]);
 
     let server = Server::start(vec![Recorded::stream("")], 1000).await;
-    let (answers, _) = ask(&self::bots(&server, ""), question(ASKED)).await;
+    let (answers, _) = ask(&self::bots(&server, ""), question(QUESTION_TEXT)).await;
     assert!(matches!(answers, Err(Error::Unreadable(_))), "{answers:?}");
     assert_eq!(server.paths().len(), 2);
 }
@@ -256,22 +266,22 @@ async fn a_server_without_streams_is_asked_for_one_again_after_a_while() {
     let server = Server::start(answers, 1000).await;
     let bots = bots(&server, "");
     let mut asked_before = 0;
-    for (later, said, streams) in [
-        (false, ASKED, &["true", "false"][..]),
-        (false, ASKED, &["false"]),
-        // There is still none.
-        (true, ASKED, &["true", "false"]),
-        (false, ASKED, &["false"]),
-        // There is one again.
-        (true, SAID, &["true"]),
-        (false, SAID, &["true"]),
+    for (later, text, streams) in [
+        (false, QUESTION_TEXT, &["true", "false"][..]),
+        (false, QUESTION_TEXT, &["false"]),
+        // The server still sends no stream.
+        (true, QUESTION_TEXT, &["true", "false"]),
+        (false, QUESTION_TEXT, &["false"]),
+        // The server sends streams again.
+        (true, ANSWER_TEXT, &["true"]),
+        (false, ANSWER_TEXT, &["true"]),
     ] {
         if later {
             tokio::time::pause();
-            tokio::time::advance(WHOLE_TIME).await;
+            tokio::time::advance(STREAM_RETRY_INTERVAL).await;
             tokio::time::resume();
         }
-        assert_eq!(texts(&ask(&bots, question(ASKED)).await.0.unwrap()), [said]);
+        assert_eq!(texts(&ask(&bots, question(QUESTION_TEXT)).await.0.unwrap()), [text]);
         let paths = server.paths().split_off(asked_before);
         let expected = streams.iter().map(|streams| format!("/api/v1/run/hours?stream={streams}"));
         assert_eq!(paths, expected.collect::<Vec<_>>());
@@ -286,10 +296,10 @@ async fn of_questions_at_once_one_tries_a_stream_again() {
     let client = Client::new(settings.url(), true).unwrap();
     let flow = Langflow::new(&settings, client, 1024).0;
     assert_eq!([(); 2].map(|()| flow.tries_a_stream()), [true, true], "it was never without");
-    *flow.whole_until() = Some(Instant::now() + WHOLE_TIME);
+    *flow.no_stream_until() = Some(Instant::now() + STREAM_RETRY_INTERVAL);
     assert!(!flow.tries_a_stream());
     for _ in 0..2 {
-        tokio::time::advance(WHOLE_TIME).await;
+        tokio::time::advance(STREAM_RETRY_INTERVAL).await;
         assert_eq!([(); 3].map(|()| flow.tries_a_stream()), [true, false, false]);
     }
 }
@@ -301,7 +311,7 @@ async fn where_v1_is_missing_v2_is_asked_and_remembered() {
         let server = Server::start(vec![missing, stream], 1000).await;
         let bots = bots(&server, "");
         for _ in 0..2 {
-            assert_eq!(texts(&ask(&bots, question(ASKED)).await.0.unwrap()), [SAID]);
+            assert_eq!(texts(&ask(&bots, question(QUESTION_TEXT)).await.0.unwrap()), [ANSWER_TEXT]);
         }
         let v2 = "/api/v2/workflows";
         assert_eq!(server.paths(), ["/api/v1/run/hours?stream=true", v2, v2]);
@@ -312,7 +322,7 @@ async fn where_v1_is_missing_v2_is_asked_and_remembered() {
 async fn an_unknown_flow_is_the_servers_own_404() {
     let v1 = Recorded::json(404, cassette("langflow-1.13/v1-unknown-flow.txt"));
     let v2 = Recorded::json(404, cassette("langflow-1.13/v2-unknown-flow.txt"));
-    for (answers, more, said, asked) in [
+    for (answers, more, error_text, asked) in [
         (vec![v1.clone(), v2.clone()], "", "Flow identifier", 2),
         (vec![Recorded::json(405, "no"), v2.clone()], "", "FLOW_NOT_FOUND", 2),
         (vec![v1.clone(), Recorded::json(405, "no")], "", "Flow identifier", 2),
@@ -321,9 +331,9 @@ async fn an_unknown_flow_is_the_servers_own_404() {
         (vec![v2], "api = 'v2'", "FLOW_NOT_FOUND", 1),
     ] {
         let server = Server::start(answers, 1000).await;
-        let (answers, _) = ask(&bots(&server, more), question(ASKED)).await;
+        let (answers, _) = ask(&bots(&server, more), question(QUESTION_TEXT)).await;
         let Err(Error::Rejected { status: 404, body: found, .. }) = answers else { panic!("{answers:?}") };
-        assert!(found.reveal().contains(said), "{}", found.reveal());
+        assert!(found.reveal().contains(error_text), "{}", found.reveal());
         assert_eq!(server.paths().len(), asked);
     }
 }
@@ -334,19 +344,19 @@ async fn the_request_is_what_langflow_expects() {
     let server = Server::start(vec![stream], 1000).await;
     let settings =
         format!("kind = 'langflow'\nurl = '{}/base/'\nflow = 'Jam buka/1?'\napi_key = 'hush'", server.url);
-    ask(&registry(&settings), question(ASKED)).await.0.unwrap();
-    ask(&bots(&server, "api = 'v2'"), question(ASKED)).await.0.unwrap();
+    ask(&registry(&settings), question(QUESTION_TEXT)).await.0.unwrap();
+    ask(&bots(&server, "api = 'v2'"), question(QUESTION_TEXT)).await.0.unwrap();
     let [v1, v2] = server.requests().try_into().unwrap();
     assert!(v1.head.starts_with("post /base/api/v1/run/jam%20buka%2f1%3f?stream=true "), "{}", v1.head);
     assert!(v1.head.contains("x-api-key: hush\r\n"), "{}", v1.head);
     assert_eq!(
         serde_json::from_str::<Value>(&v1.body).unwrap(),
-        json!({"input_value": ASKED, "input_type": "chat", "output_type": "chat", "session_id": SESSION})
+        json!({"input_value": QUESTION_TEXT, "input_type": "chat", "output_type": "chat", "session_id": SESSION})
     );
     assert!(!v2.head.contains("x-api-key"), "{}", v2.head);
     assert_eq!(
         serde_json::from_str::<Value>(&v2.body).unwrap(),
-        json!({"flow_id": "hours", "session_id": SESSION, "mode": "stream", "input_value": ASKED})
+        json!({"flow_id": "hours", "session_id": SESSION, "mode": "stream", "input_value": QUESTION_TEXT})
     );
 }
 
@@ -382,7 +392,7 @@ fn settings_that_cannot_work_are_refused_and_tell_no_secret() {
 }
 
 #[tokio::test]
-async fn a_name_that_leads_to_this_machine_is_not_connected_to_unless_allowed() {
+async fn a_name_that_resolves_to_this_machine_is_not_connected_to_unless_allowed() {
     let stream = Recorded::stream(cassette("langflow-1.13/v1-stream.txt"));
     let server = Server::start(vec![stream], 1000).await;
     let url = server.url.replace("127.0.0.1", "localhost");
@@ -390,7 +400,7 @@ async fn a_name_that_leads_to_this_machine_is_not_connected_to_unless_allowed() 
         let settings = format!(
             "kind = 'langflow'\nurl = '{url}'\nflow = 'f'\nprivate_addresses = {allowed}\nretries = 0"
         );
-        let (answers, _) = ask(&registry(&settings), question(ASKED)).await;
+        let (answers, _) = ask(&registry(&settings), question(QUESTION_TEXT)).await;
         assert_eq!((answers.is_ok(), server.paths().len()), (allowed, asked), "{answers:?}");
         if let Err(error) = answers {
             assert!(error.to_string().contains("private_addresses = true"), "{error}");
@@ -449,9 +459,9 @@ fn fuzz_a_stream_ends_in_answers_or_an_error() {
     let frame = mutated(event).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     fuzz("langflow stream", vec(frame, 0..8), |frames| {
         let frames = frames.into_iter().map(|data| Ok(Frame { event: String::new(), data }));
-        let parts =
-            hear(stream::iter(frames)).collect::<Vec<_>>().now_or_never().expect("nothing is waited for");
-        let errors = parts.iter().filter(|part| part.is_err()).count();
-        assert!(errors == 0 || (errors == 1 && parts.last().is_some_and(Result::is_err)));
+        let items =
+            decode(stream::iter(frames)).collect::<Vec<_>>().now_or_never().expect("nothing is waited for");
+        let errors = items.iter().filter(|item| item.is_err()).count();
+        assert!(errors == 0 || (errors == 1 && items.last().is_some_and(Result::is_err)));
     });
 }

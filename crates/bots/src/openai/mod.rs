@@ -1,7 +1,7 @@
 //! The kind `openai`: any chat completions API in the form of OpenAI's
 //! (<https://platform.openai.com/docs/api-reference/chat>), which Ollama, vLLM, llama.cpp, LiteLLM and many others speak.
 //!
-//! They differ in what they leave out, so nothing is required that is not needed.
+//! These servers leave out different fields, so only the fields that the answer needs are required.
 
 #[cfg(test)]
 mod tests;
@@ -20,14 +20,14 @@ use wicara_outbound::sse::{self, Frame};
 use wicara_outbound::{Client, ErrorText, below, parse_url, secret_header};
 
 use crate::table::{ReadError, read, within};
-use crate::{Bot, Error, Part, Parts};
+use crate::{AnswerStream, Bot, Error, StreamItem};
 
-/// Messages of the conversation that are sent along.
+/// The earlier messages that may be sent with a question.
 const HISTORY: RangeInclusive<i64> = 0..=200;
-/// How much larger a frame or a whole completion may be than the answer in it.
+/// The bytes of a frame or of a whole completion beside the answer's text.
 const ENVELOPE_BYTES: usize = 64 * 1024;
 
-/// Which model, and where.
+/// The checked settings of a bot of this kind.
 #[derive(Clone)]
 pub struct Settings {
     url: Url,
@@ -39,7 +39,7 @@ pub struct Settings {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct SettingsTable {
     url: String,
     model: String,
     #[serde(default)]
@@ -56,19 +56,18 @@ fn history() -> i64 {
 
 impl Settings {
     pub fn from_table(table: Table) -> Result<Self, ReadError> {
-        let written: Written = read(table)?;
-        if written.model.trim().is_empty() {
+        let table: SettingsTable = read(table)?;
+        if table.model.trim().is_empty() {
             return Err(ReadError::new("model", "it is empty; expected a name such as llama3.2"));
         }
-        let history =
-            within("history", written.history, HISTORY).map_err(|error| ReadError::new("", error))?;
-        let url = parse_url(&written.url).map_err(|error| ReadError::new("url", error))?;
-        let authorization = match written.api_key.as_str() {
+        let history = within("history", table.history, HISTORY).map_err(|error| ReadError::new("", error))?;
+        let url = parse_url(&table.url).map_err(|error| ReadError::new("url", error))?;
+        let authorization = match table.api_key.as_str() {
             "" => Ok(None),
             key => secret_header(&format!("Bearer {key}")).map(Some),
         }
         .map_err(|error| ReadError::new("api_key", error))?;
-        Ok(Self { url, model: written.model, authorization, system: written.system, history })
+        Ok(Self { url, model: table.model, authorization, system: table.system, history })
     }
 
     pub fn url(&self) -> &Url {
@@ -76,7 +75,7 @@ impl Settings {
     }
 }
 
-/// Only what can hold no secret.
+/// Leaves out what may be secret: the key, the system prompt, and the URL's user, password and query.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
@@ -105,7 +104,7 @@ impl Openai {
 }
 
 impl Bot for Openai {
-    fn ask(&self, question: Question) -> Parts {
+    fn ask(&self, question: Question) -> AnswerStream {
         let endpoint = Arc::clone(&self.0);
         stream::once(async move { endpoint.call(&question).await }).try_flatten().boxed()
     }
@@ -129,7 +128,7 @@ struct Message {
 }
 
 impl Endpoint {
-    async fn call(&self, question: &Question) -> Result<Parts, Error> {
+    async fn call(&self, question: &Question) -> Result<AnswerStream, Error> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream, application/json;q=0.5"));
         if let Some(authorization) = &self.settings.authorization {
@@ -140,26 +139,27 @@ impl Endpoint {
         let body = serde_json::to_string(&request).expect("plain data serialises");
         let reply = self.client.post(self.url.clone(), headers, body).await?;
         let max_bytes = self.max_answer_bytes.saturating_add(ENVELOPE_BYTES);
-        // Some servers answer whole whatever they are asked for.
+        // Some servers ignore `"stream": true` and answer with one JSON document.
         if reply.is_json() {
             let choice = Completion::read(&reply.text(max_bytes).await?)?.choice();
             let content = choice.and_then(|choice| choice.message?.content);
             return Ok(stream::iter([answer(content.unwrap_or_default())]).boxed());
         }
-        Ok(hear(sse::frames(reply, max_bytes)))
+        Ok(decode(sse::frames(reply, max_bytes)))
     }
 }
 
-/// What is said to the model. The chat templates of some models fail unless the user begins and the two take turns,
-/// which they do not after a question without an answer or with two.
+/// The messages of the request. The chat templates of some models fail unless the user begins and the roles alternate, so
+/// leading answers are left out and texts of one role that follow each other are joined. They do follow each other where a
+/// question got no answer, or two.
 fn messages(system: &str, question: &Question) -> Vec<Message> {
     let mut messages = Vec::new();
     if !system.trim().is_empty() {
         messages.push(Message { role: "system", content: system.to_owned() });
     }
     let earlier = question.history.iter().map(|turn| (turn.speaker, &turn.text));
-    let said = earlier.chain([(Speaker::User, &question.text)]);
-    for (speaker, text) in said.skip_while(|(speaker, _)| *speaker == Speaker::Assistant) {
+    let turns = earlier.chain([(Speaker::User, &question.text)]);
+    for (speaker, text) in turns.skip_while(|(speaker, _)| *speaker == Speaker::Assistant) {
         let role = match speaker {
             Speaker::User => "user",
             Speaker::Assistant => "assistant",
@@ -175,7 +175,7 @@ fn messages(system: &str, question: &Question) -> Vec<Message> {
     messages
 }
 
-/// A completion, or a piece of one.
+/// A whole completion, or a chunk of a streamed one.
 #[derive(Deserialize)]
 struct Completion {
     choices: Option<Vec<Choice>>,
@@ -184,9 +184,9 @@ struct Completion {
 
 #[derive(Deserialize)]
 struct Choice {
-    /// Of a whole completion.
+    /// In a whole completion.
     message: Option<Content>,
-    /// Of a piece.
+    /// In a chunk.
     delta: Option<Content>,
     finish_reason: Option<String>,
 }
@@ -207,58 +207,58 @@ impl Completion {
         }
     }
 
-    /// The first choice: no others were asked for. There is none beside a count of tokens.
+    /// The first choice: the request asks for one. A chunk with the count of tokens has none.
     fn choice(self) -> Option<Choice> {
         self.choices?.into_iter().next()
     }
 }
 
-fn answer(text: String) -> Result<Part, Error> {
+fn answer(text: String) -> Result<StreamItem, Error> {
     if text.trim().is_empty() {
         return Err(Error::Unreadable("it is empty".to_owned()));
     }
-    Ok(Part::Answer(Answer::text(text)))
+    Ok(StreamItem::Answer(Answer::text(text)))
 }
 
-/// The answer in the frames of a stream.
-pub fn hear(
+/// Decodes the frames of a streamed completion: tokens, then one answer with all of their text.
+pub fn decode(
     frames: impl Stream<Item = Result<Frame, wicara_outbound::Error>> + Unpin + Send + 'static,
-) -> Parts {
-    let hearing = Hearing { frames, text: String::new(), finished: false };
-    stream::try_unfold(Some(hearing), Hearing::next).boxed()
+) -> AnswerStream {
+    let decoder = StreamDecoder { frames, text: String::new(), finished: false };
+    stream::try_unfold(Some(decoder), StreamDecoder::next).boxed()
 }
 
-/// An answer that is coming in.
-struct Hearing<F> {
+struct StreamDecoder<F> {
     frames: F,
+    /// The text of all tokens so far.
     text: String,
-    /// The model said that this is all.
+    /// A `finish_reason` or `[DONE]` was received: without one, the end of the body is a broken connection.
     finished: bool,
 }
 
-impl<F: Stream<Item = Result<Frame, wicara_outbound::Error>> + Unpin> Hearing<F> {
-    /// The next part, and what is left; nothing is left after the answer.
-    async fn next(hearing: Option<Self>) -> Result<Option<(Part, Option<Self>)>, Error> {
-        let Some(mut hearing) = hearing else { return Ok(None) };
-        while let Some(frame) = hearing.frames.next().await.transpose()? {
+impl<F: Stream<Item = Result<Frame, wicara_outbound::Error>> + Unpin> StreamDecoder<F> {
+    /// The next item and the decoder's next state, which is `None` after the answer.
+    async fn next(decoder: Option<Self>) -> Result<Option<(StreamItem, Option<Self>)>, Error> {
+        let Some(mut decoder) = decoder else { return Ok(None) };
+        while let Some(frame) = decoder.frames.next().await.transpose()? {
             if frame.event == "error" {
                 return Err(Error::Failed(ErrorText::new(&frame.data)));
             }
             if frame.data.trim() == "[DONE]" {
-                hearing.finished = true;
+                decoder.finished = true;
                 break;
             }
             let Some(choice) = Completion::read(&frame.data)?.choice() else { continue };
-            hearing.finished |= choice.finish_reason.is_some_and(|reason| !reason.is_empty());
+            decoder.finished |= choice.finish_reason.is_some_and(|reason| !reason.is_empty());
             let content = choice.delta.and_then(|delta| delta.content).unwrap_or_default();
             if !content.is_empty() {
-                hearing.text.push_str(&content);
-                return Ok(Some((Part::Token(content), Some(hearing))));
+                decoder.text.push_str(&content);
+                return Ok(Some((StreamItem::Token(content), Some(decoder))));
             }
         }
-        if !hearing.finished {
+        if !decoder.finished {
             return Err(Error::Unreadable("it broke off".to_owned()));
         }
-        Ok(Some((answer(hearing.text)?, None)))
+        Ok(Some((answer(decoder.text)?, None)))
     }
 }

@@ -9,15 +9,15 @@ use super::*;
 use crate::replay::{Recorded, Server, ask, cassette, question, registry};
 use crate::{Error, Registry};
 
-const SAID: &str = "Opening hours: 08.00 to 16.00, café 😀";
+const ANSWER_TEXT: &str = "Opening hours: 08.00 to 16.00, café 😀";
 
 fn bots(server: &Server, more: &str) -> Registry {
     registry(&format!("kind = 'openai'\nurl = '{}/v1'\nmodel = 'sample'\nretries = 0\n{more}", server.url))
 }
 
-/// What becomes of an answer: the texts or the error, and what was said on the way.
-async fn heard(answer: Recorded, piece: usize) -> (Result<Vec<String>, Error>, String) {
-    let server = Server::start(vec![answer], piece).await;
+/// The result of asking a server that sends this response: the answers' texts or the error, and the streamed text.
+async fn ask_server(response: Recorded, chunk_bytes: usize) -> (Result<Vec<String>, Error>, String) {
+    let server = Server::start(vec![response], chunk_bytes).await;
     let (answers, tokens) = ask(&bots(&server, ""), question("When?")).await;
     let texts = answers.map(|answers| {
         assert!(answers.iter().all(|answer| answer.payload.is_none()));
@@ -34,20 +34,24 @@ const STOP: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"
 
 #[tokio::test]
 async fn a_recorded_answer_is_the_same_however_it_is_cut() {
-    for (name, said) in [("litellm/stream.txt", SAID), ("litellm/stream-usage.txt", SAID)] {
-        for piece in [1, 7, 1000, 1_000_000] {
-            let (texts, tokens) = heard(Recorded::stream(cassette(name)), piece).await;
-            assert_eq!((texts.unwrap(), tokens.as_str()), (vec![said.to_owned()], said), "{name}, {piece}");
+    for (name, text) in [("litellm/stream.txt", ANSWER_TEXT), ("litellm/stream-usage.txt", ANSWER_TEXT)] {
+        for chunk_bytes in [1, 7, 1000, 1_000_000] {
+            let (texts, tokens) = ask_server(Recorded::stream(cassette(name)), chunk_bytes).await;
+            assert_eq!(
+                (texts.unwrap(), tokens.as_str()),
+                (vec![text.to_owned()], text),
+                "{name}, {chunk_bytes}"
+            );
         }
     }
-    let (texts, tokens) = heard(Recorded::json(200, cassette("litellm/plain.txt")), 10).await;
-    assert_eq!((texts.unwrap(), tokens.as_str()), (vec![SAID.to_owned()], SAID));
+    let (texts, tokens) = ask_server(Recorded::json(200, cassette("litellm/plain.txt")), 10).await;
+    assert_eq!((texts.unwrap(), tokens.as_str()), (vec![ANSWER_TEXT.to_owned()], ANSWER_TEXT));
 }
 
 #[tokio::test]
 async fn what_servers_leave_out_or_add_does_no_harm() {
     let hello = chunk(r#"{"content":"Halo"}"#);
-    for (body, said) in [
+    for (body, text) in [
         (format!("{}{hello}{STOP}data: [DONE]\n\n", chunk(r#"{"role":"assistant","content":""}"#)), "Halo"),
         (format!("{hello}{}data: [DONE]\n\n", chunk(r#"{"content":null}"#)), "Halo"),
         (format!("{hello}{}data: [DONE]\n\n", chunk("null")), "Halo"),
@@ -62,13 +66,13 @@ async fn what_servers_leave_out_or_add_does_no_harm() {
             "aHalo",
         ),
     ] {
-        let (texts, tokens) = heard(Recorded::stream(body.clone()), 1000).await;
-        assert_eq!((texts.unwrap(), tokens.as_str()), (vec![said.to_owned()], said), "{body}");
+        let (texts, tokens) = ask_server(Recorded::stream(body.clone()), 1000).await;
+        assert_eq!((texts.unwrap(), tokens.as_str()), (vec![text.to_owned()], text), "{body}");
     }
 }
 
 #[tokio::test]
-async fn an_answer_is_not_lost_for_what_few_readers_take() {
+async fn an_answer_that_few_json_decoders_take_is_not_lost() {
     let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
     let odd = |name: &str, content: &str| {
         format!(
@@ -78,15 +82,15 @@ async fn an_answer_is_not_lost_for_what_few_readers_take() {
     let whole = Recorded::json(200, odd("message", r"Halo \ud83d"));
     let stream = format!("data: {}\n\ndata: {}\n\n{STOP}", odd("delta", "Halo "), odd("delta", r"\ud83d"));
     for answer in [whole, Recorded::stream(stream)] {
-        let (texts, tokens) = heard(answer, 1 << 20).await;
+        let (texts, tokens) = ask_server(answer, 1 << 20).await;
         assert_eq!((texts.unwrap(), tokens.as_str()), (vec!["Halo \u{fffd}".to_owned()], "Halo \u{fffd}"));
     }
 }
 
 #[tokio::test]
-async fn what_is_no_whole_answer_is_a_failure() {
+async fn an_incomplete_answer_is_a_failure() {
     let hello = chunk(r#"{"content":"Halo"}"#);
-    for (body, why, said) in [
+    for (body, why, streamed) in [
         (hello.clone(), "it broke off", "Halo"),
         (String::new(), "it broke off", ""),
         ("<html>Welcome</html>\n\n".to_owned(), "it broke off", ""),
@@ -105,26 +109,26 @@ async fn what_is_no_whole_answer_is_a_failure() {
         let (answers, tokens) = ask(&bots(&server, "max_answer_bytes = 1024"), question("When?")).await;
         let error = answers.unwrap_err();
         assert!(matches!(&error, Error::Unreadable(found) if found.contains(why)), "{body}: {error}");
-        assert_eq!(tokens, said, "{body}");
+        assert_eq!(tokens, streamed, "{body}");
     }
     for body in [r#"{"choices":[]}"#, r#"{"choices":[{"message":{"content":null}}]}"#, "{}", "[]", "x"] {
-        let (answers, _) = heard(Recorded::json(200, body), 1000).await;
+        let (answers, _) = ask_server(Recorded::json(200, body), 1000).await;
         assert!(matches!(answers, Err(Error::Unreadable(_))), "{body}: {answers:?}");
     }
 }
 
 #[tokio::test]
-async fn an_error_in_the_place_of_an_answer_is_the_bots_failure() {
+async fn an_error_instead_of_an_answer_is_the_bots_failure() {
     let midway = cassette("litellm/stream-failed-midway.txt");
-    for (answer, said, tokens) in [
+    for (answer, error_text, tokens) in [
         (Recorded::stream(midway), "half way", "Opening hours are"),
         (Recorded::stream("event: error\ndata: overloaded\n\n"), "overloaded", ""),
         (Recorded::json(200, r#"{"error":{"message":"no credit"}}"#), "no credit", ""),
     ] {
-        let (answers, heard) = heard(answer, 100).await;
-        let Err(Error::Failed(found)) = answers else { panic!("{answers:?}") };
-        assert!(found.reveal().contains(said), "{}", found.reveal());
-        assert_eq!(heard, tokens);
+        let (answers, streamed) = ask_server(answer, 100).await;
+        let Err(Error::Failed(error)) = answers else { panic!("{answers:?}") };
+        assert!(error.reveal().contains(error_text), "{}", error.reveal());
+        assert_eq!(streamed, tokens);
     }
     for (name, expected) in [
         ("unknown-model.txt", 400),
@@ -133,13 +137,14 @@ async fn an_error_in_the_place_of_an_answer_is_the_bots_failure() {
         ("upstream-away.txt", 500),
         ("no-key.txt", 500),
     ] {
-        let (answers, _) = heard(Recorded::json(expected, cassette(&format!("litellm/{name}"))), 100).await;
+        let (answers, _) =
+            ask_server(Recorded::json(expected, cassette(&format!("litellm/{name}"))), 100).await;
         assert!(matches!(answers, Err(Error::Rejected { status, .. }) if status == expected), "{answers:?}");
     }
 }
 
 #[tokio::test]
-async fn the_model_is_told_what_was_said_before() {
+async fn the_model_gets_the_earlier_messages() {
     let server = Server::start(vec![Recorded::stream(cassette("litellm/stream.txt"))], 1000).await;
     let bots = bots(&server, "api_key = 'hush'\nsystem = 'Be brief.'\nhistory = 7");
     assert_eq!(bots.get("a").unwrap().history(), 7);
@@ -217,32 +222,32 @@ fn settings_that_cannot_work_are_refused_and_tell_no_secret() {
 
 const NAMES: &[&str] = &["choices", "delta", "message", "content", "finish_reason", "error"];
 
-/// What a stream of these frames says: its tokens, and what it ends in.
-fn said(frames: Vec<Frame>) -> (String, Result<Answer, Error>) {
-    let parts = hear(stream::iter(frames.into_iter().map(Ok))).collect::<Vec<_>>();
-    let mut parts = parts.now_or_never().expect("nothing is waited for");
-    let last = parts.pop().expect("a stream ends in an answer or an error");
-    let tokens = parts.into_iter().map(|part| match part {
-        Ok(Part::Token(token)) => token,
+/// The tokens in a stream of these frames, and its end.
+fn decoded(frames: Vec<Frame>) -> (String, Result<Answer, Error>) {
+    let items = decode(stream::iter(frames.into_iter().map(Ok))).collect::<Vec<_>>();
+    let mut items = items.now_or_never().expect("nothing is waited for");
+    let last = items.pop().expect("a stream ends in an answer or an error");
+    let tokens = items.into_iter().map(|item| match item {
+        Ok(StreamItem::Token(token)) => token,
         other => panic!("before the end: {other:?}"),
     });
-    let last = last.map(|part| match part {
-        Part::Answer(answer) => answer,
-        Part::Token(_) => panic!("a token at the end"),
+    let last = last.map(|item| match item {
+        StreamItem::Answer(answer) => answer,
+        StreamItem::Token(_) => panic!("a token at the end"),
     });
     (tokens.collect(), last)
 }
 
 #[test]
-fn fuzz_an_answer_is_what_its_tokens_said() {
+fn fuzz_an_answer_is_the_text_of_its_tokens() {
     let delta =
         json_leaf().prop_map(|content| format!(r#"{{"choices":[{{"delta":{{"content":{content}}}}}]}}"#));
     let end = Just(r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#.to_owned());
-    let piece = prop_oneof![6 => delta, 2 => json(NAMES), 1 => end, 1 => Just("[DONE]".to_owned())];
-    let frame = mutated(piece).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let data = prop_oneof![6 => delta, 2 => json(NAMES), 1 => end, 1 => Just("[DONE]".to_owned())];
+    let frame = mutated(data).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     fuzz("completions", vec(frame, 0..8), |frames| {
         let frames = frames.into_iter().map(|data| Frame { event: String::new(), data });
-        let (tokens, end) = said(frames.collect());
+        let (tokens, end) = decoded(frames.collect());
         if let Ok(answer) = end {
             assert_eq!(answer.text.replace('\u{fffd}', "\0"), tokens.replace('\u{fffd}', "\0"));
             assert!(!tokens.trim().is_empty());
@@ -256,9 +261,9 @@ fn fuzz_a_whole_completion_has_a_text_or_an_error() {
         let read = Completion::read(&String::from_utf8_lossy(&bytes));
         let content = read.map(|completion| completion.choice().and_then(|choice| choice.message?.content));
         if let Ok(content) = content
-            && let Ok(part) = answer(content.unwrap_or_default())
+            && let Ok(item) = answer(content.unwrap_or_default())
         {
-            assert!(matches!(part, Part::Answer(answer) if !answer.text.trim().is_empty()));
+            assert!(matches!(item, StreamItem::Answer(answer) if !answer.text.trim().is_empty()));
         }
     });
 }

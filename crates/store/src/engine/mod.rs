@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wicara_metrics::{Held, StoreMetrics};
+use wicara_metrics::{GaugeGuard, StoreMetrics};
 
 use single_flight::SingleFlight;
 
@@ -273,7 +273,7 @@ impl Reads {
 /// One of the reads under way, until its database has answered.
 pub struct ReadPermit {
     _permit: OwnedSemaphorePermit,
-    _counted: Held,
+    _counted: GaugeGuard,
 }
 
 /// A statement as its database gets it.

@@ -1,5 +1,5 @@
-//! One configured bot, and the rules that hold for each whatever its kind: how many calls at once, how long a call may
-//! wait and take, how large its answers may be, when it is asked again and when it is left alone.
+//! One configured bot, with the rules that hold for every kind: a limit of concurrent calls with a bounded queue, deadlines
+//! for the first token and for the whole answer, retries with backoff, and a circuit breaker.
 
 use std::time::Duration;
 
@@ -12,36 +12,36 @@ use wicara_model::{Answer, Question};
 use wicara_outbound::{Backoff, Breaker, Client};
 use wicara_platform::Random;
 
-use crate::{Bot, Error, Kind, Part, Settings, http, langflow, openai, tokens};
+use crate::answer_collector::AnswerCollector;
+use crate::{Bot, Error, Kind, Settings, http, langflow, openai, tokens};
 
-/// How long a question waits for a place among a bot's calls before it is refused.
-const QUEUE_WAIT: Duration = Duration::from_secs(5);
-/// Answers to one question: each is stored as a message of its own.
-const MAX_ANSWERS: usize = 100;
-/// How long the first retry waits at most; each further one twice as long.
+/// How long a question waits for a call permit before it is refused with [`Error::Busy`].
+const MAX_QUEUE_TIME: Duration = Duration::from_secs(5);
+/// The longest pause before the first retry. The limit doubles with each further retry.
 const FIRST_BACKOFF: Duration = Duration::from_millis(400);
-/// What is put between the texts of two answers for whoever looks on.
-const BETWEEN_ANSWERS: &str = "\n\n";
 
-/// One bot with its limits.
-pub struct Entry {
+/// One bot of the configuration, ready to be asked.
+pub struct ConfiguredBot {
     bot: Box<dyn Bot>,
     open_to_visitors: bool,
     timeout: Duration,
-    first_token: Duration,
-    retries: u32,
+    first_token_timeout: Duration,
+    max_retries: u32,
     max_answer_bytes: usize,
     breaker: Breaker,
     backoff: Backoff,
-    /// One permit a call.
-    places: Semaphore,
-    /// One permit a question that waits for a place.
-    queue: Semaphore,
+    /// One permit for each call under way.
+    call_permits: Semaphore,
+    /// One permit for each question that waits for a call permit: bounds the queue.
+    queue_permits: Semaphore,
     metrics: BotMetrics,
 }
 
-impl Entry {
-    /// Makes the bot ready to be asked. The error is for the operator.
+impl ConfiguredBot {
+    /// Builds the bot from its settings, which for the kind `documents` reads its files. The error is a sentence for the
+    /// operator.
+    ///
+    /// `guide_base`: the URL or path below which the built-in guide is served; the links of its answers begin with it.
     pub fn new(
         settings: &Settings,
         guide_base: &str,
@@ -66,13 +66,13 @@ impl Entry {
             bot,
             open_to_visitors: settings.public || settings.default,
             timeout: settings.timeout,
-            first_token: settings.first_token,
-            retries: settings.retries,
+            first_token_timeout: settings.first_token,
+            max_retries: settings.retries,
             max_answer_bytes: settings.max_answer_bytes,
             breaker: Breaker::new(settings.breaker_failures, settings.breaker, metrics.breaker()),
             backoff: Backoff::new(FIRST_BACKOFF, random),
-            places: Semaphore::new(settings.concurrency),
-            queue: Semaphore::new(settings.concurrency),
+            call_permits: Semaphore::new(settings.concurrency),
+            queue_permits: Semaphore::new(settings.concurrency),
             metrics,
         }
     }
@@ -82,89 +82,92 @@ impl Entry {
         self.open_to_visitors
     }
 
-    /// For the whole answer, from when the bot is asked: [`Entry::ask`] may wait for a place before.
+    /// The deadline for the whole answer, retries included. It starts when [`ConfiguredBot::ask`] has its call permit, so the
+    /// time in the queue comes on top.
     #[must_use]
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// How many earlier messages the bot wants with a question.
+    /// The number of earlier messages that the bot wants with a question.
     #[must_use]
     pub fn history(&self) -> usize {
         self.bot.history()
     }
 
-    /// Asks the bot and waits for all its answers: at least one. Their text is sent on as it comes. Dropping the
-    /// future frees its place.
+    /// Asks the bot and waits for all its answers: at least one. Their text goes to `tokens` as it arrives. Dropping the
+    /// future cancels the call and frees its permit.
     pub async fn ask(&self, question: Question, tokens: &dyn tokens::Sink) -> Result<Vec<Answer>, Error> {
         self.breaker.check()?;
-        let _place = self.place().await?;
-        let _call = self.metrics.calling();
+        let _call_permit = self.call_permit().await?;
+        let _call_count = self.metrics.calling();
         let deadline = Instant::now() + self.timeout;
-        let mut pass = self.breaker.pass()?;
+        let mut breaker_permit = self.breaker.acquire()?;
         let mut attempt = 0;
         loop {
-            let mut hearing = Hearing::new(tokens, self.max_answer_bytes);
-            let error = match self.hear(question.clone(), &mut hearing, deadline).await {
+            let mut collector = AnswerCollector::new(tokens, self.max_answer_bytes);
+            let error = match self.call_bot(question.clone(), &mut collector, deadline).await {
                 Ok(()) => {
-                    pass.succeeded();
-                    return Ok(hearing.answers);
+                    breaker_permit.succeeded();
+                    return Ok(collector.into_answers());
                 }
                 Err(error) => error,
             };
-            if error.is_the_bots() {
-                pass.failed();
+            if error.counts_for_breaker() {
+                breaker_permit.failed();
             }
             let pause = self.backoff.pause(attempt).max(error.retry_after().unwrap_or_default());
-            let may_retry = attempt < self.retries && !hearing.begun && error.is_passing();
+            // After the first token a retry would show the reader the beginning of an answer twice.
+            let may_retry = attempt < self.max_retries && !collector.has_begun() && error.is_transient();
             if !may_retry || pause >= deadline.saturating_duration_since(Instant::now()) {
                 return Err(error);
             }
             tracing::debug!(%error, "asking a bot again");
             self.metrics.retried();
             sleep(pause).await;
-            pass = match self.breaker.pass() {
-                Ok(pass) => pass,
+            breaker_permit = match self.breaker.acquire() {
+                Ok(permit) => permit,
                 Err(_) => return Err(error),
             };
             attempt += 1;
         }
     }
 
-    async fn place(&self) -> Result<SemaphorePermit<'_>, Error> {
-        if let Ok(place) = self.places.try_acquire() {
-            return Ok(place);
+    /// Waits in the bounded queue until fewer than `concurrency` calls are under way.
+    async fn call_permit(&self) -> Result<SemaphorePermit<'_>, Error> {
+        if let Ok(permit) = self.call_permits.try_acquire() {
+            return Ok(permit);
         }
-        let _waiting = self.queue.try_acquire().map_err(|_| Error::Busy)?;
-        let _counted = self.metrics.waiting();
-        match timeout(QUEUE_WAIT, self.places.acquire()).await {
-            Ok(Ok(place)) => Ok(place),
+        let _queue_permit = self.queue_permits.try_acquire().map_err(|_| Error::Busy)?;
+        let _waiting_count = self.metrics.waiting();
+        match timeout(MAX_QUEUE_TIME, self.call_permits.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
             _ => Err(Error::Busy),
         }
     }
 
-    /// Asks once.
-    async fn hear(
+    /// One attempt: calls the bot and collects its answers until its stream ends.
+    async fn call_bot(
         &self,
         question: Question,
-        hearing: &mut Hearing<'_>,
+        collector: &mut AnswerCollector<'_>,
         deadline: Instant,
     ) -> Result<(), Error> {
-        let mut parts = self.bot.ask(question);
+        let mut items = self.bot.ask(question);
         let start = Instant::now();
-        let first = deadline.min(start + self.first_token);
+        let first_token_deadline = deadline.min(start + self.first_token_timeout);
         loop {
-            let until = if hearing.begun { deadline } else { first };
-            let limit = if until == deadline { self.timeout } else { self.first_token };
-            match timeout_at(until, parts.next()).await.map_err(|_| Error::Timeout(limit))? {
-                Some(part) => {
-                    let part = part?;
-                    if !hearing.begun {
+            let until = if collector.has_begun() { deadline } else { first_token_deadline };
+            let limit = if until == deadline { self.timeout } else { self.first_token_timeout };
+            match timeout_at(until, items.next()).await.map_err(|_| Error::Timeout(limit))? {
+                Some(item) => {
+                    let item = item?;
+                    if !collector.has_begun() {
                         self.metrics.first_token(start.elapsed());
                     }
-                    hearing.take(part)?;
+                    collector.add(item)?;
                 }
-                None if hearing.answers.is_empty() => {
+                None if collector.is_empty() => {
                     return Err(Error::Unreadable("it is empty".to_owned()));
                 }
                 None => {
@@ -173,62 +176,6 @@ impl Entry {
                 }
             }
         }
-    }
-}
-
-/// What has come of an answer so far.
-struct Hearing<'a> {
-    tokens: &'a dyn tokens::Sink,
-    max_bytes: usize,
-    answers: Vec<Answer>,
-    answer_bytes: usize,
-    token_bytes: usize,
-    /// Something came: the question cannot be asked again without saying things twice.
-    begun: bool,
-    /// Tokens of the answer under way were sent on.
-    streaming: bool,
-}
-
-impl<'a> Hearing<'a> {
-    fn new(tokens: &'a dyn tokens::Sink, max_bytes: usize) -> Self {
-        let (answers, answer_bytes, token_bytes) = (Vec::new(), 0, 0);
-        Self { tokens, max_bytes, answers, answer_bytes, token_bytes, begun: false, streaming: false }
-    }
-
-    fn take(&mut self, part: Part) -> Result<(), Error> {
-        self.begun = true;
-        match part {
-            Part::Token(text) => {
-                self.token_bytes += text.len();
-                if self.token_bytes > self.max_bytes {
-                    return Err(Error::too_large(self.max_bytes));
-                }
-                self.send(&text);
-            }
-            Part::Answer(answer) => {
-                self.answer_bytes += answer.bytes;
-                if self.answers.len() == MAX_ANSWERS {
-                    return Err(Error::Unreadable(format!("it has more than {MAX_ANSWERS} parts")));
-                }
-                if self.answer_bytes > self.max_bytes {
-                    return Err(Error::too_large(self.max_bytes));
-                }
-                if !self.streaming {
-                    self.send(&answer.text);
-                }
-                self.streaming = false;
-                self.answers.push(answer);
-            }
-        }
-        Ok(())
-    }
-
-    fn send(&mut self, text: &str) {
-        if !self.streaming && !self.answers.is_empty() {
-            self.tokens.send(BETWEEN_ANSWERS);
-        }
-        self.streaming = true;
-        self.tokens.send(text);
     }
 }
 
@@ -244,47 +191,51 @@ mod tests {
     use wicara_outbound::ErrorText;
 
     use super::*;
-    use crate::Parts;
+    use crate::answer_collector::MAX_ANSWERS;
+    use crate::{AnswerStream, StreamItem};
 
-    type Attempt = Vec<Result<Part, Error>>;
+    type Attempt = Vec<Result<StreamItem, Error>>;
 
-    /// Gives one list of parts an attempt, the last one again and again; an empty list is never answered.
-    struct Scripted(Mutex<Vec<Attempt>>, Arc<AtomicUsize>);
+    /// Each call gets the next list of items, and the last list repeats. An empty list never answers.
+    struct ScriptedBot {
+        attempts: Mutex<Vec<Attempt>>,
+        calls: Arc<AtomicUsize>,
+    }
 
-    impl Bot for Scripted {
-        fn ask(&self, _: Question) -> Parts {
-            self.1.fetch_add(1, Ordering::Relaxed);
-            let mut attempts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    impl Bot for ScriptedBot {
+        fn ask(&self, _: Question) -> AnswerStream {
+            self.calls.fetch_add(1, Ordering::Relaxed);
+            let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
             let attempt = if attempts.len() > 1 { attempts.remove(0) } else { attempts[0].clone() };
             if attempt.is_empty() { stream::pending().boxed() } else { stream::iter(attempt).boxed() }
         }
     }
 
-    fn with_bot(settings: &Settings, bot: Box<dyn Bot>) -> Entry {
-        Entry::with_bot(settings, bot, Random::System, Metrics::default().bot(&settings.id))
+    fn configured(settings: &Settings, bot: Box<dyn Bot>) -> ConfiguredBot {
+        ConfiguredBot::with_bot(settings, bot, Random::System, Metrics::default().bot(&settings.id))
     }
 
-    fn entry(attempts: Vec<Attempt>, more: &str) -> (Entry, Arc<AtomicUsize>) {
-        let asked = Arc::new(AtomicUsize::new(0));
-        let bot = Scripted(Mutex::new(attempts), Arc::clone(&asked));
+    fn scripted(attempts: Vec<Attempt>, more: &str) -> (ConfiguredBot, Arc<AtomicUsize>) {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let bot = ScriptedBot { attempts: Mutex::new(attempts), calls: Arc::clone(&calls) };
         let text = format!("id = 'a'\nkind = 'http'\nurl = 'http://localhost'\n{more}");
         let settings = Settings::from_table(text.parse().unwrap()).unwrap();
-        (with_bot(&settings, Box::new(bot)), asked)
+        (configured(&settings, Box::new(bot)), calls)
     }
 
-    fn token(text: &str) -> Result<Part, Error> {
-        Ok(Part::Token(text.to_owned()))
+    fn token(text: &str) -> Result<StreamItem, Error> {
+        Ok(StreamItem::Token(text.to_owned()))
     }
 
-    fn answer(text: &str) -> Result<Part, Error> {
-        Ok(Part::Answer(Answer::text(text)))
+    fn answer(text: &str) -> Result<StreamItem, Error> {
+        Ok(StreamItem::Answer(Answer::text(text)))
     }
 
-    fn unreachable() -> Result<Part, Error> {
+    fn unreachable() -> Result<StreamItem, Error> {
         Err(Error::Unreachable("refused".to_owned()))
     }
 
-    fn rejected(status: u16) -> Result<Part, Error> {
+    fn rejected(status: u16) -> Result<StreamItem, Error> {
         Err(Error::Rejected { status, retry_after: None, body: ErrorText::new("") })
     }
 
@@ -293,10 +244,10 @@ mod tests {
         Question { id, session_id: uuid::Uuid::nil(), text: "?".to_owned(), history: Vec::new() }
     }
 
-    /// Asks, and returns the texts of the answers and what was sent on.
-    async fn ask(entry: &Entry) -> (Result<Vec<String>, Error>, String) {
+    /// The texts of the answers, and the text that was streamed.
+    async fn ask(bot: &ConfiguredBot) -> (Result<Vec<String>, Error>, String) {
         let (sender, mut receiver) = tokens::channel::<()>();
-        let answers = entry.ask(question(), &sender).await;
+        let answers = bot.ask(question(), &sender).await;
         drop(sender);
         let texts = answers.map(|answers| answers.into_iter().map(|answer| answer.text).collect());
         match receiver.next().await {
@@ -307,7 +258,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_not_streamed_is_sent_on_whole() {
-        for (parts, sent) in [
+        for (items, text) in [
             (vec![answer("whole")], "whole"),
             (vec![token("wh"), token("ole"), answer("whole")], "whole"),
             (
@@ -315,19 +266,19 @@ mod tests {
                 "one\n\ntwo\n\nthree",
             ),
         ] {
-            let (answers, heard) = ask(&entry(vec![parts], "").0).await;
-            assert_eq!((answers.unwrap().join("\n\n").as_str(), heard.as_str()), (sent, sent));
+            let (answers, streamed) = ask(&scripted(vec![items], "").0).await;
+            assert_eq!((answers.unwrap().join("\n\n").as_str(), streamed.as_str()), (text, text));
         }
     }
 
     #[tokio::test]
     async fn an_answer_without_parts_or_of_too_many_is_none() {
         assert_eq!(
-            ask(&entry(vec![vec![answer("x"); MAX_ANSWERS]], "").0).await.0.unwrap().len(),
+            ask(&scripted(vec![vec![answer("x"); MAX_ANSWERS]], "").0).await.0.unwrap().len(),
             MAX_ANSWERS
         );
-        for parts in [vec![answer("x"); MAX_ANSWERS + 1], vec![token("x")]] {
-            let (refused, _) = ask(&entry(vec![parts], "").0).await;
+        for items in [vec![answer("x"); MAX_ANSWERS + 1], vec![token("x")]] {
+            let (refused, _) = ask(&scripted(vec![items], "").0).await;
             assert!(matches!(refused, Err(Error::Unreadable(_))), "{refused:?}");
         }
     }
@@ -336,32 +287,35 @@ mod tests {
     async fn all_answers_together_and_all_tokens_together_stay_under_the_limit() {
         let half = "x".repeat(512);
         let limit = "max_answer_bytes = 1024";
-        assert_eq!(ask(&entry(vec![vec![answer(&half), answer(&half)]], limit).0).await.0.unwrap().len(), 2);
-        for parts in [
+        assert_eq!(
+            ask(&scripted(vec![vec![answer(&half), answer(&half)]], limit).0).await.0.unwrap().len(),
+            2
+        );
+        for items in [
             vec![answer(&half), answer(&half), answer("x")],
             vec![token(&half), token(&half), token("x"), answer("x")],
         ] {
-            let (refused, _) = ask(&entry(vec![parts], limit).0).await;
+            let (refused, _) = ask(&scripted(vec![items], limit).0).await;
             assert!(matches!(refused, Err(Error::Unreadable(_))), "{refused:?}");
         }
     }
 
     #[tokio::test]
-    async fn a_question_beyond_the_places_waits_and_one_beyond_the_queue_is_refused() {
-        let (entry, asked) = entry(vec![vec![]], "concurrency = 1");
-        let mut first = ask(&entry).boxed();
+    async fn a_question_beyond_the_permits_waits_and_one_beyond_the_queue_is_refused() {
+        let (bot, asked) = scripted(vec![vec![]], "concurrency = 1");
+        let mut first = ask(&bot).boxed();
         assert!(poll!(&mut first).is_pending());
-        let mut second = ask(&entry).boxed();
+        let mut second = ask(&bot).boxed();
         assert!(poll!(&mut second).is_pending());
         assert_eq!(asked.load(Ordering::Relaxed), 1);
-        assert!(matches!(poll!(ask(&entry).boxed()), Poll::Ready((Err(Error::Busy), _))));
+        assert!(matches!(poll!(ask(&bot).boxed()), Poll::Ready((Err(Error::Busy), _))));
 
         drop(first);
         assert!(poll!(&mut second).is_pending());
         assert_eq!(asked.load(Ordering::Relaxed), 2);
 
         drop(second);
-        assert!(poll!(ask(&entry).boxed()).is_pending());
+        assert!(poll!(ask(&bot).boxed()).is_pending());
         assert_eq!(asked.load(Ordering::Relaxed), 3);
     }
 
@@ -379,37 +333,37 @@ mod tests {
             (vec![answer("Halo"), unreachable()], 1, false),
         ] {
             let description = format!("{first:?}");
-            let (entry, count) = entry(vec![first, vec![answer("late")]], "first_token_seconds = 5");
-            let (answers, _) = ask(&entry).await;
+            let (bot, count) = scripted(vec![first, vec![answer("late")]], "first_token_seconds = 5");
+            let (answers, _) = ask(&bot).await;
             assert_eq!((count.load(Ordering::Relaxed), answers.is_ok()), (asked, succeeds), "{description}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn retries_are_counted_and_end_before_the_deadline() {
-        let (entry_, count) = entry(vec![vec![unreachable()]], "retries = 3");
-        assert!(matches!(ask(&entry_).await.0, Err(Error::Unreachable(_))));
+        let (bot, count) = scripted(vec![vec![unreachable()]], "retries = 3");
+        assert!(matches!(ask(&bot).await.0, Err(Error::Unreachable(_))));
         assert_eq!(count.load(Ordering::Relaxed), 4);
 
         for seconds in [31, u64::MAX] {
             let retry_after = Some(Duration::from_secs(seconds));
             let later = Error::Rejected { status: 503, retry_after, body: ErrorText::new("") };
-            let (entry_, count) = entry(vec![vec![Err(later)]], "retries = 3");
-            assert!(matches!(ask(&entry_).await.0, Err(Error::Rejected { .. })));
+            let (bot, count) = scripted(vec![vec![Err(later)]], "retries = 3");
+            assert!(matches!(ask(&bot).await.0, Err(Error::Rejected { .. })));
             assert_eq!(count.load(Ordering::Relaxed), 1);
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_whole_answer_has_a_deadline_and_its_first_piece_too() {
-        let (silent, _) = entry(vec![vec![]], "first_token_seconds = 3\nretries = 0");
+        let (silent, _) = scripted(vec![vec![]], "first_token_seconds = 3\nretries = 0");
         let start = Instant::now();
         assert!(matches!(ask(&silent).await.0, Err(Error::Timeout(_))));
         assert_eq!(start.elapsed().as_secs(), 3);
 
         struct Slow;
         impl Bot for Slow {
-            fn ask(&self, _: Question) -> Parts {
+            fn ask(&self, _: Question) -> AnswerStream {
                 stream::repeat(())
                     .then(|()| async {
                         sleep(Duration::from_millis(1500)).await;
@@ -421,30 +375,30 @@ mod tests {
         let text = "id = 'a'\nkind = 'http'\nurl = 'http://localhost'\ntimeout_seconds = 10";
         let settings = Settings::from_table(text.parse().unwrap()).unwrap();
         let start = Instant::now();
-        let (late, heard) = ask(&with_bot(&settings, Box::new(Slow))).await;
+        let (late, streamed) = ask(&configured(&settings, Box::new(Slow))).await;
         assert!(matches!(late, Err(Error::Timeout(_))), "{late:?}");
-        assert_eq!((start.elapsed().as_secs(), heard.len()), (10, 6));
+        assert_eq!((start.elapsed().as_secs(), streamed.len()), (10, 6));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_bot_that_keeps_failing_is_left_alone_and_tried_again() {
         let failures = vec![vec![rejected(500)], vec![rejected(500)], vec![answer("back")]];
-        let (entry, count) = entry(failures, "breaker_failures = 2");
+        let (bot, count) = scripted(failures, "breaker_failures = 2");
         for _ in 0..2 {
-            assert!(matches!(ask(&entry).await.0, Err(Error::Rejected { .. })));
+            assert!(matches!(ask(&bot).await.0, Err(Error::Rejected { .. })));
         }
-        assert!(matches!(ask(&entry).await.0, Err(Error::Suspended { .. })));
+        assert!(matches!(ask(&bot).await.0, Err(Error::Suspended { .. })));
         assert_eq!(count.load(Ordering::Relaxed), 2);
         sleep(Duration::from_secs(15)).await;
-        assert_eq!(ask(&entry).await.0.unwrap(), ["back"]);
-        assert!(ask(&entry).await.0.is_ok());
+        assert_eq!(ask(&bot).await.0.unwrap(), ["back"]);
+        assert!(ask(&bot).await.0.is_ok());
     }
 
     #[tokio::test]
     async fn one_bad_question_does_not_stop_the_bot_for_others() {
-        let (entry, _) = entry(vec![vec![rejected(400)]], "breaker_failures = 1");
+        let (bot, _) = scripted(vec![vec![rejected(400)]], "breaker_failures = 1");
         for _ in 0..3 {
-            assert!(matches!(ask(&entry).await.0, Err(Error::Rejected { .. })));
+            assert!(matches!(ask(&bot).await.0, Err(Error::Rejected { .. })));
         }
     }
 }
