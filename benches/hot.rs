@@ -10,7 +10,7 @@ use serde::Serialize;
 use uuid::Uuid;
 use wicara_bots::AnswerStream;
 use wicara_bots::bench_api::{decode_langflow, decode_openai};
-use wicara_http::hot::{ChatListEntry, ChatMessage, Conversation as Room, Input, Question};
+use wicara_http::bench_api::{ChatListEntry, ChatMessage, Conversation as Room, Input, Question};
 use wicara_model::{Conversation, ConversationId, Handler, Json, Message, MessageId, Timestamp, role};
 use wicara_outbound::Error;
 use wicara_outbound::sse::{Frame, Parser};

@@ -1,4 +1,4 @@
-//! Where a request comes from: the other end of its connection, or where a trusted proxy says that it came from.
+//! A request's client address: the peer of its connection or, behind a trusted proxy, the address in `X-Forwarded-For`.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Once;
@@ -11,11 +11,11 @@ use crate::Http;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The other end of a connection, which the accept loop puts on each of its requests.
+/// The address of a connection's other end, an extension of each of its requests.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
 
-/// A client's address, as far as it can be believed.
+/// A client's address, as far as trusted proxies vouch for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(IpAddr);
 
@@ -32,23 +32,23 @@ impl ClientAddress {
         if headers.contains_key(X_FORWARDED_FOR) && is_near(peer) && !is_trusted(peer) {
             warn_once(peer);
         }
-        // Each proxy adds whom it heard from at the end. What stands before the first that is not trusted may be
-        // anybody's invention.
-        let mut said = headers
+        // Each proxy appends the address of its peer. Read from the end, the first address that is no trusted proxy is
+        // the client; entries before it may be forged.
+        let mut entries = headers
             .get_all(X_FORWARDED_FOR)
             .iter()
             .rev()
             .flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
         let mut address = peer;
         while is_trusted(address)
-            && let Some(before) = said.next().and_then(parsed)
+            && let Some(before) = entries.next().and_then(parsed)
         {
             address = before;
         }
         Self(address)
     }
 
-    /// What counts as one client: an IPv4 address, or the first of an IPv6 /64, which is what one connection gets.
+    /// The address that rate limits count: an IPv4 address, or the first one of an IPv6 /64, which one customer gets.
     #[must_use]
     pub fn network(&self) -> IpAddr {
         match self.0 {
@@ -66,7 +66,7 @@ fn parsed(entry: &str) -> Option<IpAddr> {
     address.ok().map(|address| address.to_canonical())
 }
 
-/// Whether it is an address that proxies stand at.
+/// Whether it is an address where proxies usually run: loopback or private.
 fn is_near(peer: IpAddr) -> bool {
     match peer {
         IpAddr::V4(peer) => peer.is_loopback() || peer.is_private(),

@@ -1,4 +1,4 @@
-//! `/api/conversation`: where two documents share their paths, the caller decides which one answers.
+//! `/api/conversation`: two documents share its paths, and the caller decides which one's response is sent.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use wicara_model::{Api, ConversationId};
 use wicara_service::{Embed, Error, Missing, Reader, Service, Writer};
 
 use crate::Http;
+use crate::body::Body;
 use crate::contract::chatbot_api::{
     ChatDeleted, ChatDetail, ChatList, ChatListEntry, ChatMessage, ChatMessageDeleted, Meta,
 };
@@ -19,12 +20,13 @@ use crate::contract::conversation_api::{
     ConversationPatch, ConversationQuery, ConversationUpdated, NewConversation, Pagination,
 };
 use crate::contract::errors::{IdInvalid, Refused, ValidationError, ValidationFailure};
-use crate::error::Failure::{self, ChatbotApi, RoomApi};
-use crate::extract::{Body, OpenDoor, PathId};
+use crate::error::Failure::{self, ChatbotApi, ConversationApi};
 use crate::json_body;
 use crate::list_body::{self, Envelope};
+use crate::path_id::PathId;
+use crate::principals::AllowAnonymous;
 use crate::query::Query;
-use crate::share::Share;
+use crate::request_memory::RequestMemory;
 
 pub fn routes() -> OpenApiRouter<Http> {
     OpenApiRouter::new()
@@ -63,12 +65,13 @@ async fn conversation_create(
     writer: Writer,
     body: Body,
 ) -> Result<Response, Failure> {
-    let (new, once) = body.parse(RoomApi, |input, body| (NewConversation::read(input), body.once(input)))?;
+    let (new, idempotency) =
+        body.parse(ConversationApi, |input, body| (NewConversation::read(input), body.idempotency(input)))?;
     let NewConversation { room, integration_type, bot_id, user_id } = new;
     let (conversation, last) = service
-        .conversation_create(&writer, room, integration_type, bot_id, user_id, once)
+        .conversation_create(&writer, room, integration_type, bot_id, user_id, idempotency)
         .await
-        .map_err(RoomApi)?;
+        .map_err(ConversationApi)?;
     Ok(json_body::ok(&ConversationCreated::new(Conversation::new(&conversation, last.as_ref()))))
 }
 
@@ -105,29 +108,29 @@ enum ListError {
 )]
 async fn conversation_list(
     State(service): State<Arc<Service>>,
-    OpenDoor(reader): OpenDoor<Reader>,
-    share: Share,
+    AllowAnonymous(reader): AllowAnonymous<Reader>,
+    memory: RequestMemory,
     mut query: Query,
 ) -> Result<Response, Failure> {
     let (filter, listing) = ConversationQuery::read(&mut query);
-    let (said_by, embed): (fn(Error) -> Failure, _) = match reader.api() {
-        Api::Conversation => (RoomApi, Embed::Last),
+    let (as_failure, embed): (fn(Error) -> Failure, _) = match reader.api() {
+        Api::Conversation => (ConversationApi, Embed::Last),
         Api::Chatbot => (ChatbotApi, Embed::Newest),
     };
-    query.finish().map_err(said_by)?;
-    let list = service.conversation_list(&reader, &filter, &listing, embed).await.map_err(said_by)?;
+    query.finish().map_err(as_failure)?;
+    let list = service.conversation_list(&reader, &filter, &listing, embed).await.map_err(as_failure)?;
     match reader.api() {
         Api::Conversation => {
             let pagination = Pagination::new(list.total(), &listing);
             let envelope = Envelope::of(&ConversationList::new(pagination));
-            list_body::list(&share, envelope, list, said_by, |items, entry| {
+            list_body::list(&memory, envelope, list, as_failure, |items, entry| {
                 items.push(&Conversation::new(&entry.conversation, entry.messages.last()));
             })
             .await
         }
         Api::Chatbot => {
             let envelope = Envelope::of(&ChatList::new(Meta::new(list.total(), &filter, &listing)));
-            list_body::list(&share, envelope, list, said_by, |items, entry| {
+            list_body::list(&memory, envelope, list, as_failure, |items, entry| {
                 items.push(&ChatListEntry::new(&entry.conversation, &entry.messages));
             })
             .await
@@ -169,15 +172,15 @@ enum IdError {
 )]
 async fn conversation_get(
     State(service): State<Arc<Service>>,
-    OpenDoor(reader): OpenDoor<Reader>,
-    share: Share,
+    AllowAnonymous(reader): AllowAnonymous<Reader>,
+    memory: RequestMemory,
     PathId(id): PathId,
 ) -> Result<Response, Failure> {
     match reader.api() {
         Api::Conversation => {
             let id = conversation_id(&id)?;
-            let conversation = service.conversation_get(&reader, id).await.map_err(RoomApi)?;
-            let last = service.message_last(&conversation).await.map_err(RoomApi)?;
+            let conversation = service.conversation_get(&reader, id).await.map_err(ConversationApi)?;
+            let last = service.message_last(&conversation).await.map_err(ConversationApi)?;
             Ok(json_body::ok(&ConversationDetail::new(Conversation::new(&conversation, last.as_ref()))))
         }
         Api::Chatbot => {
@@ -185,9 +188,9 @@ async fn conversation_get(
             let detail = service.detail_get(&reader, id).await.map_err(ChatbotApi)?;
             let mut envelope = Envelope::of(&ChatDetail::new(detail.conversation(), detail.newest()));
             if detail.is_long() {
-                envelope = envelope.held(&share)?;
+                envelope = envelope.held(&memory)?;
             }
-            list_body::list(&share, envelope, detail, ChatbotApi, |items, message| {
+            list_body::list(&memory, envelope, detail, ChatbotApi, |items, message| {
                 items.push(&ChatMessage::new(message));
             })
             .await
@@ -215,10 +218,10 @@ async fn conversation_update(
     body: Body,
 ) -> Result<Response, Failure> {
     let id = conversation_id(&id)?;
-    let patch = body.parse(RoomApi, |input, _| ConversationPatch::read(input))?;
-    let conversation = service.conversation_get_writable(&writer, id).await.map_err(RoomApi)?;
+    let patch = body.parse(ConversationApi, |input, _| ConversationPatch::read(input))?;
+    let conversation = service.conversation_get_writable(&writer, id).await.map_err(ConversationApi)?;
     let updated = service.conversation_update(&writer, conversation, patch.into()).await;
-    let (conversation, last) = updated.map_err(RoomApi)?;
+    let (conversation, last) = updated.map_err(ConversationApi)?;
     Ok(json_body::ok(&ConversationUpdated::new(Conversation::new(&conversation, last.as_ref()))))
 }
 
@@ -256,14 +259,15 @@ enum ConversationDeleteAnswer<'a> {
 )]
 async fn conversation_delete(
     State(service): State<Arc<Service>>,
-    OpenDoor(writer): OpenDoor<Writer>,
+    AllowAnonymous(writer): AllowAnonymous<Writer>,
     PathId(id): PathId,
 ) -> Result<Response, Failure> {
     match writer.reader().api() {
         Api::Conversation => {
             let id = conversation_id(&id)?;
-            let conversation = service.conversation_get_writable(&writer, id).await.map_err(RoomApi)?;
-            service.conversation_delete(conversation).await.map_err(RoomApi)?;
+            let conversation =
+                service.conversation_get_writable(&writer, id).await.map_err(ConversationApi)?;
+            service.conversation_delete(conversation).await.map_err(ConversationApi)?;
             Ok(json_body::ok(&ConversationDeleted::new()))
         }
         Api::Chatbot => {
@@ -292,7 +296,7 @@ async fn conversation_delete(
 )]
 async fn conversation_message_delete(
     State(service): State<Arc<Service>>,
-    OpenDoor(writer): OpenDoor<Writer>,
+    AllowAnonymous(writer): AllowAnonymous<Writer>,
     PathId(id): PathId,
 ) -> Result<Response, Failure> {
     let id = id.parse().map_err(|_| Failure::MalformedId)?;
@@ -301,7 +305,7 @@ async fn conversation_message_delete(
     Ok(json_body::ok(&ChatMessageDeleted::new(&message)))
 }
 
-/// The Conversation API says the same of a malformed id as of an unknown one.
+/// The Conversation API has one error for a malformed id and for an unknown one.
 fn conversation_id(id: &str) -> Result<ConversationId, Failure> {
-    id.parse().map_err(|_| RoomApi(Error::NotFound(Missing::Conversation)))
+    id.parse().map_err(|_| ConversationApi(Error::NotFound(Missing::Conversation)))
 }

@@ -1,4 +1,4 @@
-//! What a request brought to say who it is from.
+//! The credentials in a request's headers.
 
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, COOKIE, HeaderValue};
@@ -6,22 +6,22 @@ use wicara_service::Credentials;
 
 pub const SESSION_COOKIE: &str = "wicara_session";
 
-/// The headers that carry a key as they are. The second one's underscore is no slip: clients send it so.
+/// The headers that hold a bare key. Clients do send the second one with an underscore.
 const KEY_HEADERS: [&str; 2] = ["x-api-key", "api_key"];
 
-/// The key and the cookie session of a request. A key that says two things at once is a wrong one.
+/// The key and the cookie session of a request.
 #[must_use]
 pub fn credentials(headers: &HeaderMap) -> Credentials {
     Credentials { key: key(headers), session: session(headers) }
 }
 
-/// The key alone: what may be called from any page never looks at cookies.
+/// The key alone, for endpoints that pages of any origin may call: these must not act with a user's cookie.
 #[must_use]
 pub fn key_only(headers: &HeaderMap) -> Credentials {
     Credentials { key: key(headers), session: None }
 }
 
-/// `Some("")` is a wrong key: blank, not text, or different in two headers.
+/// `Some("")`, which is always a wrong key, where it is blank or not UTF-8, or two headers differ.
 fn key(headers: &HeaderMap) -> Option<String> {
     let bearers = headers.get_all(AUTHORIZATION).iter().filter_map(bearer);
     let others = KEY_HEADERS.iter().flat_map(|name| headers.get_all(*name)).map(HeaderValue::as_bytes);
@@ -32,7 +32,7 @@ fn key(headers: &HeaderMap) -> Option<String> {
     Some(key.unwrap_or_default().to_owned())
 }
 
-/// What stands after `Bearer`; `None` for another scheme, which is no key.
+/// The text after `Bearer`; `None` for another scheme.
 fn bearer(value: &HeaderValue) -> Option<&[u8]> {
     let value = value.as_bytes().trim_ascii();
     let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());

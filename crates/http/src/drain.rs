@@ -1,6 +1,5 @@
-//! A client that still sends its body when the answer is ready has to be heard out, or it never reads the answer:
-//! closing a connection with unread input resets it. So what a handler left unread is read and thrown away, a
-//! little of it and not for long.
+//! Reads and discards what a handler left unread of a request's body, within a limit of bytes and time. Closing a
+//! connection with unread input resets it, and a client that is still sending would lose the response.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 const DRAIN_BYTES: usize = 16 * 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
-/// Answers once the rest of the request's body was read, or enough of it, or nothing is waited for any more.
+/// Returns the response of `next` once the rest of the body was discarded, a limit was reached, or the server stops.
 pub async fn drain_body<F>(
     request: Request,
     abandoned: &CancellationToken,
@@ -34,14 +33,14 @@ where
     if request.body().is_end_stream() {
         return next(request).await;
     }
-    let (back, left) = oneshot::channel();
-    // Who asked whether to send its body at all sends it once somebody has begun to read.
+    let (return_to, returned) = oneshot::channel();
+    // With `Expect: 100-continue` the client sends its body only once the server has begun to read it.
     let is_sent = !request.headers().contains_key(EXPECT);
-    let request = request.map(|body| Body::new(HandedBack { body, is_sent, back: Some(back) }));
+    let request = request.map(|body| Body::new(ReturnedBody { body, is_sent, return_to: Some(return_to) }));
     let mut response = next(request).await;
-    if let Ok(body) = left.await {
+    if let Ok(body) = returned.await {
         let is_drained = tokio::select! {
-            drained = timeout(DRAIN_TIME, drained(body)) => drained.unwrap_or(false),
+            drained = timeout(DRAIN_TIME, discard(body)) => drained.unwrap_or(false),
             () = abandoned.cancelled() => false,
         };
         if !is_drained {
@@ -51,8 +50,7 @@ where
     response
 }
 
-/// Says that no more will be sent, then reads and throws away what the client still sends, for as long as a body would
-/// be.
+/// Shuts down the sending side, then discards what the client still sends, within the same limits.
 pub async fn drain_socket(stream: &mut TcpStream) {
     let drained = async {
         let mut left = if stream.shutdown().await.is_ok() { DRAIN_BYTES } else { 0 };
@@ -66,8 +64,8 @@ pub async fn drain_socket(stream: &mut TcpStream) {
     let _ = timeout(DRAIN_TIME, drained).await;
 }
 
-/// Whether the body came to its end within the bound.
-async fn drained(mut body: Body) -> bool {
+/// Whether the body ended within the limit of bytes.
+async fn discard(mut body: Body) -> bool {
     let mut left = DRAIN_BYTES;
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return false };
@@ -80,14 +78,15 @@ async fn drained(mut body: Body) -> bool {
     true
 }
 
-/// A body that comes back when it is dropped.
-struct HandedBack {
+/// A body that is sent back when the handler drops it.
+struct ReturnedBody {
     body: Body,
+    /// Whether the client sends the body without waiting for `100 Continue`.
     is_sent: bool,
-    back: Option<oneshot::Sender<Body>>,
+    return_to: Option<oneshot::Sender<Body>>,
 }
 
-impl HttpBody for HandedBack {
+impl HttpBody for ReturnedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -108,13 +107,13 @@ impl HttpBody for HandedBack {
     }
 }
 
-impl Drop for HandedBack {
+impl Drop for ReturnedBody {
     fn drop(&mut self) {
-        if let Some(back) = self.back.take()
+        if let Some(return_to) = self.return_to.take()
             && self.is_sent
         {
-            // Nobody waits any more where the client is gone.
-            let _ = back.send(std::mem::take(&mut self.body));
+            // It fails where the client is gone: then the request's future is dropped.
+            let _ = return_to.send(std::mem::take(&mut self.body));
         }
     }
 }

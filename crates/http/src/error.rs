@@ -1,4 +1,4 @@
-//! What goes wrong, as the documents say it: the one place that turns errors into answers.
+//! The only place that turns errors into responses, in the shape and wording of the documents.
 
 use std::time::Duration;
 
@@ -15,43 +15,44 @@ use crate::contract::errors::{
 use crate::contract::wording;
 use crate::json_body;
 
-/// When to try again what failed because the server was busy or its database away.
-const TRY_AGAIN: Duration = Duration::from_secs(2);
+/// `Retry-After` of a 503: the server is overloaded or its database is away.
+const RETRY_AFTER_OVERLOAD: Duration = Duration::from_secs(2);
 
-/// Why a request gets no success, and in whose words that is said.
+/// Why a request failed, and in which document's wording the response says so.
 #[derive(Debug)]
 pub enum Failure {
-    /// The Conversation API and the Message API, which are about rooms and share their words.
-    RoomApi(Error),
-    /// What stands beyond the documents speaks like this one too: its errors are the ones that tell the most.
+    /// In the wording of the Conversation API, which the Message API shares.
+    ConversationApi(Error),
+    /// In the wording of the Chatbot API. Endpoints that no document has use it too, since it has the more detailed
+    /// errors.
     ChatbotApi(Error),
-    /// The Chatbot API has its own answer to an id that is no number.
+    /// An id that is no number, in the Chatbot API: it has an error of its own for that.
     MalformedId,
-    /// Refused before any document speaks.
+    /// From here on: refused before the path decides on a document.
     NoSuchPath,
     WrongMethod,
-    /// The body did not come in time.
+    /// The body did not arrive in time.
     TooSlow,
     TooLarge,
     NotJson,
     /// The body's transfer broke off.
     Broken,
-    /// No host, or several, or no name of one.
+    /// No `Host`, several, or a malformed one.
     BadHost,
-    /// What came is no request of HTTP/1.1.
+    /// The bytes are no HTTP/1.1 request.
     NoRequest,
-    /// The first line of the request is too long.
+    /// The request line is too long.
     TargetTooLong,
     HeadTooLarge,
     AnotherVersion,
 }
 
-/// An error as it is sent: as an answer, or as the last event of a stream.
+/// An error as it is sent: as a response, or as the last event of a stream.
 pub struct ErrorBody {
     status: u16,
     /// JSON.
     pub body: Vec<u8>,
-    /// Headers that only an answer has.
+    /// Only for a response.
     headers: HeaderMap,
 }
 
@@ -74,8 +75,8 @@ impl IntoResponse for Failure {
 impl Failure {
     pub fn error_body(self) -> ErrorBody {
         match self {
-            Failure::RoomApi(error) => answer(Words::Room, error),
-            Failure::ChatbotApi(error) => answer(Words::Chatbot, error),
+            Failure::ConversationApi(error) => service_error(ErrorStyle::ConversationApi, error),
+            Failure::ChatbotApi(error) => service_error(ErrorStyle::ChatbotApi, error),
             Failure::MalformedId => refused(400, wording::VALIDATION_FAILURE, wording::INVALID_ID),
             Failure::NoSuchPath => refused(404, wording::NOT_FOUND, "There is nothing at this path."),
             Failure::WrongMethod => refused(405, "method not allowed", "The header Allow names the methods."),
@@ -105,20 +106,20 @@ impl Failure {
 }
 
 #[derive(Clone, Copy)]
-enum Words {
-    Room,
-    Chatbot,
+enum ErrorStyle {
+    ConversationApi,
+    ChatbotApi,
 }
 
-fn answer(words: Words, error: Error) -> ErrorBody {
+fn service_error(style: ErrorStyle, error: Error) -> ErrorBody {
     match error {
-        Error::Invalid(violations) => invalid(words, &violations),
-        Error::NotFound(missing) => not_found(words, missing),
+        Error::Invalid(violations) => invalid(style, &violations),
+        Error::NotFound(missing) => not_found(style, missing),
         Error::Exists => refused(409, "conflict", "That exists already."),
         Error::KeyReused => {
             refused(422, "idempotency key reused", "This Idempotency-Key was used with another body before.")
         }
-        Error::StillRunning { retry_after } => later(
+        Error::StillRunning { retry_after } => with_retry_after(
             retry_after,
             refused(
                 409,
@@ -132,7 +133,7 @@ fn answer(words: Words, error: Error) -> ErrorBody {
             error
         }
         Error::Forbidden => refused(403, wording::FORBIDDEN, wording::FORBIDDEN_ERROR),
-        Error::TooMany { retry_after } => later(
+        Error::TooMany { retry_after } => with_retry_after(
             retry_after,
             refused(429, "too many requests", "More than the limits of this server allow. Try again later."),
         ),
@@ -142,19 +143,22 @@ fn answer(words: Words, error: Error) -> ErrorBody {
         Error::AnswerDelayed { session_id } => {
             let error = "The question is stored. Its answer will be, once the database is back.";
             let message = "answer delayed";
-            later(TRY_AGAIN, ErrorBody::new(503, &BotUnavailable { status: 503, message, error, session_id }))
+            with_retry_after(
+                RETRY_AFTER_OVERLOAD,
+                ErrorBody::new(503, &BotUnavailable { status: 503, message, error, session_id }),
+            )
         }
         Error::Stopping { session_id } => {
             let error = "The server stopped before the answer was stored.";
             let body = BotUnavailable { status: 503, message: wording::BOT_UNAVAILABLE, error, session_id };
-            later(TRY_AGAIN, ErrorBody::new(503, &body))
+            with_retry_after(RETRY_AFTER_OVERLOAD, ErrorBody::new(503, &body))
         }
-        Error::Unavailable => later(
-            TRY_AGAIN,
+        Error::Unavailable => with_retry_after(
+            RETRY_AFTER_OVERLOAD,
             refused(503, "unavailable", "The server cannot answer just now. Nothing was stored."),
         ),
-        Error::OutcomeUnknown => later(
-            TRY_AGAIN,
+        Error::OutcomeUnknown => with_retry_after(
+            RETRY_AFTER_OVERLOAD,
             refused(
                 503,
                 "outcome unknown",
@@ -169,27 +173,26 @@ fn answer(words: Words, error: Error) -> ErrorBody {
     }
 }
 
-fn invalid(words: Words, violations: &[Violation]) -> ErrorBody {
+fn invalid(style: ErrorStyle, violations: &[Violation]) -> ErrorBody {
     let errors: Vec<_> = violations.iter().map(BrokenRule::from).collect();
-    match words {
-        Words::Room => {
+    match style {
+        ErrorStyle::ConversationApi => {
             ErrorBody::new(400, &ValidationError { status: 400, error: wording::VALIDATION_ERROR, errors })
         }
-        Words::Chatbot => ErrorBody::new(
+        ErrorStyle::ChatbotApi => ErrorBody::new(
             400,
             &ValidationFailure { status: 400, message: wording::VALIDATION_FAILURE, errors },
         ),
     }
 }
 
-fn not_found(words: Words, missing: Missing) -> ErrorBody {
-    match (words, missing) {
-        (Words::Room, Missing::Conversation) => id_invalid(wording::CONVERSATION_ID_INVALID),
-        (Words::Room, Missing::Message) => id_invalid(wording::MESSAGE_ID_INVALID),
+fn not_found(style: ErrorStyle, missing: Missing) -> ErrorBody {
+    match (style, missing) {
+        (ErrorStyle::ConversationApi, Missing::Conversation) => id_invalid(wording::CONVERSATION_ID_INVALID),
+        (ErrorStyle::ConversationApi, Missing::Message) => id_invalid(wording::MESSAGE_ID_INVALID),
         (_, Missing::Session) => refused(404, wording::SESSION_NOT_FOUND, wording::SESSION_NOT_FOUND_ERROR),
-        (Words::Chatbot, Missing::Conversation | Missing::Message) | (_, Missing::User | Missing::Key) => {
-            refused(404, wording::NOT_FOUND, wording::NOT_FOUND_ERROR)
-        }
+        (ErrorStyle::ChatbotApi, Missing::Conversation | Missing::Message)
+        | (_, Missing::User | Missing::Key) => refused(404, wording::NOT_FOUND, wording::NOT_FOUND_ERROR),
     }
 }
 
@@ -197,7 +200,7 @@ fn id_invalid(error: &'static str) -> ErrorBody {
     ErrorBody::new(400, &IdInvalid { status: 400, error })
 }
 
-/// What a visitor may know of a bot's failure: never its address, its own words or a secret.
+/// What visitors learn of a bot's failure: never the bot's address, its error text or a secret.
 fn bot_unavailable(session_id: Uuid, reason: FailureReason, retry_after: Option<Duration>) -> ErrorBody {
     let (status, error) = match reason {
         FailureReason::Timeout => (504, "The bot did not answer in time."),
@@ -211,15 +214,15 @@ fn bot_unavailable(session_id: Uuid, reason: FailureReason, retry_after: Option<
     };
     let body = BotUnavailable { status, message: wording::BOT_UNAVAILABLE, error, session_id };
     let error = ErrorBody::new(status, &body);
-    if status == 503 { later(retry_after.unwrap_or(TRY_AGAIN), error) } else { error }
+    if status == 503 { with_retry_after(retry_after.unwrap_or(RETRY_AFTER_OVERLOAD), error) } else { error }
 }
 
 fn refused(status: u16, message: &'static str, error: &'static str) -> ErrorBody {
     ErrorBody::new(status, &Refused { status, message, error })
 }
 
-/// Says when to try again, in whole seconds and never at once.
-fn later(wait: Duration, mut error: ErrorBody) -> ErrorBody {
+/// Adds `Retry-After`: whole seconds, rounded up, at least one.
+fn with_retry_after(wait: Duration, mut error: ErrorBody) -> ErrorBody {
     let seconds = wait.as_millis().div_ceil(1000).max(1);
     let seconds = HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX));
     error.headers.insert(RETRY_AFTER, seconds);
@@ -243,13 +246,13 @@ mod tests {
 
     #[tokio::test]
     async fn each_document_says_in_its_own_words_what_is_missing() {
-        use Failure::{ChatbotApi, RoomApi};
+        use Failure::{ChatbotApi, ConversationApi};
         let conversation = || Error::NotFound(Missing::Conversation);
         let message = || Error::NotFound(Missing::Message);
         let session = || Error::NotFound(Missing::Session);
         for (failure, status, body) in [
-            (RoomApi(conversation()), 400, r#"{"status":400,"error":"ConversationId is Invalid"}"#),
-            (RoomApi(message()), 400, r#"{"status":400,"error":"MessageId is Invalid"}"#),
+            (ConversationApi(conversation()), 400, r#"{"status":400,"error":"ConversationId is Invalid"}"#),
+            (ConversationApi(message()), 400, r#"{"status":400,"error":"MessageId is Invalid"}"#),
             (
                 ChatbotApi(conversation()),
                 404,
@@ -274,7 +277,7 @@ mod tests {
     #[tokio::test]
     async fn each_document_lists_broken_rules_in_its_own_shape() {
         let error = || Error::Invalid(vec![Violation { rule: Rule::Required, field: "message" }]);
-        let (_, _, rooms) = shown(Failure::RoomApi(error())).await;
+        let (_, _, rooms) = shown(Failure::ConversationApi(error())).await;
         assert_eq!(
             rooms,
             r#"{"status":400,"error":"Validation Error","errors":[{"rule":"required","field":"message","message":"required validation failed"}]}"#
@@ -288,7 +291,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_known_and_nobody_allowed() {
-        let (status, _, body) = shown(Failure::RoomApi(Error::Unauthenticated)).await;
+        let (status, _, body) = shown(Failure::ConversationApi(Error::Unauthenticated)).await;
         assert_eq!(status, 401);
         assert_eq!(body, r#"{"status":401,"message":"unauthenticated","error":"Unathorized"}"#);
         let (status, _, body) = shown(Failure::ChatbotApi(Error::Forbidden)).await;

@@ -1,4 +1,4 @@
-//! The answer to a question as a stream of server-sent events: `session`, any number of `token`, then one `message`
+//! The response to a question as a stream of server-sent events: `session`, any number of `token`, then one `message`
 //! or `error`.
 
 use std::convert::Infallible;
@@ -11,19 +11,19 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
 use serde::Serialize;
 use wicara_metrics::{GaugeGuard, HttpMetrics};
-use wicara_service::Asking;
+use wicara_service::PendingAnswer;
 
 use crate::contract::chatbot_api::{AnswerToken, QuestionAnswered, StreamSession};
 use crate::error::Failure::ChatbotApi;
 
-/// After so long without an event a comment is sent, so that nobody in between takes the connection for dead.
+/// After this time without an event a comment is sent, so that no proxy closes the connection as idle.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// Asks nginx, and whoever has learned it from there, to pass each event on at once.
+/// Tells nginx, and proxies that follow its convention, not to buffer the events.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// Whether the client asks for a stream: it names `text/event-stream`, which no wildcard does.
-pub fn wanted(headers: &HeaderMap) -> bool {
+/// Whether the client asks for a stream: `Accept` has `text/event-stream` literally, and not by a wildcard.
+pub fn are_accepted(headers: &HeaderMap) -> bool {
     headers
         .get_all(ACCEPT)
         .iter()
@@ -31,50 +31,51 @@ pub fn wanted(headers: &HeaderMap) -> bool {
         .flat_map(|value| value.split(','))
         .any(|range| {
             let mut parts = range.split(';').map(str::trim);
-            let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("text/event-stream"));
-            let refused = parts.any(|parameter| {
+            let is_named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("text/event-stream"));
+            let is_refused = parts.any(|parameter| {
                 let quality = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="));
                 quality.is_some_and(|quality| quality.parse() == Ok(0.0))
             });
-            named && !refused
+            is_named && !is_refused
         })
 }
 
-/// Answers with the events of a question that is being answered.
-pub fn answer(asking: Asking, metrics: &HttpMetrics) -> Response {
-    let stream = Sse::new(events(asking, metrics.stream())).keep_alive(KeepAlive::new().interval(HEARTBEAT));
+/// A response that streams a pending answer.
+pub fn response(pending: PendingAnswer, metrics: &HttpMetrics) -> Response {
+    let stream = Sse::new(events(pending, metrics.stream())).keep_alive(KeepAlive::new().interval(HEARTBEAT));
     let mut response = stream.into_response();
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.headers_mut().insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     response
 }
 
-enum Next {
-    Session(Asking),
-    Token(Asking),
+/// What the stream sends next.
+enum StreamState {
+    Session(PendingAnswer),
+    Token(PendingAnswer),
     End,
 }
 
-/// The stream is counted as open for as long as it is held.
-fn events(asking: Asking, open: GaugeGuard) -> impl Stream<Item = Result<Event, Infallible>> {
-    stream::unfold((Next::Session(asking), open), |(next, open)| async {
-        let (event, next) = match next {
-            Next::Session(asking) => {
-                let session = StreamSession { session_id: asking.session_id };
-                (event("session", &session), Next::Token(asking))
+/// `open` counts the stream in the metrics until it is dropped.
+fn events(pending: PendingAnswer, open: GaugeGuard) -> impl Stream<Item = Result<Event, Infallible>> {
+    stream::unfold((StreamState::Session(pending), open), |(state, open)| async {
+        let (event, state) = match state {
+            StreamState::Session(pending) => {
+                let session = StreamSession { session_id: pending.session_id };
+                (event("session", &session), StreamState::Token(pending))
             }
-            Next::Token(mut asking) => match asking.token().await {
-                Some(text) => (event("token", &AnswerToken { text }), Next::Token(asking)),
-                None => (last(asking).await, Next::End),
+            StreamState::Token(mut pending) => match pending.token().await {
+                Some(text) => (event("token", &AnswerToken { text }), StreamState::Token(pending)),
+                None => (final_event(pending).await, StreamState::End),
             },
-            Next::End => return None,
+            StreamState::End => return None,
         };
-        Some((Ok(event), (next, open)))
+        Some((Ok(event), (state, open)))
     })
 }
 
-async fn last(asking: Asking) -> Event {
-    match asking.answered().await {
+async fn final_event(pending: PendingAnswer) -> Event {
+    match pending.answered().await {
         Ok(answered) => event("message", &QuestionAnswered::new(&answered)),
         Err(error) => {
             let body = ChatbotApi(error).error_body().body;
@@ -104,7 +105,7 @@ mod tests {
             (vec![], false),
         ] {
             let headers = accept.iter().map(|value| (ACCEPT, HeaderValue::from_static(value))).collect();
-            assert_eq!(wanted(&headers), expected, "{accept:?}");
+            assert_eq!(are_accepted(&headers), expected, "{accept:?}");
         }
     }
 }

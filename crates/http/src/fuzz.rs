@@ -19,7 +19,7 @@ use crate::credentials::{SESSION_COOKIE, credentials, key_only};
 use crate::input::{self, BOT_ID, Input, ROOM};
 use crate::own_hosts::OwnHosts;
 use crate::query::{Query, percent_encoded};
-use crate::{CookieSameSite, Settings, extract, origin};
+use crate::{CookieSameSite, Settings, body, origin};
 
 const FIELDS: &[&str] =
     &["message", "type", "role", "conversationId", "room", "botId", "handler", "session_id"];
@@ -96,8 +96,8 @@ fn every_reader_of_a_field_returns_what_was_sent() {
     fuzz("fields", body(), |bytes| {
         let Ok(mut input) = Input::read(&bytes) else { return };
         let new = NewMessage::read(&mut input);
-        let (bot_id, room) = (input.optional(BOT_ID), input.changed(ROOM));
-        let (handler, session) = (input.word::<Handler>("handler"), input.uuid("session_id"));
+        let (bot_id, room) = (input.optional(BOT_ID), input.patched(ROOM));
+        let (handler, session) = (input.one_of::<Handler>("handler"), input.uuid("session_id"));
         let broken = violations(input.finish());
         assert!(broken.iter().all(|(_, field)| FIELDS.contains(field)), "{broken:?}");
 
@@ -278,7 +278,7 @@ fn a_page_may_write_only_from_our_origin_or_an_allowed_one() {
     });
 }
 
-/// Whether a browser goes to this machine, or to `chat.example`, with this in the place of the host.
+/// Whether a browser that opens this URL calls this machine or `chat.example`.
 fn leads_to_us(url: &reqwest::Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     match host.trim_matches(['[', ']']).parse::<IpAddr>() {
@@ -314,7 +314,7 @@ fn an_idempotency_key_is_taken_as_it_is() {
     let key = prop_oneof![2 => "[!-~]{0,20}", 1 => "[!-~]{0,4} [!-~]{0,4}", 1 => "[!-~]{250,260}"];
     fuzz("idempotency key", vec(mutated(key), 0..3), |sent| {
         let headers: Vec<_> = sent.iter().filter_map(|value| header(value)).collect();
-        let Some(read) = extract::key(&headers) else {
+        let Some(read) = body::idempotency_key(&headers) else {
             assert!(headers.is_empty());
             return;
         };

@@ -1,4 +1,4 @@
-//! The guide on the web, where the built-in bot's links lead.
+//! The guide as web pages: the built-in bot's links lead to them.
 
 use std::fmt::Write;
 
@@ -14,8 +14,8 @@ use wicara_guide::{self as guide, Language, Page, markdown};
 
 use crate::security;
 
-/// `/guide` and `/guide/{page}`, and `/`, which leads there. Links between pages are relative, so that a path before
-/// `/guide` does no harm.
+/// `/guide` and `/guide/{page}`, and `/`, which redirects there. Links are relative, so that a proxy may serve the
+/// guide below another path.
 pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route("/", get(|| async { Redirect::to("guide") }))
@@ -72,7 +72,7 @@ fn show(page: &Page) -> Html<String> {
     html(page.language, &page.title, "style.css", &body)
 }
 
-/// `style`: where [`STYLE`] stands, seen from the page. Inside of it, the page's policy would have to allow it.
+/// `style`: the relative URL of [`STYLE`]. It is a file of its own, since the page's policy forbids inline styles.
 fn html(language: Language, title: &str, style: &str, body: &str) -> Html<String> {
     let (code, title) = (language.code(), escape(title));
     Html(format!(

@@ -1,4 +1,4 @@
-//! Whether the process is up, and whether it can do its work.
+//! Liveness (`/healthz`) and readiness (`/readyz`).
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 use wicara_service::{Error, Service};
 
 use crate::Http;
-use crate::contract::beyond::Done;
+use crate::contract::Done;
 use crate::contract::errors::Refused;
 use crate::error::Failure::{self, ChatbotApi};
 use crate::json_body;

@@ -1,5 +1,5 @@
-//! Whom a request is for: one host, said once (RFC 9112, section 3.2). Two of them are how a request means one server
-//! to a proxy and another to the one behind it.
+//! A request has exactly one `Host` (RFC 9112, section 3.2). With two, a proxy may use one and the server behind it the
+//! other.
 
 use std::net::Ipv6Addr;
 
@@ -8,10 +8,10 @@ use axum::http::{HeaderMap, Version};
 
 use crate::error::Failure;
 
-/// Refuses a request that names no host or several, or where the name is none. Before HTTP/1.1 there may be none.
+/// Refuses a request with no host, several, or a malformed one. Before HTTP/1.1 it may be missing.
 ///
-/// An empty name is refused too: the standard keeps it for targets without an authority, which HTTP's never are, and
-/// nginx does the same.
+/// An empty one is refused too, as by nginx: the standard allows it only for targets without an authority, and an HTTP
+/// URI always has one.
 pub fn check(version: Version, headers: &HeaderMap) -> Result<(), Failure> {
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -21,8 +21,8 @@ pub fn check(version: Version, headers: &HeaderMap) -> Result<(), Failure> {
     }
 }
 
-/// A name or an address, and perhaps a port. Of what a URI allows in a name, no server's has more than letters, digits
-/// and `-._`; with a comma it would be two that somebody joined.
+/// A name or an address, with or without a port. A URI would allow more characters in a name; servers' names have only
+/// letters, digits and `-._`, and a comma comes from two headers that a proxy joined.
 fn is_host(host: &[u8]) -> bool {
     let Ok(host) = str::from_utf8(host) else { return false };
     let (is_name, port) = match host.strip_prefix('[').map(|host| host.split_once(']')) {

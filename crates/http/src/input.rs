@@ -1,7 +1,7 @@
-//! What a client's fields have to be, in one place for every endpoint.
+//! The input rules of all endpoints.
 //!
-//! A body is read as an object whose fields keep their raw JSON: what is not asked for is never looked at, however
-//! deep or large it is. Every broken rule is collected; [`Input::finish`] reports them all.
+//! A body is read as an object whose fields keep their raw JSON, so that unknown fields are never parsed, however deep
+//! or large they are. Every broken rule is collected; [`Input::finish`] reports them all.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -43,7 +43,7 @@ pub const EMAIL: Field = Field::characters("email", MAX_EMAIL_CHARS);
 pub const PASSWORD: Field = Field::characters("password", *PASSWORD_CHARS.end());
 
 impl Field {
-    /// What a text breaks, whether it came in a body or a query.
+    /// The rule that a text breaks, in a body or a query.
     pub fn check(self, text: &str) -> Result<(), Rule> {
         let fits = match self.limit {
             Limit::Characters(limit) => text.chars().take(limit + 1).count() <= limit,
@@ -61,11 +61,11 @@ impl Field {
     }
 }
 
-/// An id in a body was there, but no number that could be one.
+/// An id in a body is present, and not a number that can be an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MalformedId;
 
-/// The fields of a request's body, and what is wrong with them so far.
+/// The fields of a request's body, and the rules broken so far.
 #[derive(Debug)]
 pub struct Input<'a> {
     fields: HashMap<String, &'a RawValue>,
@@ -73,7 +73,7 @@ pub struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// Takes a JSON object; of a name that stands twice the last value counts.
+    /// Reads a JSON object. Of a repeated name the last value counts.
     pub fn read(body: &'a [u8]) -> Result<Self, Error> {
         let fields = str::from_utf8(body).ok().and_then(|text| serde_json::from_str(text).ok());
         match fields {
@@ -82,48 +82,48 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// A field that has to be there. What it returns counts only if [`Input::finish`] does not fail.
+    /// A field that has to be present. The value is meaningful only if [`Input::finish`] succeeds.
     pub fn required(&mut self, field: Field) -> String {
         let text = match self.string(field.name) {
             Some(text) => text.and_then(|text| field.check(&text).map(|()| text)),
             None => Err(Rule::Required),
         };
-        self.note(field.name, text).unwrap_or_default()
+        self.collect(field.name, text).unwrap_or_default()
     }
 
-    /// A field that may be left out; a blank one is left out too.
+    /// A field that may be missing; a blank one counts as missing.
     pub fn optional(&mut self, field: Field) -> Option<String> {
         let text = self.string(field.name)?.and_then(|text| match field.check(&text) {
             Ok(()) => Ok(Some(text)),
             Err(Rule::Required) => Ok(None),
             Err(rule) => Err(rule),
         });
-        self.note(field.name, text).flatten()
+        self.collect(field.name, text).flatten()
     }
 
-    /// A field that is changed if it is there: then it cannot become blank.
-    pub fn changed(&mut self, field: Field) -> Option<String> {
+    /// A field of a patch: it may be missing, but not blank.
+    pub fn patched(&mut self, field: Field) -> Option<String> {
         let text = self.string(field.name)?.and_then(|text| field.check(&text).map(|()| text));
-        self.note(field.name, text)
+        self.collect(field.name, text)
     }
 
-    /// One of a few known words, if it is there.
-    pub fn word<T: FromStr>(&mut self, name: &'static str) -> Option<T> {
+    /// One of a fixed set of words; it may be missing.
+    pub fn one_of<T: FromStr>(&mut self, name: &'static str) -> Option<T> {
         let word = self.string(name)?.and_then(|text| match text.parse() {
             Ok(word) => Ok(word),
             Err(_) if text.trim().is_empty() => Err(Rule::Required),
             Err(_) => Err(Rule::Enum),
         });
-        self.note(name, word)
+        self.collect(name, word)
     }
 
-    /// A UUID, if it is there; a blank one is none.
+    /// A UUID; it may be missing, and a blank one breaks the rule `uuid`.
     pub fn uuid(&mut self, name: &'static str) -> Option<Uuid> {
         let uuid = self.string(name)?.and_then(|text| uuid(&text).ok_or(Rule::Uuid));
-        self.note(name, uuid)
+        self.collect(name, uuid)
     }
 
-    /// An id that has to be there, as a string or a number.
+    /// An id that has to be present, as a string or a number.
     pub fn id<T: FromStr>(&mut self, name: &'static str) -> Result<T, MalformedId> {
         let text = match self.value(name) {
             None => Err(Rule::Required),
@@ -135,34 +135,34 @@ impl<'a> Input<'a> {
             Some(_) => self.string(name).unwrap_or(Err(Rule::Required)),
         };
         let text = text.and_then(|text| if text.trim().is_empty() { Err(Rule::Required) } else { Ok(text) });
-        let text = self.note(name, text).ok_or(MalformedId)?;
+        let text = self.collect(name, text).ok_or(MalformedId)?;
         text.parse().map_err(|_| MalformedId)
     }
 
-    /// Notes a broken rule that was found elsewhere.
-    pub fn broken(&mut self, field: &'static str, rule: Rule) {
+    /// Adds a broken rule.
+    pub fn add_violation(&mut self, field: &'static str, rule: Rule) {
         self.violations.push(Violation { rule, field });
     }
 
-    /// Fails with everything that was wrong with what was asked for.
+    /// Fails with every broken rule of the fields that were read.
     pub fn finish(self) -> Result<(), Error> {
         if self.violations.is_empty() { Ok(()) } else { Err(Error::Invalid(self.violations)) }
     }
 
-    /// The field's value; null is as good as left out.
+    /// The field's value; null counts as missing.
     fn value(&self, name: &str) -> Option<&'a RawValue> {
         self.fields.get(name).copied().filter(|value| value.get() != "null")
     }
 
-    /// A string without NUL. Half a surrogate pair fails as well: no UTF-8 can hold it.
+    /// A string without NUL. Half a surrogate pair fails too, since UTF-8 cannot represent it.
     fn string(&self, name: &str) -> Option<Result<String, Rule>> {
         let value = self.value(name)?;
         let text = serde_json::from_str(value.get()).map_err(|_| Rule::String);
         Some(text.and_then(|text: String| if text.contains('\0') { Err(Rule::String) } else { Ok(text) }))
     }
 
-    fn note<T>(&mut self, field: &'static str, value: Result<T, Rule>) -> Option<T> {
-        value.map_err(|rule| self.broken(field, rule)).ok()
+    fn collect<T>(&mut self, field: &'static str, value: Result<T, Rule>) -> Option<T> {
+        value.map_err(|rule| self.add_violation(field, rule)).ok()
     }
 }
 
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_asked_for_is_not_looked_at() {
+    fn unknown_fields_are_not_parsed() {
         let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
         let body = format!(r#"{{"deep":{deep},"big":1e309,"half":"\ud800","nul":"\u0000","room":"a"}}"#);
         let mut input = Input::read(body.as_bytes()).unwrap();
@@ -299,15 +299,15 @@ mod tests {
             assert_eq!(rule_of(value, |input| assert_eq!(input.optional(ROOM), None)), None, "{value}");
         }
         assert_eq!(rule_of("5", |input| drop(input.optional(ROOM))), Some(Rule::String));
-        assert_eq!(rule_of("null", |input| assert_eq!(input.changed(ROOM), None)), None);
-        assert_eq!(rule_of(r#""  ""#, |input| drop(input.changed(ROOM))), Some(Rule::Required));
+        assert_eq!(rule_of("null", |input| assert_eq!(input.patched(ROOM), None)), None);
+        assert_eq!(rule_of(r#""  ""#, |input| drop(input.patched(ROOM))), Some(Rule::Required));
         let long = format!("\"{}\"", "a".repeat(256));
         assert_eq!(rule_of(&long, |input| drop(input.optional(ROOM))), Some(Rule::MaxLength));
     }
 
     #[test]
     fn a_word_is_one_of_the_known_ones() {
-        let handler = |value: &str| rule_of(value, |input| _ = input.word::<Handler>("handler"));
+        let handler = |value: &str| rule_of(value, |input| _ = input.one_of::<Handler>("handler"));
         assert_eq!(handler(r#""human""#), None);
         assert_eq!(handler("null"), None);
         assert_eq!(handler(r#""Human""#), Some(Rule::Enum));

@@ -1,4 +1,4 @@
-//! Answers in JSON that are sent whole.
+//! JSON responses that are sent as a whole.
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
@@ -13,7 +13,7 @@ pub fn json<T: Serialize + ?Sized>(status: u16, body: &T) -> Response {
     json_bytes(status, serde_json::to_vec(body).expect("plain data serialises"))
 }
 
-/// The same, of an answer that is JSON already.
+/// For a body that is serialised already.
 #[must_use]
 pub fn json_bytes(status: u16, body: Vec<u8>) -> Response {
     with_body(status, Body::from(body))
@@ -23,7 +23,7 @@ pub fn ok<T: Serialize + ?Sized>(body: &T) -> Response {
     json(200, body)
 }
 
-/// An answer whose body is JSON.
+/// Adds the JSON content type to a body.
 pub fn with_body(status: u16, body: Body) -> Response {
     let mut response = HttpResponse::new(body);
     *response.status_mut() = StatusCode::from_u16(status).expect("a status named in this program");

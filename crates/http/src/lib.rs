@@ -1,9 +1,12 @@
-//! HTTP: requests in, answers out. It knows the three documents, credentials and headers; what they mean is the
-//! service's.
+//! HTTP: sockets, routes, headers and credentials, and the three documents on the wire. What a request does is up to
+//! the service.
 
 mod address;
-mod auth;
+#[doc(hidden)]
+pub mod bench_api;
+mod body;
 mod budget;
+mod connection_limit;
 mod contract;
 mod conversations;
 mod cors;
@@ -11,7 +14,6 @@ mod credentials;
 mod drain;
 mod error;
 mod events;
-mod extract;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
@@ -19,8 +21,6 @@ mod fuzz_wire;
 mod guide;
 mod health;
 mod host;
-#[doc(hidden)]
-pub mod hot;
 mod input;
 mod json_body;
 mod list_body;
@@ -31,12 +31,14 @@ mod middleware;
 mod openapi;
 mod origin;
 mod own_hosts;
+mod path_id;
+mod principals;
 mod query;
 mod questions;
 mod refusal;
-mod room;
+mod request_memory;
 mod security;
-mod share;
+mod sessions;
 mod socket;
 
 use std::sync::Arc;
@@ -54,29 +56,28 @@ use wicara_model::Network;
 use wicara_service::Service;
 
 use error::Failure;
-use middleware::Around;
+use middleware::MiddlewareState;
 use own_hosts::OwnHosts;
-use share::Memory;
+use request_memory::MemoryBudgets;
 
 pub use address::Peer;
 
-/// What the HTTP layer is told when it starts.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The origin by which browsers reach the server; https here makes cookies Secure.
     pub public_url: Option<String>,
     /// Origins whose pages may call with credentials.
     pub allowed_origins: Vec<String>,
-    /// Whether the Chatbot API, where it stands open to everybody, may be called by any name.
+    /// Whether the open Chatbot API may be called by a `Host` that is not one of the server's own names.
     pub anonymous_anywhere: bool,
-    /// Proxies whose word is taken for where a request comes from.
+    /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
     pub cookie_same_site: CookieSameSite,
-    /// The longest body that is taken.
+    /// The longest body that is accepted.
     pub body_bytes: usize,
-    /// Bytes of all bodies that are held at once; `usize::MAX` is no limit.
+    /// Bytes of all bodies in memory at once; `usize::MAX` is no limit.
     pub body_budget_bytes: usize,
-    /// Bytes of all answers that clients have not taken yet.
+    /// Bytes of all responses that clients have not taken yet.
     pub answer_budget_bytes: usize,
     /// How long a body may take to arrive.
     pub body_time: Duration,
@@ -91,19 +92,19 @@ impl Settings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CookieSameSite {
     Lax,
-    /// For consoles on another site; browsers take it over https only.
+    /// For consoles on another site. Browsers accept it over https only.
     None,
 }
 
-/// What handlers share.
+/// State of all handlers.
 #[derive(Clone)]
 struct Http {
     service: Arc<Service>,
     metrics: Arc<HttpMetrics>,
     settings: Arc<Settings>,
     own_hosts: Arc<OwnHosts>,
-    memory: Arc<Memory>,
-    /// The server stops, and waits for nothing any more.
+    budgets: Arc<MemoryBudgets>,
+    /// Cancelled: the server stops and waits for nothing any longer.
     abandoned: CancellationToken,
 }
 
@@ -128,59 +129,65 @@ impl FromRef<Http> for Arc<Settings> {
 /// Every path of the server.
 pub fn router(service: Arc<Service>, metrics: Arc<HttpMetrics>, settings: Settings) -> Router {
     let (router, document) = api(&settings);
-    let memory =
-        Memory::new(settings.body_budget_bytes, settings.body_bytes, settings.answer_budget_bytes, &metrics);
-    let memory = Arc::new(memory);
+    let budgets = MemoryBudgets::new(
+        settings.body_budget_bytes,
+        settings.body_bytes,
+        settings.answer_budget_bytes,
+        &metrics,
+    );
+    let budgets = Arc::new(budgets);
     let abandoned = service.abandoned();
-    let around =
-        Around { metrics: Arc::clone(&metrics), memory: Arc::clone(&memory), abandoned: abandoned.clone() };
+    let state = MiddlewareState {
+        metrics: Arc::clone(&metrics),
+        budgets: Arc::clone(&budgets),
+        abandoned: abandoned.clone(),
+    };
     let own_hosts = Arc::new(settings.own_hosts());
-    let http = Http { service, metrics, settings: Arc::new(settings), own_hosts, memory, abandoned };
+    let http = Http { service, metrics, settings: Arc::new(settings), own_hosts, budgets, abandoned };
 
     router
         .merge(openapi::pages(document))
         .merge(guide::router())
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(around, middleware::around))
+        .layer(from_fn_with_state(state, middleware::apply))
         .with_state(http)
 }
 
-/// The one path of an address that shows the metrics without a key. `any_host`: whether it may be called by names that
-/// are not the server's own; where only this machine reaches it, only pages of strangers would.
+/// The one path of the address that shows the metrics without a key. `any_host`: whether it may be called by names that
+/// are not the server's own. On a loopback address, only a stranger's page would do so (DNS rebinding).
 ///
-/// Requests there are logged and not counted: they are no traffic, and would only tell how often somebody looks.
+/// Its requests are logged and not counted in the metrics, which would only show how often somebody collects them.
 pub fn metrics_router(metrics: Metrics, settings: &Settings, any_host: bool) -> Router {
     let own_hosts = (!any_host).then(|| settings.own_hosts());
     let unseen = HttpMetrics::unregistered();
-    // What its few connections hold needs no budget.
-    let memory = Arc::new(Memory::new(usize::MAX, usize::MAX, usize::MAX, &unseen));
-    let around = Around { metrics: unseen, memory, abandoned: CancellationToken::new() };
-    metrics::open(metrics, own_hosts)
+    // Its few connections need no budget.
+    let budgets = Arc::new(MemoryBudgets::new(usize::MAX, usize::MAX, usize::MAX, &unseen));
+    let state = MiddlewareState { metrics: unseen, budgets, abandoned: CancellationToken::new() };
+    metrics::keyless_router(metrics, own_hosts)
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(around, middleware::around))
+        .layer(from_fn_with_state(state, middleware::apply))
 }
 
 /// The paths that the OpenAPI document describes, and the document.
 fn api(settings: &Settings) -> (Router<Http>, OpenApi) {
-    let (of_any_page, mut document) =
+    let (any_origin_routes, mut document) =
         OpenApiRouter::with_openapi(openapi::document()).merge(questions::routes()).split_for_parts();
-    let (of_allowed_pages, operations) =
-        conversations::routes().merge(messages::routes()).merge(auth::routes()).split_for_parts();
+    let (allowed_origin_routes, operations) =
+        conversations::routes().merge(messages::routes()).merge(sessions::routes()).split_for_parts();
     document.merge(operations);
-    let (of_no_page, operations) = health::routes().merge(metrics::routes()).split_for_parts();
+    let (same_origin_routes, operations) = health::routes().merge(metrics::routes()).split_for_parts();
     document.merge(operations);
 
-    let router = behind(cors::any_origin(), of_any_page)
-        .merge(behind(cors::allowed_origins(&settings.allowed_origins), of_allowed_pages))
-        .merge(of_no_page);
+    let router = with_cors(cors::any_origin(), any_origin_routes)
+        .merge(with_cors(cors::allowed_origins(&settings.allowed_origins), allowed_origin_routes))
+        .merge(same_origin_routes);
     (router, document)
 }
 
-/// Puts routes behind their CORS rules. These stand around the answer to a wrong method too, since that is where a
-/// preflight arrives.
-fn behind<S: Clone + Send + Sync + 'static>(rules: CorsLayer, routes: Router<S>) -> Router<S> {
+/// Applies CORS rules to routes, and to their response to a wrong method: a preflight (OPTIONS) is one.
+fn with_cors<S: Clone + Send + Sync + 'static>(rules: CorsLayer, routes: Router<S>) -> Router<S> {
     routes.method_not_allowed_fallback(wrong_method).layer(rules)
 }
 
@@ -208,7 +215,7 @@ mod tests {
     const CONSOLE: &str = "https://console.example";
 
     async fn call(rules: CorsLayer, method: &str, origin: &str) -> (StatusCode, HeaderMap) {
-        let routes: Router = behind(rules, Router::new().route("/", get(|| async {})));
+        let routes: Router = with_cors(rules, Router::new().route("/", get(|| async {})));
         let request = Request::builder()
             .method(method)
             .header("origin", origin)

@@ -1,5 +1,6 @@
-//! Lists as answers, in parts, so that no answer is ever held in memory at its whole length, and all of
-//! them together hold no more than a budget.
+//! Responses with a list, sent in chunks while the list is read, so that no response is in memory as a whole and all
+//! of them together stay within a memory budget. A chunk is read only when the client has taken the one before
+//! (backpressure).
 
 use std::mem::take;
 
@@ -10,31 +11,31 @@ use serde::Serialize;
 use tracing::{Instrument, Span};
 use wicara_service::{Entries, Error};
 
-use crate::budget::Held;
+use crate::budget::Reservation;
 use crate::error::Failure;
 use crate::json_body::with_body;
-use crate::share::{FREE_BYTES, Share, counted, held_bytes};
+use crate::request_memory::{RequestMemory, UNCOUNTED_BYTES, counted, reserved_bytes};
 
-/// How much of a list is gathered before it is sent.
-const SENT_BYTES: usize = 64 * 1024;
+/// A chunk is sent when it has reached this size.
+const CHUNK_BYTES: usize = 64 * 1024;
 
-/// What a byte of text becomes in JSON at the most, so much is taken for it before it is read: a quote or a new line is
-/// two. Of other control characters, which are six, and nothing else, a part counts for a third of what it is where
-/// there is no room for all of it.
-const ESCAPED: usize = 2;
+/// Bytes of JSON that are reserved for a byte of text before it is read: an escaped quote or new line is two. Other
+/// control characters are six, so that a chunk of them alone may count for a third of its size where the budget is
+/// exceeded.
+const JSON_BYTES_PER_TEXT_BYTE: usize = 2;
 
-/// What stands around the texts of a part.
-const AROUND_BYTES: usize = 64 * 1024;
+/// Bytes of a batch beside its texts: field names, ids, times.
+const OVERHEAD_BYTES: usize = 64 * 1024;
 
-/// What stands around a list.
+/// The JSON before and after a list's entries.
 pub struct Envelope {
     head: Vec<u8>,
     tail: Vec<u8>,
-    held: Option<Held>,
+    held: Option<Reservation>,
 }
 
 impl Envelope {
-    /// An answer whose last empty list is the one to be filled.
+    /// A response whose last empty list will be filled.
     pub fn of<T: Serialize + ?Sized>(answer: &T) -> Self {
         let mut head = serde_json::to_vec(answer).expect("plain data serialises");
         let place = head.windows(2).rposition(|two| two == b"[]").expect("the answer has an empty list");
@@ -42,67 +43,74 @@ impl Envelope {
         Self { head, tail, held: None }
     }
 
-    /// Counts it before the first entry is read: for one that holds more than a few words.
-    pub fn held(self, share: &Share) -> Result<Self, Failure> {
+    /// Reserves its memory before the first entry is read, for an envelope that contains a message.
+    pub fn held(self, share: &RequestMemory) -> Result<Self, Failure> {
         let mut held = self.held;
-        share.take(&mut held, self.head.len())?;
+        share.resize(&mut held, self.head.len())?;
         Ok(Self { held, ..self })
     }
 }
 
-/// Answers with an envelope and, in the place of its empty list, the entries, each as `present` writes it.
+/// Responds with an envelope whose empty list is replaced by the entries, each as `present` writes it.
 ///
-/// Of a list that ends with its first part the length is sent. A longer one is sent while it is read and written, as
-/// fast as the client takes it: what fails in the first part is answered as a failure, what fails later cuts the
-/// answer off.
+/// A list of one chunk has a `Content-Length`. A longer one is streamed: an error in the first chunk is an error
+/// response, a later one breaks the response off.
 ///
-/// Each part counts in the budget for answers, from before it is read until the client has taken it. Where there is no room
-/// for the first one, it is refused; for those that follow, room is waited for. A short list is counted when it is there.
+/// A chunk's memory is reserved from before it is read until the client has taken it. Where the budget is exceeded, the
+/// first chunk is refused with 503, and later ones wait in the budget's queue. A short list is counted once it is read.
 pub async fn list<E, P>(
-    share: &Share,
+    memory: &RequestMemory,
     Envelope { head, tail, held }: Envelope,
     entries: E,
-    words: fn(Error) -> Failure,
+    as_failure: fn(Error) -> Failure,
     present: P,
 ) -> Result<Response, Failure>
 where
     E: Entries,
     P: Fn(&mut Items, &E::Entry) + Send + 'static,
 {
-    let state = entries.state_bytes() + tail.len();
+    let state_bytes = entries.state_bytes() + tail.len();
     let items = Items { bytes: head, is_empty: true };
-    let share = share.clone();
-    let mut parts =
-        Parts { share, entries, words, present, items, held, tail, is_begun: false, is_waiting: false };
-    match parts.next().await? {
-        Next::Last(Part { bytes, held: None }) => Ok(with_body(200, Body::from(bytes))),
-        Next::Last(part) => Ok(counted(with_body(200, Body::from(part.counted(&parts.share))))),
-        Next::Part(mut part) => {
-            part.bytes.shrink_to_fit();
-            parts.share.take(&mut part.held, part.bytes.capacity())?;
-            let mut held = None;
-            parts.share.take(&mut held, state)?;
-            let first = part.counted(&parts.share);
-            Ok(counted(with_body(200, streamed(first, parts, held))))
+    let mut chunks = ChunkedList {
+        memory: memory.clone(),
+        entries,
+        as_failure,
+        present,
+        items,
+        reservation: held,
+        tail,
+        is_begun: false,
+        is_waiting: false,
+    };
+    match chunks.next().await? {
+        Next::Last(ListChunk { bytes, reservation: None }) => Ok(with_body(200, Body::from(bytes))),
+        Next::Last(chunk) => Ok(counted(with_body(200, Body::from(chunk.counted(&chunks.memory))))),
+        Next::Chunk(mut chunk) => {
+            chunk.bytes.shrink_to_fit();
+            chunks.memory.resize(&mut chunk.reservation, chunk.bytes.capacity())?;
+            let mut state_reservation = None;
+            chunks.memory.resize(&mut state_reservation, state_bytes)?;
+            let first = chunk.counted(&chunks.memory);
+            Ok(counted(with_body(200, streamed(first, chunks, state_reservation))))
         }
     }
 }
 
-/// Some of a list, as it is sent.
-struct Part {
+/// Part of a response, sent at once.
+struct ListChunk {
     bytes: Vec<u8>,
-    /// Taken before it was read; none for what was read first.
-    held: Option<Held>,
+    /// Reserved before it was read; `None` for a short list.
+    reservation: Option<Reservation>,
 }
 
-impl Part {
-    /// The part with exactly what it counts for.
-    fn counted(mut self, share: &Share) -> Bytes {
+impl ListChunk {
+    /// The bytes, whose reservation is adjusted to their actual size.
+    fn counted(mut self, memory: &RequestMemory) -> Bytes {
         self.bytes.shrink_to_fit();
-        match self.held {
-            Some(mut held) => {
-                share.adjust(&mut held, self.bytes.capacity());
-                held_bytes(self.bytes, held)
+        match self.reservation {
+            Some(mut reservation) => {
+                memory.adjust(&mut reservation, self.bytes.capacity());
+                reserved_bytes(self.bytes, reservation)
             }
             None => self.bytes.into(),
         }
@@ -110,14 +118,14 @@ impl Part {
 }
 
 enum Next {
-    Part(Part),
-    Last(Part),
+    Chunk(ListChunk),
+    Last(ListChunk),
 }
 
-/// Where entries are written to.
+/// The entries that are written and not sent yet.
 pub struct Items {
     bytes: Vec<u8>,
-    /// No entry was added yet.
+    /// No entry was written yet, in this chunk or before: the next one has no comma before it.
     is_empty: bool,
 }
 
@@ -131,82 +139,82 @@ impl Items {
     }
 }
 
-/// A list while it is read and written, which goes on only as its parts are asked for.
-struct Parts<E, P> {
-    share: Share,
+/// A list that is read and written as its chunks are requested.
+struct ChunkedList<E, P> {
+    memory: RequestMemory,
     entries: E,
-    words: fn(Error) -> Failure,
+    as_failure: fn(Error) -> Failure,
     present: P,
     items: Items,
-    /// Taken for what was read and is not sent yet.
-    held: Option<Held>,
+    /// For the entries that are read and not sent yet.
+    reservation: Option<Reservation>,
     tail: Vec<u8>,
-    /// Something was sent.
+    /// A chunk was sent.
     is_begun: bool,
-    /// Room for the next step is to be waited for.
+    /// The memory of the next batch has to be waited for.
     is_waiting: bool,
 }
 
-impl<E, P> Parts<E, P>
+impl<E, P> ChunkedList<E, P>
 where
     E: Entries,
     P: Fn(&mut Items, &E::Entry),
 {
-    /// The next part. Nothing is left half read while nobody asks for more, since others wait for its connection: what
-    /// was written is sent before room for the next step is waited for.
+    /// The next chunk. What is written is sent before the memory of the next batch is waited for: the client can take
+    /// it meanwhile.
     async fn next(&mut self) -> Result<Next, Failure> {
         while let Some(text) = self.entries.next_bytes() {
-            let bytes = text.saturating_mul(ESCAPED).saturating_add(AROUND_BYTES);
+            let bytes = text.saturating_mul(JSON_BYTES_PER_TEXT_BYTE).saturating_add(OVERHEAD_BYTES);
             if take(&mut self.is_waiting) {
-                self.held = Some(self.share.answer_in_turn(bytes).await);
+                self.reservation = Some(self.memory.reserve(bytes).await);
             } else if self.items.is_empty {
-                if text > FREE_BYTES {
-                    self.share.take(&mut self.held, bytes)?;
+                if text > UNCOUNTED_BYTES {
+                    self.memory.resize(&mut self.reservation, bytes)?;
                 }
-            } else if !self.reserve(bytes)? {
+            } else if !self.reserve_batch(bytes)? {
                 (self.is_begun, self.is_waiting) = (true, true);
-                return Ok(Next::Part(self.part()));
+                return Ok(Next::Chunk(self.take_chunk()));
             }
-            for entry in self.entries.next().await.map_err(self.words)? {
+            for entry in self.entries.next().await.map_err(self.as_failure)? {
                 (self.present)(&mut self.items, &entry);
             }
         }
         self.items.bytes.extend_from_slice(&self.tail);
-        Ok(Next::Last(self.part()))
+        Ok(Next::Last(self.take_chunk()))
     }
 
-    /// Takes memory for a step beside what was written, unless that is to be sent first: because it is enough, or there
-    /// is no room. Fails where there is none and nothing was sent yet.
-    fn reserve(&mut self, bytes: usize) -> Result<bool, Failure> {
+    /// Reserves memory for a batch beside what is written. `false` where that has to be sent first: it fills a chunk,
+    /// or the budget is exceeded. An error where the budget is exceeded before the first chunk.
+    fn reserve_batch(&mut self, bytes: usize) -> Result<bool, Failure> {
         let written = self.items.bytes.len();
-        if written >= SENT_BYTES {
+        if written >= CHUNK_BYTES {
             return Ok(false);
         }
-        match self.share.take(&mut self.held, written + bytes) {
+        match self.memory.resize(&mut self.reservation, written + bytes) {
             Ok(()) => Ok(true),
             Err(_) if self.is_begun => Ok(false),
             Err(failure) => Err(failure),
         }
     }
 
-    fn part(&mut self) -> Part {
-        Part { bytes: take(&mut self.items.bytes), held: self.held.take() }
+    fn take_chunk(&mut self) -> ListChunk {
+        ListChunk { bytes: take(&mut self.items.bytes), reservation: self.reservation.take() }
     }
 }
 
-/// `state` is held until the end.
-fn streamed<E, P>(first: Bytes, parts: Parts<E, P>, state: Option<Held>) -> Body
+/// `state` is the reservation for the list's own memory, held until its end.
+fn streamed<E, P>(first: Bytes, chunks: ChunkedList<E, P>, state: Option<Reservation>) -> Body
 where
     E: Entries,
     P: Fn(&mut Items, &E::Entry) + Send + 'static,
 {
     let span = Span::current();
-    let rest = stream::unfold(Some((parts, state)), move |list| {
+    let rest = stream::unfold(Some((chunks, state)), move |list| {
         let next = async {
-            let (mut parts, state) = list?;
-            match parts.next().await {
-                Ok(Next::Part(part)) => Some((Ok(part.counted(&parts.share)), Some((parts, state)))),
-                Ok(Next::Last(part)) => Some((Ok(part.counted(&parts.share)), None)),
+            let (mut chunks, state) = list?;
+            match chunks.next().await {
+                Ok(Next::Chunk(chunk)) => Some((Ok(chunk.counted(&chunks.memory)), Some((chunks, state)))),
+                Ok(Next::Last(chunk)) => Some((Ok(chunk.counted(&chunks.memory)), None)),
                 Err(failure) => {
                     tracing::error!(?failure, "an answer was cut off");
                     Some((Err("the rest could not be read"), None))
@@ -233,17 +241,17 @@ mod tests {
 
     use super::*;
     use crate::error::Failure::ChatbotApi;
-    use crate::share::Memory;
+    use crate::request_memory::MemoryBudgets;
 
-    /// Entries that are read in one step in these tests.
-    const STEP: usize = 100;
+    /// Entries of a batch in these tests.
+    const BATCH: usize = 100;
 
-    /// Numbers, of which one cannot be read.
+    /// Numbers; reading `fail_at` fails.
     struct Numbers {
         numbers: Range<usize>,
         fail_at: Option<usize>,
-        /// Steps that were read.
-        steps: Arc<AtomicUsize>,
+        /// Batches that were read.
+        batches: Arc<AtomicUsize>,
     }
 
     impl Entries for Numbers {
@@ -254,41 +262,41 @@ mod tests {
         }
 
         fn next_bytes(&self) -> Option<usize> {
-            (!self.numbers.is_empty()).then_some(self.numbers.len().min(STEP) * 1000)
+            (!self.numbers.is_empty()).then_some(self.numbers.len().min(BATCH) * 1000)
         }
 
         async fn next(&mut self) -> Result<Vec<usize>, Error> {
-            self.steps.fetch_add(1, Ordering::Relaxed);
-            let step: Vec<_> = self.numbers.by_ref().take(STEP).collect();
-            match self.fail_at.filter(|number| step.contains(number)) {
+            self.batches.fetch_add(1, Ordering::Relaxed);
+            let batch: Vec<_> = self.numbers.by_ref().take(BATCH).collect();
+            match self.fail_at.filter(|number| batch.contains(number)) {
                 Some(_) => Err(Error::Internal("no row".into())),
-                None => Ok(step),
+                None => Ok(batch),
             }
         }
     }
 
-    fn share(answers: usize) -> Share {
-        let memory = Memory::new(usize::MAX, usize::MAX, answers, &Metrics::default().http);
-        Share::new(&Arc::new(memory), &axum::http::Extensions::new())
+    fn memory(answers: usize) -> RequestMemory {
+        let budgets = MemoryBudgets::new(usize::MAX, usize::MAX, answers, &Metrics::default().http);
+        RequestMemory::new(&Arc::new(budgets), &axum::http::Extensions::new())
     }
 
-    async fn answer(share: &Share, numbers: Numbers) -> Result<Response, Failure> {
+    async fn answer(memory: &RequestMemory, numbers: Numbers) -> Result<Response, Failure> {
         let envelope = Envelope::of(&json!({ "a": "[]", "data": [], "z": 1 }));
-        list(share, envelope, numbers, ChatbotApi, |items, number| {
+        list(memory, envelope, numbers, ChatbotApi, |items, number| {
             items.push(&json!({ "number": number, "text": "é".repeat(500) }));
         })
         .await
     }
 
-    async fn of(share: &Share, count: usize, fail_at: Option<usize>) -> Result<Response, Failure> {
-        answer(share, Numbers { numbers: 0..count, fail_at, steps: Arc::default() }).await
+    async fn of(memory: &RequestMemory, count: usize, fail_at: Option<usize>) -> Result<Response, Failure> {
+        answer(memory, Numbers { numbers: 0..count, fail_at, batches: Arc::default() }).await
     }
 
     #[tokio::test]
     async fn a_list_is_whole_whatever_its_length() {
-        let share = share(usize::MAX);
-        for count in [0, 1, 2, STEP - 1, STEP, STEP + 1, 1000] {
-            let body = of(&share, count, None).await.unwrap().into_body();
+        let memory = memory(usize::MAX);
+        for count in [0, 1, 2, BATCH - 1, BATCH, BATCH + 1, 1000] {
+            let body = of(&memory, count, None).await.unwrap().into_body();
             let body: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
             let numbers: Vec<_> = body["data"]
                 .as_array()
@@ -303,39 +311,39 @@ mod tests {
 
     #[tokio::test]
     async fn a_short_list_has_a_length_and_a_long_one_has_none() {
-        let share = share(usize::MAX);
-        assert!(of(&share, STEP, None).await.unwrap().body().size_hint().exact().is_some());
-        assert!(of(&share, STEP + 1, None).await.unwrap().body().size_hint().exact().is_none());
+        let memory = memory(usize::MAX);
+        assert!(of(&memory, BATCH, None).await.unwrap().body().size_hint().exact().is_some());
+        assert!(of(&memory, BATCH + 1, None).await.unwrap().body().size_hint().exact().is_none());
     }
 
     #[tokio::test]
     async fn a_failure_in_the_first_part_is_answered_and_a_later_one_cuts_off() {
-        let share = share(usize::MAX);
-        assert!(matches!(of(&share, 1000, Some(10)).await, Err(ChatbotApi(Error::Internal(_)))));
-        let body = of(&share, 1000, Some(500)).await.unwrap().into_body();
+        let memory = memory(usize::MAX);
+        assert!(matches!(of(&memory, 1000, Some(10)).await, Err(ChatbotApi(Error::Internal(_)))));
+        let body = of(&memory, 1000, Some(500)).await.unwrap().into_body();
         assert!(body.collect().await.is_err());
     }
 
     #[tokio::test]
     async fn nothing_is_read_between_two_parts_or_after_the_client_has_left() {
-        let steps = Arc::new(AtomicUsize::new(0));
-        let numbers = Numbers { numbers: 0..usize::MAX, fail_at: None, steps: Arc::clone(&steps) };
-        let mut body = answer(&share(usize::MAX), numbers).await.unwrap().into_body();
-        for parts in 1..4 {
+        let batches = Arc::new(AtomicUsize::new(0));
+        let numbers = Numbers { numbers: 0..usize::MAX, fail_at: None, batches: Arc::clone(&batches) };
+        let mut body = answer(&memory(usize::MAX), numbers).await.unwrap().into_body();
+        for chunks in 1..4 {
             assert!(body.frame().await.unwrap().unwrap().is_data());
-            assert_eq!(steps.load(Ordering::Relaxed), parts);
+            assert_eq!(batches.load(Ordering::Relaxed), chunks);
         }
         drop(body);
-        assert_eq!(Arc::strong_count(&steps), 1);
+        assert_eq!(Arc::strong_count(&batches), 1);
     }
 
-    /// For visitors 16 MiB, of which a list of these tests holds 100 KiB and takes 264 KiB before more is read.
+    /// Visitors have 16 MiB of it. A list of these tests holds 100 KiB, and 264 KiB while its next batch is read.
     const BUDGET: usize = 32 * 1024 * 1024;
 
-    /// As many lists as find room, of which nothing is taken.
-    async fn begun(share: &Share) -> Vec<Body> {
+    /// Lists whose clients read nothing, until the budget is exceeded.
+    async fn begun(memory: &RequestMemory) -> Vec<Body> {
         let mut bodies = Vec::new();
-        while let Ok(response) = of(share, 1000, None).await {
+        while let Ok(response) = of(memory, 1000, None).await {
             bodies.push(response.into_body());
             assert!(bodies.len() < 1000, "there is no end");
         }
@@ -344,22 +352,22 @@ mod tests {
 
     #[tokio::test]
     async fn lists_that_nobody_reads_hold_no_more_than_the_budget() {
-        let share = share(BUDGET);
-        let held = begun(&share).await;
+        let memory = memory(BUDGET);
+        let held = begun(&memory).await;
         let part = 100 * 1024;
         assert!((BUDGET / 2 * 3 / 4 / part..=BUDGET / 2 / part).contains(&held.len()), "{}", held.len());
         // What is short is answered, and everything again once there is room.
-        let short = share.count(&axum::http::Method::GET, of(&share, 5, None).await.unwrap());
+        let short = memory.count(&axum::http::Method::GET, of(&memory, 5, None).await.unwrap());
         assert_eq!(short.status(), 200);
         drop(held);
-        let body = of(&share, 1000, None).await.unwrap().into_body();
+        let body = of(&memory, 1000, None).await.unwrap().into_body();
         body.collect().await.unwrap();
     }
 
     #[tokio::test]
     async fn a_list_under_way_waits_for_its_turn_and_is_whole() {
-        let share = share(BUDGET);
-        let mut bodies = begun(&share).await;
+        let memory = memory(BUDGET);
+        let mut bodies = begun(&memory).await;
         let mut waiting = bodies.pop().unwrap();
         // Its first part is with the socket, which keeps it.
         let first = waiting.frame().await.unwrap().unwrap().into_data().unwrap();
@@ -369,7 +377,7 @@ mod tests {
         while let Some(frame) = tokio::time::timeout(Duration::from_secs(10), rest.frame()).await.unwrap() {
             length += frame.unwrap().into_data().unwrap().len();
         }
-        let whole = of(&share, 1000, None).await.unwrap().into_body().collect().await.unwrap();
+        let whole = of(&memory, 1000, None).await.unwrap().into_body().collect().await.unwrap();
         assert_eq!(length, whole.to_bytes().len());
     }
 }

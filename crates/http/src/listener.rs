@@ -1,4 +1,4 @@
-//! The accept loop: connections in, bounded in number and in patience, and a shutdown that finishes what runs.
+//! The accept loop: a bounded number of connections with timeouts, and a graceful shutdown.
 
 use std::convert::Infallible;
 use std::io;
@@ -20,33 +20,34 @@ use tower::ServiceExt;
 use wicara_metrics::HttpMetrics;
 
 use crate::address::Peer;
+use crate::connection_limit::ConnectionLimiter;
 use crate::refusal::refuse;
-use crate::room::Room;
-use crate::share::Connection;
-use crate::socket::{Answer, Patience, Socket, Watch};
 
-/// How much of a request's head, or of a body at once, a connection may hold.
+use crate::request_memory::Connection;
+use crate::socket::{ConnectionState, Socket, Timeouts, TrackedResponseBody};
+
+/// Bytes of a connection's read buffer: the largest request head, and the largest piece of a body.
 ///
-/// A client that goes no further pins a buffer of this size, and one more if its head filled one before. So 4,096
-/// connections hold 128 MiB in the worst case, beside 8 KiB each for what is written.
+/// A client that stops sending keeps one buffer of this size, and a second one if its head filled the first. So 4,096
+/// connections hold 128 MiB in the worst case, and 8 KiB each for what is written.
 const BUFFER_BYTES: usize = 16 * 1024;
 
-/// How long to wait before accepting again when the system has no descriptor or memory left.
+/// The pause after a failed `accept`: the system has no descriptor or memory left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// How a listener and its connections are told to stop.
+/// How a listener and its connections are stopped.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
-    /// Accept nothing more, answer what was asked, then close.
+    /// Graceful: stop accepting, answer the requests in progress, close the connections.
     pub finish: CancellationToken,
-    /// Close.
+    /// Close every connection at once.
     pub cut: CancellationToken,
 }
 
-/// Serves until it is told to stop; returns when the last connection is closed.
+/// Serves until it is stopped; returns when the last connection is closed.
 ///
-/// `connections` may be open at once. For a new one beyond them, one is closed whose client has been waited for longest;
-/// while all are being answered, the new one waits.
+/// `connections`: the limit on open connections. Beyond it, a new connection replaces the one whose client has kept the
+/// server waiting for longest; while all of them wait for their responses, the new one waits in the accept queue.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -54,41 +55,42 @@ pub async fn serve(
     stop: Stop,
     connections: usize,
 ) {
-    serve_patiently(listener, router, metrics, stop, connections, Patience::DEFAULT).await
+    serve_with_timeouts(listener, router, metrics, stop, connections, Timeouts::DEFAULT).await
 }
 
-pub(super) async fn serve_patiently(
+pub(super) async fn serve_with_timeouts(
     listener: TcpListener,
     router: Router,
     metrics: Arc<HttpMetrics>,
     stop: Stop,
     connections: usize,
-    patience: Patience,
+    timeouts: Timeouts,
 ) {
-    let mut room = Room::new(connections);
+    let mut limiter = ConnectionLimiter::new(connections);
     let connections = TaskTracker::new();
-    // Connections are told once the socket is closed: a client that comes again finds nobody, and not a server that ends.
-    let of_connections = Stop { finish: CancellationToken::new(), cut: stop.cut.clone() };
+    // Connections begin to close only after the listening socket is closed: a client that reconnects is refused by the
+    // system at once, and does not get a connection that is about to close.
+    let connection_stop = Stop { finish: CancellationToken::new(), cut: stop.cut.clone() };
     loop {
         let accepted = async {
             let (stream, peer) = accept(&listener).await;
-            (stream, peer, room.place().await)
+            (stream, peer, limiter.acquire().await)
         };
-        let (stream, peer, slot) = tokio::select! {
+        let (stream, peer, permit) = tokio::select! {
             () = stop.finish.cancelled() => break,
             accepted = accepted => accepted,
         };
-        let watch = Watch::new(patience);
-        room.enter(&watch);
-        let (router, metrics, stop) = (router.clone(), Arc::clone(&metrics), of_connections.clone());
+        let state = ConnectionState::new(timeouts);
+        limiter.track(&state);
+        let (router, metrics, stop) = (router.clone(), Arc::clone(&metrics), connection_stop.clone());
         let open = metrics.connection();
         connections.spawn(async move {
-            connection(stream, peer, router, watch, &metrics, stop).await;
-            drop((slot, open));
+            serve_connection(stream, peer, router, state, &metrics, stop).await;
+            drop((permit, open));
         });
     }
     drop(listener);
-    of_connections.finish.cancel();
+    connection_stop.finish.cancel();
     connections.close();
     connections.wait().await;
 }
@@ -97,7 +99,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, Peer) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => return (stream, Peer(peer.ip())),
-            Err(error) if of_the_client(&error) => {}
+            Err(error) if is_clients_fault(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "cannot accept connections");
                 sleep(ACCEPT_PAUSE).await;
@@ -107,16 +109,16 @@ async fn accept(listener: &TcpListener) -> (TcpStream, Peer) {
 }
 
 /// Whether only this connection failed, before it was accepted.
-fn of_the_client(error: &io::Error) -> bool {
+fn is_clients_fault(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn connection(
+async fn serve_connection(
     stream: TcpStream,
     peer: Peer,
     router: Router,
-    watch: Arc<Watch>,
+    state: Arc<ConnectionState>,
     metrics: &HttpMetrics,
     stop: Stop,
 ) {
@@ -124,30 +126,30 @@ async fn connection(
         tracing::debug!(%error, "a connection stays with its delay");
     }
     let service = service_fn({
-        let watch = Arc::clone(&watch);
+        let state = Arc::clone(&state);
         move |request: hyper::Request<Incoming>| {
             let (mut head, body) = request.into_parts();
             head.extensions.insert(peer);
-            head.extensions.insert(Connection(Arc::downgrade(&watch)));
-            let (body, answering) = watch.answering(body);
-            let answer = router.clone().oneshot(hyper::Request::from_parts(head, Body::new(body)));
+            head.extensions.insert(Connection(Arc::downgrade(&state)));
+            let (body, guard) = state.begin_request(body);
+            let response = router.clone().oneshot(hyper::Request::from_parts(head, Body::new(body)));
             async move {
-                let response = answer.await?;
-                Ok::<_, Infallible>(response.map(|body| Answer::new(body, answering)))
+                let response = response.await?;
+                Ok::<_, Infallible>(response.map(|body| TrackedResponseBody::new(body, guard)))
             }
         }
     });
-    let socket = TokioIo::new(Socket::new(stream, Arc::clone(&watch)));
-    // Waiting is the watch's: hyper has one timeout for the head and for the time between two requests. A client may
-    // close its side once it has asked: the answer goes to it all the same. That nobody is left to take it shows when
-    // it is written.
+    let socket = TokioIo::new(Socket::new(stream, Arc::clone(&state)));
+    // `state` has the timeouts: hyper has only one for both the head and the time between two requests. With
+    // `half_close` a client may shut down its sending side after its request and still gets the response; a client that
+    // is gone is noticed by a failed write.
     let mut connection = http1::Builder::new()
         .half_close(true)
         .header_read_timeout(None)
         .max_buf_size(BUFFER_BYTES)
         .serve_connection(socket, service);
 
-    let mut expired = pin!(watch.expired());
+    let mut expired = pin!(state.expired());
     let mut finishing = false;
     let ended = loop {
         tokio::select! {
@@ -162,12 +164,12 @@ async fn connection(
     };
     let Err(error) = ended else { return };
     tracing::debug!(%error, "a connection ended early");
-    if error.is_parse() && watch.is_between_requests() {
+    if error.is_parse() && state.is_between_requests() {
         let parts = connection.into_parts();
         let mut socket = parts.io.into_inner();
-        let theirs = socket.refusal().to_owned();
+        let hyper_answer = socket.withheld().to_owned();
         tokio::select! {
-            () = refuse(&mut socket.stream, &theirs, &parts.read_buf, metrics) => {}
+            () = refuse(&mut socket.stream, &hyper_answer, &parts.read_buf, metrics) => {}
             () = &mut expired => {}
             () = stop.cut.cancelled() => {}
         }
@@ -190,7 +192,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(600);
     const SHORT: Duration = Duration::from_millis(50);
-    const PATIENT: Patience = Patience { first_byte: LONG, head: LONG, idle: LONG, unread: LONG };
+    const PATIENT: Timeouts = Timeouts { first_byte: LONG, head: LONG, idle: LONG, stalled_write: LONG };
 
     static LARGE: [u8; 64 * 1024 * 1024] = [0; _];
 
@@ -198,18 +200,18 @@ mod tests {
         address: std::net::SocketAddr,
         /// Lets `/slow` answer.
         go: Arc<Notify>,
-        /// Requests for `/slow` that have come.
+        /// Requests for `/slow` that have arrived.
         waiting: Arc<AtomicUsize>,
         stop: Stop,
         running: JoinHandle<()>,
     }
 
-    async fn start(patience: Patience) -> Server {
-        start_with(patience, 4096).await
+    async fn start(timeouts: Timeouts) -> Server {
+        start_with(timeouts, 4096).await
     }
 
-    async fn start_with(patience: Patience, connections: usize) -> Server {
-        // A small buffer, so that it shows soon how fast a client reads.
+    async fn start_with(timeouts: Timeouts, connections: usize) -> Server {
+        // With a small send buffer, writes stall soon after a client stops reading.
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_send_buffer_size(BUFFER_BYTES as u32).unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -234,7 +236,7 @@ mod tests {
         let stop = Stop::default();
         let metrics = Metrics::default().http;
         let running =
-            tokio::spawn(serve_patiently(listener, router, metrics, stop.clone(), connections, patience));
+            tokio::spawn(serve_with_timeouts(listener, router, metrics, stop.clone(), connections, timeouts));
         Server { address, go, waiting, stop, running }
     }
 
@@ -258,7 +260,7 @@ mod tests {
         }
     }
 
-    /// Everything that the server still sends before it closes.
+    /// Everything that the server sends until it closes.
     async fn rest(stream: &mut TcpStream) -> String {
         let mut text = Vec::new();
         // A reset closes as well.
@@ -280,13 +282,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_silent_connection_is_closed() {
-        let server = start(Patience { first_byte: SHORT, ..PATIENT }).await;
+        let server = start(Timeouts { first_byte: SHORT, ..PATIENT }).await;
         assert_eq!(rest(&mut server.connect().await).await, "");
     }
 
     #[tokio::test]
     async fn a_head_that_does_not_end_is_closed() {
-        let server = start(Patience { head: SHORT, ..PATIENT }).await;
+        let server = start(Timeouts { head: SHORT, ..PATIENT }).await;
         let mut stream = server.connect().await;
         stream.write_all(b"GET / HTTP/1.1\r\nHost: ").await.unwrap();
         assert_eq!(rest(&mut stream).await, "");
@@ -294,7 +296,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_idle_connection_is_closed_after_its_answer() {
-        let server = start(Patience { idle: SHORT, ..PATIENT }).await;
+        let server = start(Timeouts { idle: SHORT, ..PATIENT }).await;
         let mut stream = server.connect().await;
         ask(&mut stream).await;
         assert_eq!(rest(&mut stream).await, "");
@@ -302,7 +304,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_second_head_of_a_connection_has_to_end_too() {
-        let server = start(Patience { head: SHORT, ..PATIENT }).await;
+        let server = start(Timeouts { head: SHORT, ..PATIENT }).await;
         let mut stream = server.connect().await;
         ask(&mut stream).await;
         stream.write_all(b"GET /").await.unwrap();
@@ -311,7 +313,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_nobody_reads_is_given_up() {
-        let server = start(Patience { unread: SHORT, ..PATIENT }).await;
+        let server = start(Timeouts { stalled_write: SHORT, ..PATIENT }).await;
         let mut stream = server.connect().await;
         stream.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         // Read only once the server has given up: all connections are gone when it stops.
@@ -321,39 +323,39 @@ mod tests {
         assert!(rest(&mut stream).await.len() < LARGE.len());
     }
 
-    /// Whether a client that reads so many bytes every 10 milliseconds goes on getting its large answer.
-    async fn read_by(bytes: usize, unread: Duration) -> bool {
-        let server = start(Patience { unread, ..PATIENT }).await;
+    /// Whether a client that reads `bytes` every 10 milliseconds keeps its connection for twice the timeout.
+    async fn read_by(bytes: usize, timeout: Duration) -> bool {
+        let server = start(Timeouts { stalled_write: timeout, ..PATIENT }).await;
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(BUFFER_BYTES as u32).unwrap();
         let mut stream = socket.connect(server.address).await.unwrap();
         stream.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         let mut buffer = vec![0; bytes];
-        let until = Instant::now() + 2 * unread;
+        let until = Instant::now() + 2 * timeout;
         while Instant::now() < until && stream.read(&mut buffer).await.is_ok() {
             sleep(Duration::from_millis(10)).await;
         }
-        // More than the system holds of it.
+        // More than the system's buffers hold.
         let mut more = vec![0; 16 * BUFFER_BYTES];
         stream.read_exact(&mut more).await.is_ok()
     }
 
     #[tokio::test]
     async fn an_answer_that_is_read_too_slowly_is_given_up() {
-        // Half of what it has to be, and several times that much.
+        // 64 KiB a second are the minimum: 40 KiB are too few, 400 KiB are enough.
         assert!(!read_by(400, Duration::from_secs(1)).await);
         assert!(read_by(4096, Duration::from_secs(1)).await);
     }
 
-    /// Connections that begin like this and go no further keep nobody out.
+    /// Connections that stop after `beginning` give way to new ones.
     async fn crowded_by(beginning: &[u8]) {
-        const ROOM: usize = 20;
-        let server = start_with(PATIENT, ROOM).await;
+        const LIMIT: usize = 20;
+        let server = start_with(PATIENT, LIMIT).await;
         let chunked =
             b"POST /slow HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
         let asked = [server.asked_slowly().await, server.asked_slowly_by(chunked).await];
         let mut crowd = Vec::new();
-        for _ in 0..2 * ROOM {
+        for _ in 0..2 * LIMIT {
             let mut stream = server.connect().await;
             stream.write_all(beginning).await.unwrap();
             crowd.push(stream);
@@ -398,7 +400,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_takes_long_is_not_cut() {
-        let hasty = Patience { first_byte: LONG, head: SHORT, idle: SHORT, unread: SHORT };
+        let hasty = Timeouts { first_byte: LONG, head: SHORT, idle: SHORT, stalled_write: SHORT };
         let server = start(hasty).await;
         let mut stream = server.asked_slowly().await;
         sleep(4 * SHORT).await;

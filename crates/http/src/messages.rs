@@ -1,4 +1,4 @@
-//! `/api/message`: what is said in the conversations.
+//! `/api/message`: the messages of conversations.
 
 use std::sync::Arc;
 
@@ -11,18 +11,19 @@ use wicara_model::{self as model, MessageId};
 use wicara_service::{Error, Missing, Reader, Service, Writer};
 
 use crate::Http;
+use crate::body::Body;
 use crate::contract::conversation_api::Pagination;
 use crate::contract::errors::{IdInvalid, Refused, ValidationError};
 use crate::contract::message_api::{
     Message, MessageCreated, MessageDeleted, MessageDetail, MessageList, MessagePatch, MessageQuery,
     MessageUpdated, NewMessage,
 };
-use crate::error::Failure::{self, RoomApi};
-use crate::extract::{Body, PathId};
+use crate::error::Failure::{self, ConversationApi};
 use crate::json_body;
 use crate::list_body::{self, Envelope};
+use crate::path_id::PathId;
 use crate::query::Query;
-use crate::share::Share;
+use crate::request_memory::RequestMemory;
 
 pub fn routes() -> OpenApiRouter<Http> {
     OpenApiRouter::new().routes(routes!(message_create, message_list)).routes(routes!(
@@ -64,12 +65,15 @@ async fn message_create(
     writer: Writer,
     body: Body,
 ) -> Result<Response, Failure> {
-    let (new, once) = body.parse(RoomApi, |input, body| (NewMessage::read(input), body.once(input)))?;
+    let (new, idempotency) =
+        body.parse(ConversationApi, |input, body| (NewMessage::read(input), body.idempotency(input)))?;
     let NewMessage { message: text, kind, role, conversation_id } = new;
-    let conversation_id = conversation_id.map_err(|_| RoomApi(Error::NotFound(Missing::Conversation)))?;
+    let conversation_id =
+        conversation_id.map_err(|_| ConversationApi(Error::NotFound(Missing::Conversation)))?;
 
     let new = model::NewMessage { role, kind, text, payload: None, reply_to: None, author: None, time: None };
-    let message = service.message_create(&writer, conversation_id, new, once).await.map_err(RoomApi)?;
+    let message =
+        service.message_create(&writer, conversation_id, new, idempotency).await.map_err(ConversationApi)?;
     Ok(json_body::ok(&MessageCreated::new(Message::new(&message))))
 }
 
@@ -88,16 +92,19 @@ async fn message_create(
 async fn message_list(
     State(service): State<Arc<Service>>,
     reader: Reader,
-    share: Share,
+    memory: RequestMemory,
     mut query: Query,
 ) -> Result<Response, Failure> {
     let (filter, listing) = MessageQuery::read(&mut query);
-    query.finish().map_err(RoomApi)?;
+    query.finish().map_err(ConversationApi)?;
 
-    let (total, messages) = service.message_list(&reader, &filter, &listing).await.map_err(RoomApi)?;
+    let (total, messages) =
+        service.message_list(&reader, &filter, &listing).await.map_err(ConversationApi)?;
     let envelope = Envelope::of(&MessageList::new(Pagination::new(total, &listing)));
-    list_body::list(&share, envelope, messages, RoomApi, |items, message| items.push(&Message::new(message)))
-        .await
+    list_body::list(&memory, envelope, messages, ConversationApi, |items, message| {
+        items.push(&Message::new(message))
+    })
+    .await
 }
 
 /// Show a message
@@ -117,7 +124,7 @@ async fn message_get(
     reader: Reader,
     PathId(id): PathId,
 ) -> Result<Response, Failure> {
-    let message = service.message_get(&reader, message_id(&id)?).await.map_err(RoomApi)?;
+    let message = service.message_get(&reader, message_id(&id)?).await.map_err(ConversationApi)?;
     Ok(json_body::ok(&MessageDetail::new(Message::new(&message))))
 }
 
@@ -141,9 +148,9 @@ async fn message_update(
     body: Body,
 ) -> Result<Response, Failure> {
     let id = message_id(&id)?;
-    let patch = body.parse(RoomApi, |input, _| MessagePatch::read(input))?;
-    let message = service.message_get_writable(&writer, id).await.map_err(RoomApi)?;
-    let message = service.message_update(message, patch.into()).await.map_err(RoomApi)?;
+    let patch = body.parse(ConversationApi, |input, _| MessagePatch::read(input))?;
+    let message = service.message_get_writable(&writer, id).await.map_err(ConversationApi)?;
+    let message = service.message_update(message, patch.into()).await.map_err(ConversationApi)?;
     Ok(json_body::ok(&MessageUpdated::new(Message::new(&message))))
 }
 
@@ -164,12 +171,12 @@ async fn message_delete(
     writer: Writer,
     PathId(id): PathId,
 ) -> Result<Response, Failure> {
-    let message = service.message_get_writable(&writer, message_id(&id)?).await.map_err(RoomApi)?;
-    service.message_delete(message, true).await.map_err(RoomApi)?;
+    let message = service.message_get_writable(&writer, message_id(&id)?).await.map_err(ConversationApi)?;
+    service.message_delete(message, true).await.map_err(ConversationApi)?;
     Ok(json_body::ok(&MessageDeleted::new()))
 }
 
-/// The Message API says the same of a malformed id as of an unknown one.
+/// The Message API has one error for a malformed id and for an unknown one.
 fn message_id(id: &str) -> Result<MessageId, Failure> {
-    id.parse().map_err(|_| RoomApi(Error::NotFound(Missing::Message)))
+    id.parse().map_err(|_| ConversationApi(Error::NotFound(Missing::Message)))
 }

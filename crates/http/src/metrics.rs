@@ -1,9 +1,9 @@
-//! What Prometheus collects: with a key where all else is, and without one on an address of its own.
+//! `/metrics` for Prometheus: with a key among the other paths, and without one on an address of its own.
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{FromRequestParts, State};
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
@@ -15,10 +15,8 @@ use wicara_service::{Error, Monitor, Service};
 
 use crate::Http;
 use crate::contract::errors::Refused;
-use crate::credentials::credentials;
 use crate::error::Failure::{self, ChatbotApi};
 use crate::own_hosts::{self, OwnHosts};
-use crate::share::Share;
 
 const PATH: &str = "/metrics";
 
@@ -43,43 +41,31 @@ pub fn routes() -> OpenApiRouter<Http> {
     security(("bearer" = []), ("X-API-Key" = []), ("API_KEY" = []))
 )]
 async fn metrics(monitor: Monitor, State(service): State<Arc<Service>>) -> Response {
-    shown(service.metrics(&monitor))
+    open_metrics(service.metrics(&monitor))
 }
 
-fn shown(text: String) -> Response {
+fn open_metrics(text: String) -> Response {
     ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response()
 }
 
-impl FromRequestParts<Http> for Monitor {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Failure> {
-        let caller = http.service.caller_get(&credentials(&parts.headers)).await.map_err(ChatbotApi)?;
-        let monitor = http.service.monitor(&caller).map_err(ChatbotApi)?;
-        Share::is_known(&parts.extensions);
-        Ok(monitor)
-    }
-}
-
-/// What is shown to everybody who reaches an address, and by which names. It holds nothing else of the server, so that
-/// it answers without the database too.
+/// State of the route without a key. It has no service, so that it works without the database.
 #[derive(Clone)]
-struct Open {
+struct KeylessMetrics {
     metrics: Metrics,
-    /// `None`: by any name.
+    /// The names that it may be called by; `None`: any.
     own_hosts: Option<Arc<OwnHosts>>,
 }
 
-/// The route for an address that needs no key.
-pub fn open(metrics: Metrics, own_hosts: Option<OwnHosts>) -> Router {
-    let open = Open { metrics, own_hosts: own_hosts.map(Arc::new) };
-    Router::new().route(PATH, get(metrics_open)).with_state(open)
+/// The route of an address that needs no key.
+pub fn keyless_router(metrics: Metrics, own_hosts: Option<OwnHosts>) -> Router {
+    let state = KeylessMetrics { metrics, own_hosts: own_hosts.map(Arc::new) };
+    Router::new().route(PATH, get(metrics_keyless)).with_state(state)
 }
 
-async fn metrics_open(State(open): State<Open>, parts: Parts) -> Result<Response, Failure> {
-    if open.own_hosts.is_some_and(|hosts| !hosts.are_called(&parts)) {
+async fn metrics_keyless(State(state): State<KeylessMetrics>, parts: Parts) -> Result<Response, Failure> {
+    if state.own_hosts.is_some_and(|hosts| !hosts.are_called(&parts)) {
         own_hosts::METRICS.warn_once(&parts);
         return Err(ChatbotApi(Error::Forbidden));
     }
-    Ok(shown(open.metrics.text()))
+    Ok(open_metrics(state.metrics.text()))
 }

@@ -1,4 +1,4 @@
-//! What happens around every request.
+//! The one middleware of every request: request id, log line, metrics, memory, host check, panics, security headers.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -19,41 +19,41 @@ use wicara_service::Error;
 use crate::drain::drain_body;
 use crate::error::Failure;
 use crate::host;
+use crate::request_memory::{MemoryBudgets, RequestMemory};
 use crate::security::harden;
-use crate::share::{Memory, Share};
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What [`around`] works with.
+/// State of [`apply`].
 #[derive(Clone)]
-pub struct Around {
+pub struct MiddlewareState {
     pub metrics: Arc<HttpMetrics>,
-    pub memory: Arc<Memory>,
-    /// The server stops, and waits for no handler any more.
+    pub budgets: Arc<MemoryBudgets>,
+    /// Cancelled: the server stops and does not wait for handlers any longer.
     pub abandoned: CancellationToken,
 }
 
-/// Everything, in one layer: each has its price in every request.
+/// One layer instead of one for each of these: every layer costs a boxed future in every request.
 ///
-/// Gives each request an id, which every line that is logged meanwhile carries, and logs and counts the request itself:
-/// by the route's template, since a path may hold a visitor's session.
-pub async fn around(
-    State(Around { metrics, memory, abandoned }): State<Around>,
+/// The request id is a field of all log lines of the request. Log line and metrics name the route's template instead of
+/// the path, which may contain a visitor's session.
+pub async fn apply(
+    State(MiddlewareState { metrics, budgets, abandoned }): State<MiddlewareState>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    // It names lines of a log, which no test has to repeat.
+    // The system's randomness: the id only names log lines, and no test depends on it.
     let id = Random::System.uuid().to_string();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let start = Instant::now();
 
-    // At the level of errors, so that they name their request whatever else is logged.
+    // A span at error level is enabled whatever level is logged.
     let span = tracing::error_span!("request", request_id = id);
     async move {
         let _in_flight = metrics.request();
-        let share = Share::new(&memory, request.extensions());
-        request.extensions_mut().insert(share.clone());
+        let memory = RequestMemory::new(&budgets, request.extensions());
+        request.extensions_mut().insert(memory.clone());
         let is_of_api = request.uri().path().starts_with("/api/");
         let is_safe = method.is_safe();
         let answer = |request: Request| async {
@@ -61,17 +61,17 @@ pub async fn around(
                 return failure.into_response();
             }
             tokio::select! {
-                // A handler that ends for the same reason knows more.
+                // A handler that ends for the same reason has the more precise answer.
                 biased;
                 response = catch_panic(next.run(request)) => response,
                 () = abandoned.cancelled() => stopped(is_safe),
             }
         };
         let mut response = drain_body(request, &abandoned, answer).await;
-        response = share.count(&method, response);
+        response = memory.count(&method, response);
         harden(&mut response);
         if is_of_api {
-            // What people say is not for caches, wherever they stand.
+            // No cache, private or shared, may keep what people wrote.
             response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         }
         let route = route.as_ref().map(MatchedPath::as_str);
@@ -92,25 +92,25 @@ pub async fn around(
     .await
 }
 
-/// A panic in a handler is that request's alone.
+/// Turns a panic in a handler into a 500, so that only this request fails.
 async fn catch_panic(answer: impl Future<Output = Response>) -> Response {
-    // What it says may hold what people wrote: that, and where it was, is told once, by `telemetry`.
-    let failed = |_| Failure::ChatbotApi(Error::Internal("a panic".to_owned())).into_response();
-    AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(failed)
+    // The panic hook in `telemetry` logs where it was. Its message is left out: it may quote what people wrote.
+    let internal_error = |_| Failure::ChatbotApi(Error::Internal("a panic".to_owned())).into_response();
+    AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(internal_error)
 }
 
-/// What a client gets whose request takes longer than the server runs. What it wanted written may be written.
+/// The response to a request that is still in progress when the server stops. A write may be committed or not.
 fn stopped(is_safe: bool) -> Response {
     Failure::ChatbotApi(if is_safe { Error::Unavailable } else { Error::OutcomeUnknown }).into_response()
 }
 
 #[cfg(test)]
-impl Around {
-    /// With memory for everything.
+impl MiddlewareState {
+    /// Without limits on memory.
     pub fn unlimited() -> Self {
         let metrics = wicara_metrics::Metrics::default().http;
-        let memory = Arc::new(Memory::new(usize::MAX, usize::MAX, usize::MAX, &metrics));
-        Self { metrics, memory, abandoned: CancellationToken::new() }
+        let budgets = Arc::new(MemoryBudgets::new(usize::MAX, usize::MAX, usize::MAX, &metrics));
+        Self { metrics, budgets, abandoned: CancellationToken::new() }
     }
 }
 
@@ -129,7 +129,7 @@ mod tests {
     async fn a_panic_is_answered() {
         let app: Router = Router::new()
             .route("/", get(|| async { panic!("secret") as () }))
-            .layer(from_fn_with_state(Around::unlimited(), around));
+            .layer(from_fn_with_state(MiddlewareState::unlimited(), apply));
         let request = Request::get("/").header("host", "a").body(Body::empty()).unwrap();
         let response = app.oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);

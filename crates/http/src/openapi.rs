@@ -1,4 +1,4 @@
-//! `/api/openapi.json`, which the handlers themselves write, and `/docs`, which shows it without a network.
+//! `/api/openapi.json`, generated from the handlers, and `/docs`, which shows it without a network.
 
 use axum::Router;
 use axum::body::Bytes;
@@ -20,8 +20,8 @@ use crate::contract::chatbot_api::MessageContent;
 use crate::contract::errors::Refused;
 use crate::credentials::SESSION_COOKIE;
 use crate::error::Failure;
+use crate::request_memory::shared;
 use crate::security;
-use crate::share::shared;
 
 const DOCUMENT_PATH: &str = "/api/openapi.json";
 
@@ -45,7 +45,7 @@ const DOCUMENT_PATH: &str = "/api/openapi.json";
 )]
 struct Document;
 
-/// What the document says before the handlers add their operations.
+/// The document before the handlers add their operations.
 pub fn document() -> OpenApi {
     let mut document = Document::openapi();
     let components = document.components.get_or_insert_default();
@@ -77,7 +77,7 @@ pub fn pages(mut document: OpenApi) -> Router<Http> {
         .layer(map_response(shared))
 }
 
-/// The pages' own word for what is not there is no JSON.
+/// Swagger UI's own 404 is not JSON: it gets the body that every error has.
 async fn as_json(response: Response) -> Response {
     match response.status() {
         StatusCode::NOT_FOUND => Failure::NoSuchPath.into_response(),
@@ -92,22 +92,22 @@ fn finish(document: &mut OpenApi) {
     let_alternatives_overlap(document);
 }
 
-/// An empty parameter of any query counts as left out: `http::query` drops it before anything reads it. The field is no
-/// part of what utoipa knows; it stands in all versions of OpenAPI.
+/// An empty query parameter counts as missing: [`crate::query`] drops it first. utoipa does not know the field
+/// `allowEmptyValue`, which is in all versions of OpenAPI.
 fn let_parameters_be_empty(document: &mut OpenApi) {
     for (_, _, operation) in operations(document) {
         for parameter in operation.parameters.iter_mut().flatten() {
             if let RefOr::T(parameter) = parameter
                 && parameter.parameter_in == ParameterIn::Query
             {
-                let beyond = parameter.extensions.get_or_insert_default();
-                beyond.insert("allowEmptyValue".to_owned(), true.into());
+                let extensions = parameter.extensions.get_or_insert_default();
+                extensions.insert("allowEmptyValue".to_owned(), true.into());
             }
         }
     }
 }
 
-/// What `http::input` takes as a text: no NUL, and where one has to be there or is changed, not only white space.
+/// The texts that [`crate::input`] accepts: no NUL and, in a required field or a patch, not only white space.
 fn say_what_texts_hold(document: &mut OpenApi) {
     const NO_NUL: &str = r"^[^\x00]*$";
     const NOT_BLANK: &str = r"^[^\x00]*[^\s\x00][^\x00]*$";
@@ -143,7 +143,7 @@ fn say_what_texts_hold(document: &mut OpenApi) {
     }
 }
 
-/// A text about which its field says no more than its length.
+/// A text without a format or a pattern.
 fn is_free_text(schema: &Object) -> bool {
     let text = match &schema.schema_type {
         SchemaType::Type(schema_type) => *schema_type == Type::String,
@@ -154,7 +154,7 @@ fn is_free_text(schema: &Object) -> bool {
     text && free && schema.pattern.is_none()
 }
 
-/// An answer may have the fields of two alternatives, one of which has more: `oneOf` would forbid that.
+/// `oneOf` forbids a response that matches two alternatives, such as one whose fields are a subset of the other's.
 fn let_alternatives_overlap(document: &mut OpenApi) {
     let components = document.components.get_or_insert_default();
     for schema in components.schemas.values_mut() {
@@ -169,7 +169,7 @@ fn let_alternatives_overlap(document: &mut OpenApi) {
     }
 }
 
-/// What any operation under `/api` may answer, so that handlers name only what is their own.
+/// Adds the errors of every operation under `/api`, so that handlers list only their own.
 fn add_common_errors(document: &mut OpenApi) {
     for (path, method, operation) in operations(document) {
         if !path.starts_with("/api/") {

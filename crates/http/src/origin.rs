@@ -1,4 +1,4 @@
-//! Which pages may act with a person's cookie: a browser sends it along wherever the click came from.
+//! Which pages may act with a person's cookie (CSRF): a browser sends the cookie whatever page caused the request.
 
 use axum::http::HeaderMap;
 use axum::http::header::{HOST, HeaderName, HeaderValue, ORIGIN};
@@ -7,7 +7,7 @@ use crate::Settings;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Whether a write that a cookie authorises comes from a page of ours, an allowed one, or no page at all.
+/// Whether a write with a cookie comes from a page of this server, a page of an allowed origin, or no page.
 #[must_use]
 pub fn may_write(headers: &HeaderMap, settings: &Settings) -> bool {
     let mut origins = headers.get_all(ORIGIN).iter();
@@ -23,7 +23,7 @@ pub fn may_write(headers: &HeaderMap, settings: &Settings) -> bool {
     }
 }
 
-/// Ours is the public URL; without one, whatever host the browser called.
+/// Our origin is the public URL; without one, the host that the browser called.
 fn is_ours(origin: &str, headers: &HeaderMap, settings: &Settings) -> bool {
     match &settings.public_url {
         Some(ours) => origin.eq_ignore_ascii_case(ours),

@@ -1,6 +1,6 @@
-//! By which name a request calls the server. A page can point a name of its own at any address, this machine's too (DNS
-//! rebinding); its browser then takes the server for the page's own and lets it read every answer. The name in the
-//! request is the page's even then.
+//! Whether a request calls the server by one of its own names, against DNS rebinding: a stranger's page can point its
+//! own domain at any address, also this machine's. The browser then takes the server for the page's own origin and lets
+//! the page read every response; but `Host` still has the stranger's domain.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -10,24 +10,23 @@ use axum::http::HeaderValue;
 use axum::http::header::HOST;
 use axum::http::request::Parts;
 
-/// A text was no host, or had more than a host and a port.
+/// A text is no host, or has more than a host and a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoHost;
+pub struct InvalidHost;
 
-/// Who is called: the host of `host:port`, as browsers send it. The port says nothing about whose name it is.
+/// The host of `host:port`, as browsers send it. The port is ignored: it does not say who owns the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
     /// Canonical: an IPv4 address inside an IPv6 one is the IPv4 address.
     Address(IpAddr),
-    /// In lower case, without the dot that may stand at its end.
+    /// In lower case, without a trailing dot.
     Name(String),
 }
 
 impl Host {
     const MAX_NAME_BYTES: usize = 253;
 
-    /// Whether it leads to this machine wherever it is looked up. `localhost` is no public name (RFC 6761), so that no
-    /// page has it.
+    /// Whether it always means this machine. `localhost` cannot be registered (RFC 6761), so that no page has it.
     fn is_loopback(&self) -> bool {
         match self {
             Host::Address(address) => address.is_loopback(),
@@ -37,15 +36,15 @@ impl Host {
 }
 
 impl FromStr for Host {
-    type Err = NoHost;
+    type Err = InvalidHost;
 
-    /// Strict on purpose: a user before an `@`, other spellings of an address (`0x7f.1`, `127.1`), a zone or white space
-    /// is nothing that a browser sends in `Host`.
-    fn from_str(text: &str) -> Result<Self, NoHost> {
+    /// Strict: browsers send no user before an `@`, no other notation of an address (`0x7f.1`, `127.1`), no zone and no
+    /// white space in `Host`.
+    fn from_str(text: &str) -> Result<Self, InvalidHost> {
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
-                let (address, port) = rest.split_once(']').ok_or(NoHost)?;
-                let address: Ipv6Addr = address.parse().map_err(|_| NoHost)?;
+                let (address, port) = rest.split_once(']').ok_or(InvalidHost)?;
+                let address: Ipv6Addr = address.parse().map_err(|_| InvalidHost)?;
                 (Host::Address(IpAddr::V6(address).to_canonical()), port)
             }
             None => {
@@ -56,15 +55,19 @@ impl FromStr for Host {
                 }
             }
         };
-        if port.is_empty() || port.strip_prefix(':').is_some_and(is_port) { Ok(host) } else { Err(NoHost) }
+        if port.is_empty() || port.strip_prefix(':').is_some_and(is_port) {
+            Ok(host)
+        } else {
+            Err(InvalidHost)
+        }
     }
 }
 
-fn name(text: &str) -> Result<String, NoHost> {
+fn name(text: &str) -> Result<String, InvalidHost> {
     let name = text.strip_suffix('.').unwrap_or(text);
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if name.is_empty() || name.len() > Host::MAX_NAME_BYTES || !name.bytes().all(known) {
-        return Err(NoHost);
+        return Err(InvalidHost);
     }
     Ok(name.to_ascii_lowercase())
 }
@@ -73,20 +76,20 @@ fn is_port(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
-/// The names that lead to this server and to nobody else: those of this machine, and those that the operator gave it.
+/// The names that only this server has: those of this machine, and those that the operator configured.
 #[derive(Debug, Clone)]
 pub struct OwnHosts(Vec<Host>);
 
 impl OwnHosts {
-    /// Beside this machine's own names, the hosts of these origins.
+    /// This machine's names and the hosts of these origins.
     pub fn new<'a>(origins: impl IntoIterator<Item = &'a String>) -> Self {
         let host = |origin: &String| origin.split_once("://")?.1.parse().ok();
         Self(origins.into_iter().filter_map(host).collect())
     }
 
     /// Whether the request calls one of them. The target may name a host too (`GET http://host/`): then both have to be
-    /// own ones, whichever a proxy or another server would go by. One that names none is from no browser, and from no
-    /// program of today either.
+    /// own names, since servers differ in which one counts. A request without any is not from a browser, and is
+    /// refused.
     #[must_use]
     pub fn are_called(&self, parts: &Parts) -> bool {
         let mut called = called(parts).peekable();
@@ -99,26 +102,26 @@ impl OwnHosts {
     }
 }
 
-/// Every text of the request that says whom it calls.
+/// Every host that the request names: in its target and in its `Host` headers.
 fn called(parts: &Parts) -> impl Iterator<Item = &[u8]> {
     let target = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     target.into_iter().chain(parts.headers.get_all(HOST).iter().map(HeaderValue::as_bytes))
 }
 
-/// What stands open by own names alone, and says once in the life of the process that it refused another.
-pub struct OwnNamesOnly {
-    /// With the setting that opens it.
+/// Warns once in the life of the process that a call by another name was refused.
+pub struct RefusalWarning {
+    /// The endpoint with its setting.
     what: &'static str,
     warned: Once,
 }
 
-pub static CHATBOT_API: OwnNamesOnly = OwnNamesOnly::new(
+pub static CHATBOT_API: RefusalWarning = RefusalWarning::new(
     "the open Chatbot API (auth.anonymous; with auth.anonymous_anywhere = true it answers by any name)",
 );
-pub static METRICS: OwnNamesOnly =
-    OwnNamesOnly::new("the address that shows the metrics without a key (server.metrics_listen)");
+pub static METRICS: RefusalWarning =
+    RefusalWarning::new("the address that shows the metrics without a key (server.metrics_listen)");
 
-impl OwnNamesOnly {
+impl RefusalWarning {
     const fn new(what: &'static str) -> Self {
         Self { what, warned: Once::new() }
     }
@@ -137,7 +140,7 @@ impl OwnNamesOnly {
     }
 }
 
-/// A client may send a name of any length.
+/// For the log: a client may send a name of any length.
 fn shortened(host: &[u8]) -> &[u8] {
     &host[..host.len().min(Host::MAX_NAME_BYTES)]
 }

@@ -15,7 +15,7 @@ use wicara_service::Error;
 
 use crate::input::Field;
 
-/// A request's parameters, and what is wrong with them so far.
+/// A request's parameters, and the rules broken so far.
 #[derive(Debug, Default)]
 pub struct Query {
     values: HashMap<String, String>,
@@ -53,11 +53,11 @@ impl Query {
         self.number(name, 0, i64::MAX)
     }
 
-    /// A name that is searched for as it is.
+    /// A name to filter by, compared exactly.
     pub fn text(&mut self, field: Field) -> Option<String> {
         let text = self.values.get(field.name)?.clone();
         match field.check(&text) {
-            // A name that is only white space may not be stored, but may be asked for in vain.
+            // No stored name is only white space: the list is empty, without an error.
             Ok(()) | Err(Rule::Required) => Some(text),
             Err(rule) => self.broken(field.name, rule),
         }
@@ -72,7 +72,7 @@ impl Query {
         }
     }
 
-    /// Where the list starts: at `before` or `after` where one is given, else at the page.
+    /// `before` and `after` win over the page.
     pub fn cursor(&mut self, page: i64) -> Cursor {
         match (self.id("after"), self.id("before")) {
             (None, None) => Cursor::Page(page),
@@ -80,7 +80,7 @@ impl Query {
         }
     }
 
-    /// Fails with everything that was wrong with what was asked for.
+    /// Fails with every broken rule of the parameters that were read.
     pub fn finish(self) -> Result<(), Error> {
         if self.violations.is_empty() { Ok(()) } else { Err(Error::Invalid(self.violations)) }
     }

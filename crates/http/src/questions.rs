@@ -1,4 +1,4 @@
-//! `/api/questions`: what the public asks, from any page.
+//! `/api/questions`: the public's questions, from pages of any origin.
 
 use std::sync::Arc;
 
@@ -12,16 +12,18 @@ use wicara_metrics::HttpMetrics;
 use wicara_model::{Rule, Violation};
 use wicara_service::{Asker, Error, NewQuestion, Service};
 
-use crate::contract::beyond::{ThreadDetail, ThreadMessage, ThreadQuery};
+use crate::body::Body;
 use crate::contract::chatbot_api::{AnswerEvent, Question, QuestionAnswered};
 use crate::contract::errors::{BotUnavailable, Refused, ValidationFailure};
+use crate::contract::visitor_thread::{ThreadDetail, ThreadMessage, ThreadQuery};
 use crate::error::Failure::{self, ChatbotApi};
-use crate::extract::{Body, PathId, Questioner};
 use crate::input;
 use crate::json_body;
 use crate::list_body::{self, Envelope};
+use crate::path_id::PathId;
+use crate::principals::AdmittedAsker;
 use crate::query::Query;
-use crate::share::Share;
+use crate::request_memory::RequestMemory;
 use crate::{Http, events};
 
 pub fn routes() -> OpenApiRouter<Http> {
@@ -70,18 +72,19 @@ enum BusyError {
 async fn question_ask(
     State(service): State<Arc<Service>>,
     State(metrics): State<Arc<HttpMetrics>>,
-    Questioner(asker): Questioner,
+    AdmittedAsker(asker): AdmittedAsker,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let (question, once) = body.parse(ChatbotApi, |input, body| (Question::read(input), body.once(input)))?;
+    let (question, idempotency) =
+        body.parse(ChatbotApi, |input, body| (Question::read(input), body.idempotency(input)))?;
     let Question { message: text, session_id, bot_id } = question;
     let question = NewQuestion { text, session_id, bot_id };
-    let asking = service.question_ask(&asker, question, once).await.map_err(ChatbotApi)?;
-    if events::wanted(&headers) {
-        return Ok(events::answer(asking, &metrics));
+    let pending = service.question_ask(&asker, question, idempotency).await.map_err(ChatbotApi)?;
+    if events::are_accepted(&headers) {
+        return Ok(events::response(pending, &metrics));
     }
-    let answered = asking.answered().await.map_err(ChatbotApi)?;
+    let answered = pending.answered().await.map_err(ChatbotApi)?;
     Ok(json_body::ok(&QuestionAnswered::new(&answered)))
 }
 
@@ -104,20 +107,20 @@ async fn question_ask(
 async fn question_list(
     State(service): State<Arc<Service>>,
     asker: Asker,
-    share: Share,
+    memory: RequestMemory,
     PathId(session): PathId,
     mut query: Query,
 ) -> Result<Response, Failure> {
     let before = ThreadQuery::read(&mut query);
     query.finish().map_err(ChatbotApi)?;
     let Some(session_id) = input::uuid(&session) else {
-        let broken = Violation { rule: Rule::Uuid, field: "session_id" };
-        return Err(ChatbotApi(Error::Invalid(vec![broken])));
+        let violation = Violation { rule: Rule::Uuid, field: "session_id" };
+        return Err(ChatbotApi(Error::Invalid(vec![violation])));
     };
 
     let thread = service.question_list(&asker, session_id, before).await.map_err(ChatbotApi)?;
     let envelope = Envelope::of(&ThreadDetail::new(thread.session_id, thread.handler));
-    list_body::list(&share, envelope, thread.messages, ChatbotApi, |items, message| {
+    list_body::list(&memory, envelope, thread.messages, ChatbotApi, |items, message| {
         items.push(&ThreadMessage::new(message));
     })
     .await

@@ -1,5 +1,5 @@
-//! What is no HTTP gets an answer as well, with the body that every error has. Hyper, which finds it out, has an empty
-//! body for it.
+//! The response to bytes that hyper cannot parse. Hyper's own has an empty body; this one has the body that every error
+//! has.
 
 use axum::body::to_bytes;
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderValue};
@@ -14,13 +14,13 @@ use crate::error::Failure;
 use crate::middleware::REQUEST_ID;
 use crate::security::harden;
 
-/// Writes the refusal in the place of hyper's, and hears the client out, who may still be sending.
+/// Writes the refusal instead of hyper's answer, then discards what the client still sends.
 ///
-/// `theirs`: the answer that hyper made, if it made one. `received`: what had come and was not understood.
-pub async fn refuse(stream: &mut TcpStream, theirs: &[u8], received: &[u8], metrics: &HttpMetrics) {
-    let theirs = str::from_utf8(theirs).unwrap_or_default();
-    let mut response = failure(theirs, received).into_response();
-    // It names a line of a log, which no test has to repeat.
+/// `hyper_answer`: empty where hyper made none. `received`: the bytes that could not be parsed.
+pub async fn refuse(stream: &mut TcpStream, hyper_answer: &[u8], received: &[u8], metrics: &HttpMetrics) {
+    let hyper_answer = str::from_utf8(hyper_answer).unwrap_or_default();
+    let mut response = failure(hyper_answer, received).into_response();
+    // The system's randomness: the id only names log lines, and no test depends on it.
     let id = Random::System.uuid().to_string();
     let status = response.status().as_u16();
     metrics.refused(status);
@@ -30,19 +30,19 @@ pub async fn refuse(stream: &mut TcpStream, theirs: &[u8], received: &[u8], metr
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     headers.insert(REQUEST_ID, HeaderValue::try_from(id).expect("a UUID is visible ASCII"));
-    if let Some(date) = theirs.lines().find_map(|line| line.strip_prefix("date: "))
+    if let Some(date) = hyper_answer.lines().find_map(|line| line.strip_prefix("date: "))
         && let Ok(date) = HeaderValue::from_str(date)
     {
         headers.insert(DATE, date);
     }
-    if stream.write_all(&written(response).await).await.is_ok() {
+    if stream.write_all(&serialised(response).await).await.is_ok() {
         drain_socket(stream).await;
     }
 }
 
-/// What is wrong. Where hyper knows no better than 400, the first line may say that it is another version's.
-fn failure(theirs: &str, received: &[u8]) -> Failure {
-    let status = theirs.split(' ').nth(1).unwrap_or_default();
+/// The failure by hyper's status. Where that is only 400, the request line may name another HTTP version.
+fn failure(hyper_answer: &str, received: &[u8]) -> Failure {
+    let status = hyper_answer.split(' ').nth(1).unwrap_or_default();
     let mut lines = received.split(|byte| *byte == b'\n');
     let first = lines.next().unwrap_or_default().trim_ascii_end();
     match status {
@@ -64,8 +64,8 @@ fn names_another_version(line: &[u8]) -> bool {
     }
 }
 
-/// A short answer as it goes over the wire.
-async fn written(response: Response) -> Vec<u8> {
+/// A short response as bytes of HTTP/1.1.
+async fn serialised(response: Response) -> Vec<u8> {
     let (head, body) = response.into_parts();
     let body = to_bytes(body, usize::MAX).await.expect("an error is answered from memory");
     let mut bytes = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
@@ -107,7 +107,7 @@ mod tests {
         ] {
             assert_eq!(told(status, received), expected, "{status} {received:?}");
         }
-        // Hyper says nothing to a client that begins as one of HTTP/2.
+        // Hyper makes no answer to the preface of HTTP/2.
         let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
         assert_eq!(failure("", preface).into_response().status(), 505);
     }

@@ -1,4 +1,4 @@
-//! What browsers are told not to do with answers.
+//! Security headers: what a browser must not do with a response.
 
 use axum::http::HeaderMap;
 use axum::http::header::{
@@ -9,17 +9,17 @@ use axum::response::Response;
 
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
-/// Of what is no page: should a browser ever show it as one, it loads nothing.
+/// For responses that are no pages: a browser that shows one as a page loads nothing.
 const DATA: &str = "default-src 'none'; frame-ancestors 'none'";
 const GUIDE: &str =
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-/// The hash is of the style inside of the page's logo.
+/// The hash is that of the inline style in the page's logo.
 const DOCS: &str = "default-src 'none'; script-src 'self'; \
                     style-src 'self' 'sha256-RL3ie0nH+Lzz2YNqQN83mnU0J1ot4QL7b99vMdIX99w='; \
                     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
                     frame-ancestors 'none'";
 
-/// For every answer; pages have said what they need before.
+/// For every response. The policies of pages, which are set before, stay.
 pub fn harden(response: &mut Response) {
     let headers = response.headers_mut();
     headers.entry(CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(DATA));

@@ -1,8 +1,13 @@
-//! A connection that is not waited for without end: for its first byte, for a whole head, for the next request,
-//! or for a client that does not read its answer. Whoever waits longest is closed when there is no room for others.
+//! The socket of a connection with its timeouts: for the first byte, for a whole request head, for the next request,
+//! and for a client that does not read its response.
 //!
-//! Hyper answers what is no HTTP by itself, with an empty body. The socket keeps such an answer back, so that
-//! `refusal` can say it in the words of all other errors.
+//! [`ConnectionState`] is a state machine ([`Phase`]) fed from four sides: bytes read ([`Socket`]), bytes written
+//! ([`Socket`]), the end of the request's body ([`TrackedRequestBody`]) and the end of the response
+//! ([`TrackedResponseBody`]). One task waits in [`ConnectionState::expired`]; other tasks ask how long a client has
+//! kept the server waiting and may close the connection.
+//!
+//! Hyper itself answers what it cannot parse, with an empty body. The socket withholds such an answer, so that
+//! [`crate::refusal`] can send one with the body that every error has.
 
 use std::io;
 use std::pin::Pin;
@@ -18,9 +23,9 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-/// How long a connection is waited for.
+/// How long the server waits for a client.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct Timeouts {
     /// For the first byte after it was opened.
     pub first_byte: Duration,
     /// For the rest of a request's head after its first byte.
@@ -28,38 +33,38 @@ pub struct Patience {
     /// For the next request after an answer. Longer than proxies keep their connections, which is a minute, or a
     /// proxy sends a request into a connection that was just closed.
     pub idle: Duration,
-    /// For a client to read [`UNREAD_BYTES`] more of its answer.
-    pub unread: Duration,
+    /// For a client to read [`MIN_READ_BYTES`] more of its response, while the socket's send buffer is full.
+    pub stalled_write: Duration,
 }
 
-/// What a client that reads slowly has to take in the time of [`Patience::unread`]: in 30 seconds, 2 KiB a second. One
-/// that takes a byte now and then would hold its answer's memory for as long as it likes.
-const UNREAD_BYTES: usize = 64 * 1024;
+/// What a client has to read within [`Timeouts::stalled_write`]: with 30 seconds, 2 KiB a second. Without a minimum, a
+/// client that reads a byte now and then could hold its response's memory for ever.
+const MIN_READ_BYTES: usize = 64 * 1024;
 
-impl Patience {
+impl Timeouts {
     pub const DEFAULT: Self = Self {
         first_byte: Duration::from_secs(10),
         head: Duration::from_secs(15),
         idle: Duration::from_secs(75),
-        unread: Duration::from_secs(30),
+        stalled_write: Duration::from_secs(30),
     };
 
     fn shortest(&self) -> Duration {
-        self.first_byte.min(self.head).min(self.idle).min(self.unread)
+        self.first_byte.min(self.head).min(self.idle).min(self.stalled_write)
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    Silent,
-    Head,
-    /// A request's body is being received; how long that may take is the request's to say.
-    Body,
-    /// A request is being answered; how long that may take is not this file's to say.
-    Busy,
-    /// The answer's last bytes are with hyper, which writes them.
+    AwaitingFirstByte,
+    ReadingHead,
+    /// The handler bounds the time of a body.
+    ReadingBody,
+    /// The whole request has arrived. The handler bounds the time until its response.
+    Responding,
+    /// Hyper has the last bytes of the response and writes them.
     Flushing,
-    /// All of the answer is written.
+    /// The whole response is written.
     Idle,
 }
 
@@ -68,182 +73,187 @@ struct Deadlines {
     phase: Phase,
     /// When the phase began.
     since: Instant,
-    read: Option<Instant>,
-    write: Option<Unread>,
+    /// When the client has to have sent more.
+    read_deadline: Option<Instant>,
+    stalled_write: Option<StalledWrite>,
 }
 
-/// A client that does not take what is to be written.
+/// Bytes wait to be written, and the socket's send buffer is full.
 #[derive(Debug, Clone, Copy)]
-struct Unread {
+struct StalledWrite {
     since: Instant,
-    /// Bytes that it has to take before its time begins anew.
-    left: usize,
+    /// Bytes that the client has to read before its time starts again.
+    bytes_left: usize,
 }
 
 impl Deadlines {
-    fn enter(&mut self, phase: Phase, patience: Option<Duration>) {
+    fn enter(&mut self, phase: Phase, timeout: Option<Duration>) {
         self.phase = phase;
         self.since = Instant::now();
-        self.read = patience.map(|patience| self.since + patience);
+        self.read_deadline = timeout.map(|timeout| self.since + timeout);
     }
 
+    /// Whether the server waits for the client, and not the client for a handler.
     fn is_waiting(&self) -> bool {
-        self.phase != Phase::Busy || self.write.is_some()
+        self.phase != Phase::Responding || self.stalled_write.is_some()
     }
 }
 
-/// What a connection is doing, and until when.
+/// The phase of a connection and its deadlines.
 #[derive(Debug)]
-pub struct Watch {
-    patience: Patience,
+pub struct ConnectionState {
+    timeouts: Timeouts,
     deadlines: Mutex<Deadlines>,
-    cut: Notify,
+    closed: Notify,
     counted: AtomicBool,
-    known: AtomicBool,
+    authenticated: AtomicBool,
 }
 
-impl Watch {
+impl ConnectionState {
     #[must_use]
-    pub fn new(patience: Patience) -> Arc<Self> {
+    pub fn new(timeouts: Timeouts) -> Arc<Self> {
         let since = Instant::now();
-        let read = Some(since + patience.first_byte);
-        let deadlines = Mutex::new(Deadlines { phase: Phase::Silent, since, read, write: None });
-        let (counted, known) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { patience, deadlines, cut: Notify::new(), counted, known })
+        let read_deadline = Some(since + timeouts.first_byte);
+        let phase = Phase::AwaitingFirstByte;
+        let deadlines = Mutex::new(Deadlines { phase, since, read_deadline, stalled_write: None });
+        let (counted, authenticated) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { timeouts, deadlines, closed: Notify::new(), counted, authenticated })
     }
 
-    /// Of a connection whose client has just stopped reading its answer.
+    /// A connection whose client has just stopped reading its response.
     #[cfg(test)]
-    pub fn unread() -> Arc<Self> {
-        let watch = Self::new(Patience::DEFAULT);
-        watch.enter(Phase::Busy, None);
-        watch.cannot_write();
-        watch
+    pub fn stalled() -> Arc<Self> {
+        let connection = Self::new(Timeouts::DEFAULT);
+        connection.enter(Phase::Responding, None);
+        connection.write_stalled();
+        connection
     }
 
-    /// Returns once the connection was waited for long enough.
+    /// Returns once a deadline has passed.
     pub async fn expired(&self) {
-        // A new deadline is at least as far away, so that nobody has to wake this for each request.
-        let look = self.patience.shortest();
+        // Deadlines move with each request. Instead of a wake-up for each, this looks again after the shortest timeout:
+        // no new deadline can be earlier.
+        let poll_interval = self.timeouts.shortest();
         loop {
-            let Deadlines { read, write, .. } = *self.lock();
+            let Deadlines { read_deadline, stalled_write, .. } = *self.lock();
             let now = Instant::now();
-            let write = write.map(|unread| unread.since + self.patience.unread);
-            let next = read.into_iter().chain(write).min();
+            let write_deadline = stalled_write.map(|stalled| stalled.since + self.timeouts.stalled_write);
+            let next = read_deadline.into_iter().chain(write_deadline).min();
             if next.is_some_and(|deadline| deadline <= now) {
                 return;
             }
-            let until = next.map_or(now + look, |deadline| deadline.min(now + look));
-            let _ = timeout_at(until, self.cut.notified()).await;
+            let until = next.map_or(now + poll_interval, |deadline| deadline.min(now + poll_interval));
+            let _ = timeout_at(until, self.closed.notified()).await;
         }
     }
 
-    /// Since when the client has been waited for; `None` while it waits for its answer.
+    /// Since when the server has been waiting for the client; `None` while the client waits for its response.
     pub fn waiting_since(&self) -> Option<Instant> {
         let deadlines = *self.lock();
-        deadlines.is_waiting().then(|| deadlines.write.map_or(deadlines.since, |unread| unread.since))
+        let since = || deadlines.stalled_write.map_or(deadlines.since, |stalled| stalled.since);
+        deadlines.is_waiting().then(since)
     }
 
-    /// Since when the client has not taken [`UNREAD_BYTES`] of what is to be written; `None` where nothing waits for it.
-    pub fn unread_since(&self) -> Option<Instant> {
-        self.lock().write.map(|unread| unread.since)
+    /// Since when the client has read less than [`MIN_READ_BYTES`]; `None` while its response can be written.
+    pub fn stalled_since(&self) -> Option<Instant> {
+        self.lock().stalled_write.map(|stalled| stalled.since)
     }
 
-    /// The memory of an answer on it is counted, to somebody known or not. Whether it is the first: of the connections
-    /// whose answers are counted, each is noted once.
-    pub fn is_counted_first(&self, known: bool) -> bool {
-        self.known.store(known, Ordering::Relaxed);
+    /// Notes that a response on the connection is counted in a memory budget, and whether its caller has credentials.
+    /// Returns whether it is the connection's first: [`crate::request_memory`] tracks each connection once.
+    pub fn mark_counted(&self, authenticated: bool) -> bool {
+        self.authenticated.store(authenticated, Ordering::Relaxed);
         !self.counted.swap(true, Ordering::Relaxed)
     }
 
-    /// Whether the answer that was counted last was to somebody known.
-    pub fn is_of_known(&self) -> bool {
-        self.known.load(Ordering::Relaxed)
+    /// Whether the caller of the last counted response had credentials.
+    pub fn is_authenticated(&self) -> bool {
+        self.authenticated.load(Ordering::Relaxed)
     }
 
-    /// Whether no request is under way and all that was answered is written. What hyper writes then is its own word.
+    /// Whether no request is in progress and every response is written. What hyper writes then is an answer of its own.
     pub fn is_between_requests(&self) -> bool {
-        matches!(self.lock().phase, Phase::Silent | Phase::Head | Phase::Idle)
+        matches!(self.lock().phase, Phase::AwaitingFirstByte | Phase::ReadingHead | Phase::Idle)
     }
 
-    /// Ends the connection, unless the client has been heard meanwhile.
-    pub fn cut(&self) {
+    /// Closes the connection, unless its client has become active since [`ConnectionState::waiting_since`].
+    pub fn close(&self) {
         let mut deadlines = self.lock();
         if deadlines.is_waiting() {
-            deadlines.read = Some(Instant::now());
-            self.cut.notify_one();
+            deadlines.read_deadline = Some(Instant::now());
+            self.closed.notify_one();
         }
     }
 
-    /// A request is being answered until the second of what this returns is dropped; the first is its body.
-    pub fn answering(self: &Arc<Self>, body: Incoming) -> (Received, Answering) {
-        self.enter(Phase::Body, None);
-        let received = Received { body, watch: Arc::clone(self) };
-        received.note_end(false);
-        (received, Answering(Arc::clone(self)))
+    /// A request begins. Dropping the guard ends it.
+    pub fn begin_request(self: &Arc<Self>, body: Incoming) -> (TrackedRequestBody, ResponseGuard) {
+        self.enter(Phase::ReadingBody, None);
+        let body = TrackedRequestBody { body, connection: Arc::clone(self) };
+        body.note_end(false);
+        (body, ResponseGuard(Arc::clone(self)))
     }
 
     fn lock(&self) -> MutexGuard<'_, Deadlines> {
         self.deadlines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, phase: Phase, patience: Option<Duration>) {
-        self.lock().enter(phase, patience);
+    fn enter(&self, phase: Phase, timeout: Option<Duration>) {
+        self.lock().enter(phase, timeout);
     }
 
-    fn received(&self) {
+    fn bytes_received(&self) {
         let mut deadlines = self.lock();
-        if matches!(deadlines.phase, Phase::Silent | Phase::Idle) {
-            deadlines.enter(Phase::Head, Some(self.patience.head));
+        if matches!(deadlines.phase, Phase::AwaitingFirstByte | Phase::Idle) {
+            deadlines.enter(Phase::ReadingHead, Some(self.timeouts.head));
         }
     }
 
-    fn wrote(&self, bytes: usize) {
+    fn bytes_written(&self, bytes: usize) {
         let mut deadlines = self.lock();
-        if let Some(unread) = &mut deadlines.write {
-            unread.left = unread.left.saturating_sub(bytes);
-            if unread.left == 0 {
-                deadlines.write = None;
+        if let Some(stalled) = &mut deadlines.stalled_write {
+            stalled.bytes_left = stalled.bytes_left.saturating_sub(bytes);
+            if stalled.bytes_left == 0 {
+                deadlines.stalled_write = None;
             }
         }
         if deadlines.phase == Phase::Flushing {
-            deadlines.enter(Phase::Flushing, Some(self.patience.idle));
+            deadlines.enter(Phase::Flushing, Some(self.timeouts.idle));
         }
     }
 
-    fn cannot_write(&self) {
-        let unread = || Unread { since: Instant::now(), left: UNREAD_BYTES };
-        self.lock().write.get_or_insert_with(unread);
+    fn write_stalled(&self) {
+        let stalled = || StalledWrite { since: Instant::now(), bytes_left: MIN_READ_BYTES };
+        self.lock().stalled_write.get_or_insert_with(stalled);
     }
 
-    /// Hyper has nothing more to write.
+    /// Hyper has written everything.
     fn flushed(&self) {
         let mut deadlines = self.lock();
-        deadlines.write = None;
+        deadlines.stalled_write = None;
         if deadlines.phase == Phase::Flushing {
-            deadlines.enter(Phase::Idle, Some(self.patience.idle));
+            deadlines.enter(Phase::Idle, Some(self.timeouts.idle));
         }
     }
 }
 
-/// A request's body, which tells the watch when it has come to its end.
-pub struct Received {
+/// A request's body that ends [`Phase::ReadingBody`].
+pub struct TrackedRequestBody {
     body: Incoming,
-    watch: Arc<Watch>,
+    connection: Arc<ConnectionState>,
 }
 
-impl Received {
+impl TrackedRequestBody {
     fn note_end(&self, ended: bool) {
         if ended || self.body.is_end_stream() {
-            let mut deadlines = self.watch.lock();
-            if deadlines.phase == Phase::Body {
-                deadlines.enter(Phase::Busy, None);
+            let mut deadlines = self.connection.lock();
+            if deadlines.phase == Phase::ReadingBody {
+                deadlines.enter(Phase::Responding, None);
             }
         }
     }
 }
 
-impl HttpBody for Received {
+impl HttpBody for TrackedRequestBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -252,7 +262,7 @@ impl HttpBody for Received {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(context);
-        // A chunked body says only so that it has ended.
+        // A chunked body reports its end only by such a frame.
         self.note_end(matches!(frame, Poll::Ready(None | Some(Err(_)))));
         frame
     }
@@ -266,28 +276,28 @@ impl HttpBody for Received {
     }
 }
 
-/// A request that is being answered.
-pub struct Answering(Arc<Watch>);
+/// Dropping it begins [`Phase::Flushing`].
+pub struct ResponseGuard(Arc<ConnectionState>);
 
-impl Drop for Answering {
+impl Drop for ResponseGuard {
     fn drop(&mut self) {
-        self.0.enter(Phase::Flushing, Some(self.0.patience.idle));
+        self.0.enter(Phase::Flushing, Some(self.0.timeouts.idle));
     }
 }
 
-/// An answer's body: when hyper has all of it, the request is over.
-pub struct Answer {
+/// A response's body. Hyper drops it, and with it the guard, once it has read all of it.
+pub struct TrackedResponseBody {
     body: Body,
-    _answering: Answering,
+    _guard: ResponseGuard,
 }
 
-impl Answer {
-    pub fn new(body: Body, answering: Answering) -> Self {
-        Self { body, _answering: answering }
+impl TrackedResponseBody {
+    pub fn new(body: Body, guard: ResponseGuard) -> Self {
+        Self { body, _guard: guard }
     }
 }
 
-impl HttpBody for Answer {
+impl HttpBody for TrackedResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -307,28 +317,29 @@ impl HttpBody for Answer {
     }
 }
 
-/// A stream that tells its watch what comes and goes.
+/// A TCP stream that reports its bytes to the connection's state.
 pub struct Socket {
     pub stream: TcpStream,
-    watch: Arc<Watch>,
-    refusal: Vec<u8>,
+    connection: Arc<ConnectionState>,
+    /// See [`Socket::withheld`].
+    withheld: Vec<u8>,
 }
 
 impl Socket {
-    pub fn new(stream: TcpStream, watch: Arc<Watch>) -> Self {
-        Self { stream, watch, refusal: Vec::new() }
+    pub fn new(stream: TcpStream, connection: Arc<ConnectionState>) -> Self {
+        Self { stream, connection, withheld: Vec::new() }
     }
 
-    /// The answer that hyper made by itself, which was not written; empty where there is none.
-    pub fn refusal(&self) -> &[u8] {
-        &self.refusal
+    /// The answer that hyper made by itself. It was not written to the stream; empty where there is none.
+    pub fn withheld(&self) -> &[u8] {
+        &self.withheld
     }
 
     fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &written {
-            Poll::Ready(Ok(bytes)) => self.watch.wrote(*bytes),
+            Poll::Ready(Ok(bytes)) => self.connection.bytes_written(*bytes),
             Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.watch.cannot_write(),
+            Poll::Pending => self.connection.write_stalled(),
         }
         written
     }
@@ -343,7 +354,7 @@ impl AsyncRead for Socket {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if buffer.filled().len() > before {
-            self.watch.received();
+            self.connection.bytes_received();
         }
         read
     }
@@ -355,8 +366,8 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.watch.is_between_requests() {
-            self.refusal.extend_from_slice(bytes);
+        if self.connection.is_between_requests() {
+            self.withheld.extend_from_slice(bytes);
             return Poll::Ready(Ok(bytes.len()));
         }
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
@@ -368,8 +379,8 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.watch.is_between_requests() {
-            slices.iter().for_each(|slice| self.refusal.extend_from_slice(slice));
+        if self.connection.is_between_requests() {
+            slices.iter().for_each(|slice| self.withheld.extend_from_slice(slice));
             return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
         }
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
@@ -380,18 +391,18 @@ impl AsyncWrite for Socket {
         self.stream.is_write_vectored()
     }
 
-    /// Hyper calls this once all that it had to write is written.
+    /// Hyper calls this once it has written everything that it has.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
         if let Poll::Ready(Ok(())) = flushed {
-            self.watch.flushed();
+            self.connection.flushed();
         }
         flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.refusal.is_empty() {
-            // The refusal is still to be written.
+        if !self.withheld.is_empty() {
+            // `refusal` still has to write to the stream.
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_shutdown(context)

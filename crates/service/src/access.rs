@@ -1,23 +1,40 @@
-//! Who may do what: the only place that knows roles and bot scopes.
+//! Who calls, and what they may do: the only file that knows roles and bot scopes.
 //!
 //! A service method that needs a right takes its proof as an argument. A [`Reader`], a [`Writer`], an [`Asker`] and a
-//! [`Monitor`] say what a caller may do; a [`Readable`], a [`Writable`] and a [`Joined`] hold the one thing that it may
-//! be done to. Only this module makes them, so that a method cannot be reached without the check.
+//! [`Monitor`] prove a right of the caller; a [`Readable`], a [`Writable`] and a [`Joined`] prove it for the value that
+//! they hold. Only this module makes them, so that a method cannot be reached without the check.
 
 use std::ops::Deref;
 
+use sha2::{Digest, Sha256};
 use wicara_model::{Api, Bots, Caller, Conversation, ConversationId, List, Message, Person, Role};
 use wicara_store::BotMessage;
 
+use crate::Service;
 use crate::error::{Error, Result};
 
-/// Whether an operation belongs to the Chatbot API, which `auth.anonymous = "chatbot-api"` opens to everybody.
+/// The credentials of a request.
+#[derive(Debug, Clone, Default)]
+pub struct Credentials {
+    /// A key wins over a session. `Some("")` is a malformed key, which is a wrong one.
+    pub key: Option<String>,
+    /// The session cookie's token.
+    pub session: Option<String>,
+}
+
+/// How keys and session tokens are stored. They are random, so that a plain hash keeps them as well as a slow one.
+pub(super) fn secret_hash(secret: &str) -> [u8; 32] {
+    Sha256::digest(secret).into()
+}
+
+/// Whether an operation may be called without credentials: those of the Chatbot API may, where
+/// `auth.anonymous = "chatbot-api"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
-    Closed,
-    ChatbotApi {
-        /// Whether the server was called by a name of its own. Where not, it may be a page of a stranger that calls,
-        /// from within a browser that reaches what the stranger does not.
+pub enum AnonymousAccess {
+    Never,
+    IfChatbotApiOpen {
+        /// Whether the request's `Host` is one of the server's own names. Where it is not, the caller may be a
+        /// stranger's page in the browser of somebody inside the network (DNS rebinding).
         by_own_name: bool,
     },
 }
@@ -41,19 +58,19 @@ pub struct Asker {
     caller: Caller,
 }
 
-/// May see what the server counts, which is of all bots.
+/// May read the metrics, which cover all bots.
 #[derive(Debug)]
 pub struct Monitor(());
 
-/// Proof that the caller may read what it holds: each conversation in it, or the message's, has one of the caller's bots.
+/// Proof that the caller may read the value: each conversation in it, or the message's, has one of the caller's bots.
 #[derive(Debug, Clone)]
 pub struct Readable<T>(T);
 
-/// Proof that the caller may also change or delete it.
+/// Proof that the caller may change or delete the value, and read it.
 #[derive(Debug, Clone)]
 pub struct Writable<T>(Readable<T>);
 
-/// Proof that an asker takes part in a conversation: its messages may be read, but for the operators' notes.
+/// Proof that an asker takes part in a conversation: it may read the messages, except the operators' notes.
 #[derive(Debug, Clone)]
 pub struct Joined(Conversation);
 
@@ -106,14 +123,21 @@ impl Joined {
 }
 
 impl Reader {
-    /// Everybody with an account or a key reads; callers without only where the Chatbot API stands open. `Forbidden`
-    /// where it does and they called by another name.
-    pub(super) fn new(caller: Caller, door: Door, chatbot_api_open: bool) -> Result<Self> {
+    /// Every account and every key may read; a visitor only where the Chatbot API is open, and `Forbidden` if it called
+    /// the server by a name that is not the server's own.
+    fn new(caller: Caller, anonymous: AnonymousAccess, chatbot_api_open: bool) -> Result<Self> {
         let bots = match &caller {
-            Caller::Visitor => match door {
-                Door::ChatbotApi { by_own_name: true } if chatbot_api_open => Bots::All,
-                Door::ChatbotApi { by_own_name: false } if chatbot_api_open => return Err(Error::Forbidden),
-                Door::ChatbotApi { .. } | Door::Closed => return Err(Error::Unauthenticated),
+            Caller::Visitor => match anonymous {
+                AnonymousAccess::IfChatbotApiOpen { by_own_name } if chatbot_api_open => {
+                    if by_own_name {
+                        Bots::All
+                    } else {
+                        return Err(Error::Forbidden);
+                    }
+                }
+                AnonymousAccess::IfChatbotApiOpen { .. } | AnonymousAccess::Never => {
+                    return Err(Error::Unauthenticated);
+                }
             },
             Caller::Person(person) => person.bots.clone(),
             Caller::Program(program) => program.bots.clone(),
@@ -126,7 +150,7 @@ impl Reader {
         &self.bots
     }
 
-    /// Which of the two documents answers this caller on the shared paths.
+    /// Which document's answers this caller gets on the paths that two documents share.
     #[must_use]
     pub fn api(&self) -> Api {
         match &self.caller {
@@ -145,21 +169,21 @@ impl Reader {
         self.bots.contain(&conversation.bot_id).then_some(Readable(conversation))
     }
 
-    /// Conversations that the store found for the caller's bots; `None` if it found any other.
+    /// Checks what the store found for the caller's bots: `None` if a conversation has another bot.
     pub(super) fn conversations(&self, list: List<Conversation>) -> Option<Readable<List<Conversation>>> {
         let is_readable = list.items.iter().all(|conversation| self.bots.contain(&conversation.bot_id));
         is_readable.then_some(Readable(list))
     }
 
-    /// The right to a message is the right to its conversation.
+    /// The right to read a conversation includes its messages.
     pub(super) fn message(&self, BotMessage { bot_id, message }: BotMessage) -> Option<Readable<Message>> {
         self.bots.contain(&bot_id).then_some(Readable(message))
     }
 }
 
 impl Writer {
-    /// From role agent up. Where the Chatbot API stands open, its callers delete as its document shows it.
-    pub(super) fn new(reader: Reader) -> Result<Self> {
+    /// From role agent up. A visitor that may read may also write: the open Chatbot API includes deleting.
+    fn new(reader: Reader) -> Result<Self> {
         let role = match &reader.caller {
             Caller::Person(person) => person.role,
             Caller::Program(program) => program.role,
@@ -168,13 +192,12 @@ impl Writer {
         if role >= Role::Agent { Ok(Self { reader }) } else { Err(Error::Forbidden) }
     }
 
-    /// Who writes also reads.
     #[must_use]
     pub fn reader(&self) -> &Reader {
         &self.reader
     }
 
-    /// Whether conversations may be opened on a bot, or moved to it.
+    /// Whether the caller may open conversations with a bot, or move them to it.
     pub(super) fn has_bot(&self, bot_id: &str) -> bool {
         self.reader.bots.contain(bot_id)
     }
@@ -183,7 +206,7 @@ impl Writer {
         self.reader.conversation(conversation).map(Writable)
     }
 
-    /// A conversation that was not read: a writer of all bots needs to know no more of it than its id.
+    /// Proof without reading the conversation, for a writer of all bots; `None` for other writers.
     pub(super) fn any_conversation(&self, id: ConversationId) -> Option<Writable<ConversationId>> {
         (self.reader.bots == Bots::All).then_some(Writable(Readable(id)))
     }
@@ -201,9 +224,9 @@ impl Writable<Conversation> {
 }
 
 impl Monitor {
-    /// Programs of administrators, whatever their bots: what is counted says nothing of conversations. People see it
-    /// through the program that collects it.
-    pub(super) fn new(caller: &Caller) -> Result<Self> {
+    /// Programs of role admin, whatever their bots: metrics say nothing about single conversations. People read them
+    /// through the program that collects them.
+    fn new(caller: &Caller) -> Result<Self> {
         match caller {
             Caller::Visitor => Err(Error::Unauthenticated),
             Caller::Program(program) if program.role >= Role::Admin => Ok(Self(())),
@@ -213,8 +236,8 @@ impl Monitor {
 }
 
 impl Asker {
-    /// Everybody may ask; what they reach differs.
-    pub(super) fn new(caller: Caller) -> Self {
+    /// Everybody may ask; callers differ in the bots and conversations that they reach.
+    fn new(caller: Caller) -> Self {
         Self { caller }
     }
 
@@ -223,7 +246,7 @@ impl Asker {
         &self.caller
     }
 
-    /// Whether a conversation may be opened on this bot by name. 403 and 400 are the caller's to tell apart.
+    /// Whether the bot is in the asker's scope. It may still be unknown, or closed to visitors.
     pub(super) fn sees_bot(&self, bot_id: &str) -> bool {
         match &self.caller {
             Caller::Visitor => true,
@@ -232,17 +255,17 @@ impl Asker {
         }
     }
 
-    /// The conversation, if the asker may go on with it.
+    /// The conversation, if the asker may continue it.
     pub(super) fn join(&self, conversation: Conversation) -> Option<Joined> {
         self.reaches(&conversation).then_some(Joined(conversation))
     }
 
-    /// Whether the asker may go on with a conversation.
+    /// Whether the asker may continue a conversation.
     pub(super) fn reaches(&self, conversation: &Conversation) -> bool {
         self.sees_bot(&conversation.bot_id) && (conversation.by_visitor || self.is_operator())
     }
 
-    /// Agents and admins reach every conversation and bot in their scope; everybody else what visitors reach:
+    /// Agents and admins reach every conversation and bot in their scope. All other callers reach the same as visitors:
     /// conversations opened by a question, the default bot and public bots.
     pub(super) fn is_operator(&self) -> bool {
         match &self.caller {
@@ -250,6 +273,39 @@ impl Asker {
             Caller::Person(person) => person.role >= Role::Agent,
             Caller::Program(program) => program.role >= Role::Agent,
         }
+    }
+}
+
+impl Service {
+    /// The caller that the credentials belong to. A wrong key is `Unauthenticated`; an expired session makes a visitor.
+    pub async fn caller_get(&self, credentials: &Credentials) -> Result<Caller> {
+        if let Some(key) = &credentials.key {
+            let key = self.store.key_get_by_hash(secret_hash(key)).await?.ok_or(Error::Unauthenticated)?;
+            return Ok(Caller::Program(key.program));
+        }
+        if let Some(session) = &credentials.session
+            && let Some(user) = self.store.session_get(secret_hash(session), self.clock.now()).await?
+        {
+            return Ok(Caller::Person(user.person));
+        }
+        Ok(Caller::Visitor)
+    }
+
+    pub fn reader(&self, caller: Caller, anonymous: AnonymousAccess) -> Result<Reader> {
+        Reader::new(caller, anonymous, self.settings.chatbot_api_open)
+    }
+
+    pub fn writer(&self, reader: Reader) -> Result<Writer> {
+        Writer::new(reader)
+    }
+
+    #[must_use]
+    pub fn asker(&self, caller: Caller) -> Asker {
+        Asker::new(caller)
+    }
+
+    pub fn monitor(&self, caller: &Caller) -> Result<Monitor> {
+        Monitor::new(caller)
     }
 }
 
@@ -265,7 +321,7 @@ mod tests {
     }
 
     fn reader(bots: Bots) -> Reader {
-        Reader::new(program(Role::Viewer, bots), Door::Closed, false).unwrap()
+        Reader::new(program(Role::Viewer, bots), AnonymousAccess::Never, false).unwrap()
     }
 
     fn conversation(id: i64, bot_id: &str) -> Conversation {
@@ -307,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_another_bot_is_neither_read_nor_written() {
+    fn another_bots_conversations_are_neither_read_nor_written() {
         for (bots, is_seen) in [
             (Bots::All, true),
             (Bots::Only(vec!["a".into(), "b".into()]), true),

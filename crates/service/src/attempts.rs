@@ -1,5 +1,6 @@
-//! The attempts of this node: which questions it is answering now. What is open in the database and not here is left by
-//! a task that ended badly, and is settled by [`Service::settle`](super::Service::settle).
+//! The attempts of this node: which questions its tasks are answering now. A question of this node that is open in the
+//! database and missing here belongs to a task that panicked: `Service::settle_orphaned_questions` gives it its
+//! failure.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,18 +10,18 @@ use uuid::Uuid;
 #[derive(Debug, Default)]
 pub(super) struct Attempts(Mutex<HashSet<Uuid>>);
 
-/// An attempt that is under way for as long as this is held, also if its task panics.
+/// A running attempt; it ends when this is dropped, also by a panic.
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub id: Uuid,
-    all: Arc<Attempts>,
+    attempts: Arc<Attempts>,
 }
 
 impl Attempts {
-    /// Called before the question is stored, so that none is open in the database without being known here.
+    /// Called before the question is stored: a question in the database that is missing here counts as orphaned.
     pub fn begin(self: &Arc<Self>, id: Uuid) -> Attempt {
         self.lock().insert(id);
-        Attempt { id, all: Arc::clone(self) }
+        Attempt { id, attempts: Arc::clone(self) }
     }
 
     pub fn contains(&self, id: Uuid) -> bool {
@@ -34,6 +35,6 @@ impl Attempts {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.all.lock().remove(&self.id);
+        self.attempts.lock().remove(&self.id);
     }
 }

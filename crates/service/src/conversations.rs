@@ -1,4 +1,4 @@
-//! Conversations, as people and programs read and keep them.
+//! Conversations, as people and programs manage them.
 
 use wicara_model::{
     Conversation, ConversationFilter, ConversationId, ConversationPatch, Listing, Message, NewConversation,
@@ -6,12 +6,16 @@ use wicara_model::{
 use wicara_store::{Append, Ask, Detail, Target};
 
 use crate::entries::{ConversationEntries, DetailEntries, Embed};
-use crate::once::Appended;
-use crate::{Error, Missing, Once, Readable, Reader, Result, Service, Writable, Writer, once};
+use crate::writes::AppendOutcome;
+use crate::{
+    Error, IdempotencyRequest, Missing, Readable, Reader, Result, Service, Writable, Writer, idempotency,
+};
 
 impl Service {
-    /// `bot_id`: `None` is the default bot, and it need not name a configured one; `user_id`: `None` is the
-    /// caller. Returns it with its newest message, which a retry may find. `Forbidden` for a bot outside the caller's.
+    /// `bot_id`: `None` is the default bot; a bot that is not configured is accepted. `user_id`: `None` is the caller.
+    ///
+    /// Returns the newest message too: a retry may come after messages were added. `Forbidden` for a bot outside the
+    /// caller's scope.
     pub async fn conversation_create(
         &self,
         writer: &Writer,
@@ -19,7 +23,7 @@ impl Service {
         integration_type: String,
         bot_id: Option<String>,
         user_id: Option<String>,
-        once: Option<Once>,
+        idempotency: Option<IdempotencyRequest>,
     ) -> Result<(Conversation, Option<Message>)> {
         let bot_id = bot_id.unwrap_or_else(|| self.bots.default_id().to_owned());
         if !writer.has_bot(&bot_id) {
@@ -33,13 +37,14 @@ impl Service {
             bot_id,
             user_id: user_id.or_else(|| writer.reader().caller().id()),
         };
-        let claim = once.map(|once| once.claim(once::scope(writer.reader(), "POST /api/conversation")));
+        let claim = idempotency
+            .map(|request| request.claim(idempotency::scope(writer.reader(), "POST /api/conversation")));
         let at = self.clock.now();
         let target = Target::New(new.clone());
         let append = Append { at, target, messages: Vec::new(), ask: Ask::No, claim };
         match self.append(append).await? {
-            Appended::Now(stored) => Ok((new.open(stored.conversation_id, at), None)),
-            Appended::Before { conversation_id, .. } => {
+            AppendOutcome::Stored(stored) => Ok((new.open(stored.conversation_id, at), None)),
+            AppendOutcome::Replayed { conversation_id, .. } => {
                 let conversation = self.conversation_get(writer.reader(), conversation_id).await?;
                 let last = self.message_last(&conversation).await?;
                 Ok((conversation.into_inner(), last))
@@ -69,7 +74,7 @@ impl Service {
             .ok_or(Error::NotFound(Missing::Conversation))
     }
 
-    /// A conversation with all its messages but notes.
+    /// A conversation with all its messages except notes.
     pub async fn detail_get(&self, reader: &Reader, id: ConversationId) -> Result<DetailEntries> {
         let unknown = || Error::NotFound(Missing::Conversation);
         let detail = self.store.detail_get(reader.bots(), id).await?.ok_or_else(unknown)?;
@@ -91,7 +96,8 @@ impl Service {
         Ok(ConversationEntries::new(self.store.clone(), list, embed))
     }
 
-    /// Returns it with its newest message, notes included. `Forbidden` for moving it to a bot outside the caller's.
+    /// Returns the conversation with its newest message, notes included. `Forbidden` for moving it to a bot outside the
+    /// caller's scope.
     pub async fn conversation_update(
         &self,
         writer: &Writer,
@@ -111,7 +117,7 @@ impl Service {
             .ok_or(Error::NotFound(Missing::Conversation))
     }
 
-    /// Deletes it with its messages; returns it as it was, with its newest message that is no note.
+    /// Deletes a conversation with its messages. Returns it as it was, with its newest message that is no note.
     pub async fn conversation_delete(
         &self,
         conversation: Writable<Conversation>,

@@ -1,4 +1,4 @@
-//! What long answers consist of, read step by step while they are sent.
+//! The entries of long answers, read batch by batch while they are sent.
 
 use std::collections::VecDeque;
 
@@ -8,28 +8,28 @@ use wicara_store::{self as store, CHUNK_BYTES, Chunk, MessageRef, Rest, Store};
 use crate::access::Joined;
 use crate::{Readable, Reader, Result};
 
-/// Conversations whose messages are read in one step: bounds its memory.
-const CONVERSATIONS: usize = 10;
+/// Conversations whose messages are read in one batch: bounds its memory.
+const CONVERSATIONS_PER_BATCH: usize = 10;
 
-/// Text and payload that are read of one conversation in one step, but for a single larger message.
-const STEP_BYTES: usize = CHUNK_BYTES as usize;
+/// Text and payload of one conversation in one batch; a single larger message is read whole.
+const BATCH_BYTES: usize = CHUNK_BYTES as usize;
 
-/// What is known of the messages that are still to be read of a conversation: where each part of a thousand begins and
-/// ends.
-const REST_BYTES: usize = 16 * 1024;
+/// The state of a conversation that is being read: where each of its windows of a thousand messages begins and ends.
+const WINDOWS_BYTES: usize = 16 * 1024;
 
-/// The entries of an answer with the proof that they may be read. A step reads a bounded number of rows and bytes, so
-/// that memory can be reserved for it first.
+/// The entries of an answer, with the proof that the caller may read them. A batch has a bounded number of rows and
+/// bytes, so that memory can be reserved before it is read.
 pub trait Entries: Send + 'static {
     type Entry: Send;
 
-    /// Memory that this takes by itself while the entries are read.
+    /// Bytes that this value itself takes while the entries are read.
     fn state_bytes(&self) -> usize;
 
-    /// Text and payload that the next step may read; 0 where that was read already, `None` after the last step.
+    /// Bytes of text and payload that the next batch has at most; 0 where it is in memory already, `None` after the
+    /// last.
     fn next_bytes(&self) -> Option<usize>;
 
-    /// The next step. What was deleted since the first one is left out, so that there may be nothing in it.
+    /// The next batch. It may be empty: rows deleted since the first batch are left out.
     fn next(&mut self) -> impl Future<Output = Result<Vec<Self::Entry>>> + Send;
 }
 
@@ -48,7 +48,7 @@ pub struct ConversationEntries {
     total: i64,
     state_bytes: usize,
     embed: Embed,
-    /// Those whose messages are still to be read.
+    /// The ones whose messages are not read yet.
     conversations: std::vec::IntoIter<Conversation>,
 }
 
@@ -70,7 +70,7 @@ impl ConversationEntries {
         Self { store, total, state_bytes, embed, conversations: items.into_iter() }
     }
 
-    /// Conversations that match the filter in all.
+    /// Conversations on all pages.
     #[must_use]
     pub fn total(&self) -> i64 {
         self.total
@@ -86,36 +86,36 @@ impl Entries for ConversationEntries {
 
     fn next_bytes(&self) -> Option<usize> {
         let bytes = |conversation: &Conversation| usize::try_from(conversation.message_bytes).unwrap_or(0);
-        let step = self.conversations.as_slice().iter().take(CONVERSATIONS);
-        let bytes = step.map(|conversation| bytes(conversation).min(STEP_BYTES)).sum();
+        let batch = self.conversations.as_slice().iter().take(CONVERSATIONS_PER_BATCH);
+        let bytes = batch.map(|conversation| bytes(conversation).min(BATCH_BYTES)).sum();
         (!self.conversations.as_slice().is_empty()).then_some(bytes)
     }
 
     async fn next(&mut self) -> Result<Vec<ConversationEntry>> {
-        let step: Vec<_> = self.conversations.by_ref().take(CONVERSATIONS).collect();
+        let batch: Vec<_> = self.conversations.by_ref().take(CONVERSATIONS_PER_BATCH).collect();
         let messages: Vec<Vec<Message>> = match self.embed {
             Embed::Last => {
-                let ids: Vec<ConversationId> = step.iter().map(|conversation| conversation.id).collect();
+                let ids: Vec<ConversationId> = batch.iter().map(|conversation| conversation.id).collect();
                 let last = self.store.message_last(&ids, true).await?;
                 last.into_iter().map(|last| last.into_iter().collect()).collect()
             }
-            Embed::Newest => self.store.message_newest(&step).await?,
+            Embed::Newest => self.store.message_newest(&batch).await?,
         };
-        let entries = step.into_iter().zip(messages);
+        let entries = batch.into_iter().zip(messages);
         Ok(entries.map(|(conversation, messages)| ConversationEntry { conversation, messages }).collect())
     }
 }
 
-/// Messages that were looked up, to be read by their ids.
+/// Messages whose ids are known, to be read batch by batch.
 pub struct MessageEntries {
     store: Store,
     proof: MessageProof,
     state_bytes: usize,
-    /// What is to be read at once each, with its text and payload in bytes.
-    steps: VecDeque<(usize, Vec<MessageId>)>,
+    /// The bytes of text and payload of each batch, and its ids.
+    batches: VecDeque<(usize, Vec<MessageId>)>,
 }
 
-/// What each message is held against as it is read.
+/// The right that each message is checked against as it is read.
 pub(super) enum MessageProof {
     Reader(Reader),
     Joined(Joined),
@@ -133,12 +133,12 @@ impl MessageProof {
 impl MessageEntries {
     pub(super) fn new(store: Store, proof: MessageProof, messages: &[MessageRef]) -> Self {
         let mut each = messages.iter();
-        let step = |ids: Vec<MessageId>| {
+        let batch = |ids: Vec<MessageId>| {
             let bytes = each.by_ref().take(ids.len()).map(|message| message.bytes).sum::<i64>();
-            (usize::try_from(bytes).unwrap_or(STEP_BYTES), ids)
+            (usize::try_from(bytes).unwrap_or(BATCH_BYTES), ids)
         };
-        let steps = store::groups(messages).into_iter().map(step).collect();
-        Self { store, proof, state_bytes: size_of_val(messages), steps }
+        let batches = store::groups(messages).into_iter().map(batch).collect();
+        Self { store, proof, state_bytes: size_of_val(messages), batches }
     }
 }
 
@@ -150,23 +150,23 @@ impl Entries for MessageEntries {
     }
 
     fn next_bytes(&self) -> Option<usize> {
-        self.steps.front().map(|(bytes, _)| *bytes)
+        self.batches.front().map(|(bytes, _)| *bytes)
     }
 
     async fn next(&mut self) -> Result<Vec<Message>> {
-        let (_, ids) = self.steps.pop_front().unwrap_or_default();
+        let (_, ids) = self.batches.pop_front().unwrap_or_default();
         let found = self.store.message_get_many(&ids).await?;
         Ok(found.into_iter().filter_map(|message| self.proof.message(message)).collect())
     }
 }
 
-/// All messages of a conversation without notes, by id, up to the one that was the newest at first.
+/// All messages of a conversation without notes, by id, up to the newest one at the time of the first read.
 pub struct DetailEntries {
     store: Store,
     conversation: Readable<Conversation>,
-    /// Until the first step, where it is not the last of what was read.
+    /// Until the first batch, and only where it is not the last of `read`.
     newest: Option<Message>,
-    /// What was read with the conversation: all of a short one's.
+    /// The messages that were read with the conversation: all of a short one.
     read: Vec<Message>,
     rest: Option<Rest>,
 }
@@ -186,13 +186,13 @@ impl DetailEntries {
         &self.conversation
     }
 
-    /// Whether there is more of it than was read with the conversation.
+    /// Whether it has more messages than were read with the conversation.
     #[must_use]
     pub fn is_long(&self) -> bool {
         self.rest.is_some()
     }
 
-    /// The newest message, to be asked for before the first step.
+    /// The newest message. Correct only before the first batch.
     #[must_use]
     pub fn newest(&self) -> Option<&Message> {
         self.newest.as_ref().or(self.read.last())
@@ -203,11 +203,11 @@ impl Entries for DetailEntries {
     type Entry = Message;
 
     fn state_bytes(&self) -> usize {
-        REST_BYTES
+        WINDOWS_BYTES
     }
 
     fn next_bytes(&self) -> Option<usize> {
-        if self.read.is_empty() { self.rest.as_ref().map(|_| STEP_BYTES) } else { Some(0) }
+        if self.read.is_empty() { self.rest.as_ref().map(|_| BATCH_BYTES) } else { Some(0) }
     }
 
     async fn next(&mut self) -> Result<Vec<Message>> {

@@ -1,4 +1,4 @@
-//! What a caller can do about it when a call fails.
+//! The service's errors, in variants that say what the caller can do about them.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use uuid::Uuid;
 use wicara_model::{FailureReason, Violation};
 use wicara_store as store;
 
-/// What was not found, because the answer's wording depends on it.
+/// The kind of thing that was not found: the wording of the answer depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
     Conversation,
     Message,
-    /// A session id that matches no conversation which the caller may go on with.
+    /// No conversation with this session id that the caller may continue.
     Session,
     User,
     Key,
@@ -19,7 +19,7 @@ pub enum Missing {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Unknown, or invisible to the caller: the two are never told apart.
+    /// Unknown, or outside the caller's scope: the answer is the same, so that nobody can probe for ids.
     #[error("not found")]
     NotFound(Missing),
     #[error("invalid input")]
@@ -30,14 +30,14 @@ pub enum Error {
     /// The first request with this idempotency key is still being answered.
     #[error("the first request with this key is still being answered")]
     StillRunning { retry_after: Duration },
-    /// Somebody has the e-mail, or a key the name.
+    /// The e-mail of a person, or the name of a key, is taken.
     #[error("already there")]
     Exists,
     #[error("unauthenticated")]
     Unauthenticated,
     #[error("forbidden")]
     Forbidden,
-    /// More than the limits allow: nothing was done.
+    /// Beyond a rate limit: nothing was done.
     #[error("too many")]
     TooMany { retry_after: Duration },
     /// The question is stored with its failure.
@@ -45,22 +45,22 @@ pub enum Error {
     BotFailed {
         session_id: Uuid,
         reason: FailureReason,
-        /// When it is worth asking again, where that is known.
+        /// `None`: unknown.
         retry_after: Option<Duration>,
     },
-    /// The question is stored, and its answer will be once the database is back.
+    /// The question is stored. Its answer waits until the database is back.
     #[error("the answer is delayed")]
     AnswerDelayed { session_id: Uuid },
-    /// The question is stored, and the server stops before its answer is.
+    /// The question is stored. The server stops before its answer is stored.
     #[error("the server stops")]
     Stopping { session_id: Uuid },
     /// Overloaded, the database away, or shutting down: nothing was stored.
     #[error("unavailable")]
     Unavailable,
-    /// The database went away in the middle of a commit, or the server stopped: it may be stored or not.
+    /// In doubt: the connection broke during a commit, or the server stopped. The write may be stored or not.
     #[error("the outcome is not known")]
     OutcomeUnknown,
-    /// Ours to mend: for the log, never for the caller.
+    /// A fault of this program. The text is for the log, never for the caller.
     #[error("internal error: {0}")]
     Internal(String),
 }

@@ -1,25 +1,29 @@
-//! What Wicara does, whoever asks for it and wherever it is stored. One file an area.
+//! The use cases, the same for every client and on either database, with a file for each area. A method that needs a
+//! right takes its proof from [`access`].
 
 pub mod access;
-mod asking;
+mod answers;
 mod attempts;
-mod auth;
 mod conversations;
 mod entries;
 pub mod error;
-mod limits;
+mod idempotency;
 mod messages;
-mod once;
 mod password;
+mod pending_answer;
 mod people;
+mod question_admission;
 mod questions;
+mod rate_limiter;
+mod sessions;
+mod writes;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,42 +32,37 @@ use wicara_metrics::Metrics;
 use wicara_platform::{Clock, Random};
 use wicara_store::Store;
 
-pub use access::{Asker, Door, Monitor, Readable, Reader, Writable, Writer};
-pub use asking::{Answered, Asking};
-pub use auth::{Credentials, Login};
+pub use access::{AnonymousAccess, Asker, Credentials, Monitor, Readable, Reader, Writable, Writer};
 pub use entries::{ConversationEntries, ConversationEntry, DetailEntries, Embed, Entries, MessageEntries};
 pub use error::{Error, Missing, Result};
-pub use limits::Limits;
-pub use once::Once;
+pub use idempotency::IdempotencyRequest;
+pub use pending_answer::{Answered, PendingAnswer};
 pub use people::People;
 pub use questions::{NewQuestion, Thread};
+pub use rate_limiter::Limits;
+pub use sessions::Login;
 
-/// Appends under way at once; beyond it, what begins is refused. More would not be faster, and each would wait for all
-/// others.
-const WRITES: usize = 256;
+/// Between two deletions of expired sessions and idempotency keys.
+const EXPIRE_INTERVAL: Duration = Duration::from_secs(15 * 60);
 
-/// How often what has expired is deleted.
-const EXPIRE_EVERY: Duration = Duration::from_secs(15 * 60);
+/// Between two heartbeats of this node.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+/// The same after the database refused a write: `/readyz` reports that until a write succeeds.
+const HEARTBEAT_RETRY: Duration = Duration::from_secs(1);
 
-/// How often this node says that it lives, and how soon it tries to write after the database refused something: until
-/// then `/readyz` says so.
-const RENEW_EVERY: Duration = Duration::from_secs(5);
-const RENEW_AGAIN: Duration = Duration::from_secs(1);
+/// Between two searches for open questions that no task is answering.
+const SETTLE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How often questions are looked for that nobody is answering.
-const SETTLE_EVERY: Duration = Duration::from_secs(30);
+/// Between two searches for messages of deleted conversations. A deletion by this node starts one at once.
+const DELETE_REST_INTERVAL: Duration = Duration::from_secs(5 * 60);
+/// The same after a failure: until these messages are gone, pages of message lists are shorter than they should be.
+const DELETE_REST_RETRY: Duration = Duration::from_secs(2);
 
-/// How often messages are looked for whose conversation is deleted, beside those that this node deleted itself.
-const DELETE_REST_EVERY: Duration = Duration::from_secs(5 * 60);
-/// The same after it failed. Until they are gone, they leave lists of messages short pages.
-const DELETE_REST_AGAIN: Duration = Duration::from_secs(2);
-
-/// What the service goes by.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Whether callers without credentials may use the Chatbot API.
+    /// Whether callers without credentials may use the whole Chatbot API, and not only ask questions.
     pub chatbot_api_open: bool,
-    /// How long a cookie session lasts.
+    /// Lifetime of a cookie session.
     pub session: Duration,
     pub limits: Limits,
 }
@@ -76,22 +75,22 @@ pub struct Service {
     metrics: Metrics,
     settings: Settings,
     passwords: password::Passwords,
-    limiters: limits::Limiters,
-    writes: Arc<Semaphore>,
-    /// Where questions are carried out.
-    work: Handle,
-    /// Questions being answered: they are finished even if the client has left.
-    asking: TaskTracker,
+    rate_limits: rate_limiter::RateLimits,
+    write_permits: Arc<Semaphore>,
+    /// The runtime of the questions' tasks.
+    question_runtime: Handle,
+    question_tasks: TaskTracker,
     attempts: Arc<attempts::Attempts>,
-    answers_waiting: AtomicUsize,
-    /// Bots are waited for no longer.
+    waiting_answer_bytes: AtomicUsize,
+    /// Cancelled: bots are not waited for any longer.
     interrupted: CancellationToken,
-    /// The database is waited for no longer.
+    /// Cancelled: the database is not waited for any longer.
     abandoned: CancellationToken,
 }
 
 impl Service {
-    /// Questions are carried out on the runtime that this is called on, whatever the one that they come from.
+    /// The questions' tasks run on the runtime that calls this: connections have another one, so that a stored question
+    /// does not compete with requests that are refused.
     #[must_use]
     pub fn new(
         store: Store,
@@ -101,7 +100,7 @@ impl Service {
         metrics: Metrics,
         settings: Settings,
     ) -> Self {
-        let limiters = limits::Limiters::new(settings.limits);
+        let rate_limits = rate_limiter::RateLimits::new(settings.limits);
         Self {
             store,
             bots,
@@ -110,52 +109,37 @@ impl Service {
             metrics,
             settings,
             passwords: password::Passwords::new(),
-            limiters,
-            writes: Arc::new(Semaphore::new(WRITES)),
-            work: Handle::current(),
-            asking: TaskTracker::new(),
+            rate_limits,
+            write_permits: Arc::new(Semaphore::new(writes::MAX_CONCURRENT)),
+            question_runtime: Handle::current(),
+            question_tasks: TaskTracker::new(),
             attempts: Arc::default(),
-            answers_waiting: AtomicUsize::new(0),
+            waiting_answer_bytes: AtomicUsize::new(0),
             interrupted: CancellationToken::new(),
             abandoned: CancellationToken::new(),
         }
     }
 
-    /// Whether the database answers and takes what is written.
+    /// Whether the database can be read and takes writes.
     pub async fn ready(&self) -> Result<()> {
         Ok(self.store.ping().await?)
     }
 
-    /// What the server counts and measures, as text: see [`wicara_metrics::CONTENT_TYPE`].
+    /// All metrics, in the format of [`wicara_metrics::CONTENT_TYPE`].
     #[must_use]
     pub fn metrics(&self, _: &Monitor) -> String {
         self.metrics.text()
     }
 
-    /// `Unavailable` while too many appends are under way. Asked before anything is read for one more: a refusal has to
-    /// cost little, or refusing is all that the server does.
-    pub fn room_to_write(&self) -> Result<()> {
-        if self.writes.available_permits() == 0 { Err(Error::Unavailable) } else { Ok(()) }
-    }
-
-    /// A place for a write that begins something, for as long as it is kept.
-    fn place_to_write(&self) -> Result<OwnedSemaphorePermit> {
-        Arc::clone(&self.writes).try_acquire_owned().map_err(|_| Error::Unavailable)
-    }
-
-    /// A place for what ends something that was let in before, ahead of what begins.
-    async fn place_to_write_in_turn(&self) -> SemaphorePermit<'_> {
-        self.writes.acquire().await.expect("nobody closes the semaphore")
-    }
-
-    /// Makes this node known and settles what an earlier process left.
+    /// At start: registers this node, and settles the questions that an earlier process left open.
     pub async fn recover(&self) -> Result<()> {
         self.store.node_renew().await?;
-        self.settle().await
+        self.settle_orphaned_questions().await
     }
 
-    /// Gives the questions that nobody is answering their failure.
-    async fn settle(&self) -> Result<()> {
+    /// Gives open questions that no task is answering the failure `interrupted`: those of dead nodes, and those of this
+    /// one whose task panicked.
+    async fn settle_orphaned_questions(&self) -> Result<()> {
         let is_open = |attempt| self.attempts.contains(attempt);
         let interrupted = self.store.question_interrupt(self.clock.now(), is_open).await;
         if let Err(error) = self.store.node_settle().await {
@@ -171,20 +155,21 @@ impl Service {
         Ok(())
     }
 
-    /// Does again and again what nobody asks for, until it is dropped: says that this node lives, settles questions that
-    /// nobody is answering, deletes what has expired.
+    /// Runs the periodic work until the future is dropped: heartbeats, orphaned questions, expired sessions and keys,
+    /// messages of deleted conversations.
     pub async fn maintain(&self) {
-        tokio::join!(self.renew(), self.settle_repeatedly(), self.expire(), self.delete_rest());
+        tokio::join!(self.send_heartbeats(), self.settle_repeatedly(), self.expire(), self.delete_rest());
     }
 
-    /// A SQLite database has one server, so that nobody has to know of it: its disk is left alone unless it refused.
-    async fn renew(&self) {
+    /// SQLite has one server and needs no heartbeat: then the row is written only after a refused write, to find out
+    /// when the disk takes writes again.
+    async fn send_heartbeats(&self) {
         let mut renewed = Instant::now();
         loop {
-            tokio::time::sleep(RENEW_AGAIN).await;
-            let is_due = self.store.is_shared() && renewed.elapsed() >= RENEW_EVERY;
+            tokio::time::sleep(HEARTBEAT_RETRY).await;
+            let is_due = self.store.is_shared() && renewed.elapsed() >= HEARTBEAT_INTERVAL;
             if is_due || self.store.is_refused() {
-                // What is wrong is said by `/readyz`, and in the log by the writer.
+                // `/readyz` reports a failure, and the writer logs it.
                 let _ = self.store.node_renew().await;
                 renewed = Instant::now();
             }
@@ -193,21 +178,21 @@ impl Service {
 
     async fn settle_repeatedly(&self) {
         loop {
-            tokio::time::sleep(SETTLE_EVERY).await;
-            if let Err(error) = self.settle().await {
+            tokio::time::sleep(SETTLE_INTERVAL).await;
+            if let Err(error) = self.settle_orphaned_questions().await {
                 tracing::warn!(%error, "questions that nobody is answering could not be settled");
             }
         }
     }
 
-    /// Deletes the messages of conversations that are deleted, also those that another node or an earlier run left.
+    /// Deletes the messages of deleted conversations, also of those that another node or an earlier run deleted.
     async fn delete_rest(&self) {
         loop {
             let pause = match self.store.conversation_delete_rest().await {
-                Ok(()) => DELETE_REST_EVERY,
+                Ok(()) => DELETE_REST_INTERVAL,
                 Err(error) => {
                     tracing::warn!(%error, "messages of deleted conversations could not be deleted");
-                    DELETE_REST_AGAIN
+                    DELETE_REST_RETRY
                 }
             };
             let _ = timeout(pause, self.store.conversation_deleted()).await;
@@ -222,37 +207,40 @@ impl Service {
                     tracing::warn!(%error, "what has expired could not be deleted");
                 }
             }
-            tokio::time::sleep(EXPIRE_EVERY).await;
+            tokio::time::sleep(EXPIRE_INTERVAL).await;
         }
     }
 
-    /// Waits until no question is being answered any more. None may begin meanwhile.
+    /// Waits until every question's task has ended. The caller makes sure that no new one begins.
     pub async fn idle(&self) {
-        self.asking.close();
-        self.asking.wait().await;
+        self.question_tasks.close();
+        self.question_tasks.wait().await;
     }
 
-    /// Waits for bots no longer: their questions get the failure `interrupted`.
+    /// Stops waiting for bots: their questions get the failure `interrupted`.
     pub fn interrupt(&self) {
-        if !self.asking.is_empty() {
-            tracing::warn!(questions = self.asking.len(), "stopping before every question is answered");
+        if !self.question_tasks.is_empty() {
+            tracing::warn!(
+                questions = self.question_tasks.len(),
+                "stopping before every question is answered"
+            );
         }
         self.interrupted.cancel();
     }
 
-    /// Waits for the database no longer: callers are told that the server stops. What is left open then is settled by
-    /// another node, or the next start.
+    /// Stops waiting for the database: callers get [`Error::Stopping`]. Another node, or the next start, settles the
+    /// questions that stay open.
     pub fn abandon(&self) {
         self.abandoned.cancel();
     }
 
-    /// Is cancelled by [`Service::abandon`].
+    /// The token that [`Service::abandon`] cancels.
     #[must_use]
     pub fn abandoned(&self) -> CancellationToken {
         self.abandoned.clone()
     }
 
-    /// Writes what waits and closes the store.
+    /// Commits the queued writes and closes the store.
     pub async fn close(&self) {
         self.store.close().await;
     }

@@ -1,4 +1,4 @@
-//! Messages, as people and programs read and keep them.
+//! Messages, as people and programs manage them.
 
 use wicara_model::{
     Conversation, ConversationId, Listing, Message, MessageFilter, MessageId, MessagePatch, NewMessage,
@@ -6,34 +6,37 @@ use wicara_model::{
 use wicara_store::{Append, Ask, Target};
 
 use crate::entries::{MessageEntries, MessageProof};
-use crate::once::Appended;
-use crate::{Error, Missing, Once, Readable, Reader, Result, Service, Writable, Writer, once};
+use crate::writes::AppendOutcome;
+use crate::{
+    Error, IdempotencyRequest, Missing, Readable, Reader, Result, Service, Writable, Writer, idempotency,
+};
 
 impl Service {
-    /// Stores a message; the bot is not asked.
+    /// Stores a message. Its bot is not called.
     pub async fn message_create(
         &self,
         writer: &Writer,
         conversation_id: ConversationId,
         new: NewMessage,
-        once: Option<Once>,
+        idempotency: Option<IdempotencyRequest>,
     ) -> Result<Message> {
         let new = NewMessage { author: writer.reader().caller().author(), ..new };
-        // The append says whether the conversation is there, unless it looks at a key first.
+        // The append finds out whether the conversation exists; but with a known idempotency key it stops before that.
         let conversation = match writer.any_conversation(conversation_id) {
-            Some(conversation) if once.is_none() => conversation,
+            Some(conversation) if idempotency.is_none() => conversation,
             _ => self.conversation_get_writable(writer, conversation_id).await?.id(),
         };
-        let claim = once.map(|once| once.claim(once::scope(writer.reader(), "POST /api/message")));
+        let claim = idempotency
+            .map(|request| request.claim(idempotency::scope(writer.reader(), "POST /api/message")));
         let at = self.clock.now();
         let target = Target::Existing(*conversation);
         let append = Append { at, target, messages: vec![new], ask: Ask::No, claim };
         let message = match self.append(append).await? {
-            Appended::Now(mut stored) => stored.messages.pop(),
-            Appended::Before { message_id: Some(id), .. } => {
+            AppendOutcome::Stored(mut stored) => stored.messages.pop(),
+            AppendOutcome::Replayed { message_id: Some(id), .. } => {
                 self.store.message_get(id).await?.map(|found| found.message)
             }
-            Appended::Before { message_id: None, .. } => None,
+            AppendOutcome::Replayed { message_id: None, .. } => None,
         };
         message.ok_or(Error::NotFound(Missing::Conversation))
     }
@@ -48,7 +51,7 @@ impl Service {
         message.and_then(|found| writer.message(found)).ok_or(Error::NotFound(Missing::Message))
     }
 
-    /// A page of messages, and how many match the filter in all.
+    /// A page of messages, and the number of messages on all pages.
     pub async fn message_list(
         &self,
         reader: &Reader,
@@ -86,7 +89,7 @@ impl Service {
             .ok_or(Error::NotFound(Missing::Message))
     }
 
-    /// Returns the message as it was. `notes`: whether a note may be deleted this way or counts as unknown.
+    /// Returns the message as it was. `notes`: whether a note may be deleted; if not, it is `NotFound`.
     pub async fn message_delete(&self, message: Writable<Message>, notes: bool) -> Result<Message> {
         if message.is_note() && !notes {
             return Err(Error::NotFound(Missing::Message));

@@ -12,23 +12,26 @@ use wicara_platform::Random;
 use crate::{Error, Result};
 
 /// Hashes computed at once: each takes 19 MiB and a core.
-const AT_ONCE: usize = 2;
-/// Logins that may wait for their turn.
-const WAITING: usize = 64;
+const CONCURRENT: usize = 2;
+/// Logins that may wait for one of these; beyond that they are refused.
+const QUEUED: usize = 64;
 
-/// What a password is checked against when nobody has the e-mail, so that both take the same time. It has the form of
-/// [`hash`]'s, and nobody's password.
-const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$\
+/// Verified where the e-mail is unknown, so that the answer takes as long as for a known one. It has the parameters of
+/// [`hash`] and matches no password.
+const DUMMY_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$\
     AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 pub(super) struct Passwords {
-    turns: Arc<Semaphore>,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
+    queue_slots: Arc<Semaphore>,
 }
 
 impl Passwords {
     pub fn new() -> Self {
-        Self { turns: Arc::new(Semaphore::new(AT_ONCE)), places: Arc::new(Semaphore::new(AT_ONCE + WAITING)) }
+        Self {
+            permits: Arc::new(Semaphore::new(CONCURRENT)),
+            queue_slots: Arc::new(Semaphore::new(CONCURRENT + QUEUED)),
+        }
     }
 
     /// The password's hash in PHC form.
@@ -37,24 +40,24 @@ impl Passwords {
         self.run(move || hash(&password, &salt)).await?
     }
 
-    /// Whether it is the password behind the hash; without a hash it never is, and takes as long to say so.
+    /// Whether the password matches the hash. Without a hash it does not, after the same work.
     pub async fn verify(&self, password: String, stored: Option<&str>) -> Result<bool> {
-        let known = stored.is_some();
-        let stored = stored.unwrap_or(NOBODY).to_owned();
+        let is_known = stored.is_some();
+        let stored = stored.unwrap_or(DUMMY_HASH).to_owned();
         self.run(move || {
             let stored = PasswordHash::new(&stored).map_err(|error| {
                 Error::Internal(format!("a stored password hash is no PHC string: {error}"))
             })?;
-            Ok(Argon2::default().verify_password(password.as_bytes(), &stored).is_ok() && known)
+            Ok(Argon2::default().verify_password(password.as_bytes(), &stored).is_ok() && is_known)
         })
         .await?
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let _place = self.places.try_acquire().map_err(|_| Error::Unavailable)?;
-        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| Error::Unavailable)?;
+        let _slot = self.queue_slots.try_acquire().map_err(|_| Error::Unavailable)?;
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| Error::Unavailable)?;
         tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+            let _permit = permit;
             work()
         })
         .await
@@ -73,7 +76,7 @@ fn hash(password: &str, salt: &[u8; 32]) -> Result<String> {
 mod tests {
     use super::*;
 
-    /// An unknown e-mail would be known by its time if its hash were made otherwise.
+    /// With other parameters, the time of an answer would tell whether the e-mail is known.
     #[test]
     fn nobody_has_a_hash_like_everybody() {
         let form = |hash: &str| {
@@ -81,7 +84,7 @@ mod tests {
             let (parameters, salt) = parameters.rsplit_once('$').unwrap();
             (parameters.to_owned(), salt.len(), digest.len())
         };
-        assert_eq!(form(NOBODY), form(&hash("some password", &[7; 32]).unwrap()));
+        assert_eq!(form(DUMMY_HASH), form(&hash("some password", &[7; 32]).unwrap()));
     }
 
     #[tokio::test]

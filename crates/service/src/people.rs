@@ -1,15 +1,15 @@
-//! People and keys, as whoever runs the server manages them.
+//! People and keys, as the command line manages them.
 
 use wicara_model::account::{self, MAX_KEY_NAME_CHARS};
 use wicara_model::{Api, Bots, Key, NewKey, NewUser, Role, Rule, User, Violation};
 use wicara_platform::{Clock, Random};
 use wicara_store::{self as store, Store};
 
-use crate::auth::digest;
+use crate::access::secret_hash;
 use crate::password::Passwords;
 use crate::{Error, Missing, Result};
 
-/// What a key begins with, so that one that got lost is recognised.
+/// Every key begins with it, so that scanners recognise a leaked key.
 const KEY_PREFIX: &str = "wicara_";
 
 pub struct People {
@@ -25,14 +25,14 @@ impl People {
         Self { store, clock, random, passwords: Passwords::new() }
     }
 
-    /// `Exists` if somebody has the e-mail; `Invalid` names what is wrong with e-mail or password.
+    /// `Exists` if the e-mail is taken; `Invalid` names the broken rules of e-mail and password.
     pub async fn user_create(&self, email: &str, password: String, role: Role, bots: Bots) -> Result<User> {
         let new = self.new_user(email, password, role, bots).await?;
         self.store.user_create(new, self.clock.now()).await.map_err(exists)
     }
 
-    /// Creates the first person, an administrator; `None` if there is somebody already. An empty password is
-    /// replaced by a random one, which comes with the person.
+    /// Creates the first person, an administrator; `None` if there is a person already. An empty password is replaced
+    /// by a random one, which is returned.
     pub async fn user_create_first(
         &self,
         email: &str,
@@ -67,11 +67,11 @@ impl People {
             return Err(Error::Invalid(vec![violation]));
         }
         let password_hash = self.passwords.hash(password, &self.random).await?;
-        let found = self.store.user_password(&email.trim().to_lowercase(), password_hash).await?;
-        if found { Ok(()) } else { Err(Error::NotFound(Missing::User)) }
+        let is_found = self.store.user_password(&email.trim().to_lowercase(), password_hash).await?;
+        if is_found { Ok(()) } else { Err(Error::NotFound(Missing::User)) }
     }
 
-    /// `NotFound` if nobody has the e-mail.
+    /// `NotFound` if no person has the e-mail.
     pub async fn user_get(&self, email: &str) -> Result<User> {
         let user = self.store.user_get_by_email(&email.trim().to_lowercase()).await?;
         user.ok_or(Error::NotFound(Missing::User))
@@ -83,11 +83,11 @@ impl People {
 
     /// Removes a person and ends their sessions.
     pub async fn user_delete(&self, email: &str) -> Result<()> {
-        let found = self.store.user_delete(&email.trim().to_lowercase()).await?;
-        if found { Ok(()) } else { Err(Error::NotFound(Missing::User)) }
+        let is_found = self.store.user_delete(&email.trim().to_lowercase()).await?;
+        if is_found { Ok(()) } else { Err(Error::NotFound(Missing::User)) }
     }
 
-    /// Returns the key as stored and the key itself, which nothing can show again.
+    /// Returns the stored key and its secret, of which only a hash is stored.
     pub async fn key_create(&self, name: &str, role: Role, bots: Bots, api: Api) -> Result<(Key, String)> {
         let name = name.trim();
         let rule = match name.chars().count() {
@@ -99,7 +99,7 @@ impl People {
             return Err(Error::Invalid(vec![Violation { rule, field: "name" }]));
         }
         let secret = format!("{KEY_PREFIX}{}", self.random.token());
-        let new = NewKey { name: name.to_owned(), hash: digest(&secret), role, bots, api };
+        let new = NewKey { name: name.to_owned(), hash: secret_hash(&secret), role, bots, api };
         let key = self.store.key_create(new, self.clock.now()).await.map_err(exists)?;
         Ok((key, secret))
     }
@@ -109,8 +109,8 @@ impl People {
     }
 
     pub async fn key_delete(&self, name: &str) -> Result<()> {
-        let found = self.store.key_delete(name.trim()).await?;
-        if found { Ok(()) } else { Err(Error::NotFound(Missing::Key)) }
+        let is_found = self.store.key_delete(name.trim()).await?;
+        if is_found { Ok(()) } else { Err(Error::NotFound(Missing::Key)) }
     }
 }
 

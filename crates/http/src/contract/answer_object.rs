@@ -1,14 +1,15 @@
-//! The answer object of the Chatbot API, with which a bot answers.
+//! The answer object of the Chatbot API: a bot's answer.
 
 use serde_json::from_str;
 use utoipa::ToSchema;
 use uuid::Uuid;
 use wicara_model::{Json, Message, Object, flow_id};
 
-/// Under which a message's number becomes the `id` of its answer object, where the bot gave none.
+/// Namespace of the UUIDs that are made of a message's id, for answers whose bot sent no `id`.
 const ANSWER_IDS: Uuid = Uuid::from_u128(0xb7a5_3c0e_55d1_4f0a_9d0c_3a6d_5a8e_41f2);
 
-/// A stored answer as `POST /api/questions` shows it: what the bot sent, and defaults for what it left out.
+/// A stored answer as `POST /api/questions` returns it: the fields that the bot sent, and defaults for the missing
+/// ones.
 #[must_use]
 pub fn answer_object(answer: &Message, bot_id: &str) -> Object {
     let sent = answer.payload.as_ref().and_then(|payload| from_str(payload.as_str()).ok());
@@ -33,7 +34,7 @@ pub fn answer_object(answer: &Message, bot_id: &str) -> Object {
     object
 }
 
-/// Adds what is missing to the object in a field. What is no object, or complete, stays as the bot sent it.
+/// Lets `add` complete the object in a field. A value that is no object, or is complete, keeps the bot's exact text.
 fn complete(object: &mut Object, field: &str, add: impl FnOnce(&mut Object)) {
     let inner = object.get(field).map_or(Ok(Object::default()), |sent| from_str(sent.as_str()));
     if let Ok(sent) = inner {

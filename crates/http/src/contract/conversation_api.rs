@@ -64,11 +64,11 @@ pub struct ConversationPatch {
 impl ConversationPatch {
     pub fn read(input: &mut Input) -> Self {
         Self {
-            room: input.changed(ROOM),
-            integration_type: input.changed(INTEGRATION_TYPE),
-            bot_id: input.changed(BOT_ID),
-            user_id: input.changed(USER_ID),
-            handler: input.word("handler"),
+            room: input.patched(ROOM),
+            integration_type: input.patched(INTEGRATION_TYPE),
+            bot_id: input.patched(BOT_ID),
+            user_id: input.patched(USER_ID),
+            handler: input.one_of("handler"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What goes wrong, in the documents' shapes.
+//! Error bodies in the documents' shapes.
 
 use serde::Serialize;
 use utoipa::ToSchema;

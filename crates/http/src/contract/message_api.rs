@@ -62,7 +62,7 @@ pub struct MessagePatch {
 
 impl MessagePatch {
     pub fn read(input: &mut Input) -> Self {
-        Self { message: input.changed(MESSAGE), kind: input.changed(TYPE), role: input.changed(ROLE) }
+        Self { message: input.patched(MESSAGE), kind: input.patched(TYPE), role: input.patched(ROLE) }
     }
 }
 

@@ -1,28 +1,47 @@
-//! The three documents on the wire, each in a file that reads like it. Nothing below this layer knows of them.
+//! The three documents on the wire, each in a file that follows it, and what the server has beside them: sessions, a
+//! visitor's own conversation, health.
 
 pub mod answer_object;
-pub mod beyond;
 pub mod chatbot_api;
 pub mod conversation_api;
 pub mod errors;
 pub mod message_api;
+pub mod sessions;
 #[cfg(test)]
 mod tests;
+pub mod visitor_thread;
 pub mod wording;
 
 use std::fmt::Display;
 
-use serde::Serializer;
+use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
-/// Shows a value as the string that it prints: an id of the Conversation API, a time.
+/// Serialises a value as its `Display` text: an id of the Conversation API, a time.
 fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
-/// The same of a value that may be missing.
+/// The same for an optional value; `None` is null.
 fn shown_or_null<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
     match value {
         Some(value) => serializer.collect_str(value),
         None => serializer.serialize_none(),
+    }
+}
+
+/// An answer that says no more than that it went well.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Done {
+    #[schema(example = 200)]
+    status: u16,
+    #[schema(example = "success")]
+    message: &'static str,
+}
+
+impl Done {
+    #[must_use]
+    pub fn new() -> Self {
+        Self { status: 200, message: wording::SUCCESS }
     }
 }

@@ -9,7 +9,6 @@ use wicara_model::{
 };
 
 use super::answer_object::answer_object;
-use super::beyond::{LoggedIn, Me, ThreadMessage};
 use super::chatbot_api::{ChatDeleted, ChatDetail, ChatListEntry, ChatMessage, ChatMessageDeleted, Meta};
 use super::conversation_api::{
     Conversation, ConversationCreated, ConversationDeleted, ConversationDetail, ConversationList,
@@ -18,6 +17,8 @@ use super::conversation_api::{
 use super::message_api::{
     Message, MessageCreated, MessageDeleted, MessageDetail, MessageList, MessageUpdated,
 };
+use super::sessions::{LoggedIn, Me};
+use super::visitor_thread::ThreadMessage;
 
 const SESSION: Uuid = Uuid::from_u128(0x1309c142_3535_45b2_acdf_8bfbe59c3b9a);
 

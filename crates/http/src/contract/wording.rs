@@ -21,7 +21,7 @@ pub const INVALID_ID: &str = "invalid id";
 
 pub const SUCCESS: &str = "success";
 
-/// A session that is not there; its two words are written otherwise than those of every other 404.
+/// An unknown session. Its message has a capital letter, unlike that of every other 404.
 pub const SESSION_NOT_FOUND: &str = "Not found";
 pub const SESSION_NOT_FOUND_ERROR: &str = "Conversation with your session_id is not found";
 pub const NOT_FOUND: &str = "not found";

@@ -1,4 +1,4 @@
-//! `/api/auth`: people's cookie sessions.
+//! `/api/auth`: logging in and out by a cookie session, and who the caller is.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -12,11 +12,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wicara_service::{Error, Reader, Service};
 
-use crate::contract::beyond::{Credentials, Done, LoggedIn, Me};
+use crate::body::Body;
+use crate::contract::Done;
 use crate::contract::errors::{Refused, ValidationFailure};
+use crate::contract::sessions::{LoggedIn, LoginRequest, Me};
 use crate::credentials::{SESSION_COOKIE, credentials};
 use crate::error::Failure::{self, ChatbotApi};
-use crate::extract::{Body, LoginAddress};
+use crate::principals::LoginAddress;
 use crate::{CookieSameSite, Http, Settings, json_body, origin};
 
 pub fn routes() -> OpenApiRouter<Http> {
@@ -31,7 +33,7 @@ pub fn routes() -> OpenApiRouter<Http> {
     path = "/api/auth/login",
     operation_id = "login",
     tag = "Sessions",
-    request_body = Credentials,
+    request_body = LoginRequest,
     responses(
         (status = 200, description = "Who it is", body = LoggedIn, headers(("Set-Cookie" = String))),
         (status = 400, description = "Bad input", body = ValidationFailure),
@@ -46,7 +48,7 @@ async fn login(
     LoginAddress(address): LoginAddress,
     body: Body,
 ) -> Result<Response, Failure> {
-    let Credentials { email, password } = body.parse(ChatbotApi, |input, _| Credentials::read(input))?;
+    let LoginRequest { email, password } = body.parse(ChatbotApi, |input, _| LoginRequest::read(input))?;
     let login = service.login(&email, password, address).await.map_err(ChatbotApi)?;
     let mut response = json_body::ok(&LoggedIn::new(&login.person));
     response.headers_mut().insert(SET_COOKIE, cookie(&login.token, login.lifetime, &settings));
@@ -72,11 +74,12 @@ async fn logout(
 ) -> Result<Response, Failure> {
     let credentials = credentials(&headers);
     if credentials.key.is_some() {
-        // The request is the key's, which has no session to end.
+        // A key wins over a cookie, and has no session to end.
         service.caller_get(&credentials).await.map_err(ChatbotApi)?;
         return Ok(json_body::ok(&Done::new()));
     }
-    // Also without a cookie: from another site a browser may keep it back and still obey an answer that clears it.
+    // Also without a cookie: a browser may withhold it from a request of another site (SameSite) and still obey the
+    // response that clears it.
     if !origin::may_write(&headers, &settings) {
         return Err(ChatbotApi(Error::Forbidden));
     }
@@ -101,7 +104,7 @@ async fn me(reader: Reader) -> Result<Response, Failure> {
     Ok(json_body::ok(&me))
 }
 
-/// The session's cookie; no lifetime takes it away.
+/// The `Set-Cookie` value of a session; a lifetime of zero deletes the cookie.
 fn cookie(token: &str, lifetime: Duration, settings: &Settings) -> HeaderValue {
     let same_site = match settings.cookie_same_site {
         CookieSameSite::Lax => "Lax",

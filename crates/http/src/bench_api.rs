@@ -1,4 +1,4 @@
-//! For `benches/hot.rs` alone.
+//! What `benches/hot.rs` measures. No other code uses it.
 
 pub use crate::contract::chatbot_api::{ChatListEntry, ChatMessage, Question};
 pub use crate::contract::conversation_api::Conversation;

@@ -1,0 +1,49 @@
+//! Idempotency keys: a retry with the same key and body gets the first request's result. The store keeps the key, in
+//! the transaction that it protects.
+
+use wicara_model::{Conversation, ConversationId, Message, MessageId};
+use wicara_store::{Claim, Claimed, IdempotencyKey};
+
+use crate::{Error, Reader, Result};
+
+/// The header `Idempotency-Key` of a request, and a hash of the body it protects.
+#[derive(Debug, Clone)]
+pub struct IdempotencyRequest {
+    /// 1–255 visible ASCII characters.
+    pub key: String,
+    /// SHA-256 of the raw body.
+    pub body_hash: [u8; 32],
+}
+
+impl IdempotencyRequest {
+    /// A claim without a lease. `scope` names caller and route, since two callers may choose the same key.
+    pub(super) fn claim(self, scope: String) -> Claim {
+        let key = IdempotencyKey { scope, key: self.key };
+        Claim { key, body: self.body_hash, lease: None, attempt: None }
+    }
+}
+
+/// What an earlier request with the same key and body left.
+pub(super) enum PriorRequest {
+    /// It is done. The conversation or message that it stored may have been deleted since.
+    Done { conversation_id: ConversationId, message_id: Option<MessageId> },
+    /// Its lease ended before the question had an answer: this request takes the question over.
+    Resumed { conversation: Conversation, question: Message },
+}
+
+impl PriorRequest {
+    /// `KeyReused` where the key came with another body, `StillRunning` while the earlier request holds its lease.
+    pub(super) fn of(claimed: Claimed) -> Result<Self> {
+        match claimed {
+            Claimed::Done { conversation_id, message_id } => Ok(Self::Done { conversation_id, message_id }),
+            Claimed::Resumed { conversation, question } => Ok(Self::Resumed { conversation, question }),
+            Claimed::OtherBody => Err(Error::KeyReused),
+            Claimed::Running { left } => Err(Error::StillRunning { retry_after: left }),
+        }
+    }
+}
+
+/// The scope of a reader's keys on a route.
+pub(super) fn scope(reader: &Reader, route: &str) -> String {
+    format!("{} {route}", reader.caller().id().as_deref().unwrap_or("anonymous"))
+}
