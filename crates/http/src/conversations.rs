@@ -124,14 +124,14 @@ async fn conversation_list(
             let pagination = Pagination::new(list.total(), &listing);
             let envelope = Envelope::of(&ConversationList::new(pagination));
             list_body::list(&memory, envelope, list, as_failure, |items, entry| {
-                items.push(&Conversation::new(&entry.conversation, entry.messages.last()));
+                items.push(&Conversation::new(&entry.conversation, entry.messages().last()));
             })
             .await
         }
         Api::Chatbot => {
             let envelope = Envelope::of(&ChatList::new(Meta::new(list.total(), &filter, &listing)));
             list_body::list(&memory, envelope, list, as_failure, |items, entry| {
-                items.push(&ChatListEntry::new(&entry.conversation, &entry.messages));
+                items.push(&ChatListEntry::new(&entry.conversation, entry.messages()));
             })
             .await
         }

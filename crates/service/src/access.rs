@@ -8,7 +8,7 @@ use std::ops::Deref;
 
 use sha2::{Digest, Sha256};
 use wicara_model::{Api, Bots, Caller, Conversation, ConversationId, List, Message, Person, Role};
-use wicara_store::BotMessage;
+use wicara_store::{BotMessage, Listed};
 
 use crate::Service;
 use crate::error::{Error, Result};
@@ -169,9 +169,9 @@ impl Reader {
         self.bots.contain(&conversation.bot_id).then_some(Readable(conversation))
     }
 
-    /// Checks what the store found for the caller's bots: `None` if a conversation has another bot.
-    pub(super) fn conversations(&self, list: List<Conversation>) -> Option<Readable<List<Conversation>>> {
-        let is_readable = list.items.iter().all(|conversation| self.bots.contain(&conversation.bot_id));
+    /// Conversations that the store found for the caller's bots; `None` if it found any other.
+    pub(super) fn conversations(&self, list: List<Listed>) -> Option<Readable<List<Listed>>> {
+        let is_readable = list.items.iter().all(|listed| self.bots.contain(&listed.conversation.bot_id));
         is_readable.then_some(Readable(list))
     }
 
@@ -374,7 +374,8 @@ mod tests {
             let writer =
                 Writer::new(Reader { caller: program(Role::Agent, bots), ..reader.clone() }).unwrap();
             let list = |bots: &[&str]| {
-                let items = bots.iter().map(|bot| conversation(1, bot)).collect();
+                let listed = |bot: &&str| Listed { conversation: conversation(1, bot), messages: None };
+                let items = bots.iter().map(listed).collect();
                 reader.conversations(List { items, total: 2 }).is_some()
             };
             assert_eq!(reader.conversation(conversation(1, "a")).is_some(), is_seen);

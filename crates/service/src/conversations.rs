@@ -3,9 +3,9 @@
 use wicara_model::{
     Conversation, ConversationFilter, ConversationId, ConversationPatch, Listing, Message, NewConversation,
 };
-use wicara_store::{Append, Ask, Detail, Target};
+use wicara_store::{Append, Ask, Detail, Embed, Target};
 
-use crate::entries::{ConversationEntries, DetailEntries, Embed};
+use crate::entries::{ConversationEntries, DetailEntries};
 use crate::writes::AppendOutcome;
 use crate::{
     Error, IdempotencyRequest, Missing, Readable, Reader, Result, Service, Writable, Writer, idempotency,
@@ -90,7 +90,7 @@ impl Service {
         listing: &Listing,
         embed: Embed,
     ) -> Result<ConversationEntries> {
-        let list = self.store.conversation_list(reader.bots(), filter, listing).await?;
+        let list = self.store.conversation_list(reader.bots(), filter, listing, embed).await?;
         let list = reader.conversations(list);
         let list = list.ok_or_else(|| Error::Internal("a list held another bot's conversation".into()))?;
         Ok(ConversationEntries::new(self.store.clone(), list, embed))

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use wicara_model::{Conversation, ConversationId, List, Message, MessageId};
-use wicara_store::{self as store, CHUNK_BYTES, Chunk, MessageRef, Rest, Store};
+use wicara_model::{Conversation, List, Message, MessageId};
+use wicara_store::{self as store, CHUNK_BYTES, Chunk, Embed, Listed, MessageRef, Rest, Store};
 
 use crate::access::Joined;
 use crate::{Readable, Reader, Result};
@@ -33,40 +33,19 @@ pub trait Entries: Send + 'static {
     fn next(&mut self) -> impl Future<Output = Result<Vec<Self::Entry>>> + Send;
 }
 
-/// What a list shows of each conversation's messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Embed {
-    /// The newest, notes included.
-    Last,
-    /// The newest without notes, oldest first: at most 50 or 256 KiB, always at least one where there is one.
-    Newest,
-}
-
 /// A page of conversations with some of their messages.
 pub struct ConversationEntries {
     store: Store,
     total: i64,
     state_bytes: usize,
     embed: Embed,
-    /// The ones whose messages are not read yet.
-    conversations: std::vec::IntoIter<Conversation>,
-}
-
-/// A conversation of a list.
-pub struct ConversationEntry {
-    pub conversation: Conversation,
-    /// As many as [`Embed`] says, oldest first.
-    pub messages: Vec<Message>,
+    conversations: std::vec::IntoIter<Listed>,
 }
 
 impl ConversationEntries {
-    pub(super) fn new(store: Store, list: Readable<List<Conversation>>, embed: Embed) -> Self {
+    pub(super) fn new(store: Store, list: Readable<List<Listed>>, embed: Embed) -> Self {
         let List { items, total } = list.into_inner();
-        let texts = items.iter().map(|conversation| {
-            let Conversation { room, integration_type, bot_id, user_id, .. } = conversation;
-            room.len() + integration_type.len() + bot_id.len() + user_id.as_ref().map_or(0, String::len)
-        });
-        let state_bytes = size_of_val(&items[..]) + texts.sum::<usize>();
+        let state_bytes = size_of_val(&items[..]) + items.iter().map(Listed::bytes).sum::<usize>();
         Self { store, total, state_bytes, embed, conversations: items.into_iter() }
     }
 
@@ -78,31 +57,23 @@ impl ConversationEntries {
 }
 
 impl Entries for ConversationEntries {
-    type Entry = ConversationEntry;
+    type Entry = Listed;
 
     fn state_bytes(&self) -> usize {
         self.state_bytes
     }
 
     fn next_bytes(&self) -> Option<usize> {
-        let bytes = |conversation: &Conversation| usize::try_from(conversation.message_bytes).unwrap_or(0);
+        let bytes = |listed: &Listed| usize::try_from(listed.conversation.message_bytes).unwrap_or(0);
         let batch = self.conversations.as_slice().iter().take(CONVERSATIONS_PER_BATCH);
-        let bytes = batch.map(|conversation| bytes(conversation).min(BATCH_BYTES)).sum();
+        let bytes = batch.map(|listed| bytes(listed).min(BATCH_BYTES)).sum();
         (!self.conversations.as_slice().is_empty()).then_some(bytes)
     }
 
-    async fn next(&mut self) -> Result<Vec<ConversationEntry>> {
-        let batch: Vec<_> = self.conversations.by_ref().take(CONVERSATIONS_PER_BATCH).collect();
-        let messages: Vec<Vec<Message>> = match self.embed {
-            Embed::Last => {
-                let ids: Vec<ConversationId> = batch.iter().map(|conversation| conversation.id).collect();
-                let last = self.store.message_last(&ids, true).await?;
-                last.into_iter().map(|last| last.into_iter().collect()).collect()
-            }
-            Embed::Newest => self.store.message_newest(&batch).await?,
-        };
-        let entries = batch.into_iter().zip(messages);
-        Ok(entries.map(|(conversation, messages)| ConversationEntry { conversation, messages }).collect())
+    async fn next(&mut self) -> Result<Vec<Listed>> {
+        let mut batch: Vec<_> = self.conversations.by_ref().take(CONVERSATIONS_PER_BATCH).collect();
+        self.store.message_previews(self.embed, &mut batch).await?;
+        Ok(batch)
     }
 }
 

@@ -33,7 +33,7 @@ use wicara_platform::{Clock, Random};
 use wicara_store::Store;
 
 pub use access::{AnonymousAccess, Asker, Credentials, Monitor, Readable, Reader, Writable, Writer};
-pub use entries::{ConversationEntries, ConversationEntry, DetailEntries, Embed, Entries, MessageEntries};
+pub use entries::{ConversationEntries, DetailEntries, Entries, MessageEntries};
 pub use error::{Error, Missing, Result};
 pub use idempotency::IdempotencyRequest;
 pub use pending_answer::{Answered, PendingAnswer};
@@ -41,6 +41,7 @@ pub use people::People;
 pub use questions::{NewQuestion, Thread};
 pub use rate_limiter::Limits;
 pub use sessions::Login;
+pub use wicara_store::{Embed, Listed};
 
 /// Between two deletions of expired sessions and idempotency keys.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(15 * 60);

@@ -7,6 +7,7 @@ use crate::Store;
 use crate::effects::Counted;
 use crate::engine::{Columns, Lane, Result, Row, Sql};
 use crate::lists::{self, Conditions, Window};
+use crate::message_previews::{Embed, Listed};
 
 /// The columns that [`conversation_read`] reads.
 pub(super) const CONVERSATION: &str = "id, session_id, by_visitor, room, integration_type, bot_id, user_id, \
@@ -73,14 +74,15 @@ impl Store {
         bots: &Bots,
         filter: &ConversationFilter,
         listing: &Listing,
-    ) -> Result<List<Conversation>> {
+        embed: Embed,
+    ) -> Result<List<Listed>> {
         let conditions = conditions(bots, filter);
         if filter.user_id.is_some() || filter.room.is_some() {
-            return self.conversation_list_counted(conditions, listing).await;
+            return self.conversation_list_counted(conditions, listing, embed).await;
         }
         let lane = if conditions.is_empty() { Lane::Rest } else { Lane::Slow };
-        let read =
-            |windows| self.conversation_windows(lane, &conditions, (listing.order, listing.limit), windows);
+        let order = (listing.order, listing.limit);
+        let read = |windows| self.conversation_windows(lane, &conditions, order, windows, embed);
         self.list(Counted::Conversations, conditions.clone(), listing, read).await
     }
 
@@ -89,13 +91,14 @@ impl Store {
         &self,
         conditions: Conditions,
         listing: &Listing,
-    ) -> Result<List<Conversation>> {
+        embed: Embed,
+    ) -> Result<List<Listed>> {
         let sql = format!("SELECT count(*) FROM conversations{}", conditions.text());
         let rows = self.inner.reads.query(Lane::Slow, sql, conditions.params()).await?;
         let total = rows.into_iter().next().map_or(Ok(0), |row| row.int("conversations", "count"))?;
         lists::from_the_nearer_end(listing, total, async |part| {
-            self.conversation_windows(Lane::Slow, &conditions, (part.order, part.limit), vec![part.window()])
-                .await
+            let order = (part.order, part.limit);
+            self.conversation_windows(Lane::Slow, &conditions, order, vec![part.window()], embed).await
         })
         .await
     }
@@ -106,10 +109,12 @@ impl Store {
         conditions: &Conditions,
         order: (Order, i64),
         windows: Vec<Window>,
-    ) -> Result<Vec<Conversation>> {
-        let from = [CONVERSATION, "conversation_states", "conversations"];
-        let rows = conditions.read(&self.inner.reads, lane, from, order, windows).await?;
-        rows.into_iter().map(|row| conversation_read(&mut row.columns("conversations"))).collect()
+        embed: Embed,
+    ) -> Result<Vec<Listed>> {
+        let statement = |page: String| embed.with_page(&page, order);
+        let from = ["*", "conversations"];
+        let rows = conditions.read(&self.inner.reads, lane, from, order, windows, statement).await?;
+        embed.read(rows)
     }
 }
 

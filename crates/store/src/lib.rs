@@ -34,6 +34,7 @@ pub use commands::{Append, Ask, Attempt, Outcome, Stored, Target};
 pub use details::{Chunk, Detail, Rest};
 pub use engine::{Error, Result};
 pub use idempotency::{Claim, Claimed, IdempotencyKey};
+pub use message_previews::{Embed, Listed};
 pub use messages::{BotMessage, CHUNK_BYTES, MessageRef, groups};
 
 /// How long to wait between two attempts to reach the database at start.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wicara_model::{Bots, Cursor, List, Listing, Order};
 
-use crate::engine::{Lane, Reads, Result, Row, Value};
+use crate::engine::{Lane, Reads, Result, Row, Sql, Value};
 
 /// What a list's entries have in common.
 #[derive(Clone, Default)]
@@ -60,27 +60,38 @@ impl Conditions {
     }
 
     /// Reads of a table what meets the conditions and lies in these windows, at most `limit` entries of each, in their
-    /// order. `rows` is the table itself, or a view of it that knows more of each row; `columns` begin with the id.
-    pub async fn read(
+    /// order. `statement` gets the text that reads one window and says what is read with its rows; what it finds begins
+    /// with the id.
+    pub async fn read<T: Into<Sql>>(
         &self,
         reads: &Arc<Reads>,
         lane: Lane,
-        [columns, rows, table]: [&str; 3],
+        [columns, table]: [&str; 2],
         (order, limit): (Order, i64),
         windows: Vec<Window>,
+        statement: impl Fn(String) -> T,
     ) -> Result<Vec<Row>> {
         let direction = direction(order);
-        let statement = |[first, last, skip]: [&str; 3]| {
+        let between = |first: &str, last: &str| {
             let mut conditions = self.clone();
             conditions.and_text(format!("id >= {first}"));
             conditions.and_text(format!("id <= {last}"));
-            let conditions = conditions.text();
-            // The limit stands in the text: a planner that does not know it expects a tenth of the table. The ids come
-            // first, from an index alone; then only the rows that are shown.
-            format!(
-                "SELECT {columns} FROM {rows} WHERE id IN (SELECT id FROM {table}{conditions} \
-                 ORDER BY id {direction} LIMIT {limit} OFFSET {skip}) ORDER BY id {direction}"
-            )
+            format!("{table}{} ORDER BY id {direction}", conditions.text())
+        };
+        let statement = |[first, last, skip]: [&str; 3]| {
+            // What is left out is passed over in an index alone. The limit stands in the text: a planner that does not know
+            // it expects a tenth of the table.
+            if !self.is_empty() {
+                // Ids from the index of what the rows have in common: in the table a planner would look at all rows there.
+                let ids = format!("SELECT id FROM {} LIMIT {limit} OFFSET {skip}", between(first, last));
+                return statement(format!("SELECT {columns} FROM {table} WHERE id IN ({ids})")).into();
+            }
+            let begin = format!("(SELECT id FROM {} LIMIT 1 OFFSET {skip})", between(first, last));
+            let rows = match order {
+                Order::Ascending => between(&begin, last),
+                Order::Descending => between(first, &begin),
+            };
+            statement(format!("SELECT {columns} FROM {rows} LIMIT {limit}")).into()
         };
         let windows = windows.into_iter().map(|Window { first, last, skip }| [first, last, skip]).collect();
         let mut found = reads.query_each(lane, self.params.clone(), windows, statement).await?;

@@ -190,8 +190,8 @@ impl Store {
         order: (Order, i64),
         windows: Vec<Window>,
     ) -> Result<Vec<MessageRef>> {
-        let from = ["id, bytes", "messages", "messages"];
-        let rows = conditions.read(&self.inner.reads, lane, from, order, windows).await?;
+        let from = ["id, bytes", "messages"];
+        let rows = conditions.read(&self.inner.reads, lane, from, order, windows, |page| page).await?;
         rows.into_iter().map(ref_read).collect()
     }
 

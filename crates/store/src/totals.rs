@@ -13,7 +13,7 @@ use wicara_model::{List, Listing, Order};
 
 use crate::Store;
 use crate::effects::{Counted, SHIFTS};
-use crate::engine::{Lane, Result, Row};
+use crate::engine::{Lane, Result, Row, Sql};
 use crate::lists::{Conditions, Part, Window, direction};
 
 const TOP: usize = SHIFTS.len() - 1;
@@ -213,12 +213,12 @@ impl Walk<'_> {
             let mut conditions = self.scope.clone();
             conditions.and_text(format!("what = '{}' AND level = {level}", self.counted.as_str()));
             conditions.and_text(format!("bucket >= {first} AND bucket <= {last}"));
-            format!(
+            Sql::both(format!(
                 "SELECT bucket, sum(count) AS count FROM current_totals{} GROUP BY bucket HAVING sum(count) > 0 \
                  ORDER BY bucket {}{limit}",
                 conditions.text(),
                 direction(order),
-            )
+            ))
         };
         let numbers = ids.into_iter().map(|ids| ids.map(|id| id >> SHIFTS[level])).collect();
         let rows = self.store.inner.reads.query_each(lane, self.scope.params(), numbers, statement).await?;

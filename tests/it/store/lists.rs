@@ -1,9 +1,9 @@
 use futures_util::future::join_all;
 use wicara_model::{
-    Answer, Bots, Conversation, ConversationFilter, ConversationId, Cursor, Json, Listing, Message,
-    MessageFilter, MessageId, MessagePatch, NewConversation, NewMessage, Order, Timestamp, role,
+    Answer, Bots, Conversation, ConversationFilter, ConversationId, ConversationPatch, Cursor, Json, Listing,
+    Message, MessageFilter, MessageId, MessagePatch, NewConversation, NewMessage, Order, Timestamp, role,
 };
-use wicara_store::{Append, BotMessage, Chunk, Detail, Store, Target};
+use wicara_store::{Append, BotMessage, Chunk, Detail, Embed, Listed, Store, Target};
 
 use super::{append, create, execute, get, manual, messages, new_conversation, open, stored};
 use crate::support::{Engine, on_both_engines};
@@ -11,12 +11,14 @@ use crate::support::{Engine, on_both_engines};
 on_both_engines!(
     pages_hold_every_conversation_once,
     whoever_asks_for_a_list_sees_what_was_there_before,
+    pages_that_are_asked_for_at_once_are_told_apart,
     walking_gives_the_same_as_pages,
     filters_combine_and_count_exactly,
     messages_are_listed_per_conversation_and_in_all,
     a_long_conversation_is_read_in_bounded_chunks,
     a_detail_that_changes_while_it_is_read_shows_once_what_stayed,
     embedded_messages_are_the_newest_and_bounded,
+    a_list_shows_of_messages_what_is_shown_of_each_conversation,
     notes_are_left_out,
     messages_without_their_conversation_are_read_by_nobody,
     a_bot_is_told_the_newest_of_what_was_said,
@@ -28,8 +30,8 @@ pub fn page(page: i64, limit: i64) -> Listing {
 }
 
 async fn list(store: &Store, filter: &ConversationFilter, listing: &Listing) -> (Vec<i64>, i64) {
-    let list = store.conversation_list(&Bots::All, filter, listing).await.unwrap();
-    (list.items.iter().map(|conversation: &Conversation| conversation.id.0).collect(), list.total)
+    let list = store.conversation_list(&Bots::All, filter, listing, Embed::Last).await.unwrap();
+    (list.items.iter().map(|listed: &Listed| listed.conversation.id.0).collect(), list.total)
 }
 
 async fn some_conversations(store: &Store, count: usize) -> Vec<i64> {
@@ -83,6 +85,37 @@ async fn whoever_asks_for_a_list_sees_what_was_there_before(engine: Engine) {
     });
     for reader in join_all(readers).await {
         reader.unwrap();
+    }
+}
+
+async fn pages_that_are_asked_for_at_once_are_told_apart(engine: Engine) {
+    let store = open(engine).await;
+    for number in 0..45 {
+        let (bot, text) = (["guide", "other"][number % 2], number.to_string());
+        create(&store, bot, &[&text, "answer"]).await;
+    }
+    let (any, mut cases) = (ConversationFilter::default(), Vec::new());
+    for bots in [Bots::All, Bots::Only(vec!["guide".into()]), Bots::Only(vec!["other".into()])] {
+        for embed in [Embed::Last, Embed::Newest] {
+            for order in [Order::Ascending, Order::Descending] {
+                let listing = |number| Listing { order, ..page(number, 5) };
+                cases.extend((1..=5).map(|number| (bots.clone(), listing(number), embed)));
+            }
+        }
+    }
+    let list = |(bots, listing, embed): &(Bots, Listing, Embed)| {
+        let (store, any, bots, listing, embed) = (&store, &any, bots.clone(), *listing, *embed);
+        async move { store.conversation_list(&bots, any, &listing, embed).await.unwrap() }
+    };
+    let mut expected = Vec::new();
+    for case in &cases {
+        expected.push(list(case).await);
+    }
+    // Some of them twice at once.
+    let at_once = join_all(cases.iter().chain(&cases[..30]).map(list)).await;
+    for (found, (case, expected)) in at_once.iter().zip(cases.iter().zip(&expected).cycle()) {
+        assert!(found.items == expected.items && found.total == expected.total, "{case:?}");
+        assert!(found.items.iter().all(|listed| !listed.messages().is_empty()), "{case:?}");
     }
 }
 
@@ -147,10 +180,11 @@ async fn filters_combine_and_count_exactly(engine: Engine) {
             &Bots::Only(vec!["b".into(), "c".into()]),
             &ConversationFilter::default(),
             &page(1, 9),
+            Embed::Last,
         )
         .await
         .unwrap();
-    assert_eq!((scoped.items[0].id.0, scoped.items.len(), scoped.total), (ids[2], 1, 1));
+    assert_eq!((scoped.items[0].conversation.id.0, scoped.items.len(), scoped.total), (ids[2], 1, 1));
 }
 
 async fn messages_are_listed_per_conversation_and_in_all(engine: Engine) {
@@ -264,6 +298,65 @@ async fn embedded_messages_are_the_newest_and_bounded(engine: Engine) {
     let last = store.message_last(&ids, true).await.unwrap();
     let expected: Vec<_> = newest.iter().map(|messages| messages.last().cloned()).collect();
     assert_eq!(*last, expected);
+}
+
+async fn a_list_shows_of_messages_what_is_shown_of_each_conversation(engine: Engine) {
+    let store = open(engine).await;
+    let kib = |count: usize| "x".repeat(count * 1024);
+    let many: Vec<_> = (0..60).map(|number| number.to_string()).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    let (small, share, large) = (kib(1), kib(7), kib(300));
+    let cases: [&[&str]; 6] = [&[], &["one", "two"], &[&small, &small], &[&share], &many, &[&small, &large]];
+    let mut ids = Vec::new();
+    for texts in cases {
+        ids.push(create(&store, "guide", texts).await.conversation.id);
+    }
+    // Some with a note as the newest message, some changed since, one of them without its newest message.
+    for texts in [&["one"][..], &[], &["one", "two", "three"]] {
+        let id = create(&store, "guide", texts).await.conversation.id;
+        let note = NewMessage { role: role::NOTE.into(), ..NewMessage::question("among us".into()) };
+        let note = Append { messages: vec![note], ..append(Target::Existing(id), &[]) };
+        let note = stored(store.append(note).await.unwrap()).messages.remove(0);
+        if texts.len() == 3 {
+            store.message_delete(id, note.id, manual(5)).await.unwrap().unwrap();
+        }
+        ids.push(id);
+    }
+    let room = ConversationFilter { room: Some("room".into()), ..Default::default() };
+    let patch = ConversationPatch { room: room.room.clone(), ..Default::default() };
+    for &id in &ids {
+        store.conversation_update(id, patch.clone(), manual(9)).await.unwrap().unwrap();
+    }
+    stored(store.append(append(Target::Existing(ids[1]), &["three"])).await.unwrap());
+
+    let mut expected = Vec::new();
+    for &id in ids.iter().rev() {
+        expected.push(get(&store, id).await);
+    }
+    let newest = store.message_newest(&expected).await.unwrap();
+    ids.reverse();
+    let last = store.message_last(&ids, true).await.unwrap();
+    let last: Vec<Vec<Message>> = last.into_iter().map(|last| last.into_iter().collect()).collect();
+    // How many messages are read together with each conversation: what is beyond its share of the page is read later.
+    for (embed, limit, together) in [
+        (Embed::Newest, 9, [3, 0, 1, 0, 0, 1, 2, 3, 0]),
+        (Embed::Newest, 100, [3, 0, 1, 0, 0, 0, 0, 3, 0]),
+        (Embed::Last, 9, [1, 1, 1, 0, 1, 1, 1, 1, 0]),
+        (Embed::Last, 100, [1, 1, 1, 0, 1, 0, 0, 1, 0]),
+    ] {
+        let messages = if embed == Embed::Last { &last } else { &newest };
+        for filter in [&ConversationFilter::default(), &room] {
+            let list = store.conversation_list(&Bots::All, filter, &page(1, limit), embed).await.unwrap();
+            let mut items = list.items;
+            let counts: Vec<_> = items.iter().map(|listed| listed.messages().len()).collect();
+            assert_eq!(counts, together, "{embed:?} with limit {limit}");
+            store.message_previews(embed, &mut items).await.unwrap();
+            let found: Vec<_> = items.iter().map(|listed| listed.conversation.clone()).collect();
+            assert_eq!(found, expected);
+            let found: Vec<_> = items.iter().map(|listed| listed.messages().to_vec()).collect();
+            assert!(found == *messages, "{embed:?} with limit {limit}");
+        }
+    }
 }
 
 async fn notes_are_left_out(engine: Engine) {

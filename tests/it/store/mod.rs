@@ -24,7 +24,7 @@ use wicara_model::{
     Timestamp,
 };
 use wicara_platform::Random;
-use wicara_store::{Append, Ask, Attempt, Chunk, Detail, Outcome, Store, Stored, Target};
+use wicara_store::{Append, Ask, Attempt, Chunk, Detail, Embed, Outcome, Store, Stored, Target};
 
 use crate::support::database::connect;
 use crate::support::{Database, Engine};
@@ -139,7 +139,7 @@ async fn total(store: &Store, bots: &Bots) -> (i64, i64) {
     use wicara_model::{ConversationFilter, MessageFilter};
     let listing = lists::page(1, 1);
     let conversations =
-        store.conversation_list(bots, &ConversationFilter::default(), &listing).await.unwrap();
+        store.conversation_list(bots, &ConversationFilter::default(), &listing, Embed::Last).await.unwrap();
     let messages = store.message_list(bots, &MessageFilter::default(), None, &listing).await.unwrap();
     (conversations.total, messages.total)
 }

@@ -6,7 +6,7 @@ use wicara_model::{
     Bots, ConversationFilter, ConversationId, ConversationPatch, Cursor, Listing, MessageFilter, MessageId,
     NewConversation, Order,
 };
-use wicara_store::{Outcome, Store, Target};
+use wicara_store::{Embed, Outcome, Store, Target};
 
 use super::{append, execute, manual, new_conversation, open, reopen, stored};
 use crate::support::{Database, Engine, on_both_engines};
@@ -172,8 +172,8 @@ async fn compare(store: &Store, model: &Model, scopes: &[Bots], limit: Option<i6
                 .map(|(&id, _)| id)
                 .collect();
             let list = async |listing: Listing| {
-                let list = store.conversation_list(bots, &filter, &listing).await.unwrap();
-                (list.items.iter().map(|item| item.id.0).collect(), list.total)
+                let list = store.conversation_list(bots, &filter, &listing, Embed::Newest).await.unwrap();
+                (list.items.iter().map(|item| item.conversation.id.0).collect(), list.total)
             };
             pages_hold(&format!("{bots:?} {filter:?}"), expected, limit, list).await;
         }

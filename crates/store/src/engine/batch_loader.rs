@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::single_flight::{Caller, rows};
+use super::single_flight::{Caller, answer, rows};
 use super::{Lane, Reads, Result, Row, Sql, Value};
 
 /// One statement by key. Its parameters are the key and a number, and its first column is that number.
@@ -82,10 +82,7 @@ impl BatchLoader {
             }
         }
         for (callers, found) in callers.into_iter().zip(answers) {
-            let found = found.map(Arc::new);
-            for Caller { reply, _permit } in callers {
-                let _ = reply.send(found.clone());
-            }
+            answer(callers, found);
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod batch_loader;
 pub mod postgres;
+mod row_batches;
 mod single_flight;
 pub mod sqlite;
 pub mod sqlite_connection;
@@ -18,6 +19,7 @@ use wicara_metrics::{GaugeGuard, StoreMetrics};
 use single_flight::SingleFlight;
 
 pub use batch_loader::BatchLoader;
+use row_batches::{RowBatches, Statement};
 pub use value::{Columns, Row, Value};
 
 /// Why a statement, or everything written with it, did not happen.
@@ -141,6 +143,7 @@ pub enum Lane {
 pub struct Reads {
     from: Source,
     single_flight: SingleFlight,
+    row_batches: RowBatches,
     quick: Arc<Semaphore>,
     slow: Arc<Semaphore>,
     metrics: Arc<StoreMetrics>,
@@ -156,6 +159,7 @@ impl Reads {
         Self {
             from,
             single_flight: SingleFlight::default(),
+            row_batches: RowBatches::default(),
             quick: Arc::new(Semaphore::new(QUICK_READS)),
             slow: Arc::new(Semaphore::new(SLOW_READS)),
             metrics,
@@ -192,43 +196,42 @@ impl Reads {
     }
 
     /// Runs a statement once for each row of numbers, all in one go; what is found comes in no order. `statement` is told
-    /// what the numbers are called in it; its other parameters are `params`, which all rows share.
+    /// what the numbers are called in it; its other parameters are `params`, which all rows share. On PostgreSQL other
+    /// callers' rows for the same statement are read along.
     pub async fn query_each<const N: usize>(
         self: &Arc<Self>,
         lane: Lane,
         params: Vec<Value>,
         rows: Vec<[i64; N]>,
-        statement: impl Fn([&str; N]) -> String,
+        statement: impl Fn([&str; N]) -> Sql,
     ) -> Result<Vec<Row>> {
-        let numbers: [String; N] = std::array::from_fn(|index| format!("${}", params.len() + index + 1));
-        let one = || statement(numbers.each_ref().map(String::as_str));
-        let with = |row: &[i64; N]| params.iter().cloned().chain(row.map(Value::Int)).collect::<Vec<_>>();
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
         let permit = self.permit(lane).await?;
-        let read = match &self.from {
-            Source::Postgres(_) if rows.len() > 1 => {
+        let numbers: [String; N] = std::array::from_fn(|index| format!("${}", params.len() + index + 1));
+        match &self.from {
+            Source::Postgres(_) => {
                 let arrays =
                     numbers.each_ref().map(|number| format!("CAST({number} AS bigint[])")).join(", ");
                 let names: [String; N] = std::array::from_fn(|index| format!("number_{index}"));
                 let columns = names.each_ref().map(|name| format!("each_row.{name}"));
-                let statement = statement(columns.each_ref().map(String::as_str));
+                let statement = statement(columns.each_ref().map(String::as_str)).postgres;
                 let text = format!(
-                    "SELECT found.* FROM unnest({arrays}) AS each_row ({}) CROSS JOIN LATERAL ({statement}) AS found",
+                    "SELECT found.*, place FROM unnest({arrays}, CAST(${} AS bigint[])) AS each_row ({}, place) \
+                     CROSS JOIN LATERAL ({statement}) AS found",
+                    params.len() + N + 1,
                     names.join(", ")
                 );
-                let column =
-                    |index: usize| Value::Many(rows.iter().map(|row| Value::Int(row[index])).collect());
-                let params = params.iter().cloned().chain((0..N).map(column)).collect();
-                Read { lane, text: text.into(), rows: vec![params] }
-            }
-            Source::Postgres(_) => {
-                let Some(row) = rows.first() else { return Ok(Vec::new()) };
-                Read { lane, text: one().into(), rows: vec![with(row)] }
+                let rows = rows.iter().map(|row| row.map(Value::Int).into()).collect();
+                self.run_batched(Statement { lane, text, params }, rows, permit).await
             }
             Source::Sqlite(_) => {
-                Read { lane, text: numbered(one().into()), rows: rows.iter().map(with).collect() }
+                let text = statement(numbers.each_ref().map(String::as_str)).sqlite;
+                let with = |row: &[i64; N]| params.iter().cloned().chain(row.map(Value::Int)).collect();
+                self.run_once(Read { lane, text, rows: rows.iter().map(with).collect() }, permit).await
             }
-        };
-        self.run_once(read, permit).await
+        }
     }
 
     fn many(&self, lane: Lane, sql: Sql, rows: Vec<Vec<Value>>) -> Read {

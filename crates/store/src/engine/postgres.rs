@@ -246,9 +246,12 @@ impl Connection {
     }
 
     fn row(&self, row: &tokio_postgres::Row) -> Result<Row> {
-        let values = (0..row.len()).map(|column| row.try_get(column));
-        let values = values.collect::<std::result::Result<_, _>>();
-        values.map(Row).map_err(|error| self.failure(&error))
+        // A collected `Result` grows step by step, and rows are wide.
+        let mut values = Vec::with_capacity(row.len());
+        for column in 0..row.len() {
+            values.push(row.try_get(column).map_err(|error| self.failure(&error))?);
+        }
+        Ok(Row(values))
     }
 
     async fn run(&self, statement: &Statement, params: &[Value]) -> Result<Vec<Row>> {

@@ -1,6 +1,6 @@
 //! Single-flight of equal statements: callers with the same statement and parameters share one run of it. A run begins after
-//! all its callers have asked, so that none is told what was there before. It is the totals that lists begin with, the
-//! same for each of their pages, that this is for.
+//! all its callers have asked, so that none is told what was there before. On SQLite this is for the totals that lists
+//! begin with, the same for each of their pages; PostgreSQL reads those in batches (`row_batches.rs`).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -20,6 +20,18 @@ pub struct Caller {
 pub async fn rows(answer: oneshot::Receiver<Result<Arc<Vec<Row>>>>) -> Result<Vec<Row>> {
     let found = answer.await.unwrap_or_else(|_| Err(Error::Unavailable("a read ended early".into())));
     found.map(Arc::unwrap_or_clone)
+}
+
+/// Answers callers with what was found. The last one gets the rows themselves, and need not copy them.
+pub fn answer(mut callers: Vec<Caller>, found: Result<Vec<Row>>) {
+    let found = found.map(Arc::new);
+    let last = callers.pop();
+    for caller in callers {
+        let _ = caller.reply.send(found.clone());
+    }
+    if let Some(last) = last {
+        let _ = last.reply.send(found);
+    }
 }
 
 /// The statements that run, and the callers of their next runs.
@@ -75,10 +87,8 @@ impl Reads {
                 guard.ended = true;
                 return;
             }
-            let found = self.run(&read).await.map(Arc::new);
-            for Caller { reply, _permit } in callers {
-                let _ = reply.send(found.clone());
-            }
+            let found = self.run(&read).await;
+            answer(callers, found);
         }
     }
 }

@@ -61,9 +61,11 @@ pub fn query(connection: &Connection, sql: &str, rows: &[Vec<Value>]) -> Result<
             }
             let mut results = statement.raw_query();
             while let Some(result) = results.next()? {
-                let values = (0..width)
-                    .map(|column| Ok(read(result.get_ref(column)?)))
-                    .collect::<rusqlite::Result<_>>()?;
+                // A collected `Result` grows step by step, and rows are wide.
+                let mut values = Vec::with_capacity(width);
+                for column in 0..width {
+                    values.push(read(result.get_ref(column)?));
+                }
                 found.push(Row(values));
             }
         }

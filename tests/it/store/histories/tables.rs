@@ -1,7 +1,7 @@
 //! Everything that is stored, compared with the model: through the store, and the tables that it shows nobody.
 
 use wicara_model::{Bots, ConversationFilter, Cursor, Listing, MessageFilter, Order};
-use wicara_store::Store;
+use wicara_store::{Embed, Store};
 
 use super::super::totals::totals_are_exact;
 use super::groups::{BOTS, KINDS};
@@ -96,7 +96,7 @@ async fn lists(store: &Store, model: &Model) {
         };
         for kind in KINDS {
             let filter = ConversationFilter { integration_type: Some(kind.into()), ..Default::default() };
-            let list = store.conversation_list(&bots, &filter, &listing).await.unwrap();
+            let list = store.conversation_list(&bots, &filter, &listing, Embed::Last).await.unwrap();
             let expected = of_bot().filter(|conversation| conversation.integration_type == kind).count();
             assert_eq!(list.total, i64::try_from(expected).unwrap(), "conversations of {bot} by {kind}");
         }
