@@ -11,10 +11,10 @@ const HISTORY: usize = 8;
 
 impl Bot for Documents {
     fn ask(&self, question: Question) -> AnswerStream {
-        let library = self.library();
-        // The search is CPU-bound: on a worker thread of the runtime it would delay other tasks.
+        let index = self.index();
+        // A search is CPU-bound, so it runs on the blocking pool, where it delays no other task.
         let answer = async move {
-            let answer = tokio::task::spawn_blocking(move || library.answer(&question)).await;
+            let answer = tokio::task::spawn_blocking(move || index.answer(&question)).await;
             let answer = answer.map_err(|_| Error::Unreadable("the search broke off".to_owned()))?;
             answer
                 .map(StreamItem::Answer)

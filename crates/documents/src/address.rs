@@ -1,12 +1,13 @@
-//! Where documents and what they link to are found on the web.
+//! The web addresses of documents and of the links in them.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// All but what RFC 3986 calls unreserved.
-const IN_FRAGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-const IN_PATH: &AsciiSet = &IN_FRAGMENT.remove(b'/');
-/// What would end an address that stands in Markdown; the rest, escapes too, stays as its author wrote it.
-const IN_LINK: &AsciiSet = &IN_PATH
+/// Everything except the unreserved characters of RFC 3986.
+const ENCODED_IN_FRAGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const ENCODED_IN_PATH: &AsciiSet = &ENCODED_IN_FRAGMENT.remove(b'/');
+/// Characters that would end an address within Markdown, such as brackets and spaces. All others stay as the author
+/// wrote them, `%` too: it begins an escape.
+const ENCODED_IN_LINK: &AsciiSet = &ENCODED_IN_PATH
     .remove(b':')
     .remove(b'?')
     .remove(b'#')
@@ -22,63 +23,66 @@ const IN_LINK: &AsciiSet = &IN_PATH
     .remove(b'=')
     .remove(b'%');
 
-/// The web address under which a set of documents stands, if it stands under any.
+/// Resolves addresses against the one under which the documents are served, if they are.
 #[derive(Debug, Clone)]
 pub struct Addresses {
     base: Option<String>,
 }
 
 impl Addresses {
-    /// `base` empty: the documents are not on the web.
+    /// An empty `base` means that the documents are not served on the web.
     #[must_use]
     pub fn new(base: &str) -> Self {
         let base = base.trim_end_matches('/');
         Self { base: (!base.is_empty()).then(|| base.to_owned()) }
     }
 
-    /// A document's own address. `path` has slashes, whatever the system.
+    /// The address of a document; `None` if it is not on the web. `path` is relative to the base.
     #[must_use]
     pub fn page(&self, path: &str, fragment: Option<&str>) -> Option<String> {
-        let mut url = format!("{}/{}", self.base.as_ref()?, encode(path, IN_PATH));
+        let mut url = format!("{}/{}", self.base.as_ref()?, encode(path, ENCODED_IN_PATH));
         if let Some(fragment) = fragment {
             url.push('#');
-            url.push_str(&encode(fragment, IN_FRAGMENT));
+            url.push_str(&encode(fragment, ENCODED_IN_FRAGMENT));
         }
         Some(url)
     }
 
-    /// Where a link in a document leads. `None`: nowhere that a reader elsewhere could follow.
+    /// The absolute address of `link`, as the document at `path` has it. `None` if a reader cannot follow it: schemes
+    /// other than those of the web, mail and telephone; a path from the root of a site or above the base; any relative
+    /// link while the documents are not on the web.
     #[must_use]
     pub fn resolve(&self, path: &str, link: &str) -> Option<String> {
         if let Some((scheme, _)) = link.split_once(':')
             && !scheme.contains(['/', '#', '?'])
         {
-            let followed = ["http", "https", "mailto", "tel"].iter().any(|s| scheme.eq_ignore_ascii_case(s));
-            return followed.then(|| tidy(link));
+            let is_allowed =
+                ["http", "https", "mailto", "tel"].iter().any(|s| scheme.eq_ignore_ascii_case(s));
+            return is_allowed.then(|| encode_link(link));
         }
         if link.starts_with('/') {
             return None;
         }
         if link.starts_with(['#', '?']) {
-            return Some(self.page(path, None)? + &tidy(link));
+            return Some(self.page(path, None)? + &encode_link(link));
         }
         let mut folders: Vec<&str> = path.split('/').collect();
         folders.pop();
-        let (target, rest) = link.split_at(link.find(['#', '?']).unwrap_or(link.len()));
-        for part in target.split('/') {
-            match part {
+        let (target, suffix) = link.split_at(link.find(['#', '?']).unwrap_or(link.len()));
+        for segment in target.split('/') {
+            match segment {
                 "" | "." => {}
                 ".." => drop(folders.pop()?),
-                _ => folders.push(part),
+                _ => folders.push(segment),
             }
         }
-        Some(format!("{}/{}{}", self.base.as_ref()?, tidy(&folders.join("/")), tidy(rest)))
+        Some(format!("{}/{}{}", self.base.as_ref()?, encode_link(&folders.join("/")), encode_link(suffix)))
     }
 }
 
-/// An address that its author wrote, as it may stand in Markdown.
-fn tidy(url: &str) -> String {
-    encode(url, IN_LINK)
+/// Makes an address safe to stand in Markdown.
+fn encode_link(url: &str) -> String {
+    encode(url, ENCODED_IN_LINK)
 }
 
 fn encode(text: &str, encoded: &'static AsciiSet) -> String {

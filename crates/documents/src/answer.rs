@@ -1,4 +1,4 @@
-//! What the bot says: a passage, or honestly that it has none.
+//! Writes the reply: a passage, suggestions, or the topics that can be asked about.
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -10,9 +10,9 @@ use crate::address::Addresses;
 use crate::passages::{Link, Page, Passage};
 use crate::subject::SmallTalk;
 
-/// Links beside an answer.
+/// Links below an answer.
 const MAX_LINKS: usize = 3;
-/// Topics that are named where there is no answer.
+/// Topics listed where there is no answer.
 const MAX_TOPICS: usize = 20;
 
 /// The answer object as the Chatbot API documents it.
@@ -49,21 +49,21 @@ struct SuggestLink {
     url: String,
 }
 
-/// Why topics are named.
+/// Why the topics are listed instead of an answer.
 #[derive(Debug, Clone, Copy)]
-pub enum Topics {
+pub enum TopicsReason {
     NothingFound,
-    Said(SmallTalk),
+    SmallTalk(SmallTalk),
 }
 
-/// An answer's text and the links beside it.
+/// A text in Markdown, and the links below it.
 pub struct Reply {
     text: String,
     links: Vec<Link>,
 }
 
 impl Reply {
-    /// A passage with its own address and where its links lead.
+    /// A passage under its heading. Its links: the passage itself, then those in its text.
     #[must_use]
     pub fn passage(page: &Page, passage: &Passage, addresses: &Addresses) -> Self {
         let heading = passage.headings.last().unwrap_or(&page.title);
@@ -82,9 +82,9 @@ impl Reply {
         Self { text, links }
     }
 
-    /// Passages that may be meant, and honestly no more than that.
+    /// Links to passages that cover a part of the question, without a claim to answer it.
     #[must_use]
-    pub fn offers(passages: &[(&Page, &Passage)], language: Language, addresses: &Addresses) -> Self {
+    pub fn suggestions(passages: &[(&Page, &Passage)], language: Language, addresses: &Addresses) -> Self {
         let mut text = match language {
             Language::English => "I am not sure that I have an answer to that. Perhaps one of these helps:",
             Language::Indonesian => {
@@ -98,7 +98,7 @@ impl Reply {
             let title = full_title(page, passage);
             let url = addresses.page(&page.path, passage.fragment.as_deref());
             let item = list_item(&title, url.as_deref());
-            // A long section is several passages.
+            // A long section has several passages with the same heading and address.
             if !text.lines().any(|line| line == item) {
                 text.push('\n');
                 text.push_str(&item);
@@ -108,43 +108,43 @@ impl Reply {
         Self { text, links }
     }
 
-    /// What can be asked about.
+    /// The titles of the pages in `language`, or of all pages where none is.
     #[must_use]
-    pub fn topics(pages: &[Page], language: Language, why: Topics, addresses: &Addresses) -> Self {
-        let mut text = match (language, why) {
-            (Language::English, Topics::NothingFound) => {
+    pub fn topics(pages: &[Page], language: Language, reason: TopicsReason, addresses: &Addresses) -> Self {
+        let mut text = match (language, reason) {
+            (Language::English, TopicsReason::NothingFound) => {
                 "I found nothing about that in my documents. I can answer questions about:"
             }
-            (Language::English, Topics::Said(SmallTalk::Greeting)) => {
+            (Language::English, TopicsReason::SmallTalk(SmallTalk::Greeting)) => {
                 "Hello! I answer from my documents. You can ask me about:"
             }
-            (Language::English, Topics::Said(SmallTalk::Thanks)) => "You are welcome! You can also ask me about:",
-            (Language::English, Topics::Said(SmallTalk::Other)) => {
+            (Language::English, TopicsReason::SmallTalk(SmallTalk::Thanks)) => "You are welcome! You can also ask me about:",
+            (Language::English, TopicsReason::SmallTalk(SmallTalk::Other)) => {
                 "I answer from my documents. You can ask me about:"
             }
-            (Language::Indonesian, Topics::NothingFound) => {
+            (Language::Indonesian, TopicsReason::NothingFound) => {
                 "Maaf, saya tidak menemukan jawabannya di dokumen saya. Saya dapat menjawab pertanyaan tentang:"
             }
-            (Language::Indonesian, Topics::Said(SmallTalk::Greeting)) => {
+            (Language::Indonesian, TopicsReason::SmallTalk(SmallTalk::Greeting)) => {
                 "Halo! Saya menjawab dari dokumen yang saya punya. Silakan bertanya tentang:"
             }
-            (Language::Indonesian, Topics::Said(SmallTalk::Thanks)) => {
+            (Language::Indonesian, TopicsReason::SmallTalk(SmallTalk::Thanks)) => {
                 "Sama-sama! Silakan bertanya lagi, misalnya tentang:"
             }
-            (Language::Indonesian, Topics::Said(SmallTalk::Other)) => {
+            (Language::Indonesian, TopicsReason::SmallTalk(SmallTalk::Other)) => {
                 "Saya menjawab dari dokumen yang saya punya. Silakan bertanya tentang:"
             }
         }
         .to_owned();
         text.push_str("\n\n");
         let own: Vec<_> = pages.iter().filter(|page| page.language == Some(language)).collect();
-        let named = if own.is_empty() { pages.iter().collect() } else { own };
-        for page in named.iter().take(MAX_TOPICS) {
+        let listed = if own.is_empty() { pages.iter().collect() } else { own };
+        for page in listed.iter().take(MAX_TOPICS) {
             let url = addresses.page(&page.path, None);
             text.push_str(&list_item(&page.title, url.as_deref()));
             text.push('\n');
         }
-        let more = named.len().saturating_sub(MAX_TOPICS);
+        let more = listed.len().saturating_sub(MAX_TOPICS);
         if more > 0 {
             text.push_str(&match language {
                 Language::English => format!("- and {more} more\n"),
@@ -154,7 +154,7 @@ impl Reply {
         Self { text: text.trim_end().to_owned(), links: Vec::new() }
     }
 
-    /// The answer as it goes out. `id` is the answer's own.
+    /// The answer object. `id` is its `id` field.
     #[must_use]
     pub fn into_answer(self, bot_id: &str, id: Uuid) -> Answer {
         let links = self.links.into_iter().map(|link| SuggestLink { title: link.title, url: link.url });

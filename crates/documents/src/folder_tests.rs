@@ -6,10 +6,10 @@ use tempfile::TempDir;
 use crate::tests::{GUIDE, ask, ask_after, first_link};
 use crate::*;
 
-/// A folder that is gone when the test is over.
-pub(super) struct Folder(TempDir);
+/// A temporary folder of documents, deleted when it is dropped.
+pub(super) struct TestFolder(TempDir);
 
-impl Folder {
+impl TestFolder {
     pub(super) fn new(files: &[(&str, &str)]) -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
         for (path, text) in files {
@@ -42,8 +42,8 @@ pub(super) async fn text(bot: &Documents, question: &str) -> String {
     ask(bot, question).await["text"].as_str().unwrap().to_owned()
 }
 
-fn office() -> Folder {
-    Folder::new(&[
+fn office() -> TestFolder {
+    TestFolder::new(&[
         (
             "id/akta lahir.md",
             "---\nlayout: page\n---\n# Akta kelahiran\n\nUntuk bayi yang baru lahir.\n\n## Syarat pengurusan\n\n\
@@ -98,7 +98,7 @@ async fn the_links_of_a_passage_lead_where_they_led_in_the_document() {
 
 #[tokio::test]
 async fn word_forms_of_both_languages_meet() {
-    let folder = Folder::new(&[
+    let folder = TestFolder::new(&[
         ("a.md", "# Pendaftaran\n\nPermohonan didaftarkan di loket.\n"),
         ("b.md", "# Passports\n\nThe office renews old passports.\n"),
     ]);
@@ -111,7 +111,7 @@ async fn word_forms_of_both_languages_meet() {
 
 #[tokio::test]
 async fn of_two_passages_the_one_in_the_questions_language_is_shown() {
-    let folder = Folder::new(&[
+    let folder = TestFolder::new(&[
         (
             "a.md",
             "# Passport\n\nThe passport fee is what you pay for a passport at the office. Passport, passport!\n",
@@ -130,7 +130,7 @@ async fn a_long_section_is_cut_between_paragraphs() {
     let paragraphs: Vec<_> =
         (0..40).map(|n| format!("Paragraph{n} {}", "says little. ".repeat(20))).collect();
     let long = format!("# Long\n\n{}\n\n```\n{}```\n", paragraphs.join("\n\n"), "code line\n".repeat(5_000));
-    let folder = Folder::new(&[("long.md", &long)]);
+    let folder = TestFolder::new(&[("long.md", &long)]);
     let bot = folder.bot("").unwrap();
     let mut seen = HashSet::new();
     for n in 0..40 {
@@ -145,7 +145,7 @@ async fn a_long_section_is_cut_between_paragraphs() {
 
 #[test]
 fn a_folder_that_cannot_be_used_is_an_error_that_says_why() {
-    let folder = Folder::new(&[("x.pdf", "x")]);
+    let folder = TestFolder::new(&[("x.pdf", "x")]);
     let error = folder.bot("").err().unwrap();
     assert_eq!(
         error,
@@ -162,7 +162,7 @@ fn a_folder_that_cannot_be_used_is_an_error_that_says_why() {
     let error = Documents::new("office", &settings, GUIDE).err().unwrap();
     assert_eq!(error, format!("{} is not a folder", file.display()));
 
-    let folder = Folder::new(&[("empty.md", "\n")]);
+    let folder = TestFolder::new(&[("empty.md", "\n")]);
     assert_eq!(
         folder.bot("").err().unwrap(),
         format!("the documents in {} are empty", folder.0.path().display())
@@ -179,7 +179,7 @@ fn a_folder_that_cannot_be_used_is_an_error_that_says_why() {
 
 #[tokio::test]
 async fn a_misspelt_word_finds_what_was_meant_and_a_known_word_only_itself() {
-    let folder = Folder::new(&[
+    let folder = TestFolder::new(&[
         ("a.md", "# Passport\n\nThe passport costs 50.\n"),
         ("b.md", "# Passwort\n\nThe passwort is a German word.\n"),
         ("c.md", "# Kartu\n\nKartu keluarga dicetak di kantor.\n"),
@@ -199,8 +199,8 @@ async fn a_misspelt_word_finds_what_was_meant_and_a_known_word_only_itself() {
 }
 
 #[tokio::test]
-async fn where_little_is_found_places_are_offered_and_not_an_answer() {
-    let folder = Folder::new(&[
+async fn where_little_is_found_passages_are_suggested_without_an_answer() {
+    let folder = TestFolder::new(&[
         ("a.md", "# Parking\n\nBicycles stand in the yard, cars in the street.\n"),
         ("b.md", "# Yard\n\n## Games\n\nBall games in the yard disturb the bicycles.\n"),
     ]);
@@ -221,7 +221,7 @@ async fn where_little_is_found_places_are_offered_and_not_an_answer() {
 
 #[tokio::test]
 async fn a_question_that_goes_on_is_understood_with_the_one_before() {
-    let folder = Folder::new(&[
+    let folder = TestFolder::new(&[
         (
             "a.md",
             "# Passport\n\n## Fees\n\nA passport costs 50.\n\n## Children\n\nA passport for children costs 10.\n",

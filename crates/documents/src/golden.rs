@@ -1,13 +1,13 @@
-//! The golden set: how much of what people type the bot of the built-in guide answers right.
+//! Measures the bot of the built-in guide on the golden set, questions as people type them.
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::tests::{ask_after, first_link, guide_bot, headings};
 
-/// Shares that hold at least, in percent. A change that falls below them makes the bot worse.
-const RIGHT: usize = 88;
-const DECLINED: usize = 90;
+/// The shares that must be reached, in percent. A change that falls below them makes the bot worse.
+const MIN_RIGHT_PERCENT: usize = 88;
+const MIN_DECLINED_PERCENT: usize = 90;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,17 +20,21 @@ struct Golden {
 #[serde(deny_unknown_fields)]
 struct Case {
     ask: String,
+    /// The questions before in the same conversation.
     #[serde(default)]
     after: Vec<String>,
+    /// Beginnings of the acceptable links.
     #[serde(default)]
     at: Vec<String>,
 }
 
-/// What an answer is: a passage with its link, places to look with the first one's link, or neither.
+/// What the bot replied with.
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {
     Passage,
-    Offers,
+    /// Links to passages that may help.
+    Suggestions,
+    /// Neither passage nor links.
     Declined,
 }
 
@@ -42,12 +46,12 @@ fn kind(answer: &Value) -> Kind {
     match (answer["text"].as_str().unwrap().starts_with("**"), first_link(answer)) {
         (true, _) => Kind::Passage,
         (false, "") => Kind::Declined,
-        (false, _) => Kind::Offers,
+        (false, _) => Kind::Suggestions,
     }
 }
 
 #[test]
-fn every_place_of_the_golden_set_is_there() {
+fn every_heading_of_the_golden_set_exists() {
     let headings = headings();
     for case in golden().question {
         assert!(!case.at.is_empty(), "{}", case.ask);
@@ -58,7 +62,7 @@ fn every_place_of_the_golden_set_is_there() {
 }
 
 #[tokio::test]
-async fn most_questions_are_answered_from_the_right_place() {
+async fn most_questions_are_answered_from_the_right_passage() {
     let (bot, questions) = (guide_bot(), golden().question);
     let mut misses = Vec::new();
     for case in &questions {
@@ -70,7 +74,7 @@ async fn most_questions_are_answered_from_the_right_place() {
     }
     let right = questions.len() - misses.len();
     println!("{right} of {} are right; not right are:\n{}", questions.len(), misses.join("\n"));
-    assert!(right * 100 >= questions.len() * RIGHT, "{}", misses.join("\n"));
+    assert!(right * 100 >= questions.len() * MIN_RIGHT_PERCENT, "{}", misses.join("\n"));
 }
 
 #[tokio::test]
@@ -86,5 +90,5 @@ async fn most_foreign_questions_are_declined() {
     }
     let declined = questions.len() - misses.len();
     println!("{declined} of {} are declined; not declined are:\n{}", questions.len(), misses.join("\n"));
-    assert!(declined * 100 >= questions.len() * DECLINED, "{}", misses.join("\n"));
+    assert!(declined * 100 >= questions.len() * MIN_DECLINED_PERCENT, "{}", misses.join("\n"));
 }

@@ -1,7 +1,7 @@
-//! HTML as Markdown: its text, headings, lists and links, so that every document goes one way from here on.
+//! Converts HTML into Markdown with its text, headings, lists and links, so that all later steps read one format.
 //!
-//! `html5gum` splits the page into tags and text as browsers do. No tree is made of them: one pass writes each as it comes,
-//! so that no nesting is too deep and no page takes more than a time in proportion to its length. Broken HTML gives some
+//! `html5gum` splits the page into tags and text as browsers do. One pass writes them without building a tree, so that
+//! deep nesting cannot overflow the stack, and the time is linear in the length of the page. Broken HTML gives some
 //! text, never an error.
 
 use html5gum::{StartTag, State, Token, Tokenizer};
@@ -11,22 +11,22 @@ use wicara_guide::markdown::escape_into;
 use crate::open_elements::{OpenElements, SVG};
 
 #[derive(Debug, Default)]
-pub struct Page {
-    /// What `<title>` says, as Markdown.
+pub struct ConvertedPage {
+    /// The content of the first `<title>`, as Markdown.
     pub title: Option<String>,
     pub markdown: String,
 }
 
 #[must_use]
-pub fn to_markdown(html: &str) -> Page {
-    let mut writer = Writer::default();
+pub fn to_markdown(html: &str) -> ConvertedPage {
+    let mut writer = MarkdownWriter::default();
     let mut open = OpenElements::default();
     let mut tokens = Tokenizer::new(html);
     while let Some(Ok(token)) = tokens.next() {
         match token {
             Token::StartTag(tag) => {
                 let name = String::from_utf8_lossy(&tag.name);
-                // In SVG, `/>` ends an element and scripts are tags and text like all else.
+                // In SVG, `/>` ends an element, and the content of a script is parsed like that of any other element.
                 let in_svg = open.count(SVG) > 0;
                 if tag.self_closing && (in_svg || name == SVG) {
                     continue;
@@ -53,7 +53,7 @@ pub fn to_markdown(html: &str) -> Page {
     writer.finish()
 }
 
-/// How the content of an element is read that may hold text alone.
+/// The tokenizer's state for the content of an element that holds text but no elements; `None` for all other elements.
 fn content_state(name: &str) -> Option<State> {
     match name {
         "title" | "textarea" => Some(State::RcData),
@@ -65,46 +65,50 @@ fn content_state(name: &str) -> Option<State> {
 }
 
 #[derive(Default)]
-struct Writer {
+struct MarkdownWriter {
     out: String,
     title: Option<String>,
-    /// Whether the text is that of a `<title>`, and of which.
+    /// The `<title>` that the current text belongs to.
     in_title: Option<Title>,
     in_pre: bool,
     link: Option<Link>,
     heading: Option<Heading>,
-    /// Where the text of the last cell of this row starts.
-    cell: Option<usize>,
-    /// White space stands before the next word.
-    space: bool,
+    /// Where the last cell of the current row starts in `out`.
+    cell_start: Option<usize>,
+    /// White space was read but not written: it is only written before another word on the same line.
+    pending_space: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Title {
     First,
+    /// Its text is dropped.
     Another,
 }
 
+/// The open link. Its brackets are inserted when it ends, as a link without text gets none.
 struct Link {
-    /// Where its text starts.
+    /// Where its text starts in `out`.
     start: usize,
     href: String,
 }
 
+/// The open heading.
 struct Heading {
-    /// Where its `#` marks start, and where its text does.
-    mark: usize,
-    start: usize,
+    /// Where its `#` marks start in `out`.
+    marks_start: usize,
+    text_start: usize,
     id: Option<String>,
 }
 
+/// What separates two blocks, lines and so on in Markdown.
 const PARAGRAPH: &str = "\n\n";
 const LINE: &str = "\n";
 const BREAK: &str = "  \n";
 const ITEM: &str = "- ";
 const CELL: &str = " | ";
 
-impl Writer {
+impl MarkdownWriter {
     fn text(&mut self, text: &str) {
         match self.in_title {
             Some(Title::First) => self.title.get_or_insert_default().push_str(text),
@@ -121,25 +125,26 @@ impl Writer {
         }
     }
 
+    /// Writes text with its white space collapsed and its Markdown escaped.
     fn words(&mut self, text: &str) {
         let is_space = |c: char| c.is_ascii_whitespace();
-        self.space |= text.starts_with(is_space);
+        self.pending_space |= text.starts_with(is_space);
         if text.trim().is_empty() {
-            self.space |= !text.is_empty();
+            self.pending_space |= !text.is_empty();
             return;
         }
         for word in text.split_ascii_whitespace() {
             let at_line_start = self.at_line_start();
-            if self.space && !at_line_start {
+            if self.pending_space && !at_line_start {
                 self.out.push(' ');
             }
             if at_line_start && starts_block(word) {
                 self.out.push('\\');
             }
             escape_into(&mut self.out, &with_entities(word));
-            self.space = true;
+            self.pending_space = true;
         }
-        self.space = text.ends_with(is_space);
+        self.pending_space = text.ends_with(is_space);
     }
 
     fn start_tag(&mut self, name: &str, tag: &StartTag<()>) {
@@ -159,15 +164,16 @@ impl Writer {
             }
             "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => {
                 self.end_heading();
-                self.start(PARAGRAPH);
-                let (mark, level) = (self.out.len(), usize::from(name.as_bytes()[1] - b'0'));
-                self.mark(&("#".repeat(level) + " "));
-                self.heading = Some(Heading { mark, start: self.out.len(), id: attribute("id") });
+                self.separate(PARAGRAPH);
+                let (marks_start, level) = (self.out.len(), usize::from(name.as_bytes()[1] - b'0'));
+                self.write_line_prefix(&("#".repeat(level) + " "));
+                self.heading = Some(Heading { marks_start, text_start: self.out.len(), id: attribute("id") });
             }
             _ => {
-                // A block may stand around a heading's text, as in `<h1><div>`; after it, the heading was not closed.
+                // A block before any text of the heading is within it, as in `<h1><div>`. One after the text means that
+                // the page left the heading open.
                 let Some(separator) = separator(name) else { return };
-                if self.heading.as_ref().is_some_and(|heading| heading.start < self.out.len()) {
+                if self.heading.as_ref().is_some_and(|heading| heading.text_start < self.out.len()) {
                     self.end_heading();
                 }
                 if self.heading.is_none() {
@@ -177,39 +183,40 @@ impl Writer {
         }
     }
 
+    /// Starts a new line for a block, with the marks of a list item.
     fn start_block(&mut self, name: &str, separator: &str) {
         match name {
             "td" | "th" => return self.start_cell(),
-            "tr" | "table" => self.cell = None,
+            "tr" | "table" => self.cell_start = None,
             "pre" => self.in_pre = true,
             "li" => self.drop_empty_item(),
             _ => {}
         }
-        self.start(separator);
+        self.separate(separator);
         if name == "li" {
-            self.mark(ITEM);
+            self.write_line_prefix(ITEM);
         }
     }
 
-    /// A cell whose text is one paragraph, with or without tags for it, stands in one line with the next.
+    /// Continues the line of the cell before if that cell is a single paragraph, else starts a new line.
     fn start_cell(&mut self) {
-        if let Some(cell) = self.cell {
-            let text = self.out.get(cell..).unwrap_or_default().trim();
+        if let Some(cell_start) = self.cell_start {
+            let text = self.out.get(cell_start..).unwrap_or_default().trim();
             if text.is_empty() || text.contains(PARAGRAPH) {
-                self.start(LINE);
+                self.separate(LINE);
             } else {
                 self.out.truncate(self.out.trim_end().len());
                 self.out.push_str(CELL);
-                self.space = false;
+                self.pending_space = false;
             }
         }
-        self.cell = Some(self.out.len());
+        self.cell_start = Some(self.out.len());
     }
 
     fn end_tag(&mut self, name: &str) {
         match name {
             "title" => self.in_title = None,
-            // As browsers have it.
+            // Browsers take `</br>` for `<br>`.
             "br" => self.line_break(),
             "a" => self.end_link(),
             "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => self.end_heading(),
@@ -218,14 +225,14 @@ impl Writer {
                 let Some(separator) = separator(name) else { return };
                 match name {
                     "pre" => self.in_pre = false,
-                    "tr" | "table" => self.cell = None,
+                    "tr" | "table" => self.cell_start = None,
                     "li" | "ul" | "ol" | "menu" => self.drop_empty_item(),
                     _ => {}
                 }
                 if self.heading.is_some() {
-                    self.space = true;
+                    self.pending_space = true;
                 } else {
-                    self.start(separator);
+                    self.separate(separator);
                 }
             }
         }
@@ -233,45 +240,45 @@ impl Writer {
 
     fn line_break(&mut self) {
         if self.heading.is_some() {
-            self.space = true;
+            self.pending_space = true;
         } else {
-            self.start(BREAK);
+            self.separate(BREAK);
         }
     }
 
     fn end_link(&mut self) {
         let Some(Link { start, href }) = self.link.take() else { return };
         let text = self.out.get(start..).unwrap_or_default();
-        let (lead, text) = (text.len() - text.trim_start().len(), text.trim());
+        let (leading_spaces, text) = (text.len() - text.trim_start().len(), text.trim());
         if text.is_empty() || text.contains('\n') {
             return;
         }
-        let end = start + lead + text.len();
+        let end = start + leading_spaces + text.len();
         let href =
             href.trim().replace(['<', '>', '\n', '\r'], "").replace('\\', "\\\\").replace('&', "&amp;");
         self.out.insert_str(end, &format!("](<{href}>)"));
-        self.out.insert(start + lead, '[');
+        self.out.insert(start + leading_spaces, '[');
     }
 
     fn end_heading(&mut self) {
-        let Some(Heading { mark, start, id }) = self.heading.take() else { return };
-        if self.link.as_ref().is_some_and(|link| link.start >= start) {
+        let Some(Heading { marks_start, text_start, id }) = self.heading.take() else { return };
+        if self.link.as_ref().is_some_and(|link| link.start >= text_start) {
             self.end_link();
         }
-        let plain = |id: &String| id.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_'));
-        if self.out.len() <= start {
-            self.out.truncate(mark);
-        } else if let Some(id) = id.filter(|id| !id.is_empty() && plain(id)) {
+        let is_plain = |id: &String| id.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_'));
+        if self.out.len() <= text_start {
+            self.out.truncate(marks_start);
+        } else if let Some(id) = id.filter(|id| !id.is_empty() && is_plain(id)) {
             self.out.push_str(" {#");
             self.out.push_str(&id);
             self.out.push('}');
         }
-        self.start(PARAGRAPH);
+        self.separate(PARAGRAPH);
     }
 
     /// Starts a new line or paragraph, unless one has just started.
-    fn start(&mut self, separator: &str) {
-        self.space = false;
+    fn separate(&mut self, separator: &str) {
+        self.pending_space = false;
         let out = &self.out;
         if out.is_empty() || [PARAGRAPH, ITEM, CELL].iter().any(|start| out.ends_with(start)) {
             return;
@@ -279,26 +286,26 @@ impl Writer {
         if separator != PARAGRAPH && out.ends_with('\n') {
             return;
         }
-        let in_empty_link = self.is_link_empty();
+        let link_was_empty = self.is_link_empty();
         if separator == PARAGRAPH {
             self.out.truncate(self.out.trim_end().len());
         }
         self.out.push_str(separator);
-        self.move_link(in_empty_link);
+        self.restart_link(link_was_empty);
     }
 
-    /// Writes what a line begins with.
-    fn mark(&mut self, mark: &str) {
-        let in_empty_link = self.is_link_empty();
-        self.out.push_str(mark);
-        self.move_link(in_empty_link);
+    /// Writes the marks of a heading or list item.
+    fn write_line_prefix(&mut self, marks: &str) {
+        let link_was_empty = self.is_link_empty();
+        self.out.push_str(marks);
+        self.restart_link(link_was_empty);
     }
 
     fn drop_empty_item(&mut self) {
-        if let Some(rest) = self.out.strip_suffix(ITEM) {
-            let in_empty_link = self.is_link_empty();
-            self.out.truncate(rest.len());
-            self.move_link(in_empty_link);
+        if let Some(before) = self.out.strip_suffix(ITEM) {
+            let link_was_empty = self.is_link_empty();
+            self.out.truncate(before.len());
+            self.restart_link(link_was_empty);
         }
     }
 
@@ -307,9 +314,9 @@ impl Writer {
         text.is_some_and(|text| text.trim_start().is_empty())
     }
 
-    /// A link's text begins after the marks of the block that it begins with.
-    fn move_link(&mut self, is_empty: bool) {
-        if let Some(link) = self.link.as_mut().filter(|_| is_empty) {
+    /// Moves the start of a link without text behind the marks just written, which are not part of its text.
+    fn restart_link(&mut self, was_empty: bool) {
+        if let Some(link) = self.link.as_mut().filter(|_| was_empty) {
             link.start = self.out.len();
         }
     }
@@ -318,8 +325,8 @@ impl Writer {
         self.out.is_empty() || self.out.ends_with(['\n', ' '])
     }
 
-    fn finish(mut self) -> Page {
-        // Nothing ended the link: the rest of the page is not its text.
+    fn finish(mut self) -> ConvertedPage {
+        // A link that the page left open would contain the rest of the page, so it gets no brackets.
         self.link = None;
         self.end_heading();
         self.drop_empty_item();
@@ -329,14 +336,14 @@ impl Writer {
             &mut markdown,
             &with_entities(&title.split_ascii_whitespace().collect::<Vec<_>>().join(" ")),
         );
-        Page {
+        ConvertedPage {
             title: Some(markdown).filter(|title| !title.is_empty()),
             markdown: self.out.trim_end().to_owned(),
         }
     }
 }
 
-/// How a block is set apart from the text before and after it; `None` for elements within a line.
+/// The separator before and after a block; `None` for inline elements.
 fn separator(name: &str) -> Option<&'static str> {
     match name {
         "tr" | "td" | "th" | "li" | "dt" | "dd" | "option" => Some(LINE),
@@ -357,7 +364,8 @@ fn starts_block(word: &str) -> bool {
     }
 }
 
-/// Writes `&` as an entity, so that the text begins none, and no-break spaces so that they can be seen.
+/// Writes `&` as an entity, so that the text cannot form another entity, and no-break spaces as entities, which
+/// cannot be taken for spaces.
 fn with_entities(text: &str) -> String {
     text.replace('\0', "").replace('&', "&amp;").replace('\u{a0}', "&nbsp;")
 }

@@ -1,4 +1,4 @@
-//! What other people's HTML becomes.
+//! The Markdown that HTML is converted to, well-formed and broken.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -145,7 +145,7 @@ fn text_is_not_taken_for_markdown() {
 /// None of these may overflow the stack or panic.
 #[test]
 fn a_page_may_be_nested_and_broken_as_deep_as_it_is_long() {
-    for part in [
+    for fragment in [
         "<div>",
         "<div><p>",
         "</div>",
@@ -181,7 +181,7 @@ fn a_page_may_be_nested_and_broken_as_deep_as_it_is_long() {
         "\0",
         "<select><option>",
     ] {
-        let _ = to_markdown(&part.repeat(40_000 / part.len()));
+        let _ = to_markdown(&fragment.repeat(40_000 / fragment.len()));
     }
     let attributes: String = (0..5_000).map(|number| format!(" a{number}=x")).collect();
     assert_eq!(to_markdown(&format!("<p{attributes} a1=y>b")).markdown, "b");
@@ -191,7 +191,7 @@ fn a_page_may_be_nested_and_broken_as_deep_as_it_is_long() {
 
 #[test]
 fn fuzz_of_any_page_only_links_have_angle_brackets() {
-    const PIECES: &[&str] = &[
+    const FRAGMENTS: &[&str] = &[
         "<h1 id=k>",
         "</h1>",
         "<h2>",
@@ -229,8 +229,9 @@ fn fuzz_of_any_page_only_links_have_angle_brackets() {
         " ",
         "\n",
     ];
-    let piece = prop_oneof![4 => select(PIECES).prop_map(str::to_owned), 1 => "[ -~\\n]{0,4}", 1 => ".{0,2}"];
-    let page = vec(piece, 0..40).prop_map(|pieces| pieces.concat());
+    let fragment =
+        prop_oneof![4 => select(FRAGMENTS).prop_map(str::to_owned), 1 => "[ -~\\n]{0,4}", 1 => ".{0,2}"];
+    let page = vec(fragment, 0..40).prop_map(|fragments| fragments.concat());
     fuzz("html", mutated(page), |bytes| {
         let page = to_markdown(&String::from_utf8_lossy(&bytes));
         assert!(!page.markdown.replace("](<", "").contains('<'), "{}", page.markdown);

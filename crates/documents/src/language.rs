@@ -1,17 +1,17 @@
-//! The two languages that are understood: how a text's is told, and the forms of its words.
+//! Detects a text's language, splits it into words, and gives the forms under which a word is indexed.
 
 use frostem::{Algorithm, Stemmer};
 use wicara_guide::Language;
 
-use crate::lexicon::{ENGLISH, INDONESIAN};
+use crate::lexicon::{ENGLISH_STOP_WORDS, INDONESIAN_STOP_WORDS};
 
 /// The language whose stop words a text has more of; `None` where neither has.
 #[must_use]
 pub fn detect(text: &str) -> Option<Language> {
     let (mut english, mut indonesian) = (0, 0);
     for word in words(text) {
-        english += usize::from(ENGLISH.contains(word.as_str()));
-        indonesian += usize::from(INDONESIAN.contains(word.as_str()));
+        english += usize::from(ENGLISH_STOP_WORDS.contains(word.as_str()));
+        indonesian += usize::from(INDONESIAN_STOP_WORDS.contains(word.as_str()));
     }
     match english.cmp(&indonesian) {
         std::cmp::Ordering::Greater => Some(Language::English),
@@ -25,45 +25,46 @@ pub fn words(text: &str) -> impl Iterator<Item = String> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
 }
 
-/// The forms under which a word is found: itself, its English stem, and what may be its Indonesian root.
+/// The forms under which a word is indexed: as written, its English stem, its possible Indonesian roots. Both stemmers
+/// are applied to every word, as a document or a question may mix the languages.
 #[must_use]
 pub fn forms(word: &str) -> [Vec<String>; 3] {
     let stem = |algorithm, word: &str| Stemmer::new(algorithm).stem(word).into_owned();
     let mut roots = vec![stem(Algorithm::Indonesian, word)];
-    roots.extend(hidden_root(word).map(|root| stem(Algorithm::Indonesian, &root)));
+    roots.extend(restored_root(word).map(|root| stem(Algorithm::Indonesian, &root)));
     [vec![word.to_owned()], vec![stem(Algorithm::English, word)], roots]
 }
 
-/// Active forms swallow a root's first consonant: mengirim (kirim), menambah (tambah), mematikan (mati). The stemmer
-/// sees only that of memakai (pakai) and menyimpan (simpan).
-fn hidden_root(word: &str) -> Option<String> {
-    let (rest, consonant) =
+/// The root of an Indonesian active form whose prefix replaced the root's first consonant: mengirim (kirim), menambah
+/// (tambah), mematikan (mati). The stemmer restores only the `p` of memakai (pakai) and the `s` of menyimpan (simpan).
+fn restored_root(word: &str) -> Option<String> {
+    let (remainder, consonant) =
         [("eng", "k"), ("en", "t"), ("em", "m")].into_iter().find_map(|(nasal, consonant)| {
             Some((word.strip_prefix(['m', 'p'])?.strip_prefix(nasal)?, consonant))
         })?;
-    rest.starts_with(['a', 'e', 'i', 'o', 'u']).then(|| format!("{consonant}{rest}"))
+    remainder.starts_with(['a', 'e', 'i', 'o', 'u']).then(|| format!("{consonant}{remainder}"))
 }
 
-/// What a word of chat language may be in writing: lognya (log), satu2 (satu), matiin (matikan), nyari (cari), nambah
-/// (menambah).
+/// Possible standard spellings of a word of Indonesian chat language: lognya (log), satu2 (satu), matiin (matikan),
+/// nyari (cari), nambah (menambah). They need not be words.
 #[must_use]
-pub fn written(word: &str) -> Vec<String> {
-    let mut written = Vec::new();
-    let twice = word.strip_suffix('2').filter(|base| base.chars().all(char::is_alphabetic));
-    if let Some(base) = word.strip_suffix("nya").or(twice) {
-        written.push(base.to_owned());
+pub fn standard_spellings(word: &str) -> Vec<String> {
+    let mut spellings = Vec::new();
+    let without_2 = word.strip_suffix('2').filter(|base| base.chars().all(char::is_alphabetic));
+    if let Some(base) = word.strip_suffix("nya").or(without_2) {
+        spellings.push(base.to_owned());
     }
-    let base = word.strip_suffix("in");
-    if let Some(base) = base {
-        written.push(format!("{base}kan"));
+    let without_in = word.strip_suffix("in");
+    if let Some(base) = without_in {
+        spellings.push(format!("{base}kan"));
     }
-    if let Some(rest) = word.strip_prefix("ny") {
-        written.push(format!("c{rest}"));
+    if let Some(remainder) = word.strip_prefix("ny") {
+        spellings.push(format!("c{remainder}"));
     }
     if word.starts_with(['m', 'n']) {
-        written.push(format!("me{}", base.unwrap_or(word)));
+        spellings.push(format!("me{}", without_in.unwrap_or(word)));
     }
-    written
+    spellings
 }
 
 #[cfg(test)]
@@ -98,10 +99,10 @@ mod tests {
             ("nambah", "menambah"),
             ("ngirimin", "mengirim"),
         ] {
-            assert!(written(typed).contains(&meant.to_owned()), "{typed}");
+            assert!(standard_spellings(typed).contains(&meant.to_owned()), "{typed}");
         }
         for other in ["server", "402"] {
-            assert_eq!(written(other), [""; 0]);
+            assert_eq!(standard_spellings(other), [""; 0]);
         }
     }
 

@@ -1,18 +1,18 @@
-//! The words that everybody types, whatever the documents are about.
+//! Word lists that do not depend on the documents: stop words, small talk, the words of follow-up questions, synonyms.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
-pub type Words = LazyLock<HashSet<&'static str>>;
+pub type WordSet = LazyLock<HashSet<&'static str>>;
 
-macro_rules! words {
+macro_rules! word_set {
     ($($line:literal)+) => {
         LazyLock::new(|| [$($line),+].into_iter().flat_map(str::split_whitespace).collect())
     };
 }
 
-/// English words that say nothing about what a question is about.
-pub static ENGLISH: Words = words! {
+/// English stop words: they say nothing about the subject of a question.
+pub static ENGLISH_STOP_WORDS: WordSet = word_set! {
     "a about again all also am an and any anybody anyone anything are arent as ask at available be been before"
     "being between but by bye can cannot cant compared could couldnt d did didn didnt difference differences"
     "different do does doesn doesnt doing don done dont else ever explain find finding for from get gets"
@@ -26,8 +26,8 @@ pub static ENGLISH: Words = words! {
     "without won wont would yes yet you your youre yours"
 };
 
-/// Indonesian ones, also as they are typed in a chat.
-pub static INDONESIAN: Words = words! {
+/// Indonesian stop words, with the spellings of chat language.
+pub static INDONESIAN_STOP_WORDS: WordSet = word_set! {
     "ada adakah adalah agar aja ajah akan aku anda antara apa apaan apabila apakah apanya apasih arti artinya"
     "assalamualaikum atau ato ayo bagaimana bagaimanakah bagi bahwa baik bang banget banyak beberapa beda"
     "bedanya begini begitu belum bener berapa bgmana bgmn bgt biar bila bisa bisakah blm boleh bolehkah brp buat"
@@ -45,33 +45,34 @@ pub static INDONESIAN: Words = words! {
     "tuh uda udah untuk utk wah wkwk ya yaa yah yaitu yang yg yuk"
 };
 
-/// Whether a word says nothing about what a question is about.
+/// Whether a word is a stop word of either language.
 #[must_use]
 pub fn is_stop_word(word: &str) -> bool {
-    ENGLISH.contains(word) || INDONESIAN.contains(word)
+    ENGLISH_STOP_WORDS.contains(word) || INDONESIAN_STOP_WORDS.contains(word)
 }
 
-pub static GREETINGS: Words = words! {
+pub static GREETINGS: WordSet = word_set! {
     "assalamualaikum hai halo hallo hello hey hi howdy malam morning pagi permisi salam siang sore"
 };
 
-pub static THANKS: Words = words! { "kasih makasih mksh terimakasih thank thanks thx trims" };
+pub static THANKS: WordSet = word_set! { "kasih makasih mksh terimakasih thank thanks thx trims" };
 
-/// A short question that begins like this goes on from the one before: "and on Windows?", "kalau di PostgreSQL?".
-pub static CONNECTING: Words = words! {
+/// First words of a follow-up question, if it is short: "and on Windows?", "kalau di PostgreSQL?".
+pub static FOLLOW_UP_FIRST_WORDS: WordSet = word_set! {
     "also and but for from if in on or so then with without"
     "atau dan dari dengan di kalau kalo klo lalu pada pake pakai tapi terus trus untuk"
 };
 
-/// So does one that begins with a question word and one of these: "what about Windows?", "gimana kalau di Windows?".
-pub static ABOUT: Words = words! { "about if dengan kalau kalo klo" };
+/// Second words of a follow-up question, after a question word: "what about Windows?", "gimana kalau di Windows?".
+pub static FOLLOW_UP_SECOND_WORDS: WordSet = word_set! { "about if dengan kalau kalo klo" };
 
-/// What stands for something said before.
-pub static POINTING: Words =
-    words! { "he it its one ones she that them these they this those" "itu tersebut tadi" };
+/// Pronouns and other words that refer to an earlier message.
+pub static REFERRING_WORDS: WordSet =
+    word_set! { "he it its one ones she that them these they this those" "itu tersebut tadi" };
 
-/// Words that mean the same to those who ask, across both languages: one finds the others too, in all their forms.
-const SAME: &[&str] = &[
+/// Synonyms in both languages, one group a line. A question with one word of a group also finds the others, in all
+/// their forms.
+const SYNONYM_GROUPS: &[&str] = &[
     "add tambah",
     "backup bekap cadangan",
     "basis database db",
@@ -87,10 +88,12 @@ const SAME: &[&str] = &[
     "shutdown stop hentikan matikan mematikan menghentikan",
 ];
 
-static SYNONYMS: LazyLock<HashMap<&'static str, &'static str>> =
-    LazyLock::new(|| SAME.iter().flat_map(|row| row.split(' ').map(move |word| (word, *row))).collect());
+/// Each word with its group.
+static SYNONYMS: LazyLock<HashMap<&'static str, &'static str>> = LazyLock::new(|| {
+    SYNONYM_GROUPS.iter().flat_map(|group| group.split(' ').map(move |word| (word, *group))).collect()
+});
 
-/// The words for the same, with the word itself; none if it stands for itself alone.
+/// The group of a word, the word itself included; empty if it has no synonyms.
 pub fn synonyms(word: &str) -> impl Iterator<Item = &'static str> + use<> {
     SYNONYMS.get(word).copied().unwrap_or_default().split_whitespace()
 }

@@ -1,18 +1,31 @@
 //! Answers questions with the best passage of a folder of documents, or of the guide inside the binary.
+//!
+//! The way of a document, from the file to the index:
+//! * `folder` finds and reads the files; `html` and `open_elements` turn HTML into Markdown;
+//! * `passages` cuts each page into passages under their headings, with links resolved by `address`;
+//! * `term_index` indexes the words of the passages (tantivy, in memory) in the forms that `language` gives.
+//!
+//! The way of a question, from its text to the answer:
+//! * `subject` keeps the words that carry meaning (`lexicon` lists those that carry none);
+//! * `ranking` scores the passages that have those words, their synonyms or, for misspelt words, what `typos` finds;
+//! * `answer` writes the best passage, suggestions, or the topics of the documents as an answer object.
+//!
+//! `document_index` joins the two; `live_index` replaces the whole index when the folder changes. What a change of
+//! words or weights does to the answers, `golden.toml` measures.
 
 mod address;
 mod answer;
+mod document_index;
 mod folder;
 mod html;
-mod index;
 mod language;
 mod lexicon;
-mod library;
+mod live_index;
 mod open_elements;
 mod passages;
-mod search;
-mod shelf;
+mod ranking;
 mod subject;
+mod term_index;
 mod typos;
 
 use std::sync::Arc;
@@ -20,42 +33,44 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use self::shelf::{Shelf, Watched};
+use self::live_index::{FolderWatcher, LiveIndex};
 
-pub use self::library::Library;
+pub use self::document_index::DocumentIndex;
 
+/// A documents bot's own settings in the configuration file.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Markdown, HTML and text files, in folders below too. Empty: the guide inside the binary.
+    /// A folder of Markdown, HTML and text files, read with its subfolders. Empty: the guide inside the binary.
     #[serde(default)]
     pub folder: String,
-    /// The web address under which the folder's files stand. Empty: answers carry no links to them.
+    /// The web address under which the folder's files are served. Empty: answers carry no links to them.
     #[serde(default)]
     pub link_base: String,
 }
 
-/// How often a folder is looked at for changes.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often a folder is scanned for changed files.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-pub struct Documents(Shelf);
+/// The documents of one bot.
+pub struct Documents(LiveIndex);
 
 impl Documents {
-    /// Reads and indexes the documents: blocks for as long as that takes. `guide_base` is where `/guide` is reached,
-    /// as an absolute address. The error names the folder and what is wrong with it.
+    /// Reads and indexes the documents, which blocks for as long as that takes. `guide_base` is the absolute address
+    /// of `/guide`. The error names the folder or file and its fault.
     pub fn new(id: &str, settings: &Settings, guide_base: &str) -> Result<Self, String> {
-        let shelf = if settings.folder.is_empty() {
-            Shelf::fixed(Library::guide(id, guide_base)?)
+        let index = if settings.folder.is_empty() {
+            LiveIndex::fixed(DocumentIndex::guide(id, guide_base)?)
         } else {
-            Shelf::watching(Watched::open(id, settings)?, LOOK_EVERY)?
+            LiveIndex::watching(FolderWatcher::open(id, settings)?, POLL_INTERVAL)?
         };
-        Ok(Self(shelf))
+        Ok(Self(index))
     }
 
-    /// The documents as they are indexed now.
+    /// The current index.
     #[must_use]
-    pub fn library(&self) -> Arc<Library> {
-        self.0.library()
+    pub fn index(&self) -> Arc<DocumentIndex> {
+        self.0.get()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Documents cut into passages, each about as long as an answer and each under its heading.
+//! Cuts documents into passages: each is about as long as an answer and belongs to one heading.
 
 use std::ops::Range;
 
@@ -7,33 +7,42 @@ use wicara_guide::Language;
 use wicara_guide::markdown::{escape_into, events, is_block, plain, shown, title};
 
 use crate::address::Addresses;
-use crate::folder::{File, Format};
+use crate::folder::{Format, SourceFile};
 use crate::html;
 use crate::language::detect;
 
 /// A section longer than this becomes several passages, cut between paragraphs.
 const PASSAGE_BYTES: usize = 2_000;
-/// A single paragraph, list or table longer than this is cut wherever a line ends.
+/// A single paragraph, list or table longer than this is cut at the end of a line or a word.
 const BLOCK_BYTES: usize = 8_000;
 
+/// A document, cut into passages.
 #[derive(Debug)]
 pub struct Page {
-    /// Where it stands among the documents, with slashes.
+    /// Relative to the folder, with `/`. A page of the guide has its slug.
     pub path: String,
     pub title: String,
+    /// `None` if it cannot be told.
     pub language: Option<Language>,
     pub passages: Vec<Passage>,
 }
 
+/// The index of a page, and of a passage within it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PassageRef {
+    pub page: usize,
+    pub passage: usize,
+}
+
 #[derive(Debug, Default, Clone)]
 pub struct Passage {
-    /// The headings that it stands under, outermost first, without the page's title.
+    /// The headings above it, outermost first, without the page's title.
     pub headings: Vec<String>,
-    /// The id of its heading; `None` before the first one.
+    /// The id of its heading; `None` before the page's first heading.
     pub fragment: Option<String>,
-    /// As it is shown; links in it lead where they led in the document.
+    /// The text that an answer shows. Its links are absolute.
     pub markdown: String,
-    /// As it is searched.
+    /// The text that is searched, without markup.
     pub text: String,
     pub links: Vec<Link>,
 }
@@ -44,17 +53,18 @@ pub struct Link {
     pub url: String,
 }
 
+/// Cuts a document into passages. Without a `language`, it is told from the text.
 #[must_use]
-pub fn page(file: File, language: Option<Language>, addresses: &Addresses) -> Page {
-    let (named, markdown) = match file.format {
+pub fn page(file: SourceFile, language: Option<Language>, addresses: &Addresses) -> Page {
+    let (fallback_title, markdown) = match file.format {
         Format::Markdown => (None, file.text),
         Format::Html => {
             let page = html::to_markdown(&file.text);
             (page.title.map(|title| plain(&title)), page.markdown)
         }
-        Format::Text => (None, from_text(&file.text)),
+        Format::Text => (None, markdown_from_text(&file.text)),
     };
-    let title = title(&markdown, named).unwrap_or_else(|| from_path(&file.path));
+    let title = title(&markdown, fallback_title).unwrap_or_else(|| title_from_path(&file.path));
     let mut splitter = Splitter::new(&markdown, &file.path, addresses);
     splitter.run();
     let mut passages = splitter.passages;
@@ -67,14 +77,14 @@ pub fn page(file: File, language: Option<Language>, addresses: &Addresses) -> Pa
     Page { path: file.path, title, language, passages }
 }
 
-fn from_path(path: &str) -> String {
+fn title_from_path(path: &str) -> String {
     let name = path.rsplit('/').next().unwrap_or(path);
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
     stem.replace(['-', '_'], " ")
 }
 
-/// Plain text as Markdown: its paragraphs and lists stay, nothing else becomes markup.
-fn from_text(text: &str) -> String {
+/// Plain text as Markdown: keeps paragraphs and lists, and escapes everything else that Markdown would take for markup.
+fn markdown_from_text(text: &str) -> String {
     let mut markdown = String::with_capacity(text.len());
     for line in text.lines() {
         escape_into(&mut markdown, line.trim());
@@ -83,28 +93,41 @@ fn from_text(text: &str) -> String {
     markdown
 }
 
+/// Walks through the events of a page. A passage ends at each heading, and before a block that would make it longer
+/// than [`PASSAGE_BYTES`].
 struct Splitter<'a> {
     source: &'a str,
     path: &'a str,
     addresses: &'a Addresses,
     passages: Vec<Passage>,
-    /// The headings that what comes next stands under, with their levels.
-    trail: Vec<(usize, String)>,
+    /// The headings above the current position, outermost first, with their levels.
+    headings: Vec<(usize, String)>,
+    /// The id of the last heading.
     fragment: Option<String>,
-    /// The passage that grows.
-    open: Passage,
+    /// The passage that blocks are being added to.
+    current: Passage,
+    /// The block that the walk is inside of.
     block: Block,
 }
 
-/// A paragraph, list, table or another element of the first level.
+/// A paragraph, list, table or other element at the top level of the document.
 #[derive(Default)]
 struct Block {
     text: String,
     links: Vec<Link>,
-    /// What stands in the source and what is shown in its place.
-    edits: Vec<(Range<usize>, String)>,
-    /// The links that are open: where each stands, where its text begins, where it leads.
-    inside: Vec<(Range<usize>, usize, Option<String>)>,
+    /// Ranges of the source with the text that replaces them, in rising order, without overlaps.
+    replacements: Vec<(Range<usize>, String)>,
+    /// The links and images that have not ended, outermost first.
+    open_links: Vec<OpenLink>,
+}
+
+/// A link or image whose end has not been reached.
+struct OpenLink {
+    source_range: Range<usize>,
+    /// Where its own text begins in the text of the block.
+    text_start: usize,
+    /// `None` if a reader cannot follow it: then its text alone is shown.
+    url: Option<String>,
 }
 
 impl<'a> Splitter<'a> {
@@ -114,9 +137,9 @@ impl<'a> Splitter<'a> {
             path,
             addresses,
             passages: Vec::new(),
-            trail: Vec::new(),
+            headings: Vec::new(),
             fragment: None,
-            open: Passage::default(),
+            current: Passage::default(),
             block: Block::default(),
         }
     }
@@ -132,8 +155,8 @@ impl<'a> Splitter<'a> {
                         skipped = matches!(tag, Tag::MetadataBlock(_));
                         if let Tag::Heading { level, id, .. } = &tag {
                             self.close();
-                            self.trail.retain(|(above, _)| *above < *level as usize);
-                            self.trail.push((*level as usize, String::new()));
+                            self.headings.retain(|(above, _)| *above < *level as usize);
+                            self.headings.push((*level as usize, String::new()));
                             self.fragment = id.as_ref().map(ToString::to_string);
                         }
                     }
@@ -146,7 +169,7 @@ impl<'a> Splitter<'a> {
                     match end {
                         _ if depth > 0 || skipped => {}
                         TagEnd::Heading(_) => {
-                            let (_, heading) = self.trail.last_mut().expect("a heading was entered");
+                            let (_, heading) = self.headings.last_mut().expect("a heading was entered");
                             self.block.text.trim().clone_into(heading);
                         }
                         TagEnd::HtmlBlock => {
@@ -156,7 +179,7 @@ impl<'a> Splitter<'a> {
                         _ => self.add_block(range),
                     }
                 }
-                Event::InlineHtml(_) => self.block.edits.push((range, String::new())),
+                Event::InlineHtml(_) => self.block.replacements.push((range, String::new())),
                 event => self.block.text.push_str(shown(&event)),
             }
         }
@@ -171,37 +194,41 @@ impl<'a> Splitter<'a> {
                     _ => dest_url.to_string(),
                 };
                 let url = self.addresses.resolve(self.path, &written);
-                self.block.inside.push((range, self.block.text.len(), url));
+                self.open_link(range, url);
             }
-            // A picture is shown where it can be reached, else by the words that stand for it.
+            // An image without an address that a reader can reach is replaced by its alternative text.
             Tag::Image { dest_url, .. } => {
                 let url = self.addresses.resolve(self.path, dest_url);
-                self.block.inside.push((range, self.block.text.len(), url));
+                self.open_link(range, url);
             }
             _ => {}
         }
     }
 
+    fn open_link(&mut self, source_range: Range<usize>, url: Option<String>) {
+        self.block.open_links.push(OpenLink { source_range, text_start: self.block.text.len(), url });
+    }
+
     fn leave(&mut self, end: TagEnd) {
         let block = &mut self.block;
         if matches!(end, TagEnd::Link | TagEnd::Image)
-            && let Some((range, start, url)) = block.inside.pop()
+            && let Some(OpenLink { source_range, text_start, url }) = block.open_links.pop()
         {
-            let title = block.text[start..].trim().to_owned();
+            let title = block.text[text_start..].trim().to_owned();
             let mut shown = String::new();
             escape_into(&mut shown, &title);
             if let Some(url) = url {
-                let mark = if end == TagEnd::Image { "!" } else { "" };
-                shown = format!("{mark}[{shown}]({url})");
+                let prefix = if end == TagEnd::Image { "!" } else { "" };
+                shown = format!("{prefix}[{shown}]({url})");
                 if end == TagEnd::Link && !title.is_empty() {
                     block.links.push(Link { title, url });
                 }
             }
-            // What was edited inside is replaced as a whole.
-            while block.edits.last().is_some_and(|(inner, _)| inner.start >= range.start) {
-                block.edits.pop();
+            // The link is replaced as a whole, so replacements inside it would overlap.
+            while block.replacements.last().is_some_and(|(inner, _)| inner.start >= source_range.start) {
+                block.replacements.pop();
             }
-            block.edits.push((range, shown));
+            block.replacements.push((source_range, shown));
         }
         if is_block(end) {
             block.text.push('\n');
@@ -210,61 +237,63 @@ impl<'a> Splitter<'a> {
 
     fn add_block(&mut self, range: Range<usize>) {
         let block = std::mem::take(&mut self.block);
-        // An indented block's own indentation belongs to it.
-        let line = self.source[..range.start].rfind('\n').map_or(0, |at| at + 1);
-        let start = if self.source[line..range.start].trim().is_empty() { line } else { range.start };
+        // The indentation belongs to the block: that of indented code makes it code.
+        let line_start = self.source[..range.start].rfind('\n').map_or(0, |at| at + 1);
+        let start =
+            if self.source[line_start..range.start].trim().is_empty() { line_start } else { range.start };
         let mut markdown = String::with_capacity(range.len());
-        let mut from = start;
-        for (place, shown) in &block.edits {
-            markdown.push_str(&self.source[from..place.start]);
+        let mut copied_to = start;
+        for (replaced, shown) in &block.replacements {
+            markdown.push_str(&self.source[copied_to..replaced.start]);
             markdown.push_str(shown);
-            from = place.end;
+            copied_to = replaced.end;
         }
-        markdown.push_str(&self.source[from..range.end]);
+        markdown.push_str(&self.source[copied_to..range.end]);
         self.add(markdown.trim_end(), block.text.trim());
-        self.open.links.extend(block.links);
+        self.current.links.extend(block.links);
     }
 
+    /// Adds a block to the current passage, or to a new one where that would be too long.
     fn add(&mut self, markdown: &str, text: &str) {
         if markdown.len() > BLOCK_BYTES {
-            let mut rest = markdown;
-            while !rest.is_empty() {
-                let (piece, left) = rest.split_at(cut(rest));
+            let mut remaining = markdown;
+            while !remaining.is_empty() {
+                let (first, others) = remaining.split_at(split_position(remaining));
                 self.close();
-                self.open.markdown = piece.trim_end().to_owned();
-                self.open.text = plain(piece);
-                rest = left;
+                self.current.markdown = first.trim_end().to_owned();
+                self.current.text = plain(first);
+                remaining = others;
             }
             return;
         }
-        if !self.open.markdown.is_empty() && self.open.markdown.len() + markdown.len() > PASSAGE_BYTES {
+        if !self.current.markdown.is_empty() && self.current.markdown.len() + markdown.len() > PASSAGE_BYTES {
             self.close();
         }
-        for (all, more) in [(&mut self.open.markdown, markdown), (&mut self.open.text, text)] {
-            if !all.is_empty() && !more.is_empty() {
-                all.push_str("\n\n");
+        for (existing, added) in [(&mut self.current.markdown, markdown), (&mut self.current.text, text)] {
+            if !existing.is_empty() && !added.is_empty() {
+                existing.push_str("\n\n");
             }
-            all.push_str(more);
+            existing.push_str(added);
         }
     }
 
-    /// Ends the passage that grows; one that has nothing to say is dropped.
+    /// Finishes the current passage. One without a letter or digit is dropped: it answers nothing.
     fn close(&mut self) {
-        let mut passage = std::mem::take(&mut self.open);
+        let mut passage = std::mem::take(&mut self.current);
         if passage.text.chars().any(char::is_alphanumeric) {
-            passage.headings = self.trail.iter().map(|(_, heading)| heading.clone()).collect();
+            passage.headings = self.headings.iter().map(|(_, heading)| heading.clone()).collect();
             passage.fragment.clone_from(&self.fragment);
             self.passages.push(passage);
         }
     }
 }
 
-/// Where to cut an overlong block: at the end of a line or a word where there is one, else between characters.
-fn cut(text: &str) -> usize {
+/// Where to cut an overlong block: after the last line or word that fits, else between two characters.
+fn split_position(text: &str) -> usize {
     if text.len() <= BLOCK_BYTES {
         return text.len();
     }
     let end = text.floor_char_boundary(BLOCK_BYTES);
-    let part = &text[..end];
-    part.rfind('\n').or_else(|| part.rfind(' ')).map_or(end, |at| at + 1)
+    let fitting = &text[..end];
+    fitting.rfind('\n').or_else(|| fitting.rfind(' ')).map_or(end, |at| at + 1)
 }

@@ -1,4 +1,4 @@
-//! What a question is about: its words that say something, and those of the questions that it goes on from.
+//! The subject of a question: its words without stop words, with those of the questions that it follows up.
 
 use std::collections::HashSet;
 
@@ -6,14 +6,16 @@ use wicara_guide::Language;
 use wicara_model::{Question, Speaker};
 
 use crate::language::{detect, words};
-use crate::lexicon::{ABOUT, CONNECTING, GREETINGS, POINTING, THANKS, is_stop_word};
+use crate::lexicon::{
+    FOLLOW_UP_FIRST_WORDS, FOLLOW_UP_SECOND_WORDS, GREETINGS, REFERRING_WORDS, THANKS, is_stop_word,
+};
 
-/// Different words of a question that are looked for.
-const MOST_WORDS: usize = 32;
-/// A question with more words of its own says enough by itself.
-const FEW_WORDS: usize = 2;
+/// The words of a question that are searched for, at most: each costs the index several look-ups.
+const MAX_WORDS: usize = 32;
+/// A question with more words of its own is understood without the one before.
+const MAX_FOLLOW_UP_WORDS: usize = 2;
 
-/// Why a question has no subject.
+/// What a message without a subject is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SmallTalk {
     Greeting,
@@ -22,13 +24,13 @@ pub enum SmallTalk {
 }
 
 impl SmallTalk {
-    /// What a text says that asks nothing.
+    /// Classifies a message that has no subject.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        let says = |known: &HashSet<&str>| words(text).any(|word| known.contains(word.as_str()));
-        if says(&THANKS) {
+        let has_any = |known: &HashSet<&str>| words(text).any(|word| known.contains(word.as_str()));
+        if has_any(&THANKS) {
             SmallTalk::Thanks
-        } else if says(&GREETINGS) {
+        } else if has_any(&GREETINGS) {
             SmallTalk::Greeting
         } else {
             SmallTalk::Other
@@ -38,25 +40,25 @@ impl SmallTalk {
 
 #[derive(Debug)]
 pub struct Subject {
-    /// The language that the question shows, or those before it.
+    /// The language of the question, or else of the latest question before it that shows one.
     pub language: Option<Language>,
-    /// What was asked, word by word, without stop words and repetitions.
+    /// The different words of the question in their order, without stop words.
     pub words: Vec<String>,
-    /// The words of the questions that this one goes on from.
+    /// The words of the questions that this one follows up, without those in `words`.
     pub earlier: Vec<String>,
 }
 
 impl Subject {
     #[must_use]
     pub fn of(question: &Question) -> Self {
-        let asked = question.history.iter().rev().filter(|turn| turn.speaker == Speaker::User);
-        let asked = || asked.clone().map(|turn| turn.text.as_str());
-        let language = detect(&question.text).or_else(|| asked().find_map(detect));
+        let earlier_questions = question.history.iter().rev().filter(|turn| turn.speaker == Speaker::User);
+        let earlier_texts = || earlier_questions.clone().map(|turn| turn.text.as_str());
+        let language = detect(&question.text).or_else(|| earlier_texts().find_map(detect));
         let words = subject_words(&question.text);
         let mut earlier = Vec::new();
-        let mut last = question.text.as_str();
-        for text in asked() {
-            if !follows(last) {
+        let mut follow_up = question.text.as_str();
+        for text in earlier_texts() {
+            if !is_follow_up(follow_up) {
                 break;
             }
             for word in subject_words(text) {
@@ -64,27 +66,31 @@ impl Subject {
                     earlier.push(word);
                 }
             }
-            last = text;
+            follow_up = text;
         }
-        earlier.truncate(MOST_WORDS);
+        earlier.truncate(MAX_WORDS);
         Self { language, words, earlier }
     }
 }
 
-/// Whether a question can only be understood with the one before.
-fn follows(text: &str) -> bool {
-    let mut first = words(text);
-    let connects = first.next().is_some_and(|word| CONNECTING.contains(word.as_str()))
-        || first.next().is_some_and(|word| ABOUT.contains(word.as_str()));
-    let points = || {
-        words(text)
-            .any(|word| POINTING.contains(word.as_str()) || (word.ends_with("nya") && !is_stop_word(&word)))
+/// Whether a question is only understood with the one before: it is short, and begins like a follow-up or refers to
+/// something by a pronoun.
+fn is_follow_up(text: &str) -> bool {
+    let mut first_words = words(text);
+    let begins_like_one =
+        first_words.next().is_some_and(|word| FOLLOW_UP_FIRST_WORDS.contains(word.as_str()))
+            || first_words.next().is_some_and(|word| FOLLOW_UP_SECOND_WORDS.contains(word.as_str()));
+    // The suffix `-nya` is a pronoun too: biayanya, its cost.
+    let refers = || {
+        words(text).any(|word| {
+            REFERRING_WORDS.contains(word.as_str()) || (word.ends_with("nya") && !is_stop_word(&word))
+        })
     };
-    subject_words(text).len() <= FEW_WORDS && (connects || points())
+    subject_words(text).len() <= MAX_FOLLOW_UP_WORDS && (begins_like_one || refers())
 }
 
 fn subject_words(text: &str) -> Vec<String> {
     let mut seen = HashSet::new();
     let subject = words(text).filter(|word| !is_stop_word(word) && seen.insert(word.clone()));
-    subject.take(MOST_WORDS).collect()
+    subject.take(MAX_WORDS).collect()
 }

@@ -19,11 +19,11 @@ pub(super) async fn ask(bot: &Documents, text: &str) -> Value {
     ask_after(bot, &[], text).await
 }
 
-/// The bot's only answer to what somebody says who said something before.
+/// The bot's only answer to `text` as JSON, in a conversation where the user wrote `before`.
 pub(super) async fn ask_after(bot: &Documents, before: &[String], text: &str) -> Value {
-    let turns = before.iter().flat_map(|said| {
+    let turns = before.iter().flat_map(|earlier| {
         let answer = Turn { speaker: Speaker::Assistant, text: "**An answer**".to_owned() };
-        [Turn { speaker: Speaker::User, text: said.clone() }, answer]
+        [Turn { speaker: Speaker::User, text: earlier.clone() }, answer]
     });
     let question = Question {
         id: wicara_model::MessageId(1),
@@ -31,13 +31,13 @@ pub(super) async fn ask_after(bot: &Documents, before: &[String], text: &str) ->
         text: text.to_owned(),
         history: turns.collect(),
     };
-    let answer = bot.library().answer(&question).unwrap();
+    let answer = bot.index().answer(&question).unwrap();
     let object: Value = serde_json::from_str(answer.payload.as_ref().unwrap().as_str()).unwrap();
     assert_eq!(object["text"], answer.text);
     object
 }
 
-/// Where the first link of an answer leads, without the guide's address; empty where it has none.
+/// The address of an answer's first link, relative to the guide; empty where it has none.
 pub(super) fn first_link(answer: &Value) -> &str {
     let url = answer["suggest_links"][0]["url"].as_str().unwrap_or("");
     url.strip_prefix(GUIDE).unwrap_or(url).trim_start_matches('/')
@@ -56,7 +56,7 @@ pub(super) fn headings() -> Vec<String> {
 }
 
 #[test]
-fn every_page_of_the_guide_is_told_by_its_language() {
+fn the_language_of_every_page_of_the_guide_is_detected() {
     for page in guide::pages() {
         assert_eq!(language::detect(&page.markdown), Some(page.language), "{}", page.slug);
     }

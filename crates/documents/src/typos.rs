@@ -1,30 +1,31 @@
-//! What a misspelt word was meant to be.
+//! How different two words may be to count as one word and its misspelling.
 
-/// Shorter words have too many neighbours.
-const SHORTEST: usize = 4;
-/// Words from this length on may have two wrong letters.
-const LONG: usize = 9;
+/// Shorter words are too similar to too many others.
+const MIN_LENGTH: usize = 4;
+/// Words of this length or longer may have two wrong letters.
+const TWO_TYPOS_LENGTH: usize = 9;
 
-/// How many letters of a word may be wrong; none in one that is no mere word, such as `404`.
+/// The number of letters that may be wrong in a word. 0 for words with digits, such as `404`: another number is another
+/// thing.
 #[must_use]
-pub fn allowed(word: &str) -> usize {
+pub fn max_distance(word: &str) -> usize {
     match word.chars().count() {
         _ if !word.chars().all(char::is_alphabetic) => 0,
-        ..SHORTEST => 0,
-        SHORTEST..LONG => 1,
+        ..MIN_LENGTH => 0,
+        MIN_LENGTH..TWO_TYPOS_LENGTH => 1,
         _ => 2,
     }
 }
 
-/// How many letters have to be put in, left out, replaced or swapped with the next to make one word of the other;
-/// `None` if more than `most`.
+/// The number of letters to insert, delete, replace or swap with the next one to turn one word into the other (optimal
+/// string alignment distance); `None` if above `max`.
 #[must_use]
-pub fn distance(one: &str, other: &str, most: usize) -> Option<usize> {
-    // Each letter more is one to put in, so that most words of a vocabulary need no table.
-    if one.chars().count().abs_diff(other.chars().count()) > most {
+pub fn distance(one: &str, other: &str, max: usize) -> Option<usize> {
+    // The difference in length is a lower bound, which saves the quadratic computation for most words of a vocabulary.
+    if one.chars().count().abs_diff(other.chars().count()) > max {
         return None;
     }
-    Some(strsim::osa_distance(one, other)).filter(|distance| *distance <= most)
+    Some(strsim::osa_distance(one, other)).filter(|distance| *distance <= max)
 }
 
 #[cfg(test)]
@@ -41,7 +42,7 @@ mod tests {
             ("eror", "error", Some(1)),
             ("kühe", "kuhe", Some(1)),
             ("", "a", Some(1)),
-            // A letter that was swapped is not touched again, or it would be two.
+            // 3, not 2: swapped letters are not edited again, so nothing is inserted between them.
             ("ca", "abc", None),
             ("weather", "password", None),
         ] {
@@ -52,6 +53,9 @@ mod tests {
 
     #[test]
     fn short_words_and_numbers_are_never_misspelt() {
-        assert_eq!(["log", "404", "v2beta", "eror", "pasword", "conection"].map(allowed), [0, 0, 0, 1, 1, 2]);
+        assert_eq!(
+            ["log", "404", "v2beta", "eror", "pasword", "conection"].map(max_distance),
+            [0, 0, 0, 1, 1, 2]
+        );
     }
 }

@@ -8,7 +8,7 @@ pub enum Language {
 impl Language {
     pub const ALL: [Language; 2] = [Language::English, Language::Indonesian];
 
-    /// The code for HTML's `lang`.
+    /// The value for HTML's `lang` attribute (BCP 47).
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -25,7 +25,7 @@ impl Language {
         }
     }
 
-    /// The language's own name for itself.
+    /// The name of the language in that language.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! The guide: Wicara's manual, embedded from `knowledge/`.
+//! The guide: Wicara's own manual, built into the binary from the Markdown files in `knowledge/`.
 
 mod language;
 pub mod markdown;
@@ -9,19 +9,18 @@ use rust_embed::RustEmbed;
 
 pub use language::Language;
 
-/// Files are named `<language>/<number>-<slug>.md`: the number gives the reading order, and pages of the same
-/// number are the same page in another language.
+/// Files are named `<language>/<number>-<slug>.md`. The number gives the reading order and is the same for a page and
+/// its translation.
 #[derive(RustEmbed)]
 #[folder = "../../knowledge"]
 struct Files;
 
-/// One page in one language.
 #[derive(Debug)]
 pub struct Page {
-    /// The name in its URL, unique over all languages.
+    /// The page's name in its address, unique across languages.
     pub slug: String,
     pub language: Language,
-    /// The number in the file name, which translations share.
+    /// The page's position in the reading order, with leading zeros.
     pub number: String,
     pub title: String,
     pub markdown: String,
@@ -41,7 +40,7 @@ static PAGES: LazyLock<Vec<Page>> = LazyLock::new(|| {
     names.iter().filter_map(|name| load(name)).collect()
 });
 
-/// All pages, each language's in reading order.
+/// All pages, one language after the other, each in reading order.
 #[must_use]
 pub fn pages() -> &'static [Page] {
     &PAGES
@@ -77,7 +76,8 @@ mod tests {
         let slugs: HashSet<_> = pages().iter().map(|page| &page.slug).collect();
         assert_eq!(slugs.len(), pages().len());
         for page in pages() {
-            let translation = page.translation().unwrap_or_else(|| panic!("{} stands alone", page.slug));
+            let translation =
+                page.translation().unwrap_or_else(|| panic!("{} has no translation", page.slug));
             assert_eq!(headings(page).len(), headings(translation).len(), "{}", page.slug);
         }
     }

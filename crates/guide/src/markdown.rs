@@ -1,12 +1,12 @@
-//! Parses Markdown for the documents bot and the guide's pages alike, so that the bot's links name headings that the pages
-//! have.
+//! Reads Markdown. The documents bot and the guide's HTML pages share it, so that a link of the bot to a heading has
+//! the id that the heading has on the page.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
-/// A document's events with their byte ranges in the source. Every heading gets an id that is unique in the document.
+/// The events of a document with their ranges in the source. Every heading has an id, unique in the document.
 #[must_use]
 pub fn events(markdown: &str) -> Vec<(Event<'_>, Range<usize>)> {
     let options = Options::ENABLE_TABLES
@@ -16,27 +16,27 @@ pub fn events(markdown: &str) -> Vec<(Event<'_>, Range<usize>)> {
         | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
     let mut events: Vec<_> = Parser::new_ext(markdown, options).into_offset_iter().collect();
     let mut slugs = Slugs::default();
-    let mut heading = None;
-    let mut text = String::new();
-    for index in 0..events.len() {
-        match &events[index].0 {
-            Event::Start(Tag::Heading { .. }) => heading = Some(index),
+    let mut heading_start = None;
+    let mut heading_text = String::new();
+    for position in 0..events.len() {
+        match &events[position].0 {
+            Event::Start(Tag::Heading { .. }) => heading_start = Some(position),
             Event::End(TagEnd::Heading(_)) => {
-                let start = heading.take().expect("a heading starts before it ends");
+                let start = heading_start.take().expect("a heading starts before it ends");
                 if let Event::Start(Tag::Heading { id, .. }) = &mut events[start].0 {
-                    let wanted = id.take().map_or_else(|| slug(&text), |id| id.to_string());
+                    let wanted = id.take().map_or_else(|| slug(&heading_text), |id| id.to_string());
                     *id = Some(slugs.unique(wanted).into());
                 }
-                text.clear();
+                heading_text.clear();
             }
-            event if heading.is_some() => text.push_str(shown(event)),
+            event if heading_start.is_some() => heading_text.push_str(shown(event)),
             _ => {}
         }
     }
     events
 }
 
-/// The text that an event shows.
+/// The text that an event adds to the page, without markup; a line break counts as a space.
 #[must_use]
 pub fn shown<'a>(event: &'a Event<'_>) -> &'a str {
     match event {
@@ -46,7 +46,7 @@ pub fn shown<'a>(event: &'a Event<'_>) -> &'a str {
     }
 }
 
-/// The text of some Markdown, without its markup.
+/// Markdown as plain text, one block a line.
 #[must_use]
 pub fn plain(markdown: &str) -> String {
     let mut text = String::new();
@@ -59,48 +59,53 @@ pub fn plain(markdown: &str) -> String {
     text.trim().to_owned()
 }
 
-/// A page's title: its first heading of level 1, else the title in its front matter, else `named`, else its first heading of
-/// another level.
+/// The title of a page: its first heading of level 1, else `title` in its front matter, else `fallback`, else its first
+/// heading of any level.
 #[must_use]
-pub fn title(markdown: &str, mut named: Option<String>) -> Option<String> {
-    let mut first = None;
-    let (mut in_front, mut in_heading) = (false, None);
+pub fn title(markdown: &str, fallback: Option<String>) -> Option<String> {
+    let mut front_matter_title = None;
+    let mut first_heading = None;
+    let (mut in_front_matter, mut heading_level) = (false, None);
     let mut text = String::new();
     for (event, _) in events(markdown) {
         match event {
-            Event::Start(Tag::MetadataBlock(_)) => in_front = true,
-            Event::End(TagEnd::MetadataBlock(_)) => in_front = false,
-            Event::Start(Tag::Heading { level, .. }) => in_heading = Some(level as usize),
+            Event::Start(Tag::MetadataBlock(_)) => in_front_matter = true,
+            Event::End(TagEnd::MetadataBlock(_)) => in_front_matter = false,
+            Event::Start(Tag::Heading { level, .. }) => heading_level = Some(level as usize),
             Event::End(TagEnd::Heading(_)) => {
                 let heading = std::mem::take(&mut text).trim().to_owned();
-                match in_heading.take() {
+                match heading_level.take() {
                     Some(1) if !heading.is_empty() => return Some(heading),
-                    _ => first = first.or(Some(heading).filter(|heading| !heading.is_empty())),
+                    _ if heading.is_empty() => {}
+                    _ => first_heading = first_heading.or(Some(heading)),
                 }
             }
-            Event::Text(line) if in_front => {
+            Event::Text(line) if in_front_matter => {
                 let title = line.lines().find_map(|line| line.strip_prefix("title:"));
-                named = title.map(|title| title.trim().trim_matches(['"', '\'']).to_owned()).or(named);
+                let title = title.map(|title| title.trim().trim_matches(['"', '\'']).to_owned());
+                front_matter_title = title.or(front_matter_title);
             }
-            event if in_heading.is_some() => text.push_str(shown(&event)),
+            event if heading_level.is_some() => text.push_str(shown(&event)),
             _ => {}
         }
     }
-    named.filter(|title| !title.is_empty()).or(first)
+    front_matter_title.or(fallback).filter(|title| !title.is_empty()).or(first_heading)
 }
 
-/// Whether the end of an element separates words: not so within emphasis or links.
+/// Whether an element ends a word: blocks do, inline elements such as emphasis do not.
 #[must_use]
 pub fn is_block(end: TagEnd) -> bool {
     !matches!(end, TagEnd::Emphasis | TagEnd::Strong | TagEnd::Strikethrough | TagEnd::Link | TagEnd::Image)
 }
 
-/// Escapes plain text for Markdown. Entities such as `&amp;` are not escaped.
+/// Writes plain text with the characters escaped that Markdown would take for markup. Entities such as `&amp;` stay
+/// entities.
 pub fn escape_into(out: &mut String, text: &str) {
     let mut before = ' ';
-    let mut rest = text.chars().peekable();
-    while let Some(c) = rest.next() {
-        let inside_word = before.is_alphanumeric() && rest.peek().is_some_and(|next| next.is_alphanumeric());
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        let inside_word =
+            before.is_alphanumeric() && characters.peek().is_some_and(|next| next.is_alphanumeric());
         match c {
             '<' => out.push_str("&lt;"),
             '_' if inside_word => out.push(c),
@@ -112,7 +117,7 @@ pub fn escape_into(out: &mut String, text: &str) {
     }
 }
 
-/// A heading's id: small letters and digits, spaces as hyphens, other signs left out.
+/// The id of a heading: its letters and digits in lower case, with hyphens for spaces and without other characters.
 fn slug(heading: &str) -> String {
     let mut slug = String::with_capacity(heading.len());
     for c in heading.trim().chars() {
@@ -126,7 +131,7 @@ fn slug(heading: &str) -> String {
     if slug.is_empty() { "section".to_owned() } else { slug }
 }
 
-/// The ids of a document's headings so far, each with the last number that was appended to it.
+/// The ids used on a page so far, each with the last number that was appended to make it unique.
 #[derive(Default)]
 struct Slugs(HashMap<String, usize>);
 
