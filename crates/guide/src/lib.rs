@@ -2,6 +2,7 @@
 
 mod language;
 pub mod markdown;
+pub mod render;
 
 use std::sync::LazyLock;
 
