@@ -1,4 +1,4 @@
-//! The executable: starts the runtime and runs the command line.
+//! The executable: sets the allocator and runs the command line.
 
 use std::process::ExitCode;
 
@@ -8,9 +8,5 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
-    let runtime = tokio::runtime::Runtime::new().expect("the system has threads for a runtime");
-    let code = runtime.block_on(wicara::cli::run());
-    // Does not wait for blocking threads: the look-up of a host name may take half a minute.
-    runtime.shutdown_background();
-    code
+    wicara::cli::run()
 }

@@ -79,8 +79,18 @@ enum Command {
 /// alive.
 const FAILURE_WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Parses the command line and runs the command.
-pub async fn run() -> ExitCode {
+/// Parses the command line and runs the command. The runtime is started here and not by the executable, so that all
+/// async code is compiled with this library and the executable only links it.
+#[must_use]
+pub fn run() -> ExitCode {
+    let runtime = tokio::runtime::Runtime::new().expect("the system has threads for a runtime");
+    let code = runtime.block_on(run_command());
+    // Does not wait for blocking threads: the look-up of a host name may take half a minute.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run_command() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return print_usage(&error),

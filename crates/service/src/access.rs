@@ -8,7 +8,7 @@ use std::ops::Deref;
 
 use sha2::{Digest, Sha256};
 use wicara_model::{Api, Bots, Caller, Conversation, ConversationId, List, Message, Person, Role};
-use wicara_store::{BotMessage, Listed};
+use wicara_store::{BotMessage, ListedConversation};
 
 use crate::Service;
 use crate::error::{Error, Result};
@@ -170,7 +170,10 @@ impl Reader {
     }
 
     /// Conversations that the store found for the caller's bots; `None` if it found any other.
-    pub(super) fn conversations(&self, list: List<Listed>) -> Option<Readable<List<Listed>>> {
+    pub(super) fn conversations(
+        &self,
+        list: List<ListedConversation>,
+    ) -> Option<Readable<List<ListedConversation>>> {
         let is_readable = list.items.iter().all(|listed| self.bots.contain(&listed.conversation.bot_id));
         is_readable.then_some(Readable(list))
     }
@@ -374,7 +377,8 @@ mod tests {
             let writer =
                 Writer::new(Reader { caller: program(Role::Agent, bots), ..reader.clone() }).unwrap();
             let list = |bots: &[&str]| {
-                let listed = |bot: &&str| Listed { conversation: conversation(1, bot), messages: None };
+                let listed =
+                    |bot: &&str| ListedConversation { conversation: conversation(1, bot), messages: None };
                 let items = bots.iter().map(listed).collect();
                 reader.conversations(List { items, total: 2 }).is_some()
             };

@@ -13,8 +13,11 @@ use wicara_model::{Conversation, Handler, Message, MessageId, NewMessage};
 use wicara_store::{self as store, Append, Ask, Outcome, Target};
 
 use crate::pending_answer::{Answered, AskEvent};
-use crate::questions::LEASE_BEYOND_DEADLINE;
 use crate::{Error, Missing, Result, Service};
+
+/// How long an idempotency key's lease lasts beyond the bot's deadline: time to store the question and its answer
+/// before a retry takes over.
+pub(super) const LEASE_BEYOND_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long the caller waits for an answer that the database does not take. Then it gets `AnswerDelayed`, and the task
 /// goes on.

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 
 use wicara_model::{Conversation, List, Message, MessageId};
-use wicara_store::{self as store, CHUNK_BYTES, Chunk, Embed, Listed, MessageRef, Rest, Store};
+use wicara_store::{
+    self as store, CHUNK_BYTES, Embed, ListedConversation, MessageChunk, MessageRef, Remaining, Store,
+};
 
 use crate::access::Joined;
 use crate::{Readable, Reader, Result};
@@ -39,13 +41,14 @@ pub struct ConversationEntries {
     total: i64,
     state_bytes: usize,
     embed: Embed,
-    conversations: std::vec::IntoIter<Listed>,
+    conversations: std::vec::IntoIter<ListedConversation>,
 }
 
 impl ConversationEntries {
-    pub(super) fn new(store: Store, list: Readable<List<Listed>>, embed: Embed) -> Self {
+    pub(super) fn new(store: Store, list: Readable<List<ListedConversation>>, embed: Embed) -> Self {
         let List { items, total } = list.into_inner();
-        let state_bytes = size_of_val(&items[..]) + items.iter().map(Listed::bytes).sum::<usize>();
+        let state_bytes =
+            size_of_val(&items[..]) + items.iter().map(ListedConversation::bytes).sum::<usize>();
         Self { store, total, state_bytes, embed, conversations: items.into_iter() }
     }
 
@@ -57,20 +60,21 @@ impl ConversationEntries {
 }
 
 impl Entries for ConversationEntries {
-    type Entry = Listed;
+    type Entry = ListedConversation;
 
     fn state_bytes(&self) -> usize {
         self.state_bytes
     }
 
     fn next_bytes(&self) -> Option<usize> {
-        let bytes = |listed: &Listed| usize::try_from(listed.conversation.message_bytes).unwrap_or(0);
+        let bytes =
+            |listed: &ListedConversation| usize::try_from(listed.conversation.message_bytes).unwrap_or(0);
         let batch = self.conversations.as_slice().iter().take(CONVERSATIONS_PER_BATCH);
         let bytes = batch.map(|listed| bytes(listed).min(BATCH_BYTES)).sum();
         (!self.conversations.as_slice().is_empty()).then_some(bytes)
     }
 
-    async fn next(&mut self) -> Result<Vec<Listed>> {
+    async fn next(&mut self) -> Result<Vec<ListedConversation>> {
         let mut batch: Vec<_> = self.conversations.by_ref().take(CONVERSATIONS_PER_BATCH).collect();
         self.store.message_previews(self.embed, &mut batch).await?;
         Ok(batch)
@@ -108,7 +112,7 @@ impl MessageEntries {
             let bytes = each.by_ref().take(ids.len()).map(|message| message.bytes).sum::<i64>();
             (usize::try_from(bytes).unwrap_or(BATCH_BYTES), ids)
         };
-        let batches = store::groups(messages).into_iter().map(batch).collect();
+        let batches = store::split_by_size(messages).into_iter().map(batch).collect();
         Self { store, proof, state_bytes: size_of_val(messages), batches }
     }
 }
@@ -139,7 +143,7 @@ pub struct DetailEntries {
     newest: Option<Message>,
     /// The messages that were read with the conversation: all of a short one.
     read: Vec<Message>,
-    rest: Option<Rest>,
+    remaining: Option<Remaining>,
 }
 
 impl DetailEntries {
@@ -147,9 +151,9 @@ impl DetailEntries {
         store: Store,
         conversation: Readable<Conversation>,
         newest: Option<Message>,
-        Chunk { messages, rest }: Chunk,
+        MessageChunk { messages, remaining }: MessageChunk,
     ) -> Self {
-        Self { store, conversation, newest, read: messages, rest }
+        Self { store, conversation, newest, read: messages, remaining }
     }
 
     #[must_use]
@@ -160,7 +164,7 @@ impl DetailEntries {
     /// Whether it has more messages than were read with the conversation.
     #[must_use]
     pub fn is_long(&self) -> bool {
-        self.rest.is_some()
+        self.remaining.is_some()
     }
 
     /// The newest message. Correct only before the first batch.
@@ -178,16 +182,17 @@ impl Entries for DetailEntries {
     }
 
     fn next_bytes(&self) -> Option<usize> {
-        if self.read.is_empty() { self.rest.as_ref().map(|_| BATCH_BYTES) } else { Some(0) }
+        if self.read.is_empty() { self.remaining.as_ref().map(|_| BATCH_BYTES) } else { Some(0) }
     }
 
     async fn next(&mut self) -> Result<Vec<Message>> {
         self.newest = None;
         if self.read.is_empty()
-            && let Some(rest) = self.rest.take()
+            && let Some(remaining) = self.remaining.take()
         {
-            let Chunk { messages, rest } = self.store.message_chunk(self.conversation.id, rest).await?;
-            self.rest = rest;
+            let MessageChunk { messages, remaining } =
+                self.store.message_chunk(self.conversation.id, remaining).await?;
+            self.remaining = remaining;
             return Ok(messages);
         }
         Ok(std::mem::take(&mut self.read))

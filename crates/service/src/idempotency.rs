@@ -2,7 +2,7 @@
 //! the transaction that it protects.
 
 use wicara_model::{Conversation, ConversationId, Message, MessageId};
-use wicara_store::{Claim, Claimed, IdempotencyKey};
+use wicara_store::{Claim, IdempotencyKey, PriorClaim};
 
 use crate::{Error, Reader, Result};
 
@@ -33,12 +33,14 @@ pub(super) enum PriorRequest {
 
 impl PriorRequest {
     /// `KeyReused` where the key came with another body, `StillRunning` while the earlier request holds its lease.
-    pub(super) fn of(claimed: Claimed) -> Result<Self> {
-        match claimed {
-            Claimed::Done { conversation_id, message_id } => Ok(Self::Done { conversation_id, message_id }),
-            Claimed::Resumed { conversation, question } => Ok(Self::Resumed { conversation, question }),
-            Claimed::OtherBody => Err(Error::KeyReused),
-            Claimed::Running { left } => Err(Error::StillRunning { retry_after: left }),
+    pub(super) fn of(prior: PriorClaim) -> Result<Self> {
+        match prior {
+            PriorClaim::Done { conversation_id, message_id } => {
+                Ok(Self::Done { conversation_id, message_id })
+            }
+            PriorClaim::Resumed { conversation, question } => Ok(Self::Resumed { conversation, question }),
+            PriorClaim::OtherBody => Err(Error::KeyReused),
+            PriorClaim::Running { lease_left } => Err(Error::StillRunning { retry_after: lease_left }),
         }
     }
 }

@@ -41,7 +41,7 @@ pub use people::People;
 pub use questions::{NewQuestion, Thread};
 pub use rate_limiter::Limits;
 pub use sessions::Login;
-pub use wicara_store::{Embed, Listed};
+pub use wicara_store::{Embed, ListedConversation};
 
 /// Between two deletions of expired sessions and idempotency keys.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(15 * 60);

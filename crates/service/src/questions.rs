@@ -6,7 +6,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::OwnedSemaphorePermit;
@@ -20,9 +19,9 @@ use wicara_model::{
     NewMessage, role,
 };
 use wicara_model::{Question, Speaker, Turn};
-use wicara_store::{self as store, Append, Ask, Claim, Claimed, Outcome, Stored, Target};
+use wicara_store::{self as store, Append, Ask, Claim, Outcome, PriorClaim, Stored, Target};
 
-use crate::answers::answered;
+use crate::answers::{LEASE_BEYOND_DEADLINE, answered};
 use crate::attempts::Attempt;
 use crate::entries::{MessageEntries, MessageProof};
 use crate::idempotency::PriorRequest;
@@ -36,9 +35,6 @@ const INTEGRATION_TYPE: &str = "website";
 const BOT_CHANGES: usize = 3;
 /// Messages on one page of a visitor's thread.
 const THREAD: i64 = 50;
-/// How long an idempotency key's lease lasts beyond the bot's deadline: time to store the question and its answer
-/// before a retry takes over.
-pub(super) const LEASE_BEYOND_DEADLINE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone)]
 pub struct NewQuestion {
@@ -245,12 +241,12 @@ impl Service {
                 }
                 Ok(StoreOutcome::BotChanged)
             }
-            Outcome::Claimed(claimed) => {
+            Outcome::Claimed(prior) => {
                 // A retry counts against the conversation's limit only where its bot is called again.
-                if let (Some(id), false) = (existing, matches!(claimed, Claimed::Resumed { .. })) {
+                if let (Some(id), false) = (existing, matches!(prior, PriorClaim::Resumed { .. })) {
                     self.question_refund(id);
                 }
-                match PriorRequest::of(claimed)? {
+                match PriorRequest::of(prior)? {
                     PriorRequest::Done { conversation_id, message_id } => self
                         .question_replay(asker, conversation_id, message_id)
                         .await

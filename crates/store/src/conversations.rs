@@ -1,41 +1,14 @@
-//! Conversations.
+//! Conversations: how they are read one by one and as lists.
 
 use uuid::Uuid;
-use wicara_model::{Bots, Conversation, ConversationFilter, ConversationId, List, Listing, Order, Timestamp};
+use wicara_model::{Bots, Conversation, ConversationFilter, ConversationId, List, Listing, Order};
 
 use crate::Store;
-use crate::effects::Counted;
-use crate::engine::{Columns, Lane, Result, Row, Sql};
-use crate::lists::{self, Conditions, Window};
-use crate::message_previews::{Embed, Listed};
-
-/// The columns that [`conversation_read`] reads.
-pub(super) const CONVERSATION: &str = "id, session_id, by_visitor, room, integration_type, bot_id, user_id, \
-     handler, message_count, note_count, message_bytes, created_at, updated_at";
-
-pub(super) fn conversation_read(columns: &mut Columns) -> Result<Conversation> {
-    Ok(Conversation {
-        id: ConversationId(columns.int("id")?),
-        session_id: columns.uuid("session_id")?,
-        by_visitor: columns.int("by_visitor")? != 0,
-        room: columns.text("room")?,
-        integration_type: columns.text("integration_type")?,
-        bot_id: columns.text("bot_id")?,
-        user_id: columns.opt_text("user_id")?,
-        handler: columns.word("handler")?,
-        message_count: columns.int("message_count")?,
-        note_count: columns.int("note_count")?,
-        message_bytes: columns.int("message_bytes")?,
-        created_at: Timestamp(columns.int("created_at")?),
-        updated_at: Timestamp(columns.int("updated_at")?),
-    })
-}
-
-/// The condition that a conversation is there: messages may outlive theirs for a while. `id` is no column of the table
-/// that is read, so that a database looks once and not row by row.
-pub(super) fn is_there(id: &str) -> String {
-    format!("EXISTS (SELECT 1 FROM conversations WHERE conversations.id = {id})")
-}
+use crate::effects::TotalKind;
+use crate::engine::{Lane, Result, Row, Sql};
+use crate::lists::{self, WhereClause, Window};
+use crate::message_previews::{Embed, ListedConversation};
+use crate::rows::{CONVERSATION, conversation_read};
 
 pub(super) fn by_id() -> Sql {
     by("id", "bigint")
@@ -46,10 +19,10 @@ pub(super) fn by_session() -> Sql {
 }
 
 fn by(column: &str, sql_type: &str) -> Sql {
-    Sql::each(
+    Sql::per_dialect(
         format!(
-            "SELECT place, {CONVERSATION} FROM unnest(CAST($1 AS {sql_type}[]), CAST($2 AS bigint[])) \
-                 AS wanted (key, place) JOIN conversation_states ON {column} = key"
+            "SELECT key_index, {CONVERSATION} FROM unnest(CAST($1 AS {sql_type}[]), CAST($2 AS bigint[])) \
+                 AS wanted (key, key_index) JOIN conversation_states ON {column} = key"
         ),
         format!("SELECT $2, {CONVERSATION} FROM conversation_states WHERE {column} = $1"),
     )
@@ -68,37 +41,38 @@ impl Store {
         first(self.inner.loaders.conversations_by_session.get(session_id.into()).await?)
     }
 
-    /// One part of the conversations of some bots, by id.
+    /// One page of the conversations of some bots, by id.
     pub async fn conversation_list(
         &self,
         bots: &Bots,
         filter: &ConversationFilter,
         listing: &Listing,
         embed: Embed,
-    ) -> Result<List<Listed>> {
-        let conditions = conditions(bots, filter);
+    ) -> Result<List<ListedConversation>> {
+        let clause = where_clause(bots, filter);
         if filter.user_id.is_some() || filter.room.is_some() {
-            return self.conversation_list_counted(conditions, listing, embed).await;
+            return self.conversation_list_counted(clause, listing, embed).await;
         }
-        let lane = if conditions.is_empty() { Lane::Rest } else { Lane::Slow };
+        let lane = if clause.is_empty() { Lane::Continuation } else { Lane::Slow };
         let order = (listing.order, listing.limit);
-        let read = |windows| self.conversation_windows(lane, &conditions, order, windows, embed);
-        self.list(Counted::Conversations, conditions.clone(), listing, read).await
+        let read = |windows| self.conversation_windows(lane, &clause, order, windows, embed);
+        self.list(TotalKind::Conversations, clause.clone(), listing, read).await
     }
 
-    /// Nothing is kept of users and rooms but an index: the list is counted.
+    /// A list filtered by user or room. The totals have no counts for users and rooms, so that the list is counted by
+    /// an index.
     async fn conversation_list_counted(
         &self,
-        conditions: Conditions,
+        clause: WhereClause,
         listing: &Listing,
         embed: Embed,
-    ) -> Result<List<Listed>> {
-        let sql = format!("SELECT count(*) FROM conversations{}", conditions.text());
-        let rows = self.inner.reads.query(Lane::Slow, sql, conditions.params()).await?;
+    ) -> Result<List<ListedConversation>> {
+        let sql = format!("SELECT count(*) FROM conversations{}", clause.text());
+        let rows = self.inner.reads.query(Lane::Slow, sql, clause.params()).await?;
         let total = rows.into_iter().next().map_or(Ok(0), |row| row.int("conversations", "count"))?;
-        lists::from_the_nearer_end(listing, total, async |part| {
-            let order = (part.order, part.limit);
-            self.conversation_windows(Lane::Slow, &conditions, order, vec![part.window()], embed).await
+        lists::from_the_nearer_end(listing, total, async |page| {
+            let order = (page.order, page.limit);
+            self.conversation_windows(Lane::Slow, &clause, order, vec![page.window()], embed).await
         })
         .await
     }
@@ -106,25 +80,26 @@ impl Store {
     async fn conversation_windows(
         &self,
         lane: Lane,
-        conditions: &Conditions,
+        clause: &WhereClause,
         order: (Order, i64),
         windows: Vec<Window>,
         embed: Embed,
-    ) -> Result<Vec<Listed>> {
+    ) -> Result<Vec<ListedConversation>> {
         let statement = |page: String| embed.with_page(&page, order);
         let from = ["*", "conversations"];
-        let rows = conditions.read(&self.inner.reads, lane, from, order, windows, statement).await?;
+        let rows = clause.read(&self.inner.reads, lane, from, order, windows, statement).await?;
         embed.read(rows)
     }
 }
 
-fn conditions(bots: &Bots, filter: &ConversationFilter) -> Conditions {
-    let mut conditions = Conditions::default();
-    let few = filter.user_id.is_some() || filter.room.is_some();
-    // What a user or a room has is found by their index, and not by one that many others share.
+fn where_clause(bots: &Bots, filter: &ConversationFilter) -> WhereClause {
+    let mut clause = WhereClause::default();
+    let has_own_index = filter.user_id.is_some() || filter.room.is_some();
+    // `column || ''` is an expression that no index has. It keeps the planner from the index of the bot or the
+    // integration type, which has far more conversations than a user or a room: theirs is the index to use.
     let [bot_id, integration_type] = ["bot_id", "integration_type"]
-        .map(|column| if few { format!("{column} || ''") } else { column.into() });
-    conditions.and_bots(&bot_id, bots);
+        .map(|column| if has_own_index { format!("{column} || ''") } else { column.into() });
+    clause.and_bots(&bot_id, bots);
     for (column, value) in [
         ("user_id", &filter.user_id),
         (&bot_id, &filter.bot_id),
@@ -132,8 +107,8 @@ fn conditions(bots: &Bots, filter: &ConversationFilter) -> Conditions {
         ("room", &filter.room),
     ] {
         if let Some(value) = value {
-            conditions.and(&format!("{column} = ?"), value.as_str());
+            clause.and(&format!("{column} = ?"), value.as_str());
         }
     }
-    conditions
+    clause
 }

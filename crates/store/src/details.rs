@@ -1,35 +1,37 @@
-//! A conversation with all its messages: a short one in one read, a long one part by part.
+//! A conversation with all its messages: a short one in one read, a long one chunk by chunk.
 
 use std::collections::VecDeque;
 
 use wicara_model::{Bots, Conversation, ConversationId, Message, MessageId};
 
 use crate::Store;
-use crate::conversations::{CONVERSATION, conversation_read, is_there};
 use crate::engine::{Lane, Result, Sql};
-use crate::messages::{MESSAGE, groups, is_short_now, message_read, ref_read};
+use crate::messages::split_by_size;
+use crate::rows::{
+    CONVERSATION, MESSAGE, conversation_exists, conversation_read, is_short_now, message_read, ref_read,
+};
 
-/// Messages of a conversation that is read whole.
-const SHORT: usize = 256;
-/// Messages whose bytes are looked at before they are read.
-const SIZED: usize = 1024;
+/// A conversation with at most this many messages is read in one statement.
+const SHORT_MESSAGES: usize = 256;
+/// Messages whose sizes are read by one statement, to divide them into chunks.
+const SIZES_AT_ONCE: usize = 1024;
 
-/// A part of a conversation's messages without notes, by id: at most 256 KiB or one message, none where they were
-/// deleted meanwhile.
+/// Some of a conversation's messages without notes, by id: at most 256 KiB or one message. Empty where they were
+/// deleted since their sizes were read.
 #[derive(Debug, Clone)]
-pub struct Chunk {
+pub struct MessageChunk {
     pub messages: Vec<Message>,
-    /// What is to be read after them.
-    pub rest: Option<Rest>,
+    /// The messages after them; `None` after the last chunk.
+    pub remaining: Option<Remaining>,
 }
 
-/// What is still to be read of a conversation's messages.
+/// The messages of a conversation that are not read yet.
 #[derive(Debug, Clone)]
-pub struct Rest {
-    /// Between these ids, at once each; none where no message was looked at yet.
-    parts: VecDeque<(MessageId, MessageId)>,
-    /// The last message to be read, fixed before the first is: a conversation that is written to faster than its reader
-    /// reads has an end all the same.
+pub struct Remaining {
+    /// The first and last id of each next chunk; empty where no sizes were read yet.
+    chunks: VecDeque<(MessageId, MessageId)>,
+    /// The last message to read, fixed before the first one is read. Without it, a client that reads slower than the
+    /// conversation grows would never come to an end.
     newest: MessageId,
 }
 
@@ -37,35 +39,38 @@ pub struct Rest {
 #[derive(Debug, Clone)]
 pub struct Detail {
     pub conversation: Conversation,
-    /// The newest message without notes, where it is not the last of the chunk.
+    /// The newest message that is no note, where it is not the last of the chunk.
     pub newest: Option<Message>,
-    pub chunk: Chunk,
+    pub chunk: MessageChunk,
 }
 
-/// A conversation and, where it is short, its messages without notes: one row each, or one without a message.
+/// The statement that reads a conversation and, where it is short, its messages without notes: a row for each message,
+/// or one row with nulls.
 pub(super) fn detail() -> Sql {
     let columns = [("conversation_states", CONVERSATION), ("messages", MESSAGE)].map(|(table, columns)| {
         let columns = columns.split(", ").map(|column| format!("{table}.{column}"));
         columns.collect::<Vec<_>>().join(", ")
     });
     let columns = columns.join(", ");
-    // A key that is null finds nothing in the index; a condition beside it would be looked at message by message.
+    // For a long conversation the CASE makes the join key null, and a null key finds nothing in the index at once. As a
+    // second condition of the join, shortness would be checked for every message.
     let messages = format!(
         "LEFT JOIN messages ON messages.conversation_id = CASE WHEN {} THEN conversation_states.id END \
              AND role <> 'note'",
-        is_short_now(SHORT)
+        is_short_now(SHORT_MESSAGES)
     );
-    Sql::each(
+    Sql::per_dialect(
         format!(
-            "SELECT place, {columns} FROM unnest(CAST($1 AS bigint[]), CAST($2 AS bigint[])) AS wanted (key, place) \
+            "SELECT key_index, {columns} FROM unnest(CAST($1 AS bigint[]), CAST($2 AS bigint[])) \
+                 AS wanted (key, key_index) \
              JOIN conversation_states ON conversation_states.id = key {messages}"
         ),
         format!("SELECT $2, {columns} FROM conversation_states {messages} WHERE conversation_states.id = $1"),
     )
 }
 
-/// Messages that a database was not asked to sort: with few rows in a table it might read all of it for the order.
-fn in_order(messages: impl IntoIterator<Item = Result<Message>>) -> Result<Vec<Message>> {
+/// Sorts messages by id. Not the database, which for an ORDER BY might scan a small table by its primary key.
+fn sorted_by_id(messages: impl IntoIterator<Item = Result<Message>>) -> Result<Vec<Message>> {
     let mut messages = messages.into_iter().collect::<Result<Vec<_>>>()?;
     messages.sort_unstable_by_key(|message| message.id);
     Ok(messages)
@@ -80,58 +85,68 @@ impl Store {
             conversation = Some(conversation_read(&mut columns)?);
             messages.extend(columns.joined("messages").map(|mut columns| message_read(&mut columns)));
         }
-        // Before more is read: to others it is as if it were not there.
+        // Checked before more is read: a conversation of another bot looks like a missing one.
         let Some(conversation) = conversation.filter(|conversation| bots.contain(&conversation.bot_id))
         else {
             return Ok(None);
         };
-        let messages = in_order(messages)?;
+        let messages = sorted_by_id(messages)?;
         let is_long = messages.is_empty() && conversation.message_count > conversation.note_count;
         let newest = if is_long { self.message_last(&[id], false).await?.pop().flatten() } else { None };
-        let rest = newest.as_ref().map(|newest| Rest { parts: VecDeque::new(), newest: newest.id });
-        Ok(Some(Detail { conversation, newest, chunk: Chunk { messages, rest } }))
+        let remaining =
+            newest.as_ref().map(|newest| Remaining { chunks: VecDeque::new(), newest: newest.id });
+        Ok(Some(Detail { conversation, newest, chunk: MessageChunk { messages, remaining } }))
     }
 
-    /// What follows a chunk.
-    pub async fn message_chunk(&self, id: ConversationId, mut rest: Rest) -> Result<Chunk> {
-        let newest = rest.newest;
-        if rest.parts.is_empty() {
-            rest = self.message_rest(id, MessageId(0), newest).await?;
+    /// The next chunk.
+    pub async fn message_chunk(&self, id: ConversationId, mut remaining: Remaining) -> Result<MessageChunk> {
+        let newest = remaining.newest;
+        if remaining.chunks.is_empty() {
+            remaining = self.message_remaining(id, MessageId(0), newest).await?;
         }
-        let Some((first, last)) = rest.parts.pop_front() else {
-            return Ok(Chunk { messages: Vec::new(), rest: None });
+        let Some((first, last)) = remaining.chunks.pop_front() else {
+            return Ok(MessageChunk { messages: Vec::new(), remaining: None });
         };
         let sql = format!(
             "SELECT {MESSAGE} FROM messages WHERE conversation_id = $1 AND id >= $2 AND id <= $3 AND role <> 'note' \
              AND {}",
-            is_there("$1")
+            conversation_exists("$1")
         );
-        let rows =
-            self.inner.reads.query(Lane::Rest, sql, vec![id.into(), first.into(), last.into()]).await?;
+        let rows = self
+            .inner
+            .reads
+            .query(Lane::Continuation, sql, vec![id.into(), first.into(), last.into()])
+            .await?;
         let messages = rows.into_iter().map(|row| message_read(&mut row.columns("messages")));
-        let messages = in_order(messages)?;
-        if rest.parts.is_empty() && last < newest {
-            rest = self.message_rest(id, last, newest).await?;
+        let messages = sorted_by_id(messages)?;
+        if remaining.chunks.is_empty() && last < newest {
+            remaining = self.message_remaining(id, last, newest).await?;
         }
-        Ok(Chunk { messages, rest: Some(rest).filter(|rest| !rest.parts.is_empty()) })
+        let remaining = Some(remaining).filter(|remaining| !remaining.chunks.is_empty());
+        Ok(MessageChunk { messages, remaining })
     }
 
-    /// What follows a message up to the newest, without notes, by how much of it can be read at once.
-    async fn message_rest(&self, id: ConversationId, after: MessageId, newest: MessageId) -> Result<Rest> {
+    /// Divides the messages after one, up to the newest, without notes, into chunks.
+    async fn message_remaining(
+        &self,
+        id: ConversationId,
+        after: MessageId,
+        newest: MessageId,
+    ) -> Result<Remaining> {
         let sql = format!(
             "SELECT id, bytes FROM messages WHERE conversation_id = $1 AND id > $2 AND id <= $3 AND role <> 'note' \
-             AND {} ORDER BY id LIMIT {SIZED}",
-            is_there("$1")
+             AND {} ORDER BY id LIMIT {SIZES_AT_ONCE}",
+            conversation_exists("$1")
         );
         let params = vec![id.into(), after.into(), newest.into()];
-        let rows = self.inner.reads.query(Lane::Rest, sql, params).await?;
+        let rows = self.inner.reads.query(Lane::Continuation, sql, params).await?;
         let messages = rows.into_iter().map(ref_read).collect::<Result<Vec<_>>>()?;
-        let ends = |group: &Vec<MessageId>| Some((*group.first()?, *group.last()?));
-        let mut parts: VecDeque<_> = groups(&messages).iter().filter_map(ends).collect();
-        // With what follows, the last part may be larger.
-        if messages.len() == SIZED && parts.len() > 1 {
-            parts.pop_back();
+        let ends = |batch: &Vec<MessageId>| Some((*batch.first()?, *batch.last()?));
+        let mut chunks: VecDeque<_> = split_by_size(&messages).iter().filter_map(ends).collect();
+        // More messages follow, which may still fit into the last chunk: it is formed with them.
+        if messages.len() == SIZES_AT_ONCE && chunks.len() > 1 {
+            chunks.pop_back();
         }
-        Ok(Rest { parts, newest })
+        Ok(Remaining { chunks, newest })
     }
 }

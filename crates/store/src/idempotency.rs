@@ -1,4 +1,4 @@
-//! Idempotency keys: stored in the same transaction as what they protect, with its ids.
+//! Idempotency keys: stored in the same transaction as the messages of their request, with the ids of those messages.
 
 use std::time::Duration;
 
@@ -11,48 +11,43 @@ use crate::engine::{DatabaseClock, Result, Sql, millis};
 /// How long a key is remembered.
 pub const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A client's key and what it is unique in.
+/// A client's key and the scope within which it is unique.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IdempotencyKey {
-    /// Caller and route, in words of the service.
+    /// Caller and route, as the service writes them.
     pub scope: String,
     pub key: String,
 }
 
-/// A request's claim to be the one that is carried out.
+/// A request's claim to its key. Only the first request with a key stores anything.
 #[derive(Debug, Clone)]
 pub struct Claim {
     pub key: IdempotencyKey,
     /// SHA-256 of the raw body.
     pub body: [u8; 32],
-    /// How long the request is taken to be running, by the database's clock; `None` where its result is stored at once.
+    /// For how long later requests with this key find it running, by the database's clock; `None` where the append
+    /// itself is the whole result. The column `lease_until` holds 0 for no lease, which is a time that is over.
     pub lease: Option<Duration>,
-    /// The attempt at a question that takes over where an earlier one is lost.
+    /// The attempt to begin where this request takes over the question of an earlier one.
     pub attempt: Option<Uuid>,
 }
 
-/// What a claim met that was taken before.
+/// The state of a key that an earlier request has taken.
 #[derive(Debug)]
-pub enum Claimed {
-    /// The first request is done: what it stored, or the question that has its answers. The message may be gone.
-    Done {
-        conversation_id: ConversationId,
-        message_id: Option<MessageId>,
-    },
-    Running {
-        /// Until its lease is over.
-        left: Duration,
-    },
+pub enum PriorClaim {
+    /// The first request is done. `message_id`: of the first message that it stored, such as the question that has its
+    /// answers now; the message may be deleted since.
+    Done { conversation_id: ConversationId, message_id: Option<MessageId> },
+    /// The first request holds its lease.
+    Running { lease_left: Duration },
+    /// The first request had another body: the client reuses a key.
     OtherBody,
-    /// The first request failed or was lost: this one takes over the question it stored.
-    Resumed {
-        conversation: Conversation,
-        question: Message,
-    },
+    /// The first request failed or was lost: this one has taken over its question.
+    Resumed { conversation: Conversation, question: Message },
 }
 
-/// Keys that are deleted in one go, so that nobody waits long behind it.
-const EXPIRED: usize = 1000;
+/// Keys deleted in one transaction: keeps it short, so that no other command waits long.
+const EXPIRED_AT_ONCE: usize = 1000;
 
 impl Store {
     /// Deletes keys that are older than 24 hours by the database's clock.
@@ -64,13 +59,14 @@ impl Store {
                         let old = |now| format!("created_at < {now} - {}", millis(REMEMBERED));
                         let oldest = |row, old: &str| {
                             format!(
-                                "(SELECT {row} FROM idempotency WHERE {old} ORDER BY created_at LIMIT {EXPIRED})"
+                                "(SELECT {row} FROM idempotency WHERE {old} ORDER BY created_at LIMIT {EXPIRED_AT_ONCE})"
                             )
                         };
                         let (postgres, sqlite) = (old(DatabaseClock::POSTGRES), old(DatabaseClock::SQLITE));
-                        // By ctid: for a thousand keys the planner would choose a sequential scan. The age is asked
-                        // again, since a key may have been taken again since the subquery.
-                        let sql = Sql::each(
+                        // By ctid, the position of the row: for a thousand keys the planner would choose a sequential
+                        // scan. The repeated condition on the age skips keys that were taken again since the
+                        // subquery.
+                        let sql = Sql::per_dialect(
                             format!(
                                 "DELETE FROM idempotency WHERE ctid = ANY(ARRAY{}) AND {postgres} \
                                  RETURNING scope",
@@ -85,7 +81,7 @@ impl Store {
                     })
                 })
                 .await?;
-            if deleted < EXPIRED {
+            if deleted < EXPIRED_AT_ONCE {
                 return Ok(());
             }
         }

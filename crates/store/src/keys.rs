@@ -20,17 +20,18 @@ fn key_read(columns: &mut Columns) -> Result<Key> {
 }
 
 pub(super) fn by_hash() -> Sql {
-    Sql::each(
+    Sql::per_dialect(
         format!(
-            "SELECT place, {KEY} FROM unnest(CAST($1 AS bytea[]), CAST($2 AS bigint[])) AS wanted (of_hash, place) \
-             JOIN keys ON hash = of_hash"
+            "SELECT key_index, {KEY} FROM unnest(CAST($1 AS bytea[]), CAST($2 AS bigint[])) \
+                 AS wanted (wanted_hash, key_index) \
+             JOIN keys ON hash = wanted_hash"
         ),
         format!("SELECT $2, {KEY} FROM keys WHERE hash = $1"),
     )
 }
 
 impl Store {
-    /// `Conflict` if a key has the name already.
+    /// `Conflict` if another key has the name.
     pub async fn key_create(&self, new: NewKey, at: Timestamp) -> Result<Key> {
         self.change(None, move |transaction| {
             let new = new.clone();

@@ -1,4 +1,6 @@
-//! What is stored, and how it is found again. SQL stands beside its mapping, one file an area.
+//! The store: conversations, messages, people and keys in PostgreSQL or SQLite. Each area has a file with its SQL and
+//! the mapping of its rows; `commands/` has the writes, which `writer/` batches and commits, and `engine/` runs
+//! statements.
 
 mod commands;
 mod conversations;
@@ -7,11 +9,12 @@ mod effects;
 mod engine;
 mod idempotency;
 mod keys;
+mod list_walk;
 mod lists;
 mod message_previews;
 mod messages;
 mod nodes;
-mod totals;
+mod rows;
 mod transaction;
 mod users;
 mod writer;
@@ -26,22 +29,23 @@ use tokio::sync::Notify;
 use wicara_metrics::Metrics;
 use wicara_platform::Random;
 
-use engine::{BatchLoader, Lane, Reads, Source, postgres, sqlite, sqlite_file};
-use totals::Levels;
-use writer::Writer;
+use engine::{BatchLoader, Lane, ReadBackend, ReadPool, migrations, postgres, sqlite, sqlite_file};
+use list_walk::StartLevel;
+use writer::{Writer, WriterDatabase};
 
 pub use commands::{Append, Ask, Attempt, Outcome, Stored, Target};
-pub use details::{Chunk, Detail, Rest};
+pub use details::{Detail, MessageChunk, Remaining};
 pub use engine::{Error, Result};
-pub use idempotency::{Claim, Claimed, IdempotencyKey};
-pub use message_previews::{Embed, Listed};
-pub use messages::{BotMessage, CHUNK_BYTES, MessageRef, groups};
+pub use idempotency::{Claim, IdempotencyKey, PriorClaim};
+pub use message_previews::{Embed, ListedConversation};
+pub use messages::{BotMessage, split_by_size};
+pub use rows::{CHUNK_BYTES, MessageRef};
 
-/// How long to wait between two attempts to reach the database at start.
-const OPEN_PAUSE: Duration = Duration::from_millis(500);
-/// Single rows in one batch.
+/// The pause between two attempts to reach the database at start.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
+/// Keys in one batch of reads of single rows.
 const ROWS_BATCH: usize = 256;
-/// Details in one batch, each with at most 256 KiB of messages.
+/// Conversations in one batch of details, each with at most 256 KiB of messages.
 const DETAILS_BATCH: usize = 32;
 
 /// The database. Clones share it.
@@ -50,12 +54,13 @@ pub struct Store {
     inner: Arc<Inner>,
 }
 
-/// The place of the server on a database. PostgreSQL has room for several, SQLite for one.
+/// The lock that lets one server at a time open a SQLite database. Empty for PostgreSQL, which several servers may
+/// share.
 pub struct ServerLock(Option<(PathBuf, Vec<File>)>);
 
 impl ServerLock {
-    /// Takes the place before the store is opened, or says that another server has it. What SQLite needs is created
-    /// where it is missing.
+    /// Takes the lock; must be called before the store is opened. `Setup` where another server holds it. Creates the
+    /// missing folders and files of a SQLite database.
     pub fn take(url: &str) -> Result<Self> {
         let Some(path) = sqlite_file::path(url) else { return Ok(Self(None)) };
         let path = sqlite_file::resolve(&path)?;
@@ -63,64 +68,64 @@ impl ServerLock {
         Ok(Self(Some((path, files))))
     }
 
-    /// Leaves all of a SQLite database in its one file once the store is closed, where no other process keeps it from
-    /// that. Bounded by [`sqlite_file::CLOSE_TIME`].
+    /// Folds the log of a SQLite database into its file, unless another process has it open; to be called after the
+    /// store is closed. Takes at most [`sqlite_file::CLOSE_TIME`].
     pub async fn fold(&self) {
         if let Some((path, _)) = &self.0 {
             sqlite_file::fold(path.clone()).await;
         }
     }
 
-    /// Keeps the place until the process ends. For a store whose connections are not known to be closed: with the lock's
-    /// files the locks that SQLite still holds would go too.
+    /// Keeps the lock until the process ends. For a store whose connections may still be open: closing the lock's files
+    /// would drop SQLite's own locks too.
     pub fn keep(self) {
         let _ = ManuallyDrop::new(self);
     }
 }
 
 struct Inner {
-    reads: Arc<Reads>,
+    reads: Arc<ReadPool>,
     loaders: Loaders,
     writer: Writer,
-    levels: Levels,
-    /// A long conversation is deleted: its messages follow.
+    start_level: StartLevel,
+    /// Notified when a conversation was deleted whose messages are still to be deleted.
     deletions: Notify,
-    /// Marks the questions that this process asks; nobody living has the same.
+    /// The id of this node, random, so that no other living node has it. Marks the asks of this process.
     node: i32,
-    /// Other servers may work on the database.
+    /// See [`Store::is_shared`].
     is_shared: bool,
 }
 
-/// The reads that nearly every request begins with, and those of short details.
+/// The batched reads: those that nearly every request begins with, and short details.
 struct Loaders {
     keys: Arc<BatchLoader>,
     sessions: Arc<BatchLoader>,
     conversations: Arc<BatchLoader>,
     conversations_by_session: Arc<BatchLoader>,
-    /// With their messages, where they are short.
+    /// Conversations with their messages where they are short.
     details: Arc<BatchLoader>,
 }
 
 impl Store {
     /// Opens the database at `sqlite:PATH` or `postgres://…` and brings its schema up to date.
     ///
-    /// A PostgreSQL that is away is tried again for as long as `wait`.
+    /// While PostgreSQL is unreachable, it is tried again for at most `wait`.
     pub async fn open(url: &str, wait: Duration, random: &Random, metrics: &Metrics) -> Result<Self> {
         let [a, b, c, d, ..] = random.bytes();
         let node = i32::from_be_bytes([a, b, c, d]);
-        let (source, target) = if let Some(path) = sqlite_file::path(url) {
+        let (backend, database) = if let Some(path) = sqlite_file::path(url) {
             let path = sqlite_file::resolve(&path)?;
-            sqlite::migrate(&path)?;
-            (Source::Sqlite(sqlite::Reads::open(&path)?), writer::Target::Sqlite(path))
+            migrations::migrate_sqlite(&path)?;
+            (ReadBackend::Sqlite(sqlite::ReaderThreads::open(&path)?), WriterDatabase::Sqlite(path))
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let server = postgres::Server::new(url)?;
-            migrate_patiently(&server, wait).await?;
-            (Source::Postgres(postgres::Reads::new(&server)), writer::Target::Postgres(server))
+            migrate_when_reachable(&server, wait).await?;
+            (ReadBackend::Postgres(postgres::ReadConnections::new(&server)), WriterDatabase::Postgres(server))
         } else {
             return Err(Error::Setup("store.url is neither sqlite:PATH nor postgres://…".into()));
         };
-        let is_shared = matches!(source, Source::Postgres(_));
-        let reads = Arc::new(Reads::new(source, Arc::clone(&metrics.store)));
+        let is_shared = matches!(backend, ReadBackend::Postgres(_));
+        let reads = Arc::new(ReadPool::new(backend, Arc::clone(&metrics.store)));
         let by_key = |sql| BatchLoader::new(&reads, Lane::Quick, sql, ROWS_BATCH);
         let loaders = Loaders {
             keys: by_key(keys::by_hash()),
@@ -129,12 +134,12 @@ impl Store {
             conversations_by_session: by_key(conversations::by_session()),
             details: BatchLoader::new(&reads, Lane::Quick, details::detail(), DETAILS_BATCH),
         };
-        let writer = Writer::start(target, node, Arc::clone(&metrics.store))?;
+        let writer = Writer::start(database, node, Arc::clone(&metrics.store))?;
         let inner = Inner {
             reads,
             loaders,
             writer,
-            levels: Levels::default(),
+            start_level: StartLevel::default(),
             deletions: Notify::new(),
             node,
             is_shared,
@@ -142,8 +147,8 @@ impl Store {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Whether the database answers and takes what is written. After it has refused a batch, [`Store::node_renew`] is
-    /// what shows that it takes them again.
+    /// `Unavailable` where the database does not answer reads, or refused the last write. After a refused write the
+    /// next successful one clears the state, at the latest the next heartbeat ([`Store::node_renew`]).
     pub async fn ping(&self) -> Result<()> {
         if self.inner.writer.is_closed() {
             return Err(Error::Unavailable("the writer has ended".into()));
@@ -154,41 +159,28 @@ impl Store {
         self.inner.reads.query(Lane::Quick, "SELECT CAST(1 AS bigint)", vec![]).await.map(|_| ())
     }
 
-    /// Whether the database refused what was written last, for a reason that may pass.
+    /// Whether the database refused the last write for a passing reason.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         self.inner.writer.is_refused()
     }
 
-    /// Writes what waits and closes the connections; everything written or, on SQLite, read afterwards is refused.
+    /// Writes the queued commands and closes the connections. Later writes, and on SQLite later reads, are refused.
     pub async fn close(&self) {
         self.inner.writer.close().await;
         self.inner.reads.close().await;
     }
 }
 
-async fn migrate_patiently(server: &postgres::Server, wait: Duration) -> Result<()> {
+async fn migrate_when_reachable(server: &postgres::Server, wait: Duration) -> Result<()> {
     let deadline = tokio::time::Instant::now() + wait;
     loop {
-        match server.migrate().await {
-            Err(Error::Unavailable(reason)) if tokio::time::Instant::now() + OPEN_PAUSE < deadline => {
+        match migrations::migrate_postgres(server).await {
+            Err(Error::Unavailable(reason)) if tokio::time::Instant::now() + RECONNECT_PAUSE < deadline => {
                 tracing::info!(reason, "waiting for the database");
-                tokio::time::sleep(OPEN_PAUSE).await;
+                tokio::time::sleep(RECONNECT_PAUSE).await;
             }
             result => return result,
         }
-    }
-}
-
-/// Refuses a database that a newer version of this program has changed.
-fn check_version(runner: &refinery::Runner, applied: Option<&refinery::Migration>) -> Result<()> {
-    let known = runner.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0);
-    match applied {
-        Some(applied) if applied.version() > known => Err(Error::Setup(format!(
-            "the database has schema version {}, and this version of wicara knows only up to {known}: \
-             start the newer wicara that changed it, or restore a backup from before",
-            applied.version()
-        ))),
-        _ => Ok(()),
     }
 }

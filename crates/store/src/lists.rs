@@ -1,27 +1,27 @@
-//! What lists have in common: conditions, and the part that is asked for.
+//! What lists share: the WHERE clause of their filter, and the page of entries that a request asks for.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
 
 use wicara_model::{Bots, Cursor, List, Listing, Order};
 
-use crate::engine::{Lane, Reads, Result, Row, Sql, Value};
+use crate::engine::{Lane, ReadPool, Result, Row, Sql, Value};
 
-/// What a list's entries have in common.
+/// The WHERE clause of a list's filter: conditions joined by AND, with their parameters.
 #[derive(Clone, Default)]
-pub(super) struct Conditions {
+pub(super) struct WhereClause {
     texts: Vec<String>,
     params: Vec<Value>,
     has_alternatives: bool,
 }
 
-impl Conditions {
-    /// Whether every entry meets them.
+impl WhereClause {
+    /// Whether there is no condition, so that every row is an entry.
     pub fn is_empty(&self) -> bool {
         self.texts.is_empty()
     }
 
-    /// Whether one of them is met by several values: PostgreSQL then reads by id and looks at each row.
+    /// Whether a condition has several values (`IN`): PostgreSQL then reads by id and checks every row.
     pub fn has_alternatives(&self) -> bool {
         self.has_alternatives
     }
@@ -32,21 +32,22 @@ impl Conditions {
         self.texts.push(condition.replace('?', &format!("${}", self.params.len())));
     }
 
-    /// Adds a condition without a value.
+    /// Adds a condition without a value. It must not contain input.
     pub fn and_text(&mut self, condition: String) {
         self.texts.push(condition);
     }
 
+    /// Adds the condition that a row belongs to one of these bots; none for all bots.
     pub fn and_bots(&mut self, column: &str, bots: &Bots) {
         let Some(bots) = bots.list() else { return };
         let first = self.params.len() + 1;
         self.has_alternatives |= bots.len() > 1;
-        let places: Vec<_> = (first..first + bots.len()).map(|place| format!("${place}")).collect();
+        let names: Vec<_> = (first..first + bots.len()).map(|number| format!("${number}")).collect();
         self.params.extend(bots.iter().map(|bot| bot.as_str().into()));
-        self.texts.push(if places.is_empty() {
+        self.texts.push(if names.is_empty() {
             "1 = 0".into()
         } else {
-            format!("{column} IN ({})", places.join(", "))
+            format!("{column} IN ({})", names.join(", "))
         });
     }
 
@@ -59,12 +60,12 @@ impl Conditions {
         self.params.clone()
     }
 
-    /// Reads of a table what meets the conditions and lies in these windows, at most `limit` entries of each, in their
-    /// order. `statement` gets the text that reads one window and says what is read with its rows; what it finds begins
-    /// with the id.
+    /// Reads the rows of a table that meet the conditions and lie in these windows of ids, at most `limit` from each,
+    /// sorted by id. `statement` gets the SELECT that reads one window, and wraps it to read more with each row; its
+    /// first column is the id.
     pub async fn read<T: Into<Sql>>(
         &self,
-        reads: &Arc<Reads>,
+        reads: &Arc<ReadPool>,
         lane: Lane,
         [columns, table]: [&str; 2],
         (order, limit): (Order, i64),
@@ -73,28 +74,29 @@ impl Conditions {
     ) -> Result<Vec<Row>> {
         let direction = direction(order);
         let between = |first: &str, last: &str| {
-            let mut conditions = self.clone();
-            conditions.and_text(format!("id >= {first}"));
-            conditions.and_text(format!("id <= {last}"));
-            format!("{table}{} ORDER BY id {direction}", conditions.text())
+            let mut clause = self.clone();
+            clause.and_text(format!("id >= {first}"));
+            clause.and_text(format!("id <= {last}"));
+            format!("{table}{} ORDER BY id {direction}", clause.text())
         };
         let statement = |[first, last, skip]: [&str; 3]| {
-            // What is left out is passed over in an index alone. The limit stands in the text: a planner that does not know
-            // it expects a tenth of the table.
+            // Only ids are selected under the OFFSET, so that skipped entries cost a step in an index and no row. The
+            // limit is a literal: for a parameter PostgreSQL's planner assumes a tenth of the table.
             if !self.is_empty() {
-                // Ids from the index of what the rows have in common: in the table a planner would look at all rows there.
+                // The subquery of ids makes the planner use the index on the filter's columns: for the rows themselves
+                // it would scan all rows of the window.
                 let ids = format!("SELECT id FROM {} LIMIT {limit} OFFSET {skip}", between(first, last));
                 return statement(format!("SELECT {columns} FROM {table} WHERE id IN ({ids})")).into();
             }
-            let begin = format!("(SELECT id FROM {} LIMIT 1 OFFSET {skip})", between(first, last));
+            let first_entry = format!("(SELECT id FROM {} LIMIT 1 OFFSET {skip})", between(first, last));
             let rows = match order {
-                Order::Ascending => between(&begin, last),
-                Order::Descending => between(first, &begin),
+                Order::Ascending => between(&first_entry, last),
+                Order::Descending => between(first, &first_entry),
             };
             statement(format!("SELECT {columns} FROM {rows} LIMIT {limit}")).into()
         };
         let windows = windows.into_iter().map(|Window { first, last, skip }| [first, last, skip]).collect();
-        let mut found = reads.query_each(lane, self.params.clone(), windows, statement).await?;
+        let mut found = reads.query_each_row(lane, self.params.clone(), windows, statement).await?;
         let id = |row: &Row| match row.0.first() {
             Some(Value::Int(id)) => *id,
             _ => i64::MAX,
@@ -114,7 +116,7 @@ pub(super) fn direction(order: Order) -> &'static str {
     }
 }
 
-/// Ids between which entries are read, both with them, and how many of those there are left out at the beginning.
+/// A range of ids, both ends included, and the number of entries to skip at its beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Window {
     pub first: i64,
@@ -122,20 +124,20 @@ pub(super) struct Window {
     pub skip: i64,
 }
 
-/// Some of the entries that meet conditions.
+/// The entries of one page: a range of ids, and which of its entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Part {
-    /// Between these ids, both with them.
+pub(super) struct PageRange {
+    /// The range of ids, both ends included.
     pub first: i64,
     pub last: i64,
     pub order: Order,
-    /// Entries that are left out at the beginning.
+    /// Entries to skip at the beginning.
     pub skip: i64,
     pub limit: i64,
 }
 
-impl Part {
-    /// The part that a list asks for.
+impl PageRange {
+    /// The page that a request asks for.
     pub fn of(listing: &Listing) -> Self {
         let (first, last) = match listing.cursor {
             Cursor::Page(_) => (None, None),
@@ -152,35 +154,35 @@ impl Part {
         }
     }
 
-    /// All of it in one window.
+    /// The page as one window.
     pub fn window(&self) -> Window {
         Window { first: self.first, last: self.last, skip: self.skip }
     }
 }
 
-/// One part of a list with so many entries, read from the end of the list that is nearer: what is left out has to be
-/// read as well.
+/// One page of a list with `total` entries, read from the nearer end of the list: skipped entries have to be read too,
+/// so that no page costs more than half of the list.
 pub(super) async fn from_the_nearer_end<T>(
     listing: &Listing,
     total: i64,
-    read: impl AsyncFnOnce(Part) -> Result<Vec<T>>,
+    read: impl AsyncFnOnce(PageRange) -> Result<Vec<T>>,
 ) -> Result<List<T>> {
-    let mut part = Part::of(listing);
-    let remaining = total - part.skip;
+    let mut page = PageRange::of(listing);
+    let remaining = total - page.skip;
     if remaining <= 0 {
         return Ok(List { items: Vec::new(), total });
     }
-    let turned = part.skip > remaining;
-    if turned {
-        part.limit = part.limit.min(remaining);
-        part.skip = remaining - part.limit;
-        part.order = match part.order {
+    let is_reversed = page.skip > remaining;
+    if is_reversed {
+        page.limit = page.limit.min(remaining);
+        page.skip = remaining - page.limit;
+        page.order = match page.order {
             Order::Ascending => Order::Descending,
             Order::Descending => Order::Ascending,
         };
     }
-    let mut items = read(part).await?;
-    if turned {
+    let mut items = read(page).await?;
+    if is_reversed {
         items.reverse();
     }
     Ok(List { items, total })

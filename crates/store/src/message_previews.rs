@@ -1,47 +1,49 @@
-//! What lists of conversations show of their messages.
+//! The messages that lists of conversations show with each conversation. Those that fit into a share of the page's
+//! memory are read with the conversations in one statement; the others follow in a step of their own.
 
 use std::collections::BTreeMap;
 
 use wicara_model::{Conversation, ConversationId, Message, Order};
 
 use crate::Store;
-use crate::conversations::{CONVERSATION, conversation_read, is_there};
 use crate::engine::{Lane, Result, Row, Sql};
 use crate::lists::direction;
-use crate::messages::{CHUNK_BYTES, MESSAGE, is_short_now, message_read};
+use crate::rows::{
+    CHUNK_BYTES, CONVERSATION, MESSAGE, conversation_exists, conversation_read, is_short_now, message_read,
+};
 
-/// Messages of one conversation that a list of conversations shows.
+/// Messages of one conversation that [`Embed::Newest`] shows at most.
 const EMBEDDED: usize = 50;
 
-/// What may be read of all messages of a page together with its conversations, before their sizes are known. Each
-/// conversation has an equal share; messages that do not fit into it are read in a step of their own.
+/// Bytes of all messages that may be read in the statement of the page, before their sizes are known: bounds its
+/// memory. Each conversation of the page has an equal share.
 const PAGE_BYTES: i64 = 64 * 1024;
 
-/// What a list shows of each conversation's messages.
+/// The messages that a list shows of each conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Embed {
-    /// The newest, notes included.
+    /// The newest message, which may be a note.
     Last,
-    /// The newest without notes, oldest first: at most 50 or 256 KiB, always at least one where there is one.
+    /// The newest messages without notes, oldest first: at most 50 and 256 KiB, but at least one if there is one.
     Newest,
 }
 
-/// A conversation of a list.
+/// A conversation of a list, with some of its messages.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Listed {
+pub struct ListedConversation {
     pub conversation: Conversation,
-    /// `None`: they are still to be read.
+    /// `None` until [`Store::message_previews`] has read them.
     pub messages: Option<Vec<Message>>,
 }
 
-impl Listed {
-    /// As many as [`Embed`] says, oldest first; none before they were read.
+impl ListedConversation {
+    /// The messages that [`Embed`] says, oldest first; empty until they are read.
     #[must_use]
     pub fn messages(&self) -> &[Message] {
         self.messages.as_deref().unwrap_or_default()
     }
 
-    /// Memory for texts and messages.
+    /// Bytes of its texts and messages on the heap.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let Conversation { room, integration_type, bot_id, user_id, .. } = &self.conversation;
@@ -56,8 +58,9 @@ impl Listed {
     }
 }
 
-/// A column as the view `conversation_states` has it, of a row of `conversations` that is called `page` and its newest
-/// message, `newest`, which some lists show as well.
+/// A column of the view `conversation_states`, as an expression over a row of `conversations` (alias `page`) and its
+/// newest message (alias `newest`). Written out, so that one look-up of the newest message serves the state and the
+/// list.
 fn state(column: &str) -> String {
     match column {
         "message_count" | "note_count" | "message_bytes" => {
@@ -71,8 +74,8 @@ fn state(column: &str) -> String {
 }
 
 impl Embed {
-    /// A statement that reads rows of conversations, and of each what the list shows of its messages where that fits into
-    /// its share: one row for each message, or one without.
+    /// Wraps the SELECT of a page of conversations, to read the messages that fit into each conversation's share too: a
+    /// row for each message, or one row with nulls.
     pub(super) fn with_page(self, page: &str, (order, limit): (Order, i64)) -> Sql {
         let share = PAGE_BYTES / limit.max(1);
         let mut columns: Vec<_> = CONVERSATION.split(", ").map(state).collect();
@@ -80,7 +83,7 @@ impl Embed {
         let join = match self {
             Self::Last => {
                 columns.extend(messages.map(|column| match column {
-                    // Without an id it is no row; what is large stays where it is.
+                    // A null id means that the message was not read. A text over the share is not fetched.
                     "id" | "text" | "payload" => {
                         format!("CASE WHEN newest.bytes <= {share} THEN newest.{column} END")
                     }
@@ -90,7 +93,8 @@ impl Embed {
             }
             Self::Newest => {
                 columns.extend(messages.map(|column| format!("messages.{column}")));
-                // A key that is null finds nothing in the index; a condition beside it would be looked at message by message.
+                // For a long conversation the CASE makes the join key null, and a null key finds nothing in the index
+                // at once. As a second condition of the join, the size would be checked for every message.
                 format!(
                     " LEFT JOIN messages ON messages.conversation_id = \
                          CASE WHEN {} <= {EMBEDDED} AND {} <= {share} THEN page.id END AND messages.role <> 'note'",
@@ -105,7 +109,7 @@ impl Embed {
                 "SELECT {columns} FROM ({page}) AS page LEFT JOIN {newest}{join} ORDER BY page.id {direction}"
             )
         };
-        Sql::each(
+        Sql::per_dialect(
             statement(
                 "LATERAL (SELECT * FROM messages WHERE messages.conversation_id = page.id \
                  ORDER BY messages.conversation_id DESC, messages.id DESC LIMIT 1) AS newest ON true",
@@ -117,8 +121,8 @@ impl Embed {
         )
     }
 
-    /// What the statement found: rows of a conversation follow each other.
-    pub(super) fn read(self, rows: Vec<Row>) -> Result<Vec<Listed>> {
+    /// Reads the rows of the statement; those of one conversation follow each other.
+    pub(super) fn read(self, rows: Vec<Row>) -> Result<Vec<ListedConversation>> {
         let mut found: Vec<(Conversation, Vec<Message>)> = Vec::new();
         for row in rows {
             let mut columns = row.columns("conversations");
@@ -137,7 +141,7 @@ impl Embed {
                 Self::Newest => conversation.message_count - conversation.note_count,
             };
             let is_read = shown == 0 || !messages.is_empty();
-            Listed { conversation, messages: is_read.then_some(messages) }
+            ListedConversation { conversation, messages: is_read.then_some(messages) }
         };
         Ok(found.into_iter().map(listed).collect())
     }
@@ -145,15 +149,15 @@ impl Embed {
 
 type ByConversation = BTreeMap<ConversationId, Vec<Message>>;
 
-/// Whether a conversation's messages can be read all at once, as far as is known.
+/// Whether a conversation was short when its row was read. The statement checks it again ([`is_short_now`]).
 fn is_short(conversation: &Conversation, messages: usize) -> bool {
     let count = usize::try_from(conversation.message_count);
     conversation.message_bytes <= CHUNK_BYTES && count.is_ok_and(|count| count <= messages)
 }
 
 impl Store {
-    /// Reads what was not read together with the conversations.
-    pub async fn message_previews(&self, embed: Embed, listed: &mut [Listed]) -> Result<()> {
+    /// Reads the messages that were not read together with the conversations.
+    pub async fn message_previews(&self, embed: Embed, listed: &mut [ListedConversation]) -> Result<()> {
         let unread = listed.iter().filter(|listed| listed.messages.is_none());
         let unread: Vec<Conversation> = unread.map(|listed| listed.conversation.clone()).collect();
         let read = match embed {
@@ -171,25 +175,25 @@ impl Store {
         Ok(())
     }
 
-    /// Each conversation's newest messages without notes, oldest first: at most 50 or 256 KiB, at least one.
+    /// Each conversation's newest messages without notes, oldest first: at most 50 and 256 KiB, but at least one.
     pub async fn message_newest(&self, conversations: &[Conversation]) -> Result<Vec<Vec<Message>>> {
         let short = conversations.iter().filter(|conversation| is_short(conversation, EMBEDDED));
         let short: Vec<_> = short.map(|conversation| conversation.id).collect();
-        let mut found = self.message_whole(&short).await?;
-        let rest = conversations.iter().filter(|conversation| {
+        let mut found = self.message_all_of_short(&short).await?;
+        let long = conversations.iter().filter(|conversation| {
             conversation.message_count > conversation.note_count && !found.contains_key(&conversation.id)
         });
-        let rest: Vec<_> = rest.map(|conversation| conversation.id).collect();
-        found.extend(self.message_ends(&rest).await?);
+        let long: Vec<_> = long.map(|conversation| conversation.id).collect();
+        found.extend(self.message_newest_of_long(&long).await?);
         let newest =
             conversations.iter().map(|conversation| found.remove(&conversation.id).unwrap_or_default());
         Ok(newest.collect())
     }
 
-    /// All messages without notes of those conversations that have no more than 50, and 256 KiB.
-    async fn message_whole(&self, ids: &[ConversationId]) -> Result<ByConversation> {
+    /// All messages without notes of those conversations that have at most 50 messages and 256 KiB.
+    async fn message_all_of_short(&self, ids: &[ConversationId]) -> Result<ByConversation> {
         let short = is_short_now(EMBEDDED);
-        let sql = Sql::each(
+        let sql = Sql::per_dialect(
             format!(
                 "SELECT {MESSAGE} FROM messages WHERE conversation_id = ANY(ARRAY(SELECT id FROM conversation_states \
                      WHERE id = ANY(CAST($1 AS bigint[])) AND {short})) AND role <> 'note'"
@@ -207,18 +211,18 @@ impl Store {
     }
 
     /// The newest messages of conversations of any length.
-    async fn message_ends(&self, ids: &[ConversationId]) -> Result<ByConversation> {
+    async fn message_newest_of_long(&self, ids: &[ConversationId]) -> Result<ByConversation> {
         let newest = |id: &str| {
-            let is_there = is_there(id);
+            let exists = conversation_exists(id);
             format!(
                 "SELECT {MESSAGE} FROM (SELECT {MESSAGE}, bytes, \
                      CAST(sum(bytes) OVER (ORDER BY id DESC) AS bigint) AS upto \
                      FROM (SELECT {MESSAGE}, bytes FROM messages WHERE conversation_id = {id} \
-                         AND role <> 'note' AND {is_there} ORDER BY id DESC LIMIT {EMBEDDED}) AS page) AS sized \
+                         AND role <> 'note' AND {exists} ORDER BY id DESC LIMIT {EMBEDDED}) AS page) AS sized \
                  WHERE upto <= {CHUNK_BYTES} OR upto = bytes"
             )
         };
-        let sql = Sql::each(
+        let sql = Sql::per_dialect(
             format!(
                 "SELECT newest.* FROM unnest(CAST($1 AS bigint[])) AS wanted (wanted_id) \
                  CROSS JOIN LATERAL ({}) AS newest ORDER BY id",
@@ -232,24 +236,24 @@ impl Store {
     async fn message_read_many(&self, sql: Sql, ids: &[ConversationId]) -> Result<ByConversation> {
         let rows = ids.iter().map(|&id| vec![id.into()]).collect();
         let mut found = ByConversation::new();
-        for row in self.inner.reads.query_many(Lane::Rest, sql, rows).await? {
+        for row in self.inner.reads.query_many(Lane::Continuation, sql, rows).await? {
             let message = message_read(&mut row.columns("messages"))?;
             found.entry(message.conversation_id).or_default().push(message);
         }
         Ok(found)
     }
 
-    /// Each conversation's newest message; `notes`: whether a note counts.
+    /// Each conversation's newest message, in the order of `ids`. `notes`: whether a note counts.
     pub async fn message_last(&self, ids: &[ConversationId], notes: bool) -> Result<Vec<Option<Message>>> {
         let role = if notes { "" } else { "AND role <> 'note' " };
         let last = |id: &str| {
-            let is_there = is_there(id);
+            let exists = conversation_exists(id);
             format!(
-                "SELECT {MESSAGE} FROM messages WHERE conversation_id = {id} {role}AND {is_there} \
+                "SELECT {MESSAGE} FROM messages WHERE conversation_id = {id} {role}AND {exists} \
                  ORDER BY id DESC LIMIT 1"
             )
         };
-        let sql = Sql::each(
+        let sql = Sql::per_dialect(
             format!(
                 "SELECT last.* FROM unnest(CAST($1 AS bigint[])) AS wanted (wanted_id) \
                  CROSS JOIN LATERAL ({}) AS last",
@@ -259,7 +263,7 @@ impl Store {
         );
         let rows = ids.iter().map(|&id| vec![id.into()]).collect();
         let mut found = BTreeMap::new();
-        for row in self.inner.reads.query_many(Lane::Rest, sql, rows).await? {
+        for row in self.inner.reads.query_many(Lane::Continuation, sql, rows).await? {
             let message = message_read(&mut row.columns("messages"))?;
             found.insert(message.conversation_id, message);
         }

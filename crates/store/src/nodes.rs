@@ -1,5 +1,5 @@
-//! The nodes that share a database. A node lives while its row was renewed within the last minute, by the database's
-//! clock; a lock that its session holds would also say so of a machine that is frozen for hours.
+//! The nodes (servers) that share a database. A node is alive while its last heartbeat is less than a minute old, by
+//! the database's clock. Not while it holds a lock: a machine that is frozen for hours keeps its locks.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -7,21 +7,21 @@ use std::time::Duration;
 use crate::Store;
 use crate::engine::{DatabaseClock, Lane, Result, Sql};
 
-/// A node that has not renewed its row for so long is taken for dead, and its open questions are settled.
+/// A node without a heartbeat for this long is dead: other nodes give up its open questions and fold its batches.
 pub(super) const DEAD_AFTER: Duration = Duration::from_secs(60);
-/// Rows of dead nodes are kept so long: for those who look into what happened, and for calls of theirs that are still on
-/// their way through a network.
+/// The rows of a dead node are kept this long: for an operator who investigates, and because calls of the node that are
+/// delayed in the network must still find their numbers taken.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Folds what a node's batches up to a number add into the totals: `$1` is the node, `$2` the number.
+/// Folds the batches of a node up to a number into the totals: `$1` is the node, `$2` the number.
 pub(super) const FOLD: &str = "SELECT wicara_fold_1($1, $2)";
 
-/// Makes a node of PostgreSQL known, or says that it lives. One that was forgotten goes on where it was: all that it wrote
-/// before is folded.
-pub(super) fn register() -> &'static str {
+/// Registers a node on PostgreSQL, or sends its heartbeat: `$1` is the node, `$2` the number up to which its batches
+/// are settled. A forgotten node continues from that number, since its batches were folded before it was forgotten.
+pub(super) fn register_sql() -> &'static str {
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
-            // The second row is looked for after the first is there: both are forgotten together.
+            // The second INSERT reads from the first, so that it runs after it: the two rows are also deleted together.
             "WITH living AS (INSERT INTO nodes (node, renewed_at) VALUES ($1, {}) \
                  ON CONFLICT (node) DO UPDATE SET renewed_at = excluded.renewed_at RETURNING node) \
              INSERT INTO node_folds (node, folded) SELECT node, $2 FROM living ON CONFLICT DO NOTHING",
@@ -32,13 +32,13 @@ pub(super) fn register() -> &'static str {
 }
 
 impl Store {
-    /// Says that this node lives. Also shows whether the database takes writes: see [`Store::ping`].
+    /// Sends the heartbeat of this node. Also shows whether the database accepts writes: see [`Store::ping`].
     pub async fn node_renew(&self) -> Result<()> {
         if self.is_shared() {
-            return self.inner.writer.renew().await;
+            return self.inner.writer.heartbeat().await;
         }
         let node = i64::from(self.inner.node);
-        self.change_in_turn(None, move |transaction| {
+        self.change_queued(None, move |transaction| {
             Box::pin(async move {
                 let sql = format!(
                     "INSERT INTO nodes (node, renewed_at) VALUES ($1, {}) \
@@ -51,7 +51,7 @@ impl Store {
         .await
     }
 
-    /// Adds to the totals what dead nodes have left, and forgets those that died a day ago.
+    /// Folds the batches that dead nodes have left into the totals, and forgets nodes that are dead for a day.
     pub async fn node_settle(&self) -> Result<()> {
         if self.is_shared() {
             let dead = format!(
@@ -72,14 +72,14 @@ impl Store {
         let old = |now| format!("renewed_at < {now} - {}", FORGOTTEN_AFTER.as_millis());
         let (postgres, sqlite) = (old(DatabaseClock::POSTGRES), old(DatabaseClock::SQLITE));
         let any = |old: &str| format!("SELECT node FROM nodes WHERE {old} LIMIT 1");
-        let any = Sql::each(any(&postgres), any(&sqlite));
+        let any = Sql::per_dialect(any(&postgres), any(&sqlite));
         if self.inner.reads.query(Lane::Slow, any, vec![]).await?.is_empty() {
             return Ok(());
         }
-        self.change_in_turn(None, move |transaction| {
+        self.change_queued(None, move |transaction| {
             let (postgres, sqlite) = (postgres.clone(), sqlite.clone());
             Box::pin(async move {
-                let sql = Sql::each(
+                let sql = Sql::per_dialect(
                     format!(
                         "WITH forgotten AS (DELETE FROM nodes WHERE {postgres} AND NOT EXISTS (SELECT 1 \
                              FROM node_batches JOIN node_folds USING (node) \
@@ -95,7 +95,7 @@ impl Store {
         .await
     }
 
-    /// Whether other nodes may work on the same database. A SQLite database has one server.
+    /// Whether other nodes may use the same database: always on PostgreSQL, never on SQLite.
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.inner.is_shared

@@ -1,23 +1,23 @@
 //! The transaction that commands apply to. It hands out locked conversations and collects the effects of all commands,
-//! so that none of them can be committed without its effects.
+//! so that no command can be committed without its effects.
 
 use std::sync::LazyLock;
 
 use wicara_model::{Conversation, ConversationId, MessageId};
 
-use crate::conversations::{CONVERSATION, conversation_read};
 use crate::effects::{Batch, Effects};
 use crate::engine::{Executor, Result, Row, Sql, Value};
+use crate::rows::{CONVERSATION, conversation_read};
 
-/// A conversation that the transaction has locked, as it is with the commands before.
+/// A conversation that the transaction has locked, with the changes of the transaction's earlier commands.
 #[derive(Debug, Clone)]
-pub(super) struct Locked {
+pub(super) struct LockedConversation {
     pub conversation: Conversation,
-    /// The place of the next message.
+    /// The `seq` of the next message.
     pub next_seq: i64,
-    /// The newest message that there was, 0 for none.
+    /// The newest message, 0 if there is none.
     pub newest: MessageId,
-    /// Its row has to be written: its newest message does not carry its state.
+    /// Whether its row has to be written, because the newest message does not carry its state.
     pub is_changed: bool,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Transaction<'a> {
     ids: Ids,
 }
 
-/// The last ids given, where SQLite keeps them: read once and written once.
+/// The last ids given out, on SQLite: read and written once in a transaction.
 #[derive(Debug, Default)]
 struct Ids(Option<Sequences>);
 
@@ -47,14 +47,14 @@ impl<'a> Transaction<'a> {
         self.executor.query(sql, params).await
     }
 
-    /// Runs a statement for many rows of parameters; without rows it is left out.
+    /// Runs a statement for many rows of parameters; without rows it does nothing.
     pub async fn query_many(&self, sql: impl Into<Sql>, rows: Vec<Vec<Value>>) -> Result<Vec<Row>> {
         self.executor.query_many(sql, rows).await
     }
 
-    /// Locks a conversation; `None` if there is none (any more). A command that needs several asks for them in the order
-    /// of their ids.
-    pub async fn conversation(&mut self, id: ConversationId) -> Result<Option<&mut Locked>> {
+    /// Locks a conversation; `None` if it does not exist (any more). A command that locks several must lock them in the
+    /// order of their ids, or two transactions deadlock.
+    pub async fn conversation(&mut self, id: ConversationId) -> Result<Option<&mut LockedConversation>> {
         if !self.effects.conversations.knows(id) {
             let locked = lock(&self.executor, id).await?;
             self.effects.conversations.insert(id, locked);
@@ -73,7 +73,7 @@ impl<'a> Transaction<'a> {
         }))
     }
 
-    /// Taken under the conversation's lock, so that ids rise within it.
+    /// Must be called under the conversation's lock, so that within a conversation ids rise in the order of `seq`.
     pub async fn message_id(&mut self) -> Result<MessageId> {
         Ok(MessageId(match self.executor {
             Executor::Postgres(_) => self.next_id("message_ids").await?,
@@ -102,7 +102,7 @@ impl<'a> Transaction<'a> {
         Ok(self.ids.0.as_mut().expect("it was just set"))
     }
 
-    /// Writes the effects of all commands. `batch` names the transaction, where the database is one of several nodes'.
+    /// Writes the effects of all commands. `batch`: the identity of the transaction on PostgreSQL.
     pub async fn finish(self, batch: Option<Batch>) -> Result<()> {
         let Self { executor, effects, ids, .. } = self;
         effects.write(&executor, batch).await?;
@@ -115,11 +115,12 @@ impl<'a> Transaction<'a> {
     }
 }
 
-async fn lock(executor: &Executor<'_>, id: ConversationId) -> Result<Option<Locked>> {
+async fn lock(executor: &Executor<'_>, id: ConversationId) -> Result<Option<LockedConversation>> {
     static READ: LazyLock<Sql> = LazyLock::new(|| {
         format!("SELECT next_seq, newest_id, {CONVERSATION} FROM conversation_states WHERE id = $1").into()
     });
-    // A statement does not see what was committed while it waited for a lock, so that PostgreSQL reads the state after it.
+    // A statement's snapshot is from before it waits for a lock: on PostgreSQL a second statement reads the state,
+    // which the transaction that held the lock may have changed.
     if let Executor::Postgres(_) = executor {
         let lock = "SELECT id FROM conversations WHERE id = $1 FOR UPDATE";
         if executor.query(lock, vec![id.into()]).await?.is_empty() {
@@ -131,5 +132,10 @@ async fn lock(executor: &Executor<'_>, id: ConversationId) -> Result<Option<Lock
     let mut columns = row.columns("conversations");
     let next_seq = columns.int("next_seq")?;
     let newest = MessageId(columns.int("newest_id")?);
-    Ok(Some(Locked { conversation: conversation_read(&mut columns)?, next_seq, newest, is_changed: false }))
+    Ok(Some(LockedConversation {
+        conversation: conversation_read(&mut columns)?,
+        next_seq,
+        newest,
+        is_changed: false,
+    }))
 }

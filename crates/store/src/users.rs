@@ -1,4 +1,4 @@
-//! People and their cookie sessions.
+//! People (operators and administrators) and their cookie sessions.
 
 use wicara_model::{Bots, NewUser, Person, Timestamp, User, UserId};
 
@@ -30,11 +30,11 @@ pub(super) fn bots_text(bots: &Bots) -> Option<String> {
 }
 
 pub(super) fn session_by_hash() -> Sql {
-    Sql::each(
+    Sql::per_dialect(
         format!(
-            "SELECT place, sessions.expires_at, {USER} \
-             FROM unnest(CAST($1 AS bytea[]), CAST($2 AS bigint[])) AS wanted (of_hash, place) \
-             JOIN sessions ON sessions.token_hash = of_hash JOIN users ON users.id = sessions.user_id"
+            "SELECT key_index, sessions.expires_at, {USER} \
+             FROM unnest(CAST($1 AS bytea[]), CAST($2 AS bigint[])) AS wanted (wanted_hash, key_index) \
+             JOIN sessions ON sessions.token_hash = wanted_hash JOIN users ON users.id = sessions.user_id"
         ),
         format!(
             "SELECT $2, sessions.expires_at, {USER} \
@@ -44,18 +44,18 @@ pub(super) fn session_by_hash() -> Sql {
 }
 
 impl Store {
-    /// `Conflict` if somebody has the e-mail already.
+    /// `Conflict` if another person has the e-mail address.
     pub async fn user_create(&self, new: NewUser, at: Timestamp) -> Result<User> {
         self.user_insert(new, at, "VALUES ($1, $2, $3, $4, $5, $6)").await?.ok_or_else(missing)
     }
 
-    /// Creates the first person; `None` if there is somebody already.
+    /// Creates the first person; `None` if the table has a person already.
     pub async fn user_create_first(&self, new: NewUser, at: Timestamp) -> Result<Option<User>> {
         // Casts, because a SELECT does not tell PostgreSQL the types of its parameters.
         let values = "SELECT CAST($1 AS text), CAST($2 AS text), CAST($3 AS text), CAST($4 AS text), \
              CAST($5 AS text), CAST($6 AS bigint) WHERE NOT EXISTS (SELECT 1 FROM users)";
         match self.user_insert(new, at, values).await {
-            // Another node was faster.
+            // Another node created the same person in a transaction that this statement did not see.
             Err(Error::Conflict(_)) => Ok(None),
             result => result,
         }
@@ -146,7 +146,7 @@ impl Store {
         .await
     }
 
-    /// The person whose session it is, if it has not expired.
+    /// The person of a session that has not expired.
     pub async fn session_get(&self, token_hash: [u8; 32], now: Timestamp) -> Result<Option<User>> {
         let rows = self.inner.loaders.sessions.get(token_hash[..].into()).await?;
         let Some(row) = rows.into_iter().next() else { return Ok(None) };

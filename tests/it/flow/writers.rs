@@ -8,7 +8,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::json;
 use wicara_model::{Bots, ConversationId, Message};
-use wicara_store::{Chunk, Detail, Store};
+use wicara_store::{Detail, MessageChunk, Store};
 
 /// What takes longer than this hangs.
 const LONGEST_ANSWER: Duration = Duration::from_secs(120);
@@ -83,11 +83,11 @@ pub async fn assert_nothing_lost_or_doubled(store: &Store, writers: &[Writer]) {
     for id in conversations {
         let id = ConversationId(id);
         let Detail { conversation, chunk, .. } = store.detail_get(&Bots::All, id).await.unwrap().unwrap();
-        let Chunk { mut messages, mut rest } = chunk;
-        while let Some(after) = rest {
+        let MessageChunk { mut messages, mut remaining } = chunk;
+        while let Some(after) = remaining {
             let chunk = store.message_chunk(id, after).await.unwrap();
             messages.extend(chunk.messages);
-            rest = chunk.rest;
+            remaining = chunk.remaining;
         }
         let count = i64::try_from(messages.len()).unwrap();
         assert_eq!(conversation.message_count, count);

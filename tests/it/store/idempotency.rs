@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wicara_model::{Answer, Bots, FailureReason, MessageId, NewMessage};
-use wicara_store::{Append, Ask, Claim, Claimed, IdempotencyKey, Outcome, Store, Stored, Target};
+use wicara_store::{Append, Ask, Claim, IdempotencyKey, Outcome, PriorClaim, Store, Stored, Target};
 
 use super::{
     append, asks, attempt, create, execute, fail, manual, messages, new_conversation, open, stored, total,
@@ -34,7 +34,7 @@ async fn pass(database: &Database, seconds: i64) {
     execute(database, &sql).await;
 }
 
-fn claimed(outcome: Outcome) -> Claimed {
+fn claimed(outcome: Outcome) -> PriorClaim {
     match outcome {
         Outcome::Claimed(claimed) => claimed,
         other => panic!("not claimed before: {other:?}"),
@@ -64,7 +64,7 @@ async fn of_equal_claims_at_once_one_is_carried_out(engine: Engine) {
     for request in requests.collect::<Vec<_>>() {
         match request.await.unwrap() {
             Outcome::Stored(stored) => first.push(stored.messages),
-            Outcome::Claimed(Claimed::Done { message_id, .. }) => again.push(message_id),
+            Outcome::Claimed(PriorClaim::Done { message_id, .. }) => again.push(message_id),
             other => panic!("{other:?}"),
         }
     }
@@ -77,7 +77,7 @@ async fn a_key_with_another_body_is_refused(engine: Engine) {
     let store = open(engine).await;
     stored(store.append(question(claim("key", 1, None))).await.unwrap());
     let other = claimed(store.append(question(claim("key", 2, None))).await.unwrap());
-    assert!(matches!(other, Claimed::OtherBody), "{other:?}");
+    assert!(matches!(other, PriorClaim::OtherBody), "{other:?}");
     assert_eq!(total(&store, &Bots::All).await, (1, 1));
 }
 
@@ -87,16 +87,16 @@ async fn a_question_runs_until_its_lease_is_over(engine: Engine) {
     let first = stored(store.append(question(lease())).await.unwrap());
     let assert_running = async || {
         let running = claimed(store.append(question(lease())).await.unwrap());
-        let Claimed::Running { left } = running else { panic!("{running:?}") };
-        assert!(left <= Duration::from_secs(100), "{left:?}");
-        left
+        let PriorClaim::Running { lease_left } = running else { panic!("{running:?}") };
+        assert!(lease_left <= Duration::from_secs(100), "{lease_left:?}");
+        lease_left
     };
     assert!(assert_running().await > Duration::from_secs(50));
     pass(&store.database, 50).await;
     assert!(assert_running().await <= Duration::from_secs(50));
     pass(&store.database, 50).await;
     let resumed = claimed(store.append(question(lease())).await.unwrap());
-    let Claimed::Resumed { conversation, question: stored } = resumed else { panic!("{resumed:?}") };
+    let PriorClaim::Resumed { conversation, question: stored } = resumed else { panic!("{resumed:?}") };
     assert_eq!((conversation.id, stored), (first.conversation_id, first.messages[0].clone()));
     assert!(assert_running().await > Duration::from_secs(50));
     assert_eq!(total(&store, &Bots::All).await, (1, 1));
@@ -109,7 +109,7 @@ async fn a_failed_question_is_taken_over_and_stored_once(engine: Engine) {
     let failed = attempt(first.messages[0].id);
     assert!(fail(&store, first.conversation_id, failed, FailureReason::Rejected, manual(11)).await);
     let resumed = claimed(store.append(question(lease())).await.unwrap());
-    assert!(matches!(resumed, Claimed::Resumed { .. }), "{resumed:?}");
+    assert!(matches!(resumed, PriorClaim::Resumed { .. }), "{resumed:?}");
     assert_eq!(total(&store, &Bots::All).await, (1, 1));
 }
 
@@ -129,7 +129,7 @@ async fn a_settled_question_gives_its_answers_again(engine: Engine) {
     let asked = stored(store.append(question(lease.clone())).await.unwrap());
     answer(&store, &asked).await;
     let done = claimed(store.append(question(lease)).await.unwrap());
-    let Claimed::Done { conversation_id, message_id } = done else { panic!("{done:?}") };
+    let PriorClaim::Done { conversation_id, message_id } = done else { panic!("{done:?}") };
     assert_eq!((conversation_id, message_id), (asked.conversation_id, Some(asked.messages[0].id)));
     assert_eq!(total(&store, &Bots::All).await, (1, 2));
 }

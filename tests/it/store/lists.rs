@@ -3,7 +3,7 @@ use wicara_model::{
     Answer, Bots, Conversation, ConversationFilter, ConversationId, ConversationPatch, Cursor, Json, Listing,
     Message, MessageFilter, MessageId, MessagePatch, NewConversation, NewMessage, Order, Timestamp, role,
 };
-use wicara_store::{Append, BotMessage, Chunk, Detail, Embed, Listed, Store, Target};
+use wicara_store::{Append, BotMessage, Detail, Embed, ListedConversation, MessageChunk, Store, Target};
 
 use super::{append, create, execute, get, manual, messages, new_conversation, open, stored};
 use crate::support::{Engine, on_both_engines};
@@ -31,7 +31,7 @@ pub fn page(page: i64, limit: i64) -> Listing {
 
 async fn list(store: &Store, filter: &ConversationFilter, listing: &Listing) -> (Vec<i64>, i64) {
     let list = store.conversation_list(&Bots::All, filter, listing, Embed::Last).await.unwrap();
-    (list.items.iter().map(|listed: &Listed| listed.conversation.id.0).collect(), list.total)
+    (list.items.iter().map(|listed: &ListedConversation| listed.conversation.id.0).collect(), list.total)
 }
 
 async fn some_conversations(store: &Store, count: usize) -> Vec<i64> {
@@ -226,8 +226,8 @@ async fn a_long_conversation_is_read_in_bounded_chunks(engine: Engine) {
     loop {
         sizes.push(chunk.messages.len());
         found.extend(chunk.messages.into_iter().map(|message| message.text));
-        let Some(rest) = chunk.rest else { break };
-        chunk = store.message_chunk(id, rest).await.unwrap();
+        let Some(remaining) = chunk.remaining else { break };
+        chunk = store.message_chunk(id, remaining).await.unwrap();
     }
     assert_eq!(found, texts);
     assert_eq!(sizes, [0, 303, 4, 2], "256 KiB each, and none before its size is known");
@@ -248,9 +248,9 @@ async fn a_detail_that_changes_while_it_is_read_shows_once_what_stayed(engine: E
     let mut expected = stored(store.append(append(Target::Existing(id), &texts)).await.unwrap()).messages;
     let Detail { newest, chunk, .. } = store.detail_get(&Bots::All, id).await.unwrap().unwrap();
     assert_eq!(newest.as_ref(), expected.last());
-    let Chunk { messages: mut found, mut rest } = chunk;
+    let MessageChunk { messages: mut found, mut remaining } = chunk;
     for turn in 0.. {
-        let Some(after) = rest else { break };
+        let Some(after) = remaining else { break };
         if turn < 4 {
             // What would be read next goes.
             let last = found.last().map_or(MessageId(0), |message| message.id);
@@ -261,11 +261,12 @@ async fn a_detail_that_changes_while_it_is_read_shows_once_what_stayed(engine: E
         // A conversation that is written to faster than it is read ends all the same, with what was there at first.
         assert!(turn < 1000, "the detail does not end");
         stored(store.append(append(Target::Existing(id), &["later"])).await.unwrap());
-        let Chunk { messages: chunk, rest: after } = store.message_chunk(id, after).await.unwrap();
+        let MessageChunk { messages: chunk, remaining: after } =
+            store.message_chunk(id, after).await.unwrap();
         let bytes: usize = chunk.iter().map(|message| message.text.len()).sum();
         assert!(bytes <= 256 * 1024 && chunk.len() <= 1024, "{bytes} bytes in {} messages", chunk.len());
         found.extend(chunk);
-        rest = after;
+        remaining = after;
     }
     assert!(found == expected, "{} messages of {}", found.len(), expected.len());
 }
@@ -392,11 +393,11 @@ async fn messages_without_their_conversation_are_read_by_nobody(engine: Engine) 
     let answer = stored(store.append(answer).await.unwrap()).messages[0].id;
     let kept = create(&store, "guide", &["kept"]).await;
     let detail = store.detail_get(&Bots::All, id).await.unwrap().unwrap();
-    let rest = detail.chunk.rest.expect("it is read apart");
+    let remaining = detail.chunk.remaining.expect("it is read apart");
 
     execute(&store.database, &format!("DELETE FROM conversations WHERE id = {id}")).await;
     assert!(store.detail_get(&Bots::All, id).await.unwrap().is_none());
-    assert!(store.message_chunk(id, rest).await.unwrap().messages.is_empty());
+    assert!(store.message_chunk(id, remaining).await.unwrap().messages.is_empty());
     assert!(store.message_get(question).await.unwrap().is_none());
     let found = store.message_get_many(&[question, kept.messages[0].id, answer]).await.unwrap();
     assert_eq!(found.into_iter().map(|found| found.message).collect::<Vec<_>>(), kept.messages);

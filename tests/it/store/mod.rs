@@ -24,7 +24,7 @@ use wicara_model::{
     Timestamp,
 };
 use wicara_platform::Random;
-use wicara_store::{Append, Ask, Attempt, Chunk, Detail, Embed, Outcome, Store, Stored, Target};
+use wicara_store::{Append, Ask, Attempt, Detail, Embed, MessageChunk, Outcome, Store, Stored, Target};
 
 use crate::support::database::connect;
 use crate::support::{Database, Engine};
@@ -119,11 +119,11 @@ fn asks(attempt: Uuid) -> Ask {
 /// All messages of a conversation that are no notes.
 async fn messages(store: &Store, id: ConversationId) -> Vec<Message> {
     let Detail { conversation, chunk, .. } = store.detail_get(&Bots::All, id).await.unwrap().unwrap();
-    let Chunk { messages: mut all, mut rest } = chunk;
-    while let Some(after) = rest {
+    let MessageChunk { messages: mut all, mut remaining } = chunk;
+    while let Some(after) = remaining {
         let chunk = store.message_chunk(id, after).await.unwrap();
         all.extend(chunk.messages);
-        rest = chunk.rest;
+        remaining = chunk.remaining;
     }
     if conversation.note_count == 0 {
         let bytes = |message: &Message| {

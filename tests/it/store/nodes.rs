@@ -6,7 +6,7 @@ use futures_util::future::{join, join_all};
 use uuid::Uuid;
 use wicara_metrics::Metrics;
 use wicara_model::{Answer, ConversationPatch, FailureReason, NewMessage};
-use wicara_store::{Append, Ask, Attempt, Claim, Claimed, IdempotencyKey, Outcome, Store, Stored, Target};
+use wicara_store::{Append, Ask, Attempt, Claim, IdempotencyKey, Outcome, PriorClaim, Store, Stored, Target};
 
 use super::totals::totals_are_exact;
 use super::{
@@ -145,7 +145,7 @@ async fn an_answer_to_a_question_that_is_asked_again_is_dropped(engine: Engine) 
     let first = attempt(asked.messages[0].id);
     store.question_interrupt(manual(9), |_| false).await.unwrap();
     let resumed = store.append(Append { claim: Some(claim(2)), ..question() }).await.unwrap();
-    assert!(matches!(resumed, Outcome::Claimed(Claimed::Resumed { .. })), "{resumed:?}");
+    assert!(matches!(resumed, Outcome::Claimed(PriorClaim::Resumed { .. })), "{resumed:?}");
     assert_eq!(failure(&store, &asked).await, None, "it is being answered");
 
     let late = answer(&store, &asked, first, "late").await;
@@ -171,14 +171,14 @@ async fn an_interrupted_question_is_asked_again_at_once(engine: Engine) {
     };
     let asked = stored(store.append(question(1)).await.unwrap());
     let running = store.append(question(2)).await.unwrap();
-    assert!(matches!(running, Outcome::Claimed(Claimed::Running { .. })), "{running:?}");
+    assert!(matches!(running, Outcome::Claimed(PriorClaim::Running { .. })), "{running:?}");
     assert_eq!(store.question_interrupt(manual(9), |_| false).await.unwrap(), 1);
     let resumed = store.append(question(3)).await.unwrap();
-    let Outcome::Claimed(Claimed::Resumed { question, .. }) = resumed else { panic!("{resumed:?}") };
+    let Outcome::Claimed(PriorClaim::Resumed { question, .. }) = resumed else { panic!("{resumed:?}") };
     assert_eq!(question.id, asked.messages[0].id);
     let running = store
         .append(Append { claim: Some(claim(4)), ..append(Target::Existing(asked.conversation_id), &[]) });
-    assert!(matches!(running.await.unwrap(), Outcome::Claimed(Claimed::Running { .. })));
+    assert!(matches!(running.await.unwrap(), Outcome::Claimed(PriorClaim::Running { .. })));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,17 +1,17 @@
-//! The answers of an attempt that is not under way any more.
+//! Late answers: those of an attempt that has ended or was superseded.
 
 use wicara_model::MessageId;
 
-use super::append::{Append, Ask, Attempt, Outcome, Target, store, stored};
+use super::append::{Append, Ask, Attempt, Outcome, Target, store_messages, stored};
 use crate::Store;
 use crate::engine::Result;
 use crate::transaction::Transaction;
 
 impl Store {
-    /// Stores them where the question was given up meanwhile and nobody asks it again. Where it is asked again, has its
-    /// answers or is gone, it does not.
+    /// Stores the answers if the question was given up and is not asked again. `Superseded` if it is asked again, has
+    /// its answers or is deleted.
     pub(super) async fn answer_late(&self, append: Append) -> Result<Outcome> {
-        self.change_in_turn(append.target.conversation(), move |transaction| {
+        self.change_queued(append.target.conversation(), move |transaction| {
             let append = append.clone();
             Box::pin(answer_late(transaction, append))
         })
@@ -30,12 +30,12 @@ async fn answer_late(transaction: &mut Transaction<'_>, append: Append) -> Resul
     if !clear_failure(transaction, question).await? {
         return Ok(Outcome::Superseded);
     }
-    let numbers = store(transaction, id, &append.messages, append.at).await?;
+    let ids_and_seqs = store_messages(transaction, id, &append.messages, append.at).await?;
     transaction.effects.keys.done(id, question);
-    Ok(Outcome::Stored(stored(id, handler, append.messages, numbers, append.at)))
+    Ok(Outcome::Stored(stored(id, handler, append.messages, ids_and_seqs, append.at)))
 }
 
-/// Takes the failure of a question away that nobody asks now; whether it had one.
+/// Clears the failure of a question that no attempt asks now; `false` if there was none.
 async fn clear_failure(transaction: &Transaction<'_>, question: MessageId) -> Result<bool> {
     let sql = "UPDATE messages SET failure = NULL, failed_at = NULL \
          WHERE id = $1 AND failure IS NOT NULL AND NOT EXISTS (SELECT 1 FROM asks WHERE message_id = $1) \

@@ -1,8 +1,9 @@
 //! The append: everything that puts messages at the end of a conversation, old or new.
 //!
-//! Opening a conversation, asking in it, answering, failing and storing a message are all this one command, because they
-//! are what a busy server does. SQLite applies it as it is written here. On PostgreSQL a whole batch of them is one
-//! statement, see [`super::append_call`]; only the answers of a question that was given up are stored from here.
+//! Opening a conversation, asking in it, answering, failing and storing a message are all this one command: they are
+//! nearly all writes of a busy server, and one command can be batched. SQLite applies it as it is written here. On
+//! PostgreSQL a whole batch of appends is one statement, see [`super::append_call`]; there only [`super::answer_late`]
+//! stores messages with the code of this file.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -15,19 +16,19 @@ use wicara_model::{
 
 use crate::effects::KeyRecord;
 use crate::engine::{DatabaseClock, Result, Sql, Value, millis};
-use crate::idempotency::{Claim, Claimed, REMEMBERED};
-use crate::messages::bytes;
-use crate::transaction::{Locked, Transaction};
+use crate::idempotency::{Claim, PriorClaim, REMEMBERED};
+use crate::rows::content_bytes;
+use crate::transaction::{LockedConversation, Transaction};
 
 /// Messages for the end of a conversation.
 #[derive(Debug, Clone)]
 pub struct Append {
     pub at: Timestamp,
     pub target: Target,
-    /// None, to open a conversation without a message, or to note a failure.
+    /// Empty to open a conversation without a message, or to record a failure.
     pub messages: Vec<NewMessage>,
     pub ask: Ask,
-    /// Taken before anything else is stored.
+    /// Checked before anything is stored.
     pub claim: Option<Claim>,
 }
 
@@ -38,7 +39,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// The conversation that is there already.
+    /// The id of an existing conversation.
     pub(in super::super) fn conversation(&self) -> Option<ConversationId> {
         match self {
             Self::New(_) => None,
@@ -47,27 +48,27 @@ impl Target {
     }
 }
 
-/// What an append has to do with a bot that is being asked.
+/// What an append does to the ask of a question: the row that says that a bot is being asked.
 #[derive(Debug, Clone)]
 pub enum Ask {
     No,
-    /// The first message is a question for this bot, in this attempt, unless a person handles the conversation.
+    /// The first message is a question for this bot, and this attempt begins, unless a person handles the conversation.
     Opens {
         attempt: Uuid,
         bot_id: String,
     },
-    /// The messages are what the attempt brought.
+    /// The messages are the answers of the attempt.
     Answers {
         attempt: Attempt,
     },
-    /// The attempt brought no answer.
+    /// The attempt failed without an answer.
     Fails {
         attempt: Attempt,
         reason: FailureReason,
     },
 }
 
-/// One asking of a question. Its answers are taken while no other has begun.
+/// One try of asking a bot a question. Its answers are stored until another attempt begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attempt {
     pub question: MessageId,
@@ -77,14 +78,14 @@ pub struct Attempt {
 #[derive(Debug)]
 pub enum Outcome {
     Stored(Stored),
-    /// There is no such conversation (any more).
+    /// The conversation does not exist (any more): nothing was stored.
     Gone,
-    /// The claim was taken before: nothing was stored now.
-    Claimed(Claimed),
-    /// The question has its answers already, was given up (where it fails), is asked again, or is gone: nothing was
-    /// stored.
+    /// An earlier request has taken the idempotency key: nothing was stored now.
+    Claimed(PriorClaim),
+    /// The attempt has ended or was superseded: the question has its answers, was given up (for [`Ask::Fails`]), is
+    /// asked in another attempt, or is deleted. Nothing was stored.
     Superseded,
-    /// The conversation has another bot than the one that was to be asked: nothing was stored.
+    /// The conversation has another bot than [`Ask::Opens`] names: nothing was stored.
     Moved,
 }
 
@@ -92,24 +93,24 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stored {
     pub conversation_id: ConversationId,
-    /// As the conversation says that was locked: whether the bot is to be asked.
+    /// From the locked conversation: whether the bot is to be asked.
     pub handler: Handler,
     pub messages: Vec<Message>,
 }
 
-/// What the transaction decided, before what is rare is looked into.
+/// The decision of the transaction. The rare cases need more transactions: see [`Store::append`](crate::Store::append).
 #[derive(Debug)]
-pub(in super::super) enum Decided {
+pub(in super::super) enum Decision {
     Stored {
         conversation_id: ConversationId,
         handler: Handler,
-        /// Ids and places of its messages.
-        numbers: Vec<(MessageId, i64)>,
+        /// The id and `seq` of each message.
+        ids_and_seqs: Vec<(MessageId, i64)>,
     },
     Gone,
     /// See [`super::claim_look_up`].
     KeyTaken,
-    /// Another node is storing a request with this key.
+    /// A transaction of another node that is not committed yet stores a request with this key.
     KeyBusy,
     /// See [`super::answer_late`].
     NotOpen,
@@ -117,7 +118,7 @@ pub(in super::super) enum Decided {
 }
 
 impl Ask {
-    /// The attempt that is to be closed.
+    /// The attempt that this append ends.
     pub(super) fn closes(&self) -> Option<Attempt> {
         match self {
             Self::Answers { attempt } | Self::Fails { attempt, .. } => Some(*attempt),
@@ -126,15 +127,15 @@ impl Ask {
     }
 }
 
-/// What is stored of new messages with the numbers that they got.
+/// The messages as they are stored, from their content and the ids that they got.
 pub(super) fn stored(
     conversation_id: ConversationId,
     handler: Handler,
     new: Vec<NewMessage>,
-    numbers: Vec<(MessageId, i64)>,
+    ids_and_seqs: Vec<(MessageId, i64)>,
     at: Timestamp,
 ) -> Stored {
-    let messages = new.into_iter().zip(numbers).map(|(new, (id, seq))| {
+    let messages = new.into_iter().zip(ids_and_seqs).map(|(new, (id, seq))| {
         let NewMessage { role, kind, text, payload, reply_to, author, time } = new;
         Message {
             id,
@@ -156,35 +157,35 @@ pub(super) fn stored(
 }
 
 impl Append {
-    pub(in super::super) async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Decided> {
+    pub(in super::super) async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Decision> {
         if let Some(claim) = &self.claim
             && is_taken(transaction, claim).await?
         {
-            return Ok(Decided::KeyTaken);
+            return Ok(Decision::KeyTaken);
         }
         let id = match &self.target {
-            Target::New(new) => open(transaction, new, self.at).await?,
+            Target::New(new) => open_conversation(transaction, new, self.at).await?,
             Target::Existing(id) => *id,
         };
-        let Some(locked) = transaction.conversation(id).await? else { return Ok(Decided::Gone) };
+        let Some(locked) = transaction.conversation(id).await? else { return Ok(Decision::Gone) };
         let (handler, bot_id) = (locked.conversation.handler, locked.conversation.bot_id.clone());
         if let Some(attempt) = self.ask.closes()
-            && !close(transaction, attempt).await?
+            && !close_ask(transaction, attempt).await?
         {
-            return Ok(Decided::NotOpen);
+            return Ok(Decision::NotOpen);
         }
         let opens = match &self.ask {
             Ask::Opens { attempt, bot_id: asked } if handler == Handler::Bot => {
-                // One that is just opened has not moved.
+                // A conversation that this append opens has the bot of its `NewConversation`.
                 if *asked != bot_id && matches!(self.target, Target::Existing(_)) {
-                    return Ok(Decided::Moved);
+                    return Ok(Decision::Moved);
                 }
                 Some(*attempt)
             }
             _ => None,
         };
-        let numbers = store(transaction, id, &self.messages, self.at).await?;
-        let first = numbers.first().map(|&(id, _)| id);
+        let ids_and_seqs = store_messages(transaction, id, &self.messages, self.at).await?;
+        let first = ids_and_seqs.first().map(|&(id, _)| id);
         if let (Some(attempt), Some(question)) = (opens, first) {
             let node = transaction.node;
             transaction.effects.asks.open(question, node, attempt);
@@ -193,11 +194,11 @@ impl Append {
             Ask::No | Ask::Opens { .. } => {}
             Ask::Answers { attempt } => transaction.effects.keys.done(id, attempt.question),
             Ask::Fails { attempt, reason } => {
-                fail(transaction, id, attempt.question, reason, self.at).await?
+                record_failure(transaction, id, attempt.question, reason, self.at).await?
             }
         }
         if let Some(claim) = &self.claim {
-            // What a person is to answer is done for the key.
+            // Where a person is to answer, no bot is asked and the request is done.
             let lease = claim.lease.filter(|_| opens.is_some());
             let Claim { key, body, .. } = claim.clone();
             transaction.effects.keys.store(KeyRecord {
@@ -208,7 +209,7 @@ impl Append {
                 message_id: first,
             });
         }
-        Ok(Decided::Stored { conversation_id: id, handler, numbers })
+        Ok(Decision::Stored { conversation_id: id, handler, ids_and_seqs })
     }
 }
 
@@ -221,7 +222,7 @@ async fn is_taken(transaction: &Transaction<'_>, claim: &Claim) -> Result<bool> 
                 "SELECT 1 FROM idempotency WHERE scope = $1 AND key = $2 AND created_at >= {now} - {remembered}"
             )
         };
-        Sql::each(taken(DatabaseClock::POSTGRES), taken(DatabaseClock::SQLITE))
+        Sql::per_dialect(taken(DatabaseClock::POSTGRES), taken(DatabaseClock::SQLITE))
     });
     if transaction.effects.keys.is_taken(&claim.key) {
         return Ok(true);
@@ -231,7 +232,7 @@ async fn is_taken(transaction: &Transaction<'_>, claim: &Claim) -> Result<bool> 
 }
 
 /// Opens a conversation without messages.
-async fn open(
+async fn open_conversation(
     transaction: &mut Transaction<'_>,
     new: &NewConversation,
     at: Timestamp,
@@ -257,13 +258,13 @@ async fn open(
     ];
     transaction.query(&*INSERT, params).await?;
     transaction.effects.totals.conversation(&conversation, 1);
-    let locked = Locked { conversation, next_seq: 1, newest: MessageId(0), is_changed: false };
+    let locked = LockedConversation { conversation, next_seq: 1, newest: MessageId(0), is_changed: false };
     transaction.effects.conversations.insert(id, Some(locked));
     Ok(id)
 }
 
-/// Ends an attempt that is under way; `false` if it is not.
-async fn close(transaction: &Transaction<'_>, attempt: Attempt) -> Result<bool> {
+/// Ends an attempt by deleting its ask; `false` if the attempt has ended or was superseded.
+async fn close_ask(transaction: &Transaction<'_>, attempt: Attempt) -> Result<bool> {
     static CLOSE: LazyLock<Sql> = LazyLock::new(|| {
         Sql::both("DELETE FROM asks WHERE message_id = $1 AND attempt = $2 RETURNING message_id")
     });
@@ -271,15 +272,16 @@ async fn close(transaction: &Transaction<'_>, attempt: Attempt) -> Result<bool> 
     Ok(!transaction.query(&*CLOSE, params).await?.is_empty())
 }
 
-/// Puts messages at the end of a conversation that is locked; returns their ids and places. Each carries the conversation's
-/// state with it in it.
-pub(super) async fn store(
+/// Puts messages at the end of a locked conversation; returns the id and `seq` of each. Each message's row carries the
+/// conversation's counts with the message included, so that the conversation's own row need not be written (see
+/// [`STATE_WRITTEN_EVERY`]).
+pub(super) async fn store_messages(
     transaction: &mut Transaction<'_>,
     id: ConversationId,
     new: &[NewMessage],
     at: Timestamp,
 ) -> Result<Vec<(MessageId, i64)>> {
-    let mut numbers = Vec::with_capacity(new.len());
+    let mut ids_and_seqs = Vec::with_capacity(new.len());
     for new in new {
         let message_id = transaction.message_id().await?;
         let Transaction { executor, effects, .. } = transaction;
@@ -287,17 +289,17 @@ pub(super) async fn store(
         let seq = locked.next_seq;
         locked.next_seq += 1;
         locked.newest = message_id;
-        locked.is_changed |= seq % NOTED_EVERY == 0;
+        locked.is_changed |= seq % STATE_WRITTEN_EVERY == 0;
         let conversation = &mut locked.conversation;
         conversation.message_count += 1;
         conversation.note_count += i64::from(new.is_note());
-        conversation.message_bytes += bytes(&new.text, new.payload.as_ref());
+        conversation.message_bytes += content_bytes(&new.text, new.payload.as_ref());
         conversation.updated_at = conversation.updated_at.max(at);
         effects.totals.messages(conversation, message_id, 1);
         executor.query(&*INSERT_MESSAGE, row(new, message_id, seq, conversation, at)).await?;
-        numbers.push((message_id, seq));
+        ids_and_seqs.push((message_id, seq));
     }
-    Ok(numbers)
+    Ok(ids_and_seqs)
 }
 
 static INSERT_MESSAGE: LazyLock<Sql> = LazyLock::new(|| {
@@ -308,7 +310,7 @@ static INSERT_MESSAGE: LazyLock<Sql> = LazyLock::new(|| {
     Sql::both(sql)
 });
 
-/// `conversation`: with the message in it.
+/// `conversation`: its counts include the message.
 fn row(new: &NewMessage, id: MessageId, seq: i64, conversation: &Conversation, at: Timestamp) -> Vec<Value> {
     let mut row = vec![id.into(), conversation.id.into(), seq.into()];
     row.extend(content(new));
@@ -321,7 +323,8 @@ fn row(new: &NewMessage, id: MessageId, seq: i64, conversation: &Conversation, a
     row
 }
 
-/// What a message brings itself, in the order of the table's columns and of the type `wicara_message_1`.
+/// The columns that come from the message alone, in the order of the table's columns and of the type
+/// `wicara_message_1`.
 pub(super) fn content(new: &NewMessage) -> [Value; 11] {
     let author = new.author.as_ref();
     [
@@ -329,7 +332,7 @@ pub(super) fn content(new: &NewMessage) -> [Value; 11] {
         new.kind.as_str().into(),
         new.text.as_str().into(),
         new.payload.as_ref().map(Json::as_str).into(),
-        bytes(&new.text, new.payload.as_ref()).into(),
+        content_bytes(&new.text, new.payload.as_ref()).into(),
         new.reply_to.into(),
         author.map(|author| author.id.as_str()).into(),
         author.map(|author| author.kind.as_str()).into(),
@@ -339,8 +342,9 @@ pub(super) fn content(new: &NewMessage) -> [Value; 11] {
     ]
 }
 
-/// Notes why a question of a locked conversation got no answer, and lets a retry with its key take over at once.
-pub(super) async fn fail(
+/// Records why a question of a locked conversation got no answer, and ends the lease of its key, so that a retry takes
+/// over at once.
+pub(super) async fn record_failure(
     transaction: &mut Transaction<'_>,
     conversation: ConversationId,
     question: MessageId,
@@ -355,8 +359,9 @@ pub(super) async fn fail(
     Ok(())
 }
 
-/// Every so many messages the state of a conversation is noted in its row too. PostgreSQL's function says the same.
-const NOTED_EVERY: i64 = 64;
+/// After this many messages the state of a conversation is written to its own row too. `wicara_append_…` of PostgreSQL
+/// has the same number.
+const STATE_WRITTEN_EVERY: i64 = 64;
 
-/// How long a request waits whose key another node is just taking.
+/// The lease that is reported for a key that a transaction of another node is taking.
 pub(super) const KEY_BUSY: Duration = Duration::from_secs(1);

@@ -1,70 +1,72 @@
-//! A batch of appends as one call of PostgreSQL's function `wicara_append_…`: its parameters, an array of rows each, and
-//! the outcomes that it returns, at most four numbers a command and a message.
+//! A batch of appends as one call of PostgreSQL's function `wicara_append_…`: its parameters, arrays of rows, and the
+//! outcomes that it returns as arrays of numbers.
 
 use wicara_model::{ConversationId, Handler, MessageId, NewConversation, NewMessage, Timestamp};
 
-use super::append::{Append, Ask, Decided, Target, content};
+use super::append::{Append, Ask, Decision, Target, content};
 use crate::effects::Batch;
 use crate::engine::{Error, Result, Row, Value, millis};
 use crate::idempotency::REMEMBERED;
 
-/// Version 1, which a migration makes: see ARCHITECTURE.md on versions.
+/// Version 1 of the function, created by a migration: see ARCHITECTURE.md on versions.
 pub(in super::super) const CALL: &str = "SELECT o_outcomes, o_conversations, o_messages, o_seqs \
      FROM wicara_append_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
-/// The order in which a call has its conversations and messages, worked out from its appends.
-struct Order {
-    /// Those that are there already, by id, each once. Those that are opened follow, in the order of the appends.
-    known: Vec<ConversationId>,
-    /// The place of each append's conversation among all of them.
-    targets: Vec<usize>,
-    /// The places of the appends in the order of their conversations.
-    by_target: Vec<usize>,
+/// The order of the conversations and messages in a call. The function locks conversations in this order.
+struct CallOrder {
+    /// The existing conversations, by id, without repetition. New ones follow them, in the order of the appends.
+    existing: Vec<ConversationId>,
+    /// For each append, the index of its conversation among the existing and the new ones.
+    conversation_index: Vec<usize>,
+    /// The indices of the appends, sorted by their conversation: the order of the messages.
+    append_order: Vec<usize>,
 }
 
-impl Order {
+impl CallOrder {
     fn of<'a>(appends: impl Iterator<Item = &'a Append> + Clone) -> Self {
-        let known = appends.clone().filter_map(|append| match append.target {
+        let existing = appends.clone().filter_map(|append| match append.target {
             Target::Existing(id) => Some(id),
             Target::New(_) => None,
         });
-        let mut known: Vec<_> = known.collect();
-        known.sort_unstable();
-        known.dedup();
-        let mut opened = known.len();
-        let targets = appends.map(|append| match append.target {
-            Target::Existing(id) => known.binary_search(&id).expect("it is one of them"),
+        let mut existing: Vec<_> = existing.collect();
+        existing.sort_unstable();
+        existing.dedup();
+        let mut next_new = existing.len();
+        let conversation_index = appends.map(|append| match append.target {
+            Target::Existing(id) => existing.binary_search(&id).expect("it was collected above"),
             Target::New(_) => {
-                opened += 1;
-                opened - 1
+                next_new += 1;
+                next_new - 1
             }
         });
-        let targets: Vec<_> = targets.collect();
-        let mut by_target: Vec<_> = (0..targets.len()).collect();
-        by_target.sort_by_key(|&append| targets[append]);
-        Self { known, targets, by_target }
+        let conversation_index: Vec<_> = conversation_index.collect();
+        let mut append_order: Vec<_> = (0..conversation_index.len()).collect();
+        append_order.sort_by_key(|&append| conversation_index[append]);
+        Self { existing, conversation_index, append_order }
     }
 }
 
-/// `skip_locked`: whether conversations that another session has locked are passed over.
+/// The parameters of [`CALL`]. `skip_locked`: appends to conversations that another session has locked are skipped, and
+/// returned as [`CallOutcome::Locked`].
 pub(in super::super) fn params<'a>(
     Batch { node, number }: Batch,
     skip_locked: bool,
     appends: impl Iterator<Item = &'a Append> + Clone,
 ) -> Vec<Value> {
-    let order = Order::of(appends.clone());
-    let commands = appends.clone().zip(&order.targets).map(|(append, &target)| command(append, target));
+    let order = CallOrder::of(appends.clone());
+    let commands =
+        appends.clone().zip(&order.conversation_index).map(|(append, &index)| command_row(append, index));
     let commands = commands.collect();
     let opened = appends.clone().filter_map(|append| match &append.target {
-        Target::New(new) => Some(opened(new, append.at)),
+        Target::New(new) => Some(conversation_row(new, append.at)),
         Target::Existing(_) => None,
     });
     let opened = opened.collect();
     let appends: Vec<_> = appends.collect();
     let messages = order
-        .by_target
+        .append_order
         .iter()
-        .flat_map(|&place| appends[place].messages.iter().map(move |new| message(new, place)));
+        .flat_map(|&append| appends[append].messages.iter().map(move |new| message_row(new, append)));
     let messages = messages.collect();
     let any = |is: fn(&Append) -> bool| Value::from(appends.iter().any(|append| is(append)));
     vec![
@@ -75,21 +77,21 @@ pub(in super::super) fn params<'a>(
         any(|append| append.claim.is_some()),
         any(|append| matches!(append.ask, Ask::Opens { .. })),
         any(|append| append.ask.closes().is_some()),
-        many(order.known.into_iter().map(Value::from).collect()),
-        many(opened),
-        many(commands),
-        many(messages),
+        array(order.existing.into_iter().map(Value::from).collect()),
+        array(opened),
+        array(commands),
+        array(messages),
     ]
 }
 
-/// An array, null where it would be empty.
-fn many(values: Vec<Value>) -> Value {
-    if values.is_empty() { Value::Null } else { Value::Many(values) }
+/// An array, or null for an empty one: the function tests for null.
+fn array(values: Vec<Value>) -> Value {
+    if values.is_empty() { Value::Null } else { Value::Array(values) }
 }
 
 /// A row of the type `wicara_opened_1`.
-fn opened(new: &NewConversation, at: Timestamp) -> Value {
-    Value::Fields(vec![
+fn conversation_row(new: &NewConversation, at: Timestamp) -> Value {
+    Value::Composite(vec![
         new.session_id.into(),
         new.by_visitor.into(),
         new.room.as_deref().into(),
@@ -100,13 +102,13 @@ fn opened(new: &NewConversation, at: Timestamp) -> Value {
     ])
 }
 
-/// PostgreSQL counts from 1.
-fn ordinal(place: usize) -> Value {
-    Value::Int(i64::try_from(place).unwrap_or(i64::MAX - 1) + 1)
+/// An index as PostgreSQL's arrays count: from 1.
+fn ordinal(index: usize) -> Value {
+    Value::Int(i64::try_from(index).unwrap_or(i64::MAX - 1) + 1)
 }
 
 /// A row of the type `wicara_command_1`.
-fn command(append: &Append, target: usize) -> Value {
+fn command_row(append: &Append, conversation_index: usize) -> Value {
     let (asks, attempt, question, failure) = match &append.ask {
         Ask::No => (None, None, None, None),
         Ask::Opens { attempt, bot_id } => (Some(bot_id.as_str()), Some(*attempt), None, None),
@@ -116,10 +118,10 @@ fn command(append: &Append, target: usize) -> Value {
         }
     };
     let claim = append.claim.as_ref();
-    // Where no bot is to be asked, the request is done.
+    // Where no bot is asked, the request is done with this append.
     let lease = claim.and_then(|claim| claim.lease).filter(|_| asks.is_some());
-    Value::Fields(vec![
-        ordinal(target),
+    Value::Composite(vec![
+        ordinal(conversation_index),
         append.at.into(),
         asks.into(),
         attempt.into(),
@@ -132,19 +134,19 @@ fn command(append: &Append, target: usize) -> Value {
     ])
 }
 
-/// A row of the type `wicara_message_1`; `command`: the place of its append.
-fn message(new: &NewMessage, command: usize) -> Value {
-    Value::Fields([ordinal(command)].into_iter().chain(content(new)).collect())
+/// A row of the type `wicara_message_1`. `append`: the index of its append.
+fn message_row(new: &NewMessage, append: usize) -> Value {
+    Value::Composite([ordinal(append)].into_iter().chain(content(new)).collect())
 }
 
-/// What became of an append in a call.
-pub(in super::super) enum Called {
-    Decided(Decided),
-    /// Another session has locked its conversation.
+/// The outcome of an append in a call.
+pub(in super::super) enum CallOutcome {
+    Decided(Decision),
+    /// Skipped: another session has locked its conversation.
     Locked,
 }
 
-/// The numbers that the function returns.
+/// The outcomes as the function numbers them.
 mod outcome {
     pub const STORED: i64 = 0;
     pub const FOR_A_PERSON: i64 = 1;
@@ -156,45 +158,45 @@ mod outcome {
     pub const MOVED: i64 = 7;
 }
 
-/// The outcomes of a call, in the order of its appends.
-pub(in super::super) fn outcomes(rows: Vec<Row>, appends: &[&Append]) -> Result<Vec<Called>> {
-    let order = Order::of(appends.iter().copied());
-    let row = rows.into_iter().next().ok_or_else(|| short("no row"))?;
+/// Reads the outcomes of a call, in the order of its appends.
+pub(in super::super) fn outcomes(rows: Vec<Row>, appends: &[&Append]) -> Result<Vec<CallOutcome>> {
+    let order = CallOrder::of(appends.iter().copied());
+    let row = rows.into_iter().next().ok_or_else(|| malformed("no row"))?;
     let mut columns = row.columns("wicara_append_1");
     let outcomes = columns.ints("o_outcomes")?;
     let conversations = columns.ints("o_conversations")?;
     let mut messages = columns.ints("o_messages")?.into_iter().zip(columns.ints("o_seqs")?);
     if outcomes.len() != appends.len() {
-        return Err(short("another number of outcomes"));
+        return Err(malformed("another number of outcomes"));
     }
-    let mut called: Vec<_> = appends.iter().map(|_| None).collect();
-    for place in order.by_target {
-        let outcome = outcomes[place].ok_or_else(|| short("an outcome that is null"))?;
-        let decided = match outcome {
+    let mut by_append: Vec<_> = appends.iter().map(|_| None).collect();
+    for append in order.append_order {
+        let outcome = outcomes[append].ok_or_else(|| malformed("an outcome that is null"))?;
+        let result = match outcome {
             outcome::STORED | outcome::FOR_A_PERSON => {
-                let conversation = conversations.get(order.targets[place]).copied().flatten();
-                let id = ConversationId(conversation.ok_or_else(|| short("no conversation"))?);
+                let conversation = conversations.get(order.conversation_index[append]).copied().flatten();
+                let id = ConversationId(conversation.ok_or_else(|| malformed("no conversation"))?);
                 let handler = if outcome == outcome::STORED { Handler::Bot } else { Handler::Human };
-                let numbers = appends[place].messages.iter().map(|_| match messages.next() {
+                let ids_and_seqs = appends[append].messages.iter().map(|_| match messages.next() {
                     Some((Some(message), Some(seq))) => Ok((MessageId(message), seq)),
-                    _ => Err(short("too few messages")),
+                    _ => Err(malformed("too few messages")),
                 });
-                let numbers = numbers.collect::<Result<_>>()?;
-                Called::Decided(Decided::Stored { conversation_id: id, handler, numbers })
+                let ids_and_seqs = ids_and_seqs.collect::<Result<_>>()?;
+                CallOutcome::Decided(Decision::Stored { conversation_id: id, handler, ids_and_seqs })
             }
-            outcome::GONE => Called::Decided(Decided::Gone),
-            outcome::KEY_TAKEN => Called::Decided(Decided::KeyTaken),
-            outcome::KEY_BUSY => Called::Decided(Decided::KeyBusy),
-            outcome::NOT_OPEN => Called::Decided(Decided::NotOpen),
-            outcome::LOCKED => Called::Locked,
-            outcome::MOVED => Called::Decided(Decided::Moved),
-            other => return Err(short(&format!("the outcome {other}"))),
+            outcome::GONE => CallOutcome::Decided(Decision::Gone),
+            outcome::KEY_TAKEN => CallOutcome::Decided(Decision::KeyTaken),
+            outcome::KEY_BUSY => CallOutcome::Decided(Decision::KeyBusy),
+            outcome::NOT_OPEN => CallOutcome::Decided(Decision::NotOpen),
+            outcome::LOCKED => CallOutcome::Locked,
+            outcome::MOVED => CallOutcome::Decided(Decision::Moved),
+            other => return Err(malformed(&format!("the outcome {other}"))),
         };
-        called[place] = Some(decided);
+        by_append[append] = Some(result);
     }
-    Ok(called.into_iter().flatten().collect())
+    Ok(by_append.into_iter().flatten().collect())
 }
 
-fn short(found: &str) -> Error {
+fn malformed(found: &str) -> Error {
     Error::Database(format!("the append returned {found}"))
 }

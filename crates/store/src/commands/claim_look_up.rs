@@ -1,4 +1,5 @@
-//! A request whose idempotency key was taken before: what the first one left, or its question to be taken over.
+//! The look-up for a request whose idempotency key was taken before: returns what the first request stored, or lets
+//! this one take over its question where the first failed or was lost.
 
 use std::time::Duration;
 
@@ -7,16 +8,17 @@ use wicara_model::{ConversationId, MessageId};
 use super::append::{KEY_BUSY, Outcome};
 use crate::Store;
 use crate::engine::{DatabaseClock, Lane, Result, Row, Sql, Value, millis};
-use crate::idempotency::{Claim, Claimed, REMEMBERED};
-use crate::messages::{MESSAGE, message_read};
+use crate::idempotency::{Claim, PriorClaim, REMEMBERED};
+use crate::rows::{MESSAGE, message_read};
 use crate::transaction::Transaction;
 
 impl Store {
-    /// Most retries only learn what became of the first request: that is read, and no transaction waits for others.
+    /// Most retries only read the result of the first request, which needs no transaction and no slot in the writer's
+    /// queue.
     pub(super) async fn claim_look_up(&self, claim: Claim) -> Result<Outcome> {
-        let rows = self.inner.reads.query(Lane::Rest, read(""), key(&claim)).await?;
-        if let Judged::Claimed(claimed) = judge(Seen::of(rows)?, &claim) {
-            return Ok(Outcome::Claimed(claimed));
+        let rows = self.inner.reads.query(Lane::Continuation, read(""), key(&claim)).await?;
+        if let KeyState::Taken(prior) = key_state(KeyRow::of(rows)?, &claim) {
+            return Ok(Outcome::Claimed(prior));
         }
         self.change(None, move |transaction| {
             let claim = claim.clone();
@@ -26,21 +28,23 @@ impl Store {
     }
 }
 
-/// Takes the first request's question over, unless another one has done so meanwhile.
+/// Takes over the question of the first request, unless another retry has done so meanwhile.
 async fn look_up(transaction: &mut Transaction<'_>, claim: Claim) -> Result<Outcome> {
-    let seen = match judge(Seen::of(transaction.query(read(""), key(&claim)).await?)?, &claim) {
-        Judged::Claimed(claimed) => return Ok(Outcome::Claimed(claimed)),
-        Judged::Free(seen) => seen,
+    let row = match key_state(KeyRow::of(transaction.query(read(""), key(&claim)).await?)?, &claim) {
+        KeyState::Taken(prior) => return Ok(Outcome::Claimed(prior)),
+        KeyState::Free(row) => row,
     };
-    // The conversation is locked before the key, as everywhere, and the key read again under both locks.
-    let Some(id) = seen.conversation_id else { return Ok(Outcome::Gone) };
+    // Everywhere the conversation is locked before the key, so that two transactions cannot deadlock. The key is read
+    // again under both locks.
+    let Some(id) = row.conversation_id else { return Ok(Outcome::Gone) };
     let Some(locked) = transaction.conversation(id).await? else { return Ok(Outcome::Gone) };
     let conversation = locked.conversation.clone();
-    let seen = match judge(Seen::of(transaction.query(read(" FOR UPDATE"), key(&claim)).await?)?, &claim) {
-        Judged::Claimed(claimed) => return Ok(Outcome::Claimed(claimed)),
-        Judged::Free(seen) => seen,
+    let row = match key_state(KeyRow::of(transaction.query(read(" FOR UPDATE"), key(&claim)).await?)?, &claim)
+    {
+        KeyState::Taken(prior) => return Ok(Outcome::Claimed(prior)),
+        KeyState::Free(row) => row,
     };
-    let Some(question_id) = seen.message_id else { return Ok(Outcome::Gone) };
+    let Some(question_id) = row.message_id else { return Ok(Outcome::Gone) };
     let sql = format!("SELECT {MESSAGE} FROM messages WHERE id = $1");
     let question = transaction.query(sql, vec![question_id.into()]).await?;
     let Some(question) = question.into_iter().next() else { return Ok(Outcome::Gone) };
@@ -48,10 +52,11 @@ async fn look_up(transaction: &mut Transaction<'_>, claim: Claim) -> Result<Outc
 
     let mut params = key(&claim);
     params.push(claim.lease.map(millis).into());
+    // Without a lease `lease_until` is 0, a time that is over.
     let extend = |now| {
         format!("UPDATE idempotency SET lease_until = coalesce({now} + $3, 0) WHERE scope = $1 AND key = $2")
     };
-    let sql = Sql::each(extend(DatabaseClock::POSTGRES), extend(DatabaseClock::SQLITE));
+    let sql = Sql::per_dialect(extend(DatabaseClock::POSTGRES), extend(DatabaseClock::SQLITE));
     transaction.query(sql, params).await?;
     if let Some(attempt) = claim.attempt {
         let sql =
@@ -61,31 +66,32 @@ async fn look_up(transaction: &mut Transaction<'_>, claim: Claim) -> Result<Outc
         let node = transaction.node;
         transaction.effects.asks.open(question_id, node, attempt);
     }
-    Ok(Outcome::Claimed(Claimed::Resumed { conversation, question }))
+    Ok(Outcome::Claimed(PriorClaim::Resumed { conversation, question }))
 }
 
 fn key(claim: &Claim) -> Vec<Value> {
     vec![claim.key.scope.as_str().into(), claim.key.key.as_str().into()]
 }
 
-/// A key's row.
-struct Seen {
+/// A row of `idempotency`.
+struct KeyRow {
+    /// SHA-256 of the first request's body.
     body: Vec<u8>,
-    /// Milliseconds until its lease is over.
-    left: i64,
+    /// Milliseconds until the lease is over; not above 0 where it is over or there is none.
+    lease_left: i64,
     conversation_id: Option<ConversationId>,
     message_id: Option<MessageId>,
     is_done: bool,
 }
 
-/// What a key says to a later request.
-enum Judged {
-    Claimed(Claimed),
-    /// Its request failed or was lost: the later one may take over.
-    Free(Seen),
+/// What a later request may do with a key.
+enum KeyState {
+    Taken(PriorClaim),
+    /// The first request failed or was lost: the later one may take over its question.
+    Free(KeyRow),
 }
 
-/// `lock`: of PostgreSQL.
+/// `lock`: the locking clause for PostgreSQL. SQLite has one writer and needs none.
 fn read(lock: &str) -> Sql {
     let read = |now| {
         format!(
@@ -94,17 +100,18 @@ fn read(lock: &str) -> Sql {
             millis(REMEMBERED)
         )
     };
-    Sql::each(read(DatabaseClock::POSTGRES) + lock, read(DatabaseClock::SQLITE))
+    Sql::per_dialect(read(DatabaseClock::POSTGRES) + lock, read(DatabaseClock::SQLITE))
 }
 
-impl Seen {
-    /// `None` where the key was just about to be stored, by a request that then was not; one that is forgotten may be left.
+impl KeyRow {
+    /// `None` where the key is not stored, because the request that took it was not committed after all, or is older
+    /// than 24 hours.
     fn of(rows: Vec<Row>) -> Result<Option<Self>> {
         let Some(row) = rows.into_iter().next() else { return Ok(None) };
         let mut columns = row.columns("idempotency");
         Ok(Some(Self {
             body: columns.bytes("body")?,
-            left: columns.int("lease_until")?,
+            lease_left: columns.int("lease_until")?,
             conversation_id: columns.opt_int("conversation_id")?.map(ConversationId),
             message_id: columns.opt_int("message_id")?.map(MessageId),
             is_done: columns.int("done")? != 0,
@@ -112,18 +119,18 @@ impl Seen {
     }
 }
 
-fn judge(seen: Option<Seen>, claim: &Claim) -> Judged {
-    let Some(seen) = seen else { return Judged::Claimed(Claimed::Running { left: KEY_BUSY }) };
-    if seen.body != claim.body {
-        return Judged::Claimed(Claimed::OtherBody);
+fn key_state(row: Option<KeyRow>, claim: &Claim) -> KeyState {
+    let Some(row) = row else { return KeyState::Taken(PriorClaim::Running { lease_left: KEY_BUSY }) };
+    if row.body != claim.body {
+        return KeyState::Taken(PriorClaim::OtherBody);
     }
-    match (seen.is_done, seen.conversation_id) {
+    match (row.is_done, row.conversation_id) {
         (true, Some(conversation_id)) => {
-            Judged::Claimed(Claimed::Done { conversation_id, message_id: seen.message_id })
+            KeyState::Taken(PriorClaim::Done { conversation_id, message_id: row.message_id })
         }
-        _ if seen.left > 0 => {
-            Judged::Claimed(Claimed::Running { left: Duration::from_millis(seen.left.unsigned_abs()) })
-        }
-        _ => Judged::Free(seen),
+        _ if row.lease_left > 0 => KeyState::Taken(PriorClaim::Running {
+            lease_left: Duration::from_millis(row.lease_left.unsigned_abs()),
+        }),
+        _ => KeyState::Free(row),
     }
 }

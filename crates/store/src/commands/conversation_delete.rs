@@ -1,45 +1,46 @@
-//! The end of a conversation. Its row goes first, and with it the conversation for every reader; its messages follow in
-//! steps, so that no step is long and nobody waits for them.
+//! Deletes a conversation. Its row goes first, which hides it from every reader; its messages are deleted in steps, so
+//! that every transaction is short. The table `deletions` lists the conversations whose messages are not all deleted
+//! yet.
 
 use wicara_model::{Conversation, ConversationId, Message, MessageId};
 
 use crate::Store;
-use crate::effects::Counted;
+use crate::effects::TotalKind;
 use crate::engine::{Lane, Result, Row, Sql};
 use crate::messages::message_newest_in;
 use crate::transaction::Transaction;
 
-/// Messages that are deleted in one transaction.
-const DELETED: i64 = 2000;
+/// Messages deleted in one transaction.
+const DELETED_AT_ONCE: i64 = 2000;
 
 impl Store {
-    /// Deletes a conversation; returns it as it was, with its newest message that is no note. Of a long one the first
-    /// messages go with it, and the others with [`Store::conversation_delete_rest`].
+    /// Deletes a conversation; returns it as it was, with its newest message that is no note. The first messages are
+    /// deleted in the same transaction, those of a long one later by [`Store::conversation_delete_rest`].
     pub async fn conversation_delete(
         &self,
         id: ConversationId,
     ) -> Result<Option<(Conversation, Option<Message>)>> {
         let deleted = self.change(Some(id), move |transaction| Box::pin(delete(transaction, id))).await?;
-        let Some((conversation, newest, rest)) = deleted else { return Ok(None) };
-        if rest {
+        let Some((conversation, newest, has_more)) = deleted else { return Ok(None) };
+        if has_more {
             self.inner.deletions.notify_one();
         }
         Ok(Some((conversation, newest)))
     }
 
-    /// Waits until a long conversation is deleted.
+    /// Waits until a conversation is deleted that leaves messages for [`Store::conversation_delete_rest`].
     pub async fn conversation_deleted(&self) {
         self.inner.deletions.notified().await;
     }
 
-    /// Deletes the messages of deleted conversations, step by step.
+    /// Deletes the remaining messages of deleted conversations, step by step.
     pub async fn conversation_delete_rest(&self) -> Result<()> {
         loop {
             let sql = "SELECT conversation_id FROM deletions ORDER BY conversation_id LIMIT 1";
             let rows = self.inner.reads.query(Lane::Slow, sql, vec![]).await?;
             let Some(row) = rows.into_iter().next() else { return Ok(()) };
             let id = ConversationId(row.int("deletions", "conversation_id")?);
-            self.change_in_turn(Some(id), move |transaction| Box::pin(step(transaction, id))).await?;
+            self.change_queued(Some(id), move |transaction| Box::pin(delete_step(transaction, id))).await?;
         }
     }
 }
@@ -58,29 +59,30 @@ async fn delete(
     let params =
         vec![id.into(), conversation.bot_id.as_str().into(), conversation.integration_type.as_str().into()];
     transaction.query(sql, params).await?;
-    let rest = step(transaction, id).await?;
-    Ok(Some((conversation, newest, rest)))
+    let has_more = delete_step(transaction, id).await?;
+    Ok(Some((conversation, newest, has_more)))
 }
 
-/// Deletes the oldest messages that are left; whether there are more. Another node may be at it too: the row of
-/// `deletions` is locked.
-async fn step(transaction: &mut Transaction<'_>, id: ConversationId) -> Result<bool> {
+/// Deletes the oldest remaining messages; whether there may be more. Locks the row of `deletions`, since another node
+/// may delete the same conversation's messages.
+async fn delete_step(transaction: &mut Transaction<'_>, id: ConversationId) -> Result<bool> {
     const READ: &str = "SELECT bot_id, integration_type FROM deletions WHERE conversation_id = $1";
-    let sql = Sql::each(format!("{READ} FOR UPDATE"), READ);
+    let sql = Sql::per_dialect(format!("{READ} FOR UPDATE"), READ);
     let Some(row) = transaction.query(sql, vec![id.into()]).await?.into_iter().next() else {
         return Ok(false);
     };
     let mut columns = row.columns("deletions");
     let (bot_id, integration_type) = (columns.text("bot_id")?, columns.text("integration_type")?);
-    // The order of one index: PostgreSQL's planner would sort all of the conversation's messages for another.
-    let sql = Sql::each(
+    // `ORDER BY conversation_id, id` is the order of one index. With `ORDER BY id` alone PostgreSQL's planner would
+    // sort all messages of the conversation.
+    let sql = Sql::per_dialect(
         format!(
             "DELETE FROM messages WHERE id = ANY(ARRAY(SELECT id FROM messages WHERE conversation_id = $1 \
-                 ORDER BY conversation_id, id LIMIT {DELETED})) RETURNING id"
+                 ORDER BY conversation_id, id LIMIT {DELETED_AT_ONCE})) RETURNING id"
         ),
         format!(
             "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE conversation_id = $1 \
-                 ORDER BY id LIMIT {DELETED}) RETURNING id"
+                 ORDER BY id LIMIT {DELETED_AT_ONCE}) RETURNING id"
         ),
     );
     let rows = transaction.query(sql, vec![id.into()]).await?;
@@ -88,12 +90,12 @@ async fn step(transaction: &mut Transaction<'_>, id: ConversationId) -> Result<b
     let ids = ids.collect::<Result<Vec<_>>>()?;
     for &message in &ids {
         transaction.effects.asks.end(message);
-        let bucket = message.0 >> super::super::effects::SHIFTS[0];
-        transaction.effects.totals.add(Counted::Messages, bucket, &bot_id, &integration_type, -1);
+        let bucket = message.0 >> crate::effects::SHIFTS[0];
+        transaction.effects.totals.add(TotalKind::Messages, bucket, &bot_id, &integration_type, -1);
     }
-    let rest = i64::try_from(ids.len()) == Ok(DELETED);
-    if !rest {
+    let has_more = i64::try_from(ids.len()) == Ok(DELETED_AT_ONCE);
+    if !has_more {
         transaction.query("DELETE FROM deletions WHERE conversation_id = $1", vec![id.into()]).await?;
     }
-    Ok(rest)
+    Ok(has_more)
 }

@@ -1,4 +1,4 @@
-//! Another room, bot, integration type, user or handler.
+//! Changes a conversation's room, bot, integration type, user or handler.
 
 use wicara_model::{Conversation, ConversationId, ConversationPatch, Message, Timestamp};
 
@@ -9,18 +9,18 @@ use crate::messages::message_newest_in;
 use crate::transaction::Transaction;
 
 impl Store {
-    /// Changes a conversation and returns it with its newest message, which a read after the commit might not get;
-    /// `None` if there is no such conversation (any more).
+    /// Changes a conversation and returns it with its newest message, read in the same transaction: a read after the
+    /// commit might find it deleted. `None` if there is no such conversation (any more).
     pub async fn conversation_update(
         &self,
         id: ConversationId,
         patch: ConversationPatch,
         at: Timestamp,
     ) -> Result<Option<(Conversation, Option<Message>)>> {
-        // Its messages are counted for another bot then, whatever their number.
+        // The totals of all its messages move to another bot or type, which may take seconds.
         let moves = patch.bot_id.is_some() || patch.integration_type.is_some();
         if moves {
-            self.change_alone(Some(id), move |transaction| {
+            self.change_in_own_transaction(Some(id), move |transaction| {
                 Box::pin(update(transaction, id, patch.clone(), at))
             })
             .await

@@ -1,10 +1,10 @@
-//! The end of a message. Its place in the conversation stays empty.
+//! Deletes a message. Its `seq` in the conversation is not used again.
 
 use wicara_model::{ConversationId, Message, MessageId, Timestamp};
 
 use crate::Store;
 use crate::engine::Result;
-use crate::messages::{MESSAGE, bytes, message_read};
+use crate::rows::{MESSAGE, content_bytes, message_read};
 use crate::transaction::Transaction;
 
 impl Store {
@@ -39,7 +39,7 @@ async fn delete(
     let conversation = &mut locked.conversation;
     conversation.message_count -= 1;
     conversation.note_count -= i64::from(message.is_note());
-    conversation.message_bytes -= bytes(&message.text, message.payload.as_ref());
+    conversation.message_bytes -= content_bytes(&message.text, message.payload.as_ref());
     conversation.updated_at = at;
     locked.is_changed = true;
     let conversation = conversation.clone();

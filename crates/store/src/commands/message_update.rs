@@ -1,10 +1,10 @@
-//! Another text, kind or role of a message.
+//! Changes a message's text, kind or role.
 
 use wicara_model::{ConversationId, Json, Message, MessageId, MessagePatch, Object, Timestamp};
 
 use crate::Store;
 use crate::engine::Result;
-use crate::messages::{MESSAGE, bytes, message_read};
+use crate::rows::{MESSAGE, content_bytes, message_read};
 use crate::transaction::Transaction;
 
 impl Store {
@@ -37,7 +37,7 @@ async fn update(
     let rows = transaction.query(sql, vec![id.into()]).await?;
     let Some(row) = rows.into_iter().next() else { return Ok(None) };
     let mut message = message_read(&mut row.columns("messages"))?;
-    let (was_note, had_bytes) = (message.is_note(), bytes(&message.text, message.payload.as_ref()));
+    let (was_note, had_bytes) = (message.is_note(), content_bytes(&message.text, message.payload.as_ref()));
     message.updated_at = at;
     message.kind = patch.kind.unwrap_or(message.kind);
     message.role = patch.role.unwrap_or(message.role);
@@ -45,7 +45,7 @@ async fn update(
         message.payload = message.payload.map(|payload| with_text(payload, &text));
         message.text = text;
     }
-    let has_bytes = bytes(&message.text, message.payload.as_ref());
+    let has_bytes = content_bytes(&message.text, message.payload.as_ref());
     let sql = "UPDATE messages SET role = $2, kind = $3, text = $4, payload = $5, bytes = $6, updated_at = $7 \
          WHERE id = $1";
     let params = vec![
@@ -66,7 +66,7 @@ async fn update(
     Ok(Some(message))
 }
 
-/// The answer object with a new `text`; everything else stays as the bot sent it.
+/// The payload, a bot's answer object, with a new `text`; all other fields stay as the bot sent them.
 fn with_text(payload: Json, text: &str) -> Json {
     match serde_json::from_str::<Object>(payload.as_str()) {
         Ok(mut object) => {

@@ -1,5 +1,5 @@
-//! What is written, one command a file. A command applies to a [`Transaction`] and returns its outcome, which its caller
-//! gets after the commit.
+//! The commands, which are all writes of the store, one in a file. A command applies to a [`Transaction`] and returns
+//! its outcome; its caller gets the outcome after the commit.
 
 mod answer_late;
 mod append;
@@ -20,45 +20,46 @@ use wicara_model::ConversationId;
 
 use crate::Store;
 use crate::engine::{Error, Result};
-use crate::idempotency::Claimed;
+use crate::idempotency::PriorClaim;
 use crate::transaction::Transaction;
 
-pub(super) use append::Decided;
+pub(super) use append::Decision;
 pub use append::{Append, Ask, Attempt, Outcome, Stored, Target};
-pub(super) use append_call::{CALL, Called, outcomes, params};
+pub(super) use append_call::{CALL, CallOutcome, outcomes, params};
 
 pub(super) type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
-/// An append that waits to be stored, with many others in one transaction.
-pub(super) struct Appending {
+/// An append on its way to the writer, which commits many of them together.
+pub(super) struct PendingAppend {
     pub append: Append,
-    reply: oneshot::Sender<Result<(Decided, Append)>>,
+    reply: oneshot::Sender<Result<(Decision, Append)>>,
 }
 
-impl Appending {
-    pub fn answer(self, decided: Result<Decided>) {
+impl PendingAppend {
+    pub fn answer(self, decision: Result<Decision>) {
         let Self { append, reply } = self;
-        let _ = reply.send(decided.map(|decided| (decided, append)));
+        let _ = reply.send(decision.map(|decision| (decision, append)));
     }
 }
 
-/// Any other command, which keeps what it found out until it is committed.
+/// Any other command. It keeps its outcome until it is committed.
 pub(super) trait Change: Send {
-    /// The one conversation that it locks, where it locks one.
+    /// The conversation that it locks; `None` for none or several.
     fn conversation(&self) -> Option<ConversationId>;
-    /// Applied from the beginning again where the transaction is tried again.
+    /// Called again from the beginning where the transaction is retried.
     fn apply<'a>(&'a mut self, transaction: &'a mut Transaction<'_>) -> LocalFuture<'a, Result<()>>;
     fn answer(self: Box<Self>, committed: Result<()>);
 }
 
-struct Applied<F, T> {
+struct PendingChange<F, T> {
     conversation: Option<ConversationId>,
     apply: F,
-    found: Option<T>,
+    /// Set by `apply`.
+    outcome: Option<T>,
     reply: oneshot::Sender<Result<T>>,
 }
 
-impl<F, T> Change for Applied<F, T>
+impl<F, T> Change for PendingChange<F, T>
 where
     F: for<'a> Fn(&'a mut Transaction<'_>) -> LocalFuture<'a, Result<T>> + Send,
     T: Send,
@@ -69,14 +70,14 @@ where
 
     fn apply<'a>(&'a mut self, transaction: &'a mut Transaction<'_>) -> LocalFuture<'a, Result<()>> {
         Box::pin(async move {
-            self.found = Some((self.apply)(transaction).await?);
+            self.outcome = Some((self.apply)(transaction).await?);
             Ok(())
         })
     }
 
     fn answer(self: Box<Self>, committed: Result<()>) {
-        let Self { found, reply, .. } = *self;
-        let _ = reply.send(committed.and_then(|()| found.ok_or_else(not_applied)));
+        let Self { outcome, reply, .. } = *self;
+        let _ = reply.send(committed.and_then(|()| outcome.ok_or_else(not_applied)));
     }
 }
 
@@ -88,56 +89,47 @@ impl Store {
     /// Stores messages at the end of a conversation, old or new. Returns after the commit.
     pub async fn append(&self, append: Append) -> Result<Outcome> {
         let (reply, answer) = oneshot::channel();
-        let closes = append.ask.closes().is_some();
-        let appending = Appending { append, reply };
-        if closes {
-            self.inner.writer.append_in_turn(appending).await;
+        let closes_ask = append.ask.closes().is_some();
+        let pending = PendingAppend { append, reply };
+        if closes_ask {
+            self.inner.writer.append_queued(pending).await;
         } else {
-            self.inner.writer.append(appending);
+            self.inner.writer.append(pending);
         }
-        let (decided, append) = answer.await.map_err(|_| abandoned())??;
-        match (decided, append) {
-            (Decided::Stored { conversation_id, handler, numbers }, Append { messages, at, .. }) => {
-                let stored = append::stored(conversation_id, handler, messages, numbers, at);
+        let (decision, append) = answer.await.map_err(|_| abandoned())??;
+        match (decision, append) {
+            (Decision::Stored { conversation_id, handler, ids_and_seqs }, Append { messages, at, .. }) => {
+                let stored = append::stored(conversation_id, handler, messages, ids_and_seqs, at);
                 Ok(Outcome::Stored(stored))
             }
-            (Decided::Gone, _) => Ok(Outcome::Gone),
-            (Decided::Moved, _) => Ok(Outcome::Moved),
-            (Decided::KeyTaken, Append { claim: Some(claim), .. }) => self.claim_look_up(claim).await,
-            (Decided::KeyBusy | Decided::KeyTaken, _) => {
-                Ok(Outcome::Claimed(Claimed::Running { left: append::KEY_BUSY }))
+            (Decision::Gone, _) => Ok(Outcome::Gone),
+            (Decision::Moved, _) => Ok(Outcome::Moved),
+            (Decision::KeyTaken, Append { claim: Some(claim), .. }) => self.claim_look_up(claim).await,
+            (Decision::KeyBusy | Decision::KeyTaken, _) => {
+                Ok(Outcome::Claimed(PriorClaim::Running { lease_left: append::KEY_BUSY }))
             }
-            (Decided::NotOpen, append @ Append { ask: Ask::Answers { .. }, .. }) => {
+            (Decision::NotOpen, append @ Append { ask: Ask::Answers { .. }, .. }) => {
                 self.answer_late(append).await
             }
-            (Decided::NotOpen, _) => Ok(Outcome::Superseded),
+            (Decision::NotOpen, _) => Ok(Outcome::Superseded),
         }
     }
 
-    /// Applies a command. `conversation`: the one that it locks, where it locks one. Returns after the commit.
+    /// Applies a command and returns its outcome after the commit. `conversation`: see [`Change::conversation`].
+    /// `Unavailable` where the queue is full.
     pub(super) async fn change<F, T>(&self, conversation: Option<ConversationId>, apply: F) -> Result<T>
     where
         F: for<'a> Fn(&'a mut Transaction<'_>) -> LocalFuture<'a, Result<T>> + Send + 'static,
         T: Send + 'static,
     {
-        let (applied, outcome) = applied(conversation, apply);
-        self.inner.writer.change(applied);
+        let (change, outcome) = pending(conversation, apply);
+        self.inner.writer.change(change);
         outcome.await.map_err(|_| abandoned())?
     }
 
-    /// The same in a transaction of its own, for what may take seconds.
-    pub(super) async fn change_alone<F, T>(&self, conversation: Option<ConversationId>, apply: F) -> Result<T>
-    where
-        F: for<'a> Fn(&'a mut Transaction<'_>) -> LocalFuture<'a, Result<T>> + Send + 'static,
-        T: Send + 'static,
-    {
-        let (applied, outcome) = applied(conversation, apply);
-        self.inner.writer.change_alone(applied);
-        outcome.await.map_err(|_| abandoned())?
-    }
-
-    /// The same for the end of what was let in before: it waits where too many writes do.
-    pub(super) async fn change_in_turn<F, T>(
+    /// Like [`Store::change`], but never in one transaction with other commands: for those that may take seconds and
+    /// would hold the locks of the others as long.
+    pub(super) async fn change_in_own_transaction<F, T>(
         &self,
         conversation: Option<ConversationId>,
         apply: F,
@@ -146,13 +138,29 @@ impl Store {
         F: for<'a> Fn(&'a mut Transaction<'_>) -> LocalFuture<'a, Result<T>> + Send + 'static,
         T: Send + 'static,
     {
-        let (applied, outcome) = applied(conversation, apply);
-        self.inner.writer.change_in_turn(applied).await;
+        let (change, outcome) = pending(conversation, apply);
+        self.inner.writer.change_in_own_transaction(change);
+        outcome.await.map_err(|_| abandoned())?
+    }
+
+    /// Like [`Store::change`], but waits where the queue is full: for the end of work that was admitted before, and for
+    /// periodic work.
+    pub(super) async fn change_queued<F, T>(
+        &self,
+        conversation: Option<ConversationId>,
+        apply: F,
+    ) -> Result<T>
+    where
+        F: for<'a> Fn(&'a mut Transaction<'_>) -> LocalFuture<'a, Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (change, outcome) = pending(conversation, apply);
+        self.inner.writer.change_queued(change).await;
         outcome.await.map_err(|_| abandoned())?
     }
 }
 
-fn applied<F, T>(
+fn pending<F, T>(
     conversation: Option<ConversationId>,
     apply: F,
 ) -> (Box<dyn Change>, oneshot::Receiver<Result<T>>)
@@ -161,10 +169,10 @@ where
     T: Send + 'static,
 {
     let (reply, outcome) = oneshot::channel();
-    (Box::new(Applied { conversation, apply, found: None, reply }), outcome)
+    (Box::new(PendingChange { conversation, apply, outcome: None, reply }), outcome)
 }
 
-/// The writer ended with the command in its hands.
+/// Why a command that the writer had taken has no answer: the writer ended.
 fn abandoned() -> Error {
     Error::OutcomeUnknown("the store was closed meanwhile".into())
 }

@@ -1,34 +1,34 @@
-//! Questions that nobody answers any more, whose bot was asked by a node that ended or by a task that failed.
+//! Gives up questions that no attempt answers any more: the node that asked the bot has ended, or its task has failed.
 
 use futures_util::future::join_all;
 use uuid::Uuid;
 use wicara_model::{ConversationId, FailureReason, MessageId, Timestamp};
 
-use super::append::fail;
+use super::append::record_failure;
 use crate::Store;
 use crate::engine::{DatabaseClock, Error, Lane, Result, Row, Sql};
 use crate::nodes::DEAD_AFTER;
 use crate::transaction::Transaction;
 
-/// Questions that are looked at, and given up, in one step.
-const INTERRUPTED_AT_ONCE: usize = 500;
+/// Asks that are read, and given up, in one step.
+const ASKS_AT_ONCE: usize = 500;
 
 /// A row of `asks` as it was read.
 #[derive(Debug, Clone)]
-struct Asked {
+struct AskRow {
     question: MessageId,
     conversation: ConversationId,
     node: i64,
-    /// None in a row from before there were attempts.
+    /// `None` in rows of a version that had no attempts yet.
     attempt: Option<Uuid>,
 }
 
 impl Store {
-    /// Gives the questions that nobody is answering the failure `interrupted`; returns how many there were. `is_open`:
-    /// whether an attempt of this node is under way.
+    /// Gives the failure `interrupted` to the questions that no attempt answers any more; returns their number.
+    /// `is_open`: whether an attempt of this node is running.
     ///
-    /// Nobody answers those of dead nodes (see [`Store::node_renew`]), nor those of this one that have no attempt: a
-    /// commit that went through after its outcome was given up, or a task that ended badly, leaves them.
+    /// These are the questions of dead nodes (see [`Store::node_renew`]), and those of this node whose attempt is not
+    /// running: left by a commit that succeeded after its callers got `OutcomeUnknown`, or by a task that panicked.
     pub async fn question_interrupt(
         &self,
         at: Timestamp,
@@ -37,17 +37,17 @@ impl Store {
         let own = i64::from(self.inner.node);
         let (mut count, mut after) = (0, MessageId(0));
         loop {
-            let asked = self.asked_by_no_living_node(own, after).await?;
+            let asked = self.orphan_candidates(own, after).await?;
             let Some(last) = asked.last() else { return Ok(count) };
             after = last.question;
-            let whole = asked.len() == INTERRUPTED_AT_ONCE;
-            let left = |asked: &Asked| asked.node != own || !asked.attempt.is_some_and(&is_open);
-            let mut left: Vec<_> = asked.into_iter().filter(left).collect();
-            left.sort_by_key(|asked| (asked.conversation, asked.question));
-            count += match self.interrupt(None, left.clone(), at).await {
-                // One of the conversations: the others do not wait for it.
+            let is_full = asked.len() == ASKS_AT_ONCE;
+            let is_orphan = |asked: &AskRow| asked.node != own || !asked.attempt.is_some_and(&is_open);
+            let mut orphans: Vec<_> = asked.into_iter().filter(is_orphan).collect();
+            orphans.sort_by_key(|asked| (asked.conversation, asked.question));
+            count += match self.interrupt(None, orphans.clone(), at).await {
+                // One of the conversations is locked: one transaction each, so that the others do not wait.
                 Err(Error::Locked(_)) => {
-                    let each = left.chunk_by(|one, next| one.conversation == next.conversation);
+                    let each = orphans.chunk_by(|one, next| one.conversation == next.conversation);
                     let each =
                         each.map(|asked| self.interrupt(Some(asked[0].conversation), asked.to_vec(), at));
                     let each = join_all(each).await.into_iter();
@@ -55,7 +55,7 @@ impl Store {
                 }
                 count => count?,
             };
-            if !whole {
+            if !is_full {
                 return Ok(count);
             }
         }
@@ -64,32 +64,32 @@ impl Store {
     async fn interrupt(
         &self,
         conversation: Option<ConversationId>,
-        asked: Vec<Asked>,
+        asked: Vec<AskRow>,
         at: Timestamp,
     ) -> Result<usize> {
         if asked.is_empty() {
             return Ok(0);
         }
-        self.change_in_turn(conversation, move |transaction| {
+        self.change_queued(conversation, move |transaction| {
             Box::pin(interrupt(transaction, asked.clone(), at))
         })
         .await
     }
 
-    /// Questions after one that are asked by this node or by a dead one. With SQLite every other node is dead.
-    async fn asked_by_no_living_node(&self, own: i64, after: MessageId) -> Result<Vec<Asked>> {
+    /// The next asks after a question, of this node or of a dead one. On SQLite every other node is dead.
+    async fn orphan_candidates(&self, own: i64, after: MessageId) -> Result<Vec<AskRow>> {
         const SELECT: &str = "SELECT message_id, node, attempt, \
              (SELECT conversation_id FROM messages WHERE messages.id = message_id) \
              FROM asks WHERE message_id > $1";
-        let sql = Sql::each(
+        let sql = Sql::per_dialect(
             format!(
                 "{SELECT} AND (node = $2 OR NOT EXISTS (SELECT 1 FROM nodes \
                      WHERE nodes.node = asks.node AND renewed_at > {} - {})) \
-                 ORDER BY message_id LIMIT {INTERRUPTED_AT_ONCE}",
+                 ORDER BY message_id LIMIT {ASKS_AT_ONCE}",
                 DatabaseClock::POSTGRES,
                 DEAD_AFTER.as_millis()
             ),
-            format!("{SELECT} ORDER BY message_id LIMIT {INTERRUPTED_AT_ONCE}"),
+            format!("{SELECT} ORDER BY message_id LIMIT {ASKS_AT_ONCE}"),
         );
         let mut params = vec![after.into()];
         if self.is_shared() {
@@ -98,11 +98,11 @@ impl Store {
         let rows = self.inner.reads.query(Lane::Slow, sql, params).await?;
         let asked = |row: Row| {
             let mut columns = row.columns("asks");
-            Ok(Asked {
+            Ok(AskRow {
                 question: MessageId(columns.int("message_id")?),
                 node: columns.int("node")?,
                 attempt: columns.opt_uuid("attempt")?,
-                // Of one whose message is gone: no conversation has this id.
+                // 0, which no conversation has, where the message is deleted.
                 conversation: ConversationId(columns.opt_int("conversation_id")?.unwrap_or(0)),
             })
         };
@@ -110,19 +110,19 @@ impl Store {
     }
 }
 
-/// Gives up those that are asked as they were when they were read.
-async fn interrupt(transaction: &mut Transaction<'_>, asked: Vec<Asked>, at: Timestamp) -> Result<usize> {
-    let close = Sql::each(
+/// Gives up the questions whose ask is unchanged since it was read.
+async fn interrupt(transaction: &mut Transaction<'_>, asked: Vec<AskRow>, at: Timestamp) -> Result<usize> {
+    let close = Sql::per_dialect(
         "DELETE FROM asks WHERE message_id = $1 AND node = $2 AND attempt IS NOT DISTINCT FROM $3 RETURNING message_id",
         "DELETE FROM asks WHERE message_id = $1 AND node = $2 AND attempt IS $3 RETURNING message_id",
     );
     let mut count = 0;
-    for Asked { question, conversation, node, attempt } in asked {
-        let is_there = transaction.conversation(conversation).await?.is_some();
+    for AskRow { question, conversation, node, attempt } in asked {
+        let exists = transaction.conversation(conversation).await?.is_some();
         let params = vec![question.into(), node.into(), attempt.into()];
         let was_open = !transaction.query(&close, params).await?.is_empty();
-        if is_there && was_open {
-            fail(transaction, conversation, question, FailureReason::Interrupted, at).await?;
+        if exists && was_open {
+            record_failure(transaction, conversation, question, FailureReason::Interrupted, at).await?;
             count += 1;
         }
     }

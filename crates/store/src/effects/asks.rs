@@ -1,4 +1,5 @@
-//! Questions that a bot is answering: opened with the question, ended with it.
+//! Asks: a row says that a bot is being asked a question. Written with the question, deleted with its answer or
+//! failure.
 
 use std::sync::LazyLock;
 
@@ -14,12 +15,12 @@ pub(in super::super) struct Asks {
 }
 
 impl Asks {
-    /// A node asks a question in an attempt; the attempt before, where there was one, is superseded.
+    /// Begins an attempt of a node. An earlier attempt at the question is superseded.
     pub fn open(&mut self, question: MessageId, node: i64, attempt: Uuid) {
         self.opened.push((question, node, attempt));
     }
 
-    /// A question that is deleted wants no answer any more.
+    /// Ends the ask of a deleted question.
     pub fn end(&mut self, question: MessageId) {
         self.ended.push(question);
     }
@@ -29,7 +30,7 @@ impl Asks {
             const INSERT: &str = "INSERT INTO asks (message_id, node, attempt, asked_at)";
             const AGAIN: &str = "ON CONFLICT (message_id) DO UPDATE SET node = excluded.node, \
                  attempt = excluded.attempt, asked_at = excluded.asked_at";
-            Sql::each(
+            Sql::per_dialect(
                 format!(
                     "{INSERT} SELECT message_id, node, attempt, {} FROM unnest(CAST($1 AS bigint[]), \
                          CAST($2 AS bigint[]), CAST($3 AS uuid[])) AS new (message_id, node, attempt) {AGAIN}",
@@ -39,7 +40,7 @@ impl Asks {
             )
         });
         static END: LazyLock<Sql> = LazyLock::new(|| {
-            Sql::each(
+            Sql::per_dialect(
                 "DELETE FROM asks WHERE message_id = ANY(CAST($1 AS bigint[]))",
                 "DELETE FROM asks WHERE message_id = $1",
             )

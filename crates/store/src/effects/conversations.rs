@@ -1,4 +1,4 @@
-//! Conversations that a transaction has locked, and the rows of those that it changed.
+//! The conversations that a transaction has locked; writes the rows of those that it changed.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -6,26 +6,27 @@ use std::sync::LazyLock;
 use wicara_model::ConversationId;
 
 use crate::engine::{Executor, Result, Sql};
-use crate::transaction::Locked;
+use crate::transaction::LockedConversation;
 
 #[derive(Debug, Default)]
-pub(in super::super) struct Conversations(BTreeMap<ConversationId, Option<Locked>>);
+pub(in super::super) struct Conversations(BTreeMap<ConversationId, Option<LockedConversation>>);
 
 impl Conversations {
+    /// Whether it was locked, or found missing.
     pub fn knows(&self, id: ConversationId) -> bool {
         self.0.contains_key(&id)
     }
 
-    /// `None`: there is none.
-    pub fn insert(&mut self, id: ConversationId, locked: Option<Locked>) {
+    /// `None`: the conversation does not exist.
+    pub fn insert(&mut self, id: ConversationId, locked: Option<LockedConversation>) {
         self.0.insert(id, locked);
     }
 
-    pub fn get(&mut self, id: ConversationId) -> Option<&mut Locked> {
+    pub fn get(&mut self, id: ConversationId) -> Option<&mut LockedConversation> {
         self.0.get_mut(&id)?.as_mut()
     }
 
-    /// The state that the newest message does not carry.
+    /// Writes the rows whose state the newest message does not carry: see [`LockedConversation::is_changed`].
     pub(super) async fn write(self, executor: &Executor<'_>) -> Result<()> {
         static UPDATE: LazyLock<Sql> = LazyLock::new(|| {
             let sql = "UPDATE conversations SET room = $2, integration_type = $3, bot_id = $4, user_id = $5, \
@@ -33,7 +34,9 @@ impl Conversations {
                  message_bytes = $11, updated_at = $12 WHERE id = $1";
             Sql::both(sql)
         });
-        for Locked { conversation, next_seq, newest, is_changed } in self.0.into_values().flatten() {
+        for LockedConversation { conversation, next_seq, newest, is_changed } in
+            self.0.into_values().flatten()
+        {
             if !is_changed {
                 continue;
             }

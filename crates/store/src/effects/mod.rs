@@ -1,21 +1,23 @@
-//! What follows from commands beside their own rows. A transaction collects it and writes it once, at its end.
+//! Effects: changes of other tables that follow from commands. A transaction collects them and writes them once, at its
+//! end, in one order.
 //!
-//! A new effect is a file here, a field, and its line in [`Effects::write`]. Where appends have it, also a next version of
-//! the function `wicara_append_…` of PostgreSQL, which does for a batch what is written here for SQLite.
+//! A new effect is a file here, a field, and its line in [`Effects::write`]. If appends have it, also a new version of
+//! PostgreSQL's function `wicara_append_…`, which does for a batch what is written here for SQLite.
 
 mod asks;
 mod conversations;
-mod keys;
+mod idempotency_keys;
 mod totals;
 
 pub(super) use asks::Asks;
 pub(super) use conversations::Conversations;
-pub(super) use keys::{KeyRecord, Keys};
-pub(super) use totals::{Counted, Key, SHIFTS, Totals, add, at_level};
+pub(super) use idempotency_keys::{IdempotencyKeys, KeyRecord};
+pub(super) use totals::{SHIFTS, TotalKind, Totals, TotalsKey, add_statement, bucket_at_level};
 
 use crate::engine::{Executor, Result};
 
-/// The name of a transaction of a node: tells whether it is committed, and orders what it adds to the totals.
+/// The identity of a transaction on PostgreSQL, stored in `node_batches`: by it a batch in doubt is looked up, and
+/// folds know how far they have come.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Batch {
     pub node: i64,
@@ -26,13 +28,13 @@ pub(super) struct Batch {
 pub(super) struct Effects {
     pub conversations: Conversations,
     pub asks: Asks,
-    pub keys: Keys,
+    pub keys: IdempotencyKeys,
     pub totals: Totals,
 }
 
 impl Effects {
-    /// Rows that several conversations share, the totals, come last. Those before are a conversation's own: the command holds
-    /// its lock, or its row is gone.
+    /// Writes the effects in the order in which rows are locked everywhere: first rows of single conversations, whose
+    /// lock the transaction holds or whose row it deleted, last the totals, which all conversations share.
     pub async fn write(self, executor: &Executor<'_>, batch: Option<Batch>) -> Result<()> {
         self.conversations.write(executor).await?;
         self.asks.write(executor).await?;

@@ -1,18 +1,19 @@
-//! Batches single-row reads: those by the same statement that come while one is under way are its next batch. A busy server
-//! so sends a handful of statements for what hundreds of requests ask for. A batch begins after all its callers have asked,
-//! so that none is told what was there before.
+//! Batches single-row reads by key: callers of one statement that come while it runs share its next run, so that a busy
+//! server sends a handful of statements for hundreds of requests. A caller never gets the result of a batch that
+//! started before its call (read-your-writes), and nothing is cached.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::single_flight::{Caller, answer, rows};
-use super::{Lane, Reads, Result, Row, Sql, Value};
+use super::waiter::{Waiter, receive_rows, reply_to_all};
+use super::{Lane, ReadPool, Result, Row, Sql, Value};
 
-/// One statement by key. Its parameters are the key and a number, and its first column is that number.
+/// One statement by key. Its parameters are the key and the key's index in the batch, which it returns as its first
+/// column.
 pub struct BatchLoader {
-    reads: Arc<Reads>,
+    pool: Arc<ReadPool>,
     lane: Lane,
     sql: Sql,
     /// Keys in one batch.
@@ -22,83 +23,86 @@ pub struct BatchLoader {
 
 #[derive(Default)]
 struct State {
-    under_way: bool,
-    wanted: Wanted,
+    is_running: bool,
+    waiters: WaitersByKey,
 }
 
-/// Callers by key, in batches of their own where they ask while one is under way.
-type Wanted = HashMap<Value, Vec<Caller>>;
+/// The waiters of the next run: callers of one key share a result.
+type WaitersByKey = HashMap<Value, Vec<Waiter>>;
 
 impl BatchLoader {
-    pub fn new(reads: &Arc<Reads>, lane: Lane, sql: Sql, batch: usize) -> Arc<Self> {
-        Arc::new(Self { reads: Arc::clone(reads), lane, sql, batch, state: Mutex::default() })
+    /// `batch`: keys in one batch.
+    pub fn new(pool: &Arc<ReadPool>, lane: Lane, sql: Sql, batch: usize) -> Arc<Self> {
+        Arc::new(Self { pool: Arc::clone(pool), lane, sql, batch, state: Mutex::default() })
     }
 
-    /// The rows with this key, without their first column.
+    /// The rows with this key, without the column of the index.
     pub async fn get(self: &Arc<Self>, key: Value) -> Result<Vec<Row>> {
-        let permit = self.reads.permit(self.lane).await?;
-        let (reply, answer) = oneshot::channel();
-        let begins = {
+        let permit = self.pool.permit(self.lane).await?;
+        let (reply, rows) = oneshot::channel();
+        let is_idle = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.wanted.entry(key).or_default().push(Caller { reply, _permit: permit });
-            !std::mem::replace(&mut state.under_way, true)
+            state.waiters.entry(key).or_default().push(Waiter::new(reply, permit));
+            !std::mem::replace(&mut state.is_running, true)
         };
-        if begins {
-            // In a task of its own: other callers wait for the batch even if this one leaves.
-            tokio::spawn(Arc::clone(self).read());
+        if is_idle {
+            // A task, because the other waiters need the batch even if this caller's request is dropped.
+            tokio::spawn(Arc::clone(self).run_while_awaited());
         }
-        rows(answer).await
+        receive_rows(rows).await
     }
 
-    async fn read(self: Arc<Self>) {
+    async fn run_while_awaited(self: Arc<Self>) {
         let mut guard = Guard { loader: &self, ended: false };
-        // Tasks that are ready to run join the batch.
+        // Yields once, so that callers which are already runnable join this run.
         tokio::task::yield_now().await;
-        while let Some(wanted) = self.next() {
-            let mut wanted = wanted.into_iter();
+        while let Some(waiters) = self.take_waiters() {
+            let mut by_key = waiters.into_iter();
             loop {
-                let (keys, callers): (Vec<_>, Vec<_>) = wanted.by_ref().take(self.batch).unzip();
+                let (keys, waiters): (Vec<_>, Vec<_>) = by_key.by_ref().take(self.batch).unzip();
                 if keys.is_empty() {
                     break;
                 }
-                self.read_batch(keys, callers).await;
+                self.read_batch(keys, waiters).await;
             }
             tokio::task::yield_now().await;
         }
         guard.ended = true;
     }
 
-    async fn read_batch(&self, keys: Vec<Value>, callers: Vec<Vec<Caller>>) {
+    /// `waiters_of`: those of each key.
+    async fn read_batch(&self, keys: Vec<Value>, waiters_of: Vec<Vec<Waiter>>) {
         let rows = (0..).zip(keys).map(|(index, key)| vec![key, Value::Int(index)]).collect();
-        let read = Arc::new(self.reads.many(self.lane, self.sql.clone(), rows));
-        let found = self.reads.run(&read).await;
-        let mut answers = vec![found.as_ref().map(|_| Vec::new()).map_err(Clone::clone); callers.len()];
+        let statement = Arc::new(self.pool.backend.bind_rows(self.lane, self.sql.clone(), rows));
+        let found = self.pool.backend.run(&statement).await;
+        let mut results = vec![found.as_ref().map(|_| Vec::new()).map_err(Clone::clone); waiters_of.len()];
         for Row(values) in found.into_iter().flatten() {
             let mut values = values.into_iter();
             if let Some(Value::Int(index)) = values.next()
-                && let Some(Ok(rows)) = usize::try_from(index).ok().and_then(|index| answers.get_mut(index))
+                && let Some(Ok(rows)) = usize::try_from(index).ok().and_then(|index| results.get_mut(index))
             {
                 rows.push(Row(values.collect()));
             }
         }
-        for (callers, found) in callers.into_iter().zip(answers) {
-            answer(callers, found);
+        for (waiters, result) in waiters_of.into_iter().zip(results) {
+            reply_to_all(waiters, result);
         }
     }
 
-    /// The next batches, without callers that have left.
-    fn next(&self) -> Option<Wanted> {
+    /// The waiters of the next run, without those whose request was dropped. `None` ends the task that runs the
+    /// batches.
+    fn take_waiters(&self) -> Option<WaitersByKey> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.wanted.retain(|_, callers| {
-            callers.retain(|caller| !caller.reply.is_closed());
-            !callers.is_empty()
+        state.waiters.retain(|_, waiters| {
+            waiters.retain(Waiter::is_waiting);
+            !waiters.is_empty()
         });
-        state.under_way = !state.wanted.is_empty();
-        state.under_way.then(|| std::mem::take(&mut state.wanted))
+        state.is_running = !state.waiters.is_empty();
+        state.is_running.then(|| std::mem::take(&mut state.waiters))
     }
 }
 
-/// Drops the callers if reading panics: their channels close, and none waits for ever.
+/// Drops the waiters if a run panics: their channels close, and no caller waits for ever.
 struct Guard<'a> {
     loader: &'a BatchLoader,
     ended: bool,
@@ -118,7 +122,7 @@ mod tests {
     use wicara_metrics::Metrics;
 
     use super::*;
-    use crate::engine::{Error, Source, sqlite, sqlite_connection};
+    use crate::engine::{Error, ReadBackend, sqlite, sqlite_connection};
 
     #[tokio::test]
     async fn each_caller_gets_the_rows_of_its_key() {
@@ -127,15 +131,15 @@ mod tests {
         let fill =
             "CREATE TABLE words (length, word); INSERT INTO words VALUES (1, 'a'), (2, 'an'), (2, 'to')";
         sqlite_connection::open(&path).unwrap().execute_batch(fill).unwrap();
-        let source = Source::Sqlite(sqlite::Reads::open(&path).unwrap());
-        let reads = Arc::new(Reads::new(source, Metrics::default().store));
+        let backend = ReadBackend::Sqlite(sqlite::ReaderThreads::open(&path).unwrap());
+        let pool = Arc::new(ReadPool::new(backend, Metrics::default().store));
         let words = BatchLoader::new(
-            &reads,
+            &pool,
             Lane::Quick,
             Sql::both("SELECT $2, word FROM words WHERE length = $1"),
             2,
         );
-        // The first is under way alone; the others wait for the next read, some for the same key.
+        // The first key is read alone; the others wait for the next batches, two callers for the same key.
         let keys = [1, 2, 3, 2, 1];
         let found = join_all(keys.map(|key| words.get(Value::Int(key)))).await;
         let text = |word: &str| Row(vec![Value::Text(word.to_owned())]);
@@ -146,13 +150,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_read_that_fails_fails_for_all_of_it_and_not_for_the_next() {
+    async fn a_failed_batch_fails_for_all_its_waiters_and_not_for_the_next() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("db");
-        let source = Source::Sqlite(sqlite::Reads::open(&path).unwrap());
-        let reads = Arc::new(Reads::new(source, Metrics::default().store));
+        let backend = ReadBackend::Sqlite(sqlite::ReaderThreads::open(&path).unwrap());
+        let pool = Arc::new(ReadPool::new(backend, Metrics::default().store));
         let words = BatchLoader::new(
-            &reads,
+            &pool,
             Lane::Quick,
             Sql::both("SELECT $2, word FROM words WHERE length = $1"),
             2,
@@ -165,16 +169,16 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn no_caller_is_told_what_was_there_before_it_asked() {
+    async fn no_caller_gets_a_read_that_started_before_its_call() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("db");
-        let source = Source::Sqlite(sqlite::Reads::open(&path).unwrap());
-        let reads = Arc::new(Reads::new(source, Metrics::default().store));
+        let backend = ReadBackend::Sqlite(sqlite::ReaderThreads::open(&path).unwrap());
+        let pool = Arc::new(ReadPool::new(backend, Metrics::default().store));
         let words = sqlite_connection::open(&path).unwrap();
         words.execute_batch("CREATE TABLE words (length, word)").unwrap();
         let words = Arc::new(Mutex::new((words, 0)));
         let sql = Sql::both("SELECT $2, count(*) FROM words WHERE length = $1");
-        let count = BatchLoader::new(&reads, Lane::Quick, sql, 2);
+        let count = BatchLoader::new(&pool, Lane::Quick, sql, 2);
         let write = |words: &Mutex<(rusqlite::Connection, i64)>| {
             let mut words = words.lock().unwrap();
             words.0.execute("INSERT INTO words VALUES (1, 'a')", []).unwrap();

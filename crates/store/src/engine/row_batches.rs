@@ -1,7 +1,7 @@
-//! Batches of statements that differ only in a few numbers, such as the pages of a list: callers that ask while such a
-//! statement is under way are its next run, each with rows of numbers of its own. What a statement costs by itself,
-//! which is half of a small page, is so paid once for all who wait. A run begins after its callers have asked, so that
-//! none is told what was there before. PostgreSQL only.
+//! Batches of statements that differ only in a few numbers, such as the pages of a list: callers that come while such a
+//! statement runs share its next run, each with its own rows of numbers. The fixed cost of a statement, half of what a
+//! small page costs, is so paid once for all of them. A caller never gets the result of a run that started before its
+//! call (read-your-writes). PostgreSQL only.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,86 +9,94 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::single_flight::{Caller, answer, rows};
-use super::{Lane, Read, ReadPermit, Reads, Result, Row, Value, value};
+use super::bound_statement::{BoundStatement, Lane, ReadPermit};
+use super::read_backend::ReadBackend;
+use super::waiter::{Waiter, receive_rows, reply_to_all};
+use super::{Result, Row, Value, value};
 
-/// Rows of numbers in one batch, but for a caller that has more.
-const ROWS: usize = 16;
+/// Rows of numbers in one batch; a single caller with more of them is a batch by itself.
+const BATCH_ROWS: usize = 16;
 
-/// A statement, with the parameters that its callers share. Those that follow are arrays: a number of each row, and last
-/// the place of the row's caller, which it returns in its last column.
+/// A statement with the parameters that its callers share. The parameters after those are arrays, one for each number
+/// of a row, and last the index of the row's caller in the batch. The statement returns that index as its last column.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub struct Statement {
+pub struct BatchedStatement {
     pub lane: Lane,
     pub text: String,
     pub params: Vec<Value>,
 }
 
-/// Callers by their rows of numbers.
-type Wanted = HashMap<Vec<Vec<Value>>, Vec<Caller>>;
+/// Waiters by the rows of numbers that they ask for: equal ones share a result.
+type WaitersByRows = HashMap<Vec<Vec<Value>>, Vec<Waiter>>;
 
-/// The statements that run, and what their next runs are to read.
-#[derive(Default)]
-pub struct RowBatches(Mutex<HashMap<Arc<Statement>, Wanted>>);
-
-impl RowBatches {
-    /// Whether the statement does not run yet, so that this caller has to begin.
-    fn join(&self, statement: &Arc<Statement>, rows: Vec<Vec<Value>>, caller: Caller) -> bool {
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = running.entry(Arc::clone(statement));
-        let begins = matches!(entry, Entry::Vacant(_));
-        entry.or_default().entry(rows).or_default().push(caller);
-        begins
-    }
-
-    /// What is read next, for callers that are still there; nothing, when the statement has run for the last time.
-    fn next(&self, statement: &Arc<Statement>) -> Wanted {
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(wanted) = running.get_mut(statement) else { return Wanted::new() };
-        wanted.retain(|_, callers| {
-            callers.retain(|caller| !caller.reply.is_closed());
-            !callers.is_empty()
-        });
-        let next = std::mem::take(wanted);
-        if next.is_empty() {
-            running.remove(statement);
-        }
-        next
-    }
+/// The statements that are running, each with the waiters of its next run.
+pub struct RowBatches {
+    backend: Arc<ReadBackend>,
+    running: Mutex<HashMap<Arc<BatchedStatement>, WaitersByRows>>,
 }
 
-impl Reads {
-    /// Runs a statement for rows of numbers, together with others' rows for the same.
-    pub(super) async fn run_batched(
+impl RowBatches {
+    pub fn new(backend: Arc<ReadBackend>) -> Arc<Self> {
+        Arc::new(Self { backend, running: Mutex::default() })
+    }
+
+    /// Adds a waiter to the statement's next run; whether nobody runs the statement, so that this caller has to.
+    fn join(&self, statement: &Arc<BatchedStatement>, rows: Vec<Vec<Value>>, waiter: Waiter) -> bool {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = running.entry(Arc::clone(statement));
+        let is_idle = matches!(entry, Entry::Vacant(_));
+        entry.or_default().entry(rows).or_default().push(waiter);
+        is_idle
+    }
+
+    /// The waiters of the next run, without those whose request was dropped. Without any the statement is removed, and
+    /// the next caller runs it.
+    fn take_waiters(&self, statement: &Arc<BatchedStatement>) -> WaitersByRows {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(by_rows) = running.get_mut(statement) else { return WaitersByRows::new() };
+        by_rows.retain(|_, waiters| {
+            waiters.retain(Waiter::is_waiting);
+            !waiters.is_empty()
+        });
+        let taken = std::mem::take(by_rows);
+        if taken.is_empty() {
+            running.remove(statement);
+        }
+        taken
+    }
+
+    /// Runs a statement for rows of numbers, together with the rows of other callers of the same statement.
+    pub async fn run(
         self: &Arc<Self>,
-        statement: Statement,
+        statement: BatchedStatement,
         numbers: Vec<Vec<Value>>,
         permit: ReadPermit,
     ) -> Result<Vec<Row>> {
         let statement = Arc::new(statement);
-        let (reply, answer) = oneshot::channel();
-        if self.row_batches.join(&statement, numbers, Caller { reply, _permit: permit }) {
-            // In a task of its own: other callers wait for the batch even if this one leaves.
+        let (reply, rows) = oneshot::channel();
+        if self.join(&statement, numbers, Waiter::new(reply, permit)) {
+            // A task, because the other waiters need the run even if this caller's request is dropped.
             tokio::spawn(Arc::clone(self).run_batches(statement));
         }
-        rows(answer).await
+        receive_rows(rows).await
     }
 
-    async fn run_batches(self: Arc<Self>, statement: Arc<Statement>) {
-        let mut guard = Guard { reads: &self, statement: &statement, ended: false };
+    async fn run_batches(self: Arc<Self>, statement: Arc<BatchedStatement>) {
+        let mut guard = Guard { batches: &self, statement: &statement, ended: false };
         loop {
-            // Tasks that are ready to run join this run.
+            // Yields once, so that callers which are already runnable join this run.
             tokio::task::yield_now().await;
-            let wanted = self.row_batches.next(&statement);
-            if wanted.is_empty() {
+            let by_rows = self.take_waiters(&statement);
+            if by_rows.is_empty() {
                 guard.ended = true;
                 return;
             }
-            let mut wanted = wanted.into_iter().peekable();
-            while wanted.peek().is_some() {
+            let mut by_rows = by_rows.into_iter().peekable();
+            while by_rows.peek().is_some() {
                 let mut count = 0;
                 let batch = std::iter::from_fn(|| {
-                    let next = wanted.next_if(|(rows, _)| count == 0 || count + rows.len() <= ROWS)?;
+                    let fits = |rows: &Vec<Vec<Value>>| count == 0 || count + rows.len() <= BATCH_ROWS;
+                    let next = by_rows.next_if(|(rows, _)| fits(rows))?;
                     count += next.0.len();
                     Some(next)
                 });
@@ -97,40 +105,43 @@ impl Reads {
         }
     }
 
-    async fn run_batch(&self, statement: &Statement, batch: Vec<(Vec<Vec<Value>>, Vec<Caller>)>) {
-        let (mut numbers, mut callers) = (Vec::new(), Vec::new());
-        for (place, (rows, of_rows)) in (0..).zip(batch) {
-            numbers.extend(rows.into_iter().map(|row| row.into_iter().chain([Value::Int(place)]).collect()));
-            callers.push(of_rows);
+    async fn run_batch(&self, statement: &BatchedStatement, batch: Vec<(Vec<Vec<Value>>, Vec<Waiter>)>) {
+        let (mut numbers, mut waiters_of) = (Vec::new(), Vec::new());
+        for (caller_index, (rows, waiters)) in (0..).zip(batch) {
+            let index = Value::Int(caller_index);
+            numbers.extend(rows.into_iter().map(|row| row.into_iter().chain([index.clone()]).collect()));
+            waiters_of.push(waiters);
         }
         let params = statement.params.iter().cloned().chain(value::columns(numbers)).collect();
-        let read = Read { lane: statement.lane, text: statement.text.clone().into(), rows: vec![params] };
-        let found = self.run(&Arc::new(read)).await;
-        let mut answers = vec![found.as_ref().map(|_| Vec::new()).map_err(Clone::clone); callers.len()];
+        let text = statement.text.clone().into();
+        let bound = BoundStatement { lane: statement.lane, text, rows: vec![params] };
+        let found = self.backend.run(&Arc::new(bound)).await;
+        let mut results = vec![found.as_ref().map(|_| Vec::new()).map_err(Clone::clone); waiters_of.len()];
         for Row(mut values) in found.into_iter().flatten() {
-            if let Some(Value::Int(place)) = values.pop()
-                && let Some(Ok(rows)) = usize::try_from(place).ok().and_then(|place| answers.get_mut(place))
+            if let Some(Value::Int(caller_index)) = values.pop()
+                && let Some(Ok(rows)) =
+                    usize::try_from(caller_index).ok().and_then(|index| results.get_mut(index))
             {
                 rows.push(Row(values));
             }
         }
-        for (callers, found) in callers.into_iter().zip(answers) {
-            answer(callers, found);
+        for (waiters, result) in waiters_of.into_iter().zip(results) {
+            reply_to_all(waiters, result);
         }
     }
 }
 
-/// Drops the callers if reading panics: their channels close, and none waits for ever.
+/// Drops the waiters if a run panics: their channels close, and no caller waits for ever.
 struct Guard<'a> {
-    reads: &'a Reads,
-    statement: &'a Arc<Statement>,
+    batches: &'a RowBatches,
+    statement: &'a Arc<BatchedStatement>,
     ended: bool,
 }
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            let mut running = self.reads.row_batches.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut running = self.batches.running.lock().unwrap_or_else(PoisonError::into_inner);
             running.remove(self.statement);
         }
     }

@@ -1,6 +1,7 @@
-//! Single-flight of equal statements: callers with the same statement and parameters share one run of it. A run begins after
-//! all its callers have asked, so that none is told what was there before. On SQLite this is for the totals that lists
-//! begin with, the same for each of their pages; PostgreSQL reads those in batches (`row_batches.rs`).
+//! Single-flight of equal statements: callers with the same statement and parameters share one run of it. A caller
+//! never gets the result of a run that started before its call (read-your-writes): callers that come during a run wait
+//! for the next one. On SQLite this is for the totals that lists begin with, the same for each of their pages;
+//! PostgreSQL reads those in batches (`row_batches.rs`).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -8,102 +9,87 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::{Error, Read, ReadPermit, Reads, Result, Row};
+use super::bound_statement::{BoundStatement, ReadPermit};
+use super::read_backend::ReadBackend;
+use super::waiter::{Waiter, receive_rows, reply_to_all};
+use super::{Result, Row};
 
-/// Is answered once its statement has run, also where the request has ended: until then the permit counts.
-pub struct Caller {
-    pub reply: oneshot::Sender<Result<Arc<Vec<Row>>>>,
-    pub _permit: ReadPermit,
+/// The statements that are running, each with the waiters of its next run.
+pub struct SingleFlight {
+    backend: Arc<ReadBackend>,
+    running: Mutex<HashMap<Arc<BoundStatement>, Vec<Waiter>>>,
 }
-
-/// Waits for the rows that a caller is answered with.
-pub async fn rows(answer: oneshot::Receiver<Result<Arc<Vec<Row>>>>) -> Result<Vec<Row>> {
-    let found = answer.await.unwrap_or_else(|_| Err(Error::Unavailable("a read ended early".into())));
-    found.map(Arc::unwrap_or_clone)
-}
-
-/// Answers callers with what was found. The last one gets the rows themselves, and need not copy them.
-pub fn answer(mut callers: Vec<Caller>, found: Result<Vec<Row>>) {
-    let found = found.map(Arc::new);
-    let last = callers.pop();
-    for caller in callers {
-        let _ = caller.reply.send(found.clone());
-    }
-    if let Some(last) = last {
-        let _ = last.reply.send(found);
-    }
-}
-
-/// The statements that run, and the callers of their next runs.
-#[derive(Default)]
-pub struct SingleFlight(Mutex<HashMap<Arc<Read>, Vec<Caller>>>);
 
 impl SingleFlight {
-    /// Whether the statement does not run yet, so that this caller has to begin.
-    fn join(&self, read: &Arc<Read>, caller: Caller) -> bool {
-        match self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(Arc::clone(read)) {
-            Entry::Occupied(mut callers) => {
-                callers.get_mut().push(caller);
+    pub fn new(backend: Arc<ReadBackend>) -> Arc<Self> {
+        Arc::new(Self { backend, running: Mutex::default() })
+    }
+
+    /// Adds a waiter to the statement's next run; whether nobody runs the statement, so that this caller has to.
+    fn join(&self, statement: &Arc<BoundStatement>, waiter: Waiter) -> bool {
+        match self.running.lock().unwrap_or_else(PoisonError::into_inner).entry(Arc::clone(statement)) {
+            Entry::Occupied(mut waiters) => {
+                waiters.get_mut().push(waiter);
                 false
             }
             Entry::Vacant(entry) => {
-                entry.insert(vec![caller]);
+                entry.insert(vec![waiter]);
                 true
             }
         }
     }
 
-    /// The callers of the next run that are still there; none, when the statement has run for the last time.
-    fn next(&self, read: &Arc<Read>) -> Vec<Caller> {
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut callers = running.get_mut(read).map(std::mem::take).unwrap_or_default();
-        callers.retain(|caller| !caller.reply.is_closed());
-        if callers.is_empty() {
-            running.remove(read);
+    /// The waiters of the next run, without those whose request was dropped. Without any the statement is removed, and
+    /// the next caller runs it.
+    fn take_waiters(&self, statement: &Arc<BoundStatement>) -> Vec<Waiter> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiters = running.get_mut(statement).map(std::mem::take).unwrap_or_default();
+        waiters.retain(Waiter::is_waiting);
+        if waiters.is_empty() {
+            running.remove(statement);
         }
-        callers
-    }
-}
-
-impl Reads {
-    /// Runs a statement, for all who ask for the same at once.
-    pub(super) async fn run_once(self: &Arc<Self>, read: Read, permit: ReadPermit) -> Result<Vec<Row>> {
-        let read = Arc::new(read);
-        let (reply, answer) = oneshot::channel();
-        if self.single_flight.join(&read, Caller { reply, _permit: permit }) {
-            // In a task of its own: it goes on for others, and counts, even if this caller leaves.
-            tokio::spawn(Arc::clone(self).run_while_asked(read));
-        }
-        rows(answer).await
+        waiters
     }
 
-    async fn run_while_asked(self: Arc<Self>, read: Arc<Read>) {
-        let mut guard = Guard { reads: &self, read: &read, ended: false };
+    /// Runs a statement once for all callers that wait for the same one.
+    pub async fn run(self: &Arc<Self>, statement: BoundStatement, permit: ReadPermit) -> Result<Vec<Row>> {
+        let statement = Arc::new(statement);
+        let (reply, rows) = oneshot::channel();
+        if self.join(&statement, Waiter::new(reply, permit)) {
+            // A task, because the other waiters need the run even if this caller's request is dropped.
+            tokio::spawn(Arc::clone(self).run_while_awaited(statement));
+        }
+        receive_rows(rows).await
+    }
+
+    async fn run_while_awaited(self: Arc<Self>, statement: Arc<BoundStatement>) {
+        let mut guard = Guard { flight: &self, statement: &statement, ended: false };
         loop {
-            // Tasks that are ready to run join this run.
+            // Yields once, so that callers which are already runnable join this run.
             tokio::task::yield_now().await;
-            let callers = self.single_flight.next(&read);
-            if callers.is_empty() {
+            let waiters = self.take_waiters(&statement);
+            if waiters.is_empty() {
                 guard.ended = true;
                 return;
             }
-            let found = self.run(&read).await;
-            answer(callers, found);
+            let found = self.backend.run(&statement).await;
+            reply_to_all(waiters, found);
         }
     }
 }
 
-/// Drops the callers if reading panics: their channels close, and none waits for ever.
+/// Drops the waiters if a run panics: their channels close, and no caller waits for ever.
 struct Guard<'a> {
-    reads: &'a Reads,
-    read: &'a Arc<Read>,
+    flight: &'a SingleFlight,
+    statement: &'a Arc<BoundStatement>,
     ended: bool,
 }
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            self.reads.single_flight.0.lock().unwrap_or_else(PoisonError::into_inner).remove(self.read);
+            let mut running = self.flight.running.lock().unwrap_or_else(PoisonError::into_inner);
+            running.remove(self.statement);
         }
     }
 }
@@ -117,23 +103,23 @@ mod tests {
     use wicara_metrics::Metrics;
 
     use super::*;
-    use crate::engine::{Lane, Source, sqlite, sqlite_connection};
+    use crate::engine::{Error, Lane, ReadPool, sqlite, sqlite_connection};
 
-    fn reads(path: &Path) -> Arc<Reads> {
-        let source = Source::Sqlite(sqlite::Reads::open(path).unwrap());
-        Arc::new(Reads::new(source, Metrics::default().store))
+    fn pool(path: &Path) -> Arc<ReadPool> {
+        let backend = ReadBackend::Sqlite(sqlite::ReaderThreads::open(path).unwrap());
+        Arc::new(ReadPool::new(backend, Metrics::default().store))
     }
 
-    async fn count(reads: &Arc<Reads>) -> Result<i64> {
-        let rows = reads.query(Lane::Quick, "SELECT count(*) FROM words", vec![]).await?;
+    async fn count(pool: &Arc<ReadPool>) -> Result<i64> {
+        let rows = pool.query(Lane::Quick, "SELECT count(*) FROM words", vec![]).await?;
         rows.into_iter().next().unwrap().int("words", "count")
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn no_caller_is_told_what_was_there_before_it_asked() {
+    async fn no_caller_gets_a_read_that_started_before_its_call() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("db");
-        let reads = reads(&path);
+        let pool = pool(&path);
         let words = sqlite_connection::open(&path).unwrap();
         words.execute_batch("CREATE TABLE words (word)").unwrap();
         let words = Arc::new(Mutex::new((words, 0)));
@@ -144,11 +130,11 @@ mod tests {
             words.1
         };
         let readers = (0..8).map(|_| {
-            let (reads, words) = (Arc::clone(&reads), Arc::clone(&words));
+            let (pool, words) = (Arc::clone(&pool), Arc::clone(&words));
             tokio::spawn(async move {
                 for _ in 0..50 {
                     let written = write(&words);
-                    let found = count(&reads).await.unwrap();
+                    let found = count(&pool).await.unwrap();
                     assert!(found >= written, "{found} of {written}");
                 }
             })
@@ -159,29 +145,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_read_that_fails_fails_for_all_who_wait_and_not_for_the_next() {
+    async fn a_failed_read_fails_for_all_its_waiters_and_not_for_the_next() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("db");
-        let reads = reads(&path);
-        for failed in join_all([(); 3].map(|()| count(&reads))).await {
+        let pool = pool(&path);
+        for failed in join_all([(); 3].map(|()| count(&pool))).await {
             assert!(matches!(failed, Err(Error::Database(_))), "{failed:?}");
         }
         sqlite_connection::open(&path).unwrap().execute_batch("CREATE TABLE words (word)").unwrap();
-        assert_eq!(count(&reads).await.unwrap(), 0);
+        assert_eq!(count(&pool).await.unwrap(), 0);
     }
 
     #[tokio::test]
-    async fn equal_reads_are_made_once_and_nothing_is_kept_of_them() {
+    async fn equal_reads_run_once_and_no_result_is_cached() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("db");
-        let reads = reads(&path);
-        // Each time it is another number.
-        let number = || reads.query(Lane::Quick, "SELECT random()", vec![]);
+        let pool = pool(&path);
+        // Each run returns another number.
+        let number = || pool.query(Lane::Quick, "SELECT random()", vec![]);
         let numbers = join_all([(); 3].map(|()| number())).await;
         let numbers: Vec<_> = numbers.into_iter().map(|rows| rows.unwrap().remove(0)).collect();
         assert!(numbers.iter().all(|other| *other == numbers[0]), "{numbers:?}");
         assert_ne!(number().await.unwrap()[0], numbers[0]);
         tokio::task::yield_now().await;
-        assert!(reads.single_flight.0.lock().unwrap().is_empty());
+        assert!(pool.single_flight.running.lock().unwrap().is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! A connection to a SQLite database, and the meaning of its errors.
+//! A connection to a SQLite database, and what its errors mean to a caller.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,9 +7,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{Error, Result};
 
-/// How long a statement waits for another process that writes, such as a command on the command line.
+/// How long a statement waits for the write lock of another process, such as a command on the command line.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pages in the log before it is folded into the database: 32 MB, against many small checkpoints under load.
+/// Pages in the log before SQLite folds it into the database. 32 MB instead of the default 4 MB: fewer checkpoints,
+/// each of which syncs the database, under load.
 const CHECKPOINT_PAGES: u32 = 8000;
 const CACHED_STATEMENTS: usize = 256;
 
@@ -46,13 +47,13 @@ pub fn failure(error: &rusqlite::Error) -> Error {
             | ErrorCode::SchemaChanged
             | ErrorCode::OutOfMemory,
         ) => Error::Unavailable(error.to_string()),
-        Some(ErrorCode::ConstraintViolation) if is_of_a_trigger(error) => Error::Refused(error.to_string()),
+        Some(ErrorCode::ConstraintViolation) if is_from_trigger(error) => Error::Refused(error.to_string()),
         Some(ErrorCode::ConstraintViolation) => Error::Conflict(error.to_string()),
         _ => Error::Database(error.to_string()),
     }
 }
 
-/// An operator's trigger refuses, and not the data.
-fn is_of_a_trigger(error: &rusqlite::Error) -> bool {
+/// Whether an operator's trigger raised the error (`RAISE(ABORT, …)`), and not a constraint of the schema.
+fn is_from_trigger(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_TRIGGER)
 }

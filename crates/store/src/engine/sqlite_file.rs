@@ -1,7 +1,8 @@
-//! The file of a SQLite database: its one name, the locks that tell processes of each other, and its log at the end.
+//! The file of a SQLite database: its one path, the locks between processes, and folding its log (WAL) at the end.
 //!
-//! SQLite names the log and the shared memory after the path of the database, and finds them by it alone. Two names of
-//! one file are two logs, of which each process believes its own: <https://sqlite.org/howtocorrupt.html#multiple_links>.
+//! SQLite derives the paths of the log and the shared memory from the path of the database. With two paths to one file
+//! each process writes its own log and loses what the other wrote:
+//! <https://sqlite.org/howtocorrupt.html#multiple_links>.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError, metadata};
 use std::io;
@@ -14,9 +15,9 @@ use tokio::sync::oneshot;
 use super::sqlite_connection::{failure, open};
 use super::{Error, Result};
 
-/// How long closing the connections may take, and as long again folding the log: each may write all of the log.
+/// How long closing the connections may take, and folding the log as long again: each may write the whole log.
 pub const CLOSE_TIME: Duration = Duration::from_secs(20);
-/// How long a log that is folded waits for another process that reads or writes.
+/// How long folding the log waits for another process that reads or writes.
 const FOLD_WAIT: Duration = Duration::from_secs(2);
 
 /// The path in a `sqlite:` URL.
@@ -28,7 +29,7 @@ pub fn path(url: &str) -> Option<PathBuf> {
 /// takes it too. A file with a second hard link is refused.
 pub fn resolve(path: &Path) -> Result<PathBuf> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        // What people write to an organisation is for its eyes only.
+        // Conversations are confidential: other users of the machine must not read them.
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -36,9 +37,10 @@ pub fn resolve(path: &Path) -> Result<PathBuf> {
             .map_err(|error| Error::Setup(format!("cannot create {}: {error}", folder.display())))?;
     }
     let cannot = |error| Error::Setup(format!("cannot create {}: {error}", path.display()));
-    // Only where it is missing: closing any descriptor of a file drops the locks that SQLite holds on it in this process.
+    // Opened only where it is missing: closing any descriptor of a file drops the POSIX locks that SQLite holds on it
+    // in this process.
     if !path.try_exists().map_err(cannot)? {
-        private(path).map_err(cannot)?;
+        open_private(path).map_err(cannot)?;
     }
     let path = path.canonicalize().map_err(cannot)?;
     let found = metadata(&path).map_err(cannot)?;
@@ -58,26 +60,28 @@ pub fn resolve(path: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Opens a file, made readable for its owner alone where it is missing. SQLite gives its other files the same mode.
-fn private(path: &Path) -> io::Result<File> {
+/// Opens a file, and creates a missing one that only its owner can read. SQLite gives its other files the same mode.
+fn open_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
 }
 
-/// Waits until no other process brings the schema up to date, and keeps others from it while the file is open.
+/// Waits for the migrations of other processes, and makes those wait for this one while the returned file is open.
 pub fn lock_schema(path: &Path) -> Result<File> {
     let path = path.with_added_extension("lock");
-    private(&path)
+    open_private(&path)
         .and_then(|file| file.lock().map(|()| file))
         .map_err(|error| Error::Setup(format!("cannot lock {}: {error}", path.display())))
 }
 
-/// Takes the place of the one server on a database for as long as the files are open. They are opened before SQLite
-/// opens the database, and closed after it has closed it: see [`resolve`].
+/// Takes the lock of the one server on a database, held while the returned files are open. They must be opened before
+/// SQLite opens the database and closed after it closes it: closing them drops SQLite's own locks too (see
+/// [`resolve`]).
 pub fn lock_server(path: &Path) -> Result<Vec<File>> {
     let beside = path.with_added_extension("server");
-    let mut held = vec![lock(&beside, private(&beside))?];
-    // The file itself too, which may have been renamed or mounted elsewhere since. SQLite's own locks are of the kind
-    // of fcntl, which on Linux knows nothing of this one; on BSD and macOS the two exclude each other.
+    let mut held = vec![lock(&beside, open_private(&beside))?];
+    // Also a lock on the database itself, since its path may differ for another server (renamed, or mounted elsewhere).
+    // This is a flock, and SQLite's own locks are of fcntl: on Linux the two kinds ignore each other; on BSD and macOS
+    // they exclude each other.
     if cfg!(target_os = "linux") {
         held.push(lock(path, File::open(path))?);
     }
@@ -96,8 +100,8 @@ fn lock(path: &Path, opened: io::Result<File>) -> Result<File> {
     }
 }
 
-/// Folds what the log still holds into the database. The last connection that is closed does so and removes the log:
-/// there is one only where another process, such as a command, has the database open.
+/// Folds the log into the database, if there is one. SQLite does so itself when the last connection closes, and removes
+/// the log: it is left only where another process, such as a command, has the database open.
 pub async fn fold(path: PathBuf) {
     let log = path.with_file_name({
         let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -105,7 +109,7 @@ pub async fn fold(path: PathBuf) {
         name
     });
     let shown = log.display().to_string();
-    let folded = in_time(move || match metadata(&log) {
+    let folded = within_close_time(move || match metadata(&log) {
         Ok(found) if found.len() > 0 => checkpoint(&path),
         _ => Ok(()),
     });
@@ -129,9 +133,9 @@ fn checkpoint(path: &Path) -> Result<()> {
     }
 }
 
-/// Does work that blocks in a thread of its own, and waits no longer than [`CLOSE_TIME`] for it: a thread that does not
-/// end keeps no process from ending.
-pub async fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+/// Runs blocking work in a new thread and waits at most [`CLOSE_TIME`] for it; `None` after that. Not a thread of the
+/// runtime, since a blocked one would keep the process from ending.
+pub async fn within_close_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (done, finished) = oneshot::channel();
     let thread = std::thread::Builder::new().name("sqlite-close".into());
     thread.spawn(move || drop(done.send(work()))).ok()?;

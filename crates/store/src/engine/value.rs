@@ -1,4 +1,4 @@
-//! What goes into statements and comes out of them.
+//! Parameters of statements and columns of their results.
 
 use std::error::Error as StdError;
 use std::str::FromStr;
@@ -18,10 +18,10 @@ pub enum Value {
     Text(String),
     Uuid(Uuid),
     Bytes(Vec<u8>),
-    /// One parameter's values of many rows; PostgreSQL only.
-    Many(Vec<Value>),
-    /// A value of a type with fields; PostgreSQL only.
-    Fields(Vec<Value>),
+    /// An array: one parameter's values of many rows. PostgreSQL only.
+    Array(Vec<Value>),
+    /// A value of a composite type. PostgreSQL only.
+    Composite(Vec<Value>),
 }
 
 macro_rules! from {
@@ -53,7 +53,7 @@ impl<T: Into<Value>> From<Option<T>> for Value {
     }
 }
 
-/// Turns rows of parameters into one array a parameter.
+/// Turns rows of parameters into columns: one array for each parameter.
 pub fn columns(rows: Vec<Vec<Value>>) -> Vec<Value> {
     let width = rows.first().map_or(0, Vec::len);
     let mut columns = vec![Vec::with_capacity(rows.len()); width];
@@ -62,7 +62,7 @@ pub fn columns(rows: Vec<Vec<Value>>) -> Vec<Value> {
             column.push(value);
         }
     }
-    columns.into_iter().map(Value::Many).collect()
+    columns.into_iter().map(Value::Array).collect()
 }
 
 impl ToSql for Value {
@@ -77,8 +77,8 @@ impl ToSql for Value {
             (Value::Text(value), &Type::TEXT) => value.to_sql(ty, out),
             (Value::Uuid(value), &Type::UUID) => value.to_sql(ty, out),
             (Value::Bytes(value), &Type::BYTEA) => value.to_sql(ty, out),
-            (Value::Many(values), _) => values.to_sql(ty, out),
-            (Value::Fields(values), _) => match ty.kind() {
+            (Value::Array(values), _) => values.to_sql(ty, out),
+            (Value::Composite(values), _) => match ty.kind() {
                 Kind::Composite(fields) if fields.len() == values.len() => write_fields(fields, values, out),
                 _ => Err(format!("a parameter of type {ty} got {} fields", values.len()).into()),
             },
@@ -93,8 +93,8 @@ impl ToSql for Value {
     to_sql_checked!();
 }
 
-/// The binary form of a composite: the number of its fields, and of each its type, its length and its value. See
-/// `record_send` of PostgreSQL.
+/// The binary form of a composite: the number of its fields, then for each field its type, length and value, as
+/// PostgreSQL's `record_send` writes it.
 fn write_fields(
     fields: &[Field],
     values: &[Value],
@@ -120,7 +120,7 @@ impl<'a> FromSql<'a> for Value {
             Type::TEXT => String::from_sql(ty, raw).map(Value::Text),
             Type::UUID => Uuid::from_sql(ty, raw).map(Value::Uuid),
             Type::BYTEA => Vec::from_sql(ty, raw).map(Value::Bytes),
-            Type::INT8_ARRAY => Vec::from_sql(ty, raw).map(Value::Many),
+            Type::INT8_ARRAY => Vec::from_sql(ty, raw).map(Value::Array),
             _ => Err(format!("a statement returned a column of type {ty}").into()),
         }
     }
@@ -157,7 +157,7 @@ impl Row {
     }
 }
 
-/// A row that is being read, column by column.
+/// A row, read column by column in the statement's order.
 pub struct Columns {
     table: &'static str,
     values: std::vec::IntoIter<Value>,
@@ -175,10 +175,11 @@ impl Columns {
         }
     }
 
-    /// The columns of the table that was joined; `None` where no row of it was, so that its key is null.
+    /// The columns of a table that a LEFT JOIN added; `None` where it found no row, so that the first of them, the key,
+    /// is null.
     pub fn joined(self, table: &'static str) -> Option<Self> {
-        let is_there = !matches!(self.values.as_slice().first(), Some(Value::Null));
-        is_there.then_some(Self { table, ..self })
+        let has_row = !matches!(self.values.as_slice().first(), Some(Value::Null));
+        has_row.then_some(Self { table, ..self })
     }
 
     pub fn int(&mut self, column: &'static str) -> Result<i64> {
@@ -196,11 +197,11 @@ impl Columns {
         }
     }
 
-    /// An array of numbers, of which some may be null; an array that is null is empty. PostgreSQL only.
+    /// An array of numbers, some of which may be null. A null array is returned as an empty one. PostgreSQL only.
     pub fn ints(&mut self, column: &'static str) -> Result<Vec<Option<i64>>> {
         let values = match self.next(column)? {
             Value::Null => return Ok(Vec::new()),
-            Value::Many(values) => values,
+            Value::Array(values) => values,
             value => return self.corrupt(column, kind(&value)),
         };
         let int = |value| match value {
@@ -226,7 +227,7 @@ impl Columns {
         }
     }
 
-    /// A text that is one of a type's known words.
+    /// A text column that holds one of a type's names.
     pub fn word<T: FromStr>(&mut self, column: &'static str) -> Result<T> {
         let word = self.text(column)?;
         word.parse().or_else(|_| self.corrupt(column, format!("the unknown word {word:?}")))
@@ -267,7 +268,7 @@ impl Columns {
         }
     }
 
-    /// A text that is JSON of a type.
+    /// A text column that holds JSON.
     pub fn opt_json<T: for<'de> serde::Deserialize<'de>>(
         &mut self,
         column: &'static str,
@@ -292,7 +293,7 @@ fn kind(value: &Value) -> &'static str {
         Value::Text(_) => "a text",
         Value::Uuid(_) => "a UUID",
         Value::Bytes(_) => "bytes",
-        Value::Many(_) => "an array",
-        Value::Fields(_) => "a row",
+        Value::Array(_) => "an array",
+        Value::Composite(_) => "a row",
     }
 }

@@ -1,6 +1,7 @@
-//! All commands but appends on PostgreSQL: one after the other, each in a transaction of its own. They are rare. Their
-//! transactions wait for this node between two statements, and end where it does not go on in time. One that meets a
-//! locked conversation is set aside, with all that follow in that conversation, so that others do not wait for it.
+//! All commands but appends on PostgreSQL: one after the other, each in its own transaction, because they are rare. The
+//! server ends a transaction whose node sends no next statement in time (`idle_in_transaction_session_timeout`). A
+//! command that meets a locked conversation is set aside together with the later ones of that conversation, so that the
+//! commands of other conversations do not wait.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -11,54 +12,55 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use wicara_model::ConversationId;
 
-use super::doubt::{Doubt, IN_DOUBT, NUMBER_TAKEN, lost};
+use super::in_doubt::{IN_DOUBT_TIME, InDoubt, NUMBER_TAKEN, not_committed};
 use super::queue::{LOCKED_PAUSE, LOCKED_TIME, locked_too_long};
-use super::{Job, Shared};
+use super::{Shared, WriteRequest};
 use crate::commands::Change;
 use crate::effects::Batch;
-use crate::engine::postgres::{Connection, Server, Unanswered};
+use crate::engine::postgres::Server;
+use crate::engine::postgres_connection::{CallError, Connection};
 use crate::engine::{Error, Executor, Result};
 use crate::transaction::Transaction;
 
-/// How often a command is tried while the database cannot take it.
+/// How often a command is tried while the database is unavailable.
 const ATTEMPTS: usize = 3;
-/// No attempt begins later than this after the first: others wait behind it.
+/// No try starts later than this after the first, because the next commands wait.
 const ATTEMPTS_TIME: Duration = Duration::from_secs(2);
-/// How long the lock of a conversation is waited for that another session is known to have locked.
-const LOCKED_TRY: Duration = Duration::from_millis(20);
+/// How long a retry waits for the lock of a conversation that was locked at the last try.
+const RETRY_LOCK_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// Runs until all is written and the queue is closed.
+/// Runs until the queue is closed and empty.
 pub(super) async fn run(
     shared: Shared,
     server: Server,
-    mut jobs: mpsc::Receiver<Job>,
+    mut requests: mpsc::Receiver<WriteRequest>,
     in_doubt: TaskTracker,
 ) -> Option<oneshot::Sender<()>> {
     let mut changes = Changes { shared, server, connection: None, in_doubt };
-    let (mut locked, mut closing) = (Locked::default(), None);
+    let (mut locked, mut closing) = (LockedChanges::default(), None);
     loop {
         let next = if locked.is_empty() {
-            Ok(jobs.recv().await)
+            Ok(requests.recv().await)
         } else {
-            timeout_at(locked.next_try, jobs.recv()).await
+            timeout_at(locked.next_try, requests.recv()).await
         };
         match next {
-            Ok(Some(Job::Change(change) | Job::Alone(change))) => {
+            Ok(Some(WriteRequest::Change(change) | WriteRequest::ChangeInOwnTransaction(change))) => {
                 changes.shared.metrics.dequeued(1);
-                if let Some(change) = locked.behind(change)
+                if let Some(change) = locked.queue_if_locked(change)
                     && let Some(change) = changes.write(change, None).await
                 {
                     locked.push(change);
                 }
             }
-            Ok(Some(Job::Append(appending))) => {
-                appending.answer(Err(Error::Database("an append came to the changes".into())));
+            Ok(Some(WriteRequest::Append(append))) => {
+                append.answer(Err(Error::Database("an append came to the changes".into())));
             }
-            Ok(Some(Job::Close(done))) => {
-                jobs.close();
+            Ok(Some(WriteRequest::Close(done))) => {
+                requests.close();
                 closing = Some(done);
             }
-            // Closed and empty: nobody waits for a lock any longer.
+            // Closed and empty: the commands that still wait for a lock are refused.
             Ok(None) => {
                 locked.refuse(Instant::now() + LOCKED_TIME);
                 return closing;
@@ -66,7 +68,7 @@ pub(super) async fn run(
             Err(_) => {
                 locked.refuse(Instant::now());
                 while let Some((since, change)) = locked.next() {
-                    if let Some(change) = changes.write(change, Some(LOCKED_TRY)).await {
+                    if let Some(change) = changes.write(change, Some(RETRY_LOCK_TIMEOUT)).await {
                         locked.put_back(since, change);
                         break;
                     }
@@ -77,32 +79,32 @@ pub(super) async fn run(
     }
 }
 
-/// A command, with when it met the lock or came behind one that had.
-type Waiting = (Instant, Box<dyn Change>);
+/// A command, with the time at which it met the lock or was queued behind a command that had.
+type LockedChange = (Instant, Box<dyn Change>);
 
-/// Commands whose conversations another session has locked: they are tried again beside the others, for a while, and in one
-/// conversation none overtakes another.
-struct Locked {
-    waiting: BTreeMap<ConversationId, VecDeque<Waiting>>,
-    /// When one of them is tried.
+/// The commands whose conversations another session has locked. They are retried for [`LOCKED_TIME`] between other
+/// commands; within a conversation they keep their order.
+struct LockedChanges {
+    waiting: BTreeMap<ConversationId, VecDeque<LockedChange>>,
+    /// When the next retry is due.
     next_try: Instant,
-    /// The conversation that was tried last.
-    tried: ConversationId,
+    /// The conversation that was retried last.
+    last_tried: ConversationId,
 }
 
-impl Default for Locked {
+impl Default for LockedChanges {
     fn default() -> Self {
-        Self { waiting: BTreeMap::new(), next_try: Instant::now(), tried: ConversationId(0) }
+        Self { waiting: BTreeMap::new(), next_try: Instant::now(), last_tried: ConversationId(0) }
     }
 }
 
-impl Locked {
+impl LockedChanges {
     fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// Takes a command in whose conversation others wait; gives back any other.
-    fn behind(&mut self, change: Box<dyn Change>) -> Option<Box<dyn Change>> {
+    /// Queues a command if others of its conversation wait; returns it otherwise.
+    fn queue_if_locked(&mut self, change: Box<dyn Change>) -> Option<Box<dyn Change>> {
         match change.conversation().and_then(|id| self.waiting.get_mut(&id)) {
             Some(waiting) => {
                 waiting.push_back((Instant::now(), change));
@@ -112,7 +114,7 @@ impl Locked {
         }
     }
 
-    /// Takes a command that has met the lock of its conversation.
+    /// Queues a command that met the lock of its conversation.
     fn push(&mut self, change: Box<dyn Change>) {
         self.put_back(Instant::now(), change);
     }
@@ -123,9 +125,9 @@ impl Locked {
         }
     }
 
-    /// The next command to be tried: the conversations take turns.
-    fn next(&mut self) -> Option<Waiting> {
-        let after = (Bound::Excluded(self.tried), Bound::Unbounded);
+    /// The next command to retry; the conversations take turns.
+    fn next(&mut self) -> Option<LockedChange> {
+        let after = (Bound::Excluded(self.last_tried), Bound::Unbounded);
         let id = self.waiting.range(after).next().or_else(|| self.waiting.first_key_value());
         let id = id.map(|(id, _)| *id)?;
         let waiting = self.waiting.get_mut(&id)?;
@@ -133,11 +135,11 @@ impl Locked {
         if waiting.is_empty() {
             self.waiting.remove(&id);
         }
-        self.tried = id;
+        self.last_tried = id;
         next
     }
 
-    /// Refuses those that were tried for long enough by this time.
+    /// Refuses the commands that have waited for [`LOCKED_TIME`] at this time.
     fn refuse(&mut self, now: Instant) {
         self.waiting.retain(|_, waiting| {
             while let Some((_, change)) = waiting.pop_front_if(|(since, _)| now >= *since + LOCKED_TIME) {
@@ -155,48 +157,48 @@ struct Changes {
     in_doubt: TaskTracker,
 }
 
-/// Why a transaction is not known to be committed.
-enum Uncommitted {
-    No(Error),
-    /// The answer to its COMMIT got lost.
+/// Why a transaction failed.
+enum CommitError {
+    NotCommitted(Error),
+    /// The answer to its COMMIT got lost. `number`: of the batch.
     InDoubt {
         number: i64,
     },
 }
 
 impl Changes {
-    /// Writes a command and answers it; gives it back where another session has locked its conversation, which is waited
-    /// for as long as `lock_time` says or the connection does.
+    /// Writes a command and answers it; returns it where another session has locked its conversation. `lock_timeout`:
+    /// instead of the connection's own.
     async fn write(
         &mut self,
         mut change: Box<dyn Change>,
-        lock_time: Option<Duration>,
+        lock_timeout: Option<Duration>,
     ) -> Option<Box<dyn Change>> {
         let begin = Instant::now();
         let mut attempt = 1;
         loop {
-            match self.commit(&mut *change, lock_time).await {
+            match self.commit(&mut *change, lock_timeout).await {
                 Ok(()) => {
-                    self.shared.note(false);
+                    self.shared.set_refused(false);
                     self.shared.metrics.committed(1, begin.elapsed());
                     change.answer(Ok(()));
                     return None;
                 }
-                Err(Uncommitted::No(Error::Locked(_))) if change.conversation().is_some() => {
+                Err(CommitError::NotCommitted(Error::Locked(_))) if change.conversation().is_some() => {
                     self.shared.metrics.commit_failed();
                     return Some(change);
                 }
-                Err(Uncommitted::No(error @ Error::Unavailable(_)))
+                Err(CommitError::NotCommitted(error @ Error::Unavailable(_)))
                     if attempt < ATTEMPTS && begin.elapsed() < ATTEMPTS_TIME =>
                 {
                     self.shared.metrics.commit_failed();
                     tracing::debug!(%error, attempt, "writing again");
                     attempt += 1;
                 }
-                Err(Uncommitted::No(error)) => {
+                Err(CommitError::NotCommitted(error)) => {
                     self.shared.metrics.commit_failed();
                     if !matches!(error, Error::Locked(_)) {
-                        self.shared.note(error.is_passing());
+                        self.shared.set_refused(error.is_passing());
                     }
                     if error.is_passing() {
                         tracing::warn!(%error, "the store cannot write");
@@ -204,13 +206,14 @@ impl Changes {
                     change.answer(Err(error));
                     return None;
                 }
-                Err(Uncommitted::InDoubt { number }) => {
-                    self.shared.note(true);
-                    let doubt = Doubt { shared: self.shared.clone(), server: self.server.clone(), number };
+                Err(CommitError::InDoubt { number }) => {
+                    self.shared.set_refused(true);
+                    let in_doubt =
+                        InDoubt { shared: self.shared.clone(), server: self.server.clone(), number };
                     self.in_doubt.spawn(async move {
-                        change.answer(match doubt.look_up(IN_DOUBT).await {
+                        change.answer(match in_doubt.look_up(IN_DOUBT_TIME).await {
                             Ok(Some(_)) => Ok(()),
-                            Ok(None) => Err(lost()),
+                            Ok(None) => Err(not_committed()),
                             Err(error) => Err(error),
                         });
                     });
@@ -223,28 +226,29 @@ impl Changes {
     async fn commit(
         &mut self,
         change: &mut dyn Change,
-        lock_time: Option<Duration>,
-    ) -> std::result::Result<(), Uncommitted> {
+        lock_timeout: Option<Duration>,
+    ) -> std::result::Result<(), CommitError> {
         let connection = match self.connection.take() {
             Some(open) if !open.is_closed() => open,
             _ => self
                 .shared
                 .connect(&self.server)
                 .await
-                .map_err(|error| Uncommitted::No(Error::Unavailable(error.to_string())))?,
+                .map_err(|error| CommitError::NotCommitted(Error::Unavailable(error.to_string())))?,
         };
         let number = self.shared.numbers.take();
-        let applied = self.apply(&connection, number, change, lock_time).await;
+        let applied = self.apply(&connection, number, change, lock_timeout).await;
         if let Err(error) = applied {
             let is_passing = matches!(error, Error::Unavailable(_));
             if !is_passing && !connection.is_closed() && connection.execute("ROLLBACK").await.is_ok() {
                 self.shared.numbers.give_back(number);
                 self.connection = Some(connection);
             } else {
-                // Another node may have given the number up, or this session may still hold its row for a while.
+                // Not given back: another node, which took this one for dead, may have marked the number void, or the
+                // session may still be open on the server and hold the number's row.
                 self.shared.numbers.settle(number);
             }
-            return Err(Uncommitted::No(error));
+            return Err(CommitError::NotCommitted(error));
         }
         let committed = connection.call("COMMIT", &[], NUMBER_TAKEN).await;
         match committed {
@@ -253,15 +257,15 @@ impl Changes {
                 self.connection = Some(connection);
                 Ok(())
             }
-            Err(Unanswered::Refused(error)) => {
+            Err(CallError::NotCommitted(error)) => {
                 self.shared.numbers.give_back(number);
-                Err(Uncommitted::No(error))
+                Err(CommitError::NotCommitted(error))
             }
-            Err(Unanswered::GivenUp) => {
+            Err(CallError::NumberTaken) => {
                 self.shared.numbers.settle(number);
-                Err(Uncommitted::No(Error::Unavailable("the batch was given up".into())))
+                Err(CommitError::NotCommitted(Error::Unavailable("the batch was given up".into())))
             }
-            Err(Unanswered::Lost) => Err(Uncommitted::InDoubt { number }),
+            Err(CallError::InDoubt) => Err(CommitError::InDoubt { number }),
         }
     }
 
@@ -270,10 +274,10 @@ impl Changes {
         connection: &Connection,
         number: i64,
         change: &mut dyn Change,
-        lock_time: Option<Duration>,
+        lock_timeout: Option<Duration>,
     ) -> Result<()> {
         let node = self.shared.node;
-        match lock_time {
+        match lock_timeout {
             None => connection.execute("BEGIN").await?,
             Some(time) => {
                 let begin = format!("BEGIN; SET LOCAL lock_timeout = {}", time.as_millis());

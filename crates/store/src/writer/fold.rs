@@ -1,90 +1,92 @@
-//! Folds what this node's batches add into the totals. Each fold updates rows that all nodes share, so that it is done
-//! seldom; readers add up what is not folded yet, so that it is done before that is much. The same connection renews the
-//! node's row: a node is alive however much waits to be written.
+//! Folds this node's batches into the totals. Each fold updates rows that all nodes share, so that it runs seldom;
+//! readers add up the batches that are not folded yet, so that it runs before there are many. The same connection sends
+//! the node's heartbeat, which so never waits behind a long queue of writes.
 
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-use super::{Renewal, Shared};
-use crate::engine::postgres::{Connection, Server};
+use super::{HeartbeatRequest, Shared};
+use crate::engine::postgres::Server;
+use crate::engine::postgres_connection::Connection;
 use crate::engine::{DatabaseClock, Error, Result};
-use crate::nodes::{DEAD_AFTER, FOLD, register};
+use crate::nodes::{DEAD_AFTER, FOLD, register_sql};
 
-/// Batches that are folded at once under load, and after how long fewer are.
+/// A fold starts when this many batches are pending, or when fewer have waited [`FOLD_EVERY`].
 const FOLD_BATCHES: i64 = 256;
 const FOLD_EVERY: Duration = Duration::from_secs(1);
-/// Batches that one fold takes, so that it stays short after the totals were locked for long.
-const FOLDED_AT_ONCE: i64 = 4096;
-/// How long is waited after a fold that failed.
-const FOLD_AGAIN: Duration = Duration::from_secs(1);
-/// At the end, what is not folded by then is left to another node or the next start.
+/// Batches in one fold at most: keeps it short after the totals were locked for long.
+const MAX_FOLD_BATCHES: i64 = 4096;
+/// The pause after a failed fold.
+const FOLD_RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// The last fold, when the server ends, may take this long. Batches that are not folded by then are left to another
+/// node.
 const LAST_FOLD_TIME: Duration = Duration::from_millis(500);
 
-/// Removes a node whose batches are all folded. One that has given a batch up is only dead from now on, and stays until it
-/// is forgotten: that batch's call may still be on its way.
+/// Removes the row of a node whose batches are all folded. A node with a void batch (see `in_doubt.rs`) keeps its row
+/// until it is forgotten, since the call of that batch may still arrive and must find its number taken.
 const REMOVE: &str = "WITH removed AS (DELETE FROM node_folds WHERE node = $1 AND folded = $2 \
          AND NOT EXISTS (SELECT 1 FROM node_batches WHERE node = $1) RETURNING node) \
      DELETE FROM nodes USING removed WHERE nodes.node = removed.node";
 
-/// Folds up to a number.
-async fn fold_over(connection: &Connection, node: i64, upto: i64) -> Result<()> {
-    let rows = connection.query(FOLD, &[node.into(), upto.into()]).await?;
+/// Folds the node's batches up to a number.
+async fn call_fold(connection: &Connection, node: i64, up_to: i64) -> Result<()> {
+    let rows = connection.query(FOLD, &[node.into(), up_to.into()]).await?;
     let found = rows.into_iter().next().map(|row| row.columns("node_folds").opt_int("folded")).transpose()?;
     found.flatten().map(|_| ()).ok_or_else(|| Error::Unavailable("this node was forgotten".into()))
 }
 
-/// Folds and renews until it is dropped.
-pub(super) async fn run(shared: &Shared, server: &Server, mut renewals: mpsc::Receiver<Renewal>) {
+/// Folds and sends heartbeats; never returns.
+pub(super) async fn run(shared: &Shared, server: &Server, mut heartbeats: mpsc::Receiver<HeartbeatRequest>) {
     let mut connection: Option<Connection> = None;
     let mut folded = 0;
     loop {
         let since = Instant::now();
         loop {
             let pending = shared.numbers.settled() - folded;
-            let left = FOLD_EVERY.saturating_sub(since.elapsed());
-            if pending >= FOLD_BATCHES || (pending > 0 && left.is_zero()) {
+            let remaining = FOLD_EVERY.saturating_sub(since.elapsed());
+            if pending >= FOLD_BATCHES || (pending > 0 && remaining.is_zero()) {
                 break;
             }
             let changed = async {
                 if pending > 0 {
-                    let _ = timeout(left, shared.numbers.changed()).await;
+                    let _ = timeout(remaining, shared.numbers.changed()).await;
                 } else {
                     shared.numbers.changed().await;
                 }
             };
             tokio::select! {
                 () = changed => {}
-                Some(renewal) = renewals.recv() => {
-                    let renewed = renew(shared, &mut connection, server).await;
-                    shared.note(renewed.as_ref().is_err_and(Error::is_passing));
-                    if renewed.is_err() {
+                Some(request) = heartbeats.recv() => {
+                    let sent = send_heartbeat(shared, &mut connection, server).await;
+                    shared.set_refused(sent.as_ref().is_err_and(Error::is_passing));
+                    if sent.is_err() {
                         connection = None;
                     }
-                    let _ = renewal.send(renewed);
+                    let _ = request.send(sent);
                 }
             }
         }
-        let upto = shared.numbers.settled().min(folded + FOLDED_AT_ONCE);
-        match fold(&mut connection, server, shared.node, upto).await {
-            Ok(()) => folded = upto,
+        let up_to = shared.numbers.settled().min(folded + MAX_FOLD_BATCHES);
+        match fold(&mut connection, server, shared.node, up_to).await {
+            Ok(()) => folded = up_to,
             Err(error) => {
                 tracing::debug!(%error, "the totals are folded later");
                 connection = None;
-                tokio::time::sleep(FOLD_AGAIN).await;
+                tokio::time::sleep(FOLD_RETRY_PAUSE).await;
             }
         }
     }
 }
 
-async fn fold(connection: &mut Option<Connection>, server: &Server, node: i64, upto: i64) -> Result<()> {
-    fold_over(open(connection, server).await?, node, upto).await
+async fn fold(connection: &mut Option<Connection>, server: &Server, node: i64, up_to: i64) -> Result<()> {
+    call_fold(open(connection, server).await?, node, up_to).await
 }
 
-async fn renew(shared: &Shared, connection: &mut Option<Connection>, server: &Server) -> Result<()> {
+async fn send_heartbeat(shared: &Shared, connection: &mut Option<Connection>, server: &Server) -> Result<()> {
     let params = [shared.node.into(), shared.numbers.settled().into()];
-    open(connection, server).await?.query(register(), &params).await.map(|_| ())
+    open(connection, server).await?.query(register_sql(), &params).await.map(|_| ())
 }
 
 async fn open<'a>(connection: &'a mut Option<Connection>, server: &Server) -> Result<&'a Connection> {
@@ -97,19 +99,20 @@ async fn open<'a>(connection: &'a mut Option<Connection>, server: &Server) -> Re
     }
 }
 
-/// Folds what is left and removes the node, so that the others need not wait until it is dead.
+/// Folds the remaining batches and removes the node's row, or marks the node dead: other nodes need not wait for
+/// [`DEAD_AFTER`].
 pub(super) async fn end(shared: &Shared, server: &Server) {
     let end = async {
-        let upto = shared.numbers.settled();
+        let up_to = shared.numbers.settled();
         let connection = server.connect_by_key().await?;
-        fold_over(&connection, shared.node, upto).await?;
-        connection.query(REMOVE, &[shared.node.into(), upto.into()]).await?;
-        let dead = format!(
+        call_fold(&connection, shared.node, up_to).await?;
+        connection.query(REMOVE, &[shared.node.into(), up_to.into()]).await?;
+        let mark_dead = format!(
             "UPDATE nodes SET renewed_at = least(renewed_at, {} - {}) WHERE node = $1",
             DatabaseClock::POSTGRES,
             DEAD_AFTER.as_millis()
         );
-        connection.query(&dead, &[shared.node.into()]).await
+        connection.query(&mark_dead, &[shared.node.into()]).await
     };
     match timeout(LAST_FOLD_TIME, end).await {
         Ok(Ok(_)) => {}

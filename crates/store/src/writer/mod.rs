@@ -1,18 +1,19 @@
-//! The writer: takes the appends that wait, commits them together (group commit), and only then answers.
+//! The writer: commits queued commands together (group commit) and answers them after the commit.
 //!
-//! A thread of its own. SQLite has one connection and one queue, of which a transaction takes all kinds of commands
-//! (`sqlite.rs`). On PostgreSQL a batch of appends is one statement that commits by itself (`appends.rs`), and
-//! each other command has a transaction of its own on a second connection (`changes.rs`), so that nobody's appends wait
-//! behind it; a third connection folds what the batches add to the totals (`fold.rs`).
+//! It runs in its own thread. On SQLite one connection takes all kinds of commands from one queue (`sqlite_batches.rs`). On
+//! PostgreSQL (`postgres.rs`) a batch of appends is one statement that commits by itself (`postgres_batches.rs`, fed by
+//! `queue.rs`). Every other command has its own transaction on a second connection (`changes.rs`), so that no append
+//! waits behind it. A third connection folds the batches into the totals (`fold.rs`). A lost answer to a commit is
+//! looked up by the number of its batch (`batch_numbers.rs`, `in_doubt.rs`).
 
-mod appends;
+mod batch_numbers;
 mod changes;
-mod doubt;
 mod fold;
-mod numbers;
+mod in_doubt;
 mod postgres;
+mod postgres_batches;
 mod queue;
-mod sqlite;
+mod sqlite_batches;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,70 +22,71 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{mpsc, oneshot};
 use wicara_metrics::StoreMetrics;
 
-use crate::commands::{Appending, Change};
-use crate::engine::postgres::{Connection, Server};
+use crate::commands::{Change, PendingAppend};
+use crate::engine::postgres::Server;
+use crate::engine::postgres_connection::Connection;
 use crate::engine::{Error, Result, sqlite_connection};
-use crate::nodes::register;
-use numbers::Numbers;
+use crate::nodes::register_sql;
+use batch_numbers::BatchNumbers;
 
-/// Commands that may wait; beyond it, new ones are refused. Each holds at most a request's body or a bot's answer. One
-/// more batch than is being written: two of them take a tenth of a second or two.
+/// Queued commands; beyond it new ones are refused. Each holds at most the body of a request or the answer of a bot. As
+/// large as one batch: with the batch that is being written, two of them wait a tenth of a second or two.
 const QUEUE: usize = 512;
-/// Commands in one batch, and bytes of text in it, but for a single larger command.
+/// Commands in one batch, and bytes of text in it; a single larger command is a batch by itself.
 const BATCH: usize = 512;
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
-pub(super) enum Job {
-    Append(Appending),
+pub(super) enum WriteRequest {
+    Append(PendingAppend),
     Change(Box<dyn Change>),
-    /// In a transaction of its own: it holds locks for long.
-    Alone(Box<dyn Change>),
+    /// A change that holds locks for long: never in one transaction with others.
+    ChangeInOwnTransaction(Box<dyn Change>),
     Close(oneshot::Sender<()>),
 }
 
-/// The way to the writer.
+/// The handle to the writer's thread.
 pub(super) struct Writer {
-    appends: mpsc::Sender<Job>,
-    changes: mpsc::Sender<Job>,
-    renewals: mpsc::Sender<Renewal>,
+    appends: mpsc::Sender<WriteRequest>,
+    changes: mpsc::Sender<WriteRequest>,
+    heartbeats: mpsc::Sender<HeartbeatRequest>,
     is_refused: Arc<AtomicBool>,
     metrics: Arc<StoreMetrics>,
 }
 
-/// Asks for the node's row of PostgreSQL to be renewed, and waits for what becomes of it.
-type Renewal = oneshot::Sender<Result<()>>;
+/// A request to renew the node's row on PostgreSQL, answered with the result.
+type HeartbeatRequest = oneshot::Sender<Result<()>>;
 
-/// What the writer writes to.
-pub(super) enum Target {
+/// The database that the writer opens.
+pub(super) enum WriterDatabase {
     Postgres(Server),
     Sqlite(PathBuf),
 }
 
-/// What the loops of the writer share.
+/// The state that the loops of the writer share.
 #[derive(Clone)]
 struct Shared {
     node: i64,
     is_refused: Arc<AtomicBool>,
-    numbers: Arc<Numbers>,
+    numbers: Arc<BatchNumbers>,
     metrics: Arc<StoreMetrics>,
 }
 
 impl Shared {
-    /// Remembers whether the database took what was tried last, as far as is known.
-    fn note(&self, refused: bool) {
+    /// Records whether the database refused the last batch for a passing reason. A batch in doubt counts as refused.
+    fn set_refused(&self, refused: bool) {
         self.is_refused.store(refused, Ordering::Relaxed);
     }
 
-    /// A connection to PostgreSQL for writing, over which the node is known.
+    /// Opens a connection to PostgreSQL for writing, and registers the node.
     async fn connect(&self, server: &Server) -> Result<Connection> {
         let connection = server.connect_writer().await?;
-        connection.query(register(), &[self.node.into(), self.numbers.settled().into()]).await?;
+        connection.query(register_sql(), &[self.node.into(), self.numbers.settled().into()]).await?;
         Ok(connection)
     }
 }
 
 impl Writer {
-    pub fn start(target: Target, node: i32, metrics: Arc<StoreMetrics>) -> Result<Self> {
+    pub fn start(database: WriterDatabase, node: i32, metrics: Arc<StoreMetrics>) -> Result<Self> {
         let shared = Shared {
             node: node.into(),
             is_refused: Arc::default(),
@@ -94,94 +96,97 @@ impl Writer {
         let failed = |error| Error::Setup(format!("cannot start the writer: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let is_refused = Arc::clone(&shared.is_refused);
-        let (renewals, renewing) = mpsc::channel(1);
+        let (heartbeats, heartbeat_requests) = mpsc::channel(1);
         let thread = std::thread::Builder::new().name("store-writer".into());
-        let (appends, changes) = match target {
-            Target::Sqlite(path) => {
-                let (queue, jobs) = mpsc::channel(QUEUE);
+        let (appends, changes) = match database {
+            WriterDatabase::Sqlite(path) => {
+                let (queue, requests) = mpsc::channel(QUEUE);
                 let connection = sqlite_connection::open(&path)?;
                 thread
-                    .spawn(move || runtime.block_on(sqlite::run(shared, connection, jobs)))
+                    .spawn(move || runtime.block_on(sqlite_batches::run(shared, connection, requests)))
                     .map_err(failed)?;
                 (queue.clone(), queue)
             }
-            Target::Postgres(server) => {
+            WriterDatabase::Postgres(server) => {
                 let (appends, waiting) = mpsc::channel(QUEUE);
-                let (changes, jobs) = mpsc::channel(QUEUE);
+                let (changes, requests) = mpsc::channel(QUEUE);
                 thread
-                    .spawn(move || runtime.block_on(postgres::run(shared, server, waiting, jobs, renewing)))
+                    .spawn(move || {
+                        runtime.block_on(postgres::run(shared, server, waiting, requests, heartbeat_requests))
+                    })
                     .map_err(failed)?;
                 (appends, changes)
             }
         };
-        Ok(Self { appends, changes, renewals, is_refused, metrics })
+        Ok(Self { appends, changes, heartbeats, is_refused, metrics })
     }
 
-    /// Hands over an append that begins something.
-    pub fn append(&self, appending: Appending) {
-        self.send(&self.appends, Job::Append(appending));
+    /// Queues an append of a new request; refused where the queue is full.
+    pub fn append(&self, append: PendingAppend) {
+        self.send(&self.appends, WriteRequest::Append(append));
     }
 
-    /// Hands over an append that ends what was let in before: it waits for a place, ahead of what begins.
-    pub async fn append_in_turn(&self, appending: Appending) {
-        self.send_in_turn(&self.appends, Job::Append(appending)).await;
+    /// Queues an append that ends work which was admitted before, such as a bot's answer: waits for a slot in the
+    /// queue, ahead of new requests.
+    pub async fn append_queued(&self, append: PendingAppend) {
+        self.send_queued(&self.appends, WriteRequest::Append(append)).await;
     }
 
     pub fn change(&self, change: Box<dyn Change>) {
-        self.send(&self.changes, Job::Change(change));
+        self.send(&self.changes, WriteRequest::Change(change));
     }
 
-    pub fn change_alone(&self, change: Box<dyn Change>) {
-        self.send(&self.changes, Job::Alone(change));
+    pub fn change_in_own_transaction(&self, change: Box<dyn Change>) {
+        self.send(&self.changes, WriteRequest::ChangeInOwnTransaction(change));
     }
 
-    pub async fn change_in_turn(&self, change: Box<dyn Change>) {
-        self.send_in_turn(&self.changes, Job::Change(change)).await;
+    pub async fn change_queued(&self, change: Box<dyn Change>) {
+        self.send_queued(&self.changes, WriteRequest::Change(change)).await;
     }
 
-    fn send(&self, queue: &mpsc::Sender<Job>, job: Job) {
+    fn send(&self, queue: &mpsc::Sender<WriteRequest>, request: WriteRequest) {
         self.metrics.queued();
-        let (job, reason) = match queue.try_send(job) {
+        let (request, reason) = match queue.try_send(request) {
             Ok(()) => return,
-            Err(mpsc::error::TrySendError::Full(job)) => (job, "too many writes wait"),
-            Err(mpsc::error::TrySendError::Closed(job)) => (job, "the store is closed"),
+            Err(mpsc::error::TrySendError::Full(request)) => (request, "too many writes wait"),
+            Err(mpsc::error::TrySendError::Closed(request)) => (request, "the store is closed"),
         };
         self.metrics.dequeued(1);
-        job.refuse(Error::Unavailable(reason.into()));
+        request.refuse(Error::Unavailable(reason.into()));
     }
 
-    async fn send_in_turn(&self, queue: &mpsc::Sender<Job>, job: Job) {
+    async fn send_queued(&self, queue: &mpsc::Sender<WriteRequest>, request: WriteRequest) {
         self.metrics.queued();
-        if let Err(mpsc::error::SendError(job)) = queue.send(job).await {
+        if let Err(mpsc::error::SendError(request)) = queue.send(request).await {
             self.metrics.dequeued(1);
-            job.refuse(Error::Unavailable("the store is closed".into()));
+            request.refuse(Error::Unavailable("the store is closed".into()));
         }
     }
 
-    /// Whether nothing can be written any more.
+    /// Whether the writer has ended and refuses every command.
     pub fn is_closed(&self) -> bool {
         self.changes.is_closed()
     }
 
-    /// Whether the database refused what was tried last, for a reason that may pass.
+    /// Whether the database refused the last batch for a passing reason.
     pub fn is_refused(&self) -> bool {
         self.is_refused.load(Ordering::Relaxed)
     }
 
-    /// Says to the other nodes of a PostgreSQL that this one lives.
-    pub async fn renew(&self) -> Result<()> {
-        let (reply, renewed) = oneshot::channel();
+    /// Sends the heartbeat of this node to PostgreSQL.
+    pub async fn heartbeat(&self) -> Result<()> {
+        let (reply, sent) = oneshot::channel();
         let closed = || Error::Unavailable("the store is closed".into());
-        self.renewals.send(reply).await.map_err(|_| closed())?;
-        renewed.await.map_err(|_| closed())?
+        self.heartbeats.send(reply).await.map_err(|_| closed())?;
+        sent.await.map_err(|_| closed())?
     }
 
-    /// Writes what waits and ends the writer.
+    /// Writes the queued commands and ends the writer.
     pub async fn close(&self) {
         let mut closed = Vec::new();
         for queue in [&self.appends, &self.changes] {
             let (done, ended) = oneshot::channel();
-            if queue.send(Job::Close(done)).await.is_ok() {
+            if queue.send(WriteRequest::Close(done)).await.is_ok() {
                 closed.push(ended);
             }
         }
@@ -191,11 +196,11 @@ impl Writer {
     }
 }
 
-impl Job {
+impl WriteRequest {
     fn refuse(self, error: Error) {
         match self {
-            Self::Append(appending) => appending.answer(Err(error)),
-            Self::Change(change) | Self::Alone(change) => change.answer(Err(error)),
+            Self::Append(append) => append.answer(Err(error)),
+            Self::Change(change) | Self::ChangeInOwnTransaction(change) => change.answer(Err(error)),
             Self::Close(_) => {}
         }
     }

@@ -1,5 +1,5 @@
-//! What stands before a writer: takes appends out of its channel by their number and bytes, and keeps those whose
-//! conversation another session has locked.
+//! The queue of appends on PostgreSQL: forms batches bounded by number and bytes. Appends whose conversation another
+//! database session has locked come back to it for another try.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,83 +9,86 @@ use tokio::time::Instant;
 use wicara_metrics::StoreMetrics;
 use wicara_model::{ConversationId, NewMessage};
 
-use super::{BATCH, BATCH_BYTES, Job};
-use crate::commands::Appending;
+use super::{BATCH, BATCH_BYTES, WriteRequest};
+use crate::commands::PendingAppend;
 use crate::engine::Error;
 
-/// How long an append is tried again whose conversation another session has locked.
+/// How long a command is retried while another session locks its conversation.
 pub(super) const LOCKED_TIME: Duration = Duration::from_secs(2);
-/// How often it is, where nothing else is to be written.
+/// The pause between two tries where no other command waits.
 pub(super) const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 
-pub(super) fn conversation(appending: &Appending) -> Option<ConversationId> {
-    appending.append.target.conversation()
+pub(super) fn conversation(append: &PendingAppend) -> Option<ConversationId> {
+    append.append.target.conversation()
 }
 
-pub(super) fn bytes(appending: &Appending) -> usize {
-    appending.append.messages.iter().map(NewMessage::bytes).sum()
+pub(super) fn bytes(append: &PendingAppend) -> usize {
+    append.append.messages.iter().map(NewMessage::bytes).sum()
 }
 
-/// Why an append is refused whose conversation another session has locked.
+/// The error for a command whose conversation stayed locked for [`LOCKED_TIME`].
 pub(super) fn locked_too_long() -> Error {
     Error::Locked("another session has locked the conversation".into())
 }
 
-/// An append that waits, and since when its conversation is known to be locked.
-pub(super) struct Waiting {
-    pub appending: Appending,
+/// An append in the queue.
+pub(super) struct QueuedAppend {
+    pub pending: PendingAppend,
+    /// When a try first met the lock of another session on its conversation.
     pub locked_since: Option<Instant>,
 }
 
 /// The appends of one writer.
 pub(super) struct Queue {
-    jobs: mpsc::Receiver<Job>,
-    /// Taken out of the channel, in their order: first those whose conversations are locked.
-    waiting: VecDeque<Waiting>,
+    requests: mpsc::Receiver<WriteRequest>,
+    /// Appends taken from the channel, in order; those whose conversations are locked come first.
+    waiting: VecDeque<QueuedAppend>,
     closing: Option<oneshot::Sender<()>>,
 }
 
 impl Queue {
-    pub fn new(jobs: mpsc::Receiver<Job>) -> Self {
-        Self { jobs, waiting: VecDeque::new(), closing: None }
+    pub fn new(requests: mpsc::Receiver<WriteRequest>) -> Self {
+        Self { requests, waiting: VecDeque::new(), closing: None }
     }
 
-    /// The next batch; `None` when all is written and the queue is closed. Waits where there is nothing, or nothing but
-    /// locked conversations.
-    pub async fn next(&mut self, metrics: &StoreMetrics) -> Option<Vec<Waiting>> {
+    /// The next batch; `None` when the queue is closed and empty. Waits while the queue is empty, and for
+    /// [`LOCKED_PAUSE`] where all queued appends have locked conversations. The batch may be empty.
+    pub async fn next(&mut self, metrics: &StoreMetrics) -> Option<Vec<QueuedAppend>> {
         if self.waiting.len() < BATCH {
-            let mut jobs = Vec::new();
-            let room = BATCH - self.waiting.len();
+            let mut requests = Vec::new();
+            let capacity = BATCH - self.waiting.len();
             if self.waiting.is_empty() {
                 // Returns at once where the channel is closed and empty.
-                self.jobs.recv_many(&mut jobs, room).await;
+                self.requests.recv_many(&mut requests, capacity).await;
             } else if self.waiting.iter().all(|waiting| waiting.locked_since.is_some()) {
                 let more = async {
-                    // Nothing comes out of a channel that is closed and empty, at once.
-                    if self.jobs.recv_many(&mut jobs, room).await == 0 {
+                    // A closed and empty channel returns 0 at once: without this the loop would not pause.
+                    if self.requests.recv_many(&mut requests, capacity).await == 0 {
                         std::future::pending::<()>().await;
                     }
                 };
                 let _ = tokio::time::timeout(LOCKED_PAUSE, more).await;
             } else {
-                while jobs.len() < room
-                    && let Ok(job) = self.jobs.try_recv()
+                while requests.len() < capacity
+                    && let Ok(request) = self.requests.try_recv()
                 {
-                    jobs.push(job);
+                    requests.push(request);
                 }
             }
-            metrics.dequeued(jobs.iter().filter(|job| !matches!(job, Job::Close(_))).count());
-            for job in jobs {
-                match job {
-                    Job::Append(appending) => {
-                        self.waiting.push_back(Waiting { appending, locked_since: None })
+            metrics.dequeued(
+                requests.iter().filter(|request| !matches!(request, WriteRequest::Close(_))).count(),
+            );
+            for request in requests {
+                match request {
+                    WriteRequest::Append(append) => {
+                        self.waiting.push_back(QueuedAppend { pending: append, locked_since: None })
                     }
-                    Job::Close(done) => {
-                        // What is in the channel already is written; no more comes.
-                        self.jobs.close();
+                    WriteRequest::Close(done) => {
+                        // Refuses new requests; those in the channel are still received and written.
+                        self.requests.close();
                         self.closing = Some(done);
                     }
-                    Job::Change(change) | Job::Alone(change) => {
+                    WriteRequest::Change(change) | WriteRequest::ChangeInOwnTransaction(change) => {
                         change.answer(Err(Error::Database("a change came to the appends".into())));
                     }
                 }
@@ -96,31 +99,31 @@ impl Queue {
         let mut batch = Vec::with_capacity(self.waiting.len().min(BATCH));
         let mut size = 0;
         while let Some(first) = self.waiting.front() {
-            size += bytes(&first.appending);
+            size += bytes(&first.pending);
             if batch.len() == BATCH || (size > BATCH_BYTES && !batch.is_empty()) {
                 break;
             }
             batch.extend(self.waiting.pop_front());
         }
-        let is_over = self.jobs.is_closed() && self.jobs.is_empty();
-        (!is_over || !batch.is_empty()).then_some(batch)
+        let is_ended = self.requests.is_closed() && self.requests.is_empty();
+        (!is_ended || !batch.is_empty()).then_some(batch)
     }
 
-    /// Appends whose conversations are locked go to the front, so that nothing in their conversations overtakes them;
-    /// those that were tried for long enough are refused.
-    pub fn put_back(&mut self, locked: Vec<Waiting>) {
+    /// Puts appends with locked conversations at the front, so that no later append to the same conversation overtakes
+    /// them. Refuses those that have been locked for [`LOCKED_TIME`].
+    pub fn put_back(&mut self, locked: Vec<QueuedAppend>) {
         let now = Instant::now();
-        for Waiting { appending, locked_since } in locked.into_iter().rev() {
+        for QueuedAppend { pending, locked_since } in locked.into_iter().rev() {
             let since = locked_since.unwrap_or(now);
             if now.duration_since(since) >= LOCKED_TIME {
-                appending.answer(Err(locked_too_long()));
+                pending.answer(Err(locked_too_long()));
             } else {
-                self.waiting.push_front(Waiting { appending, locked_since: Some(since) });
+                self.waiting.push_front(QueuedAppend { pending, locked_since: Some(since) });
             }
         }
     }
 
-    /// To be told when all is done.
+    /// The channel that [`Writer::close`](super::Writer::close) waits on, where it was called.
     pub fn closing(self) -> Option<oneshot::Sender<()>> {
         self.closing
     }

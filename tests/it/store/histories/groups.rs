@@ -71,7 +71,7 @@ pub fn in_order<'a>(
     ordered.sort_by_key(|(_, outcome)| match outcome {
         Ok(Outcome::Gone | Outcome::Moved) => 0,
         Ok(Outcome::Stored(_)) | Err(_) => 1,
-        Ok(Outcome::Claimed(wicara_store::Claimed::Resumed { .. })) => 2,
+        Ok(Outcome::Claimed(wicara_store::PriorClaim::Resumed { .. })) => 2,
         Ok(Outcome::Claimed(_) | Outcome::Superseded) => 3,
     });
     ordered

@@ -8,7 +8,7 @@ use wicara_model::{
     Conversation, ConversationId, Failure, FailureReason, Handler, Message, MessageId, NewConversation,
     NewMessage, Timestamp,
 };
-use wicara_store::{Append, Ask, Attempt, Claim, Claimed, Error, IdempotencyKey, Outcome, Stored, Target};
+use wicara_store::{Append, Ask, Attempt, Claim, Error, IdempotencyKey, Outcome, PriorClaim, Stored, Target};
 
 /// Seconds after which a key is forgotten.
 pub const REMEMBERED: i64 = 24 * 60 * 60;
@@ -183,23 +183,23 @@ impl Model {
             | (Expected::Moved, Ok(Outcome::Moved), _)
             | (Expected::Superseded, Ok(Outcome::Superseded), _)
             | (Expected::Conflict, Err(Error::Conflict(_)), _)
-            | (Expected::OtherBody, _, Some(Claimed::OtherBody)) => true,
-            (Expected::Done, _, Some(Claimed::Done { conversation_id, message_id })) => {
+            | (Expected::OtherBody, _, Some(PriorClaim::OtherBody)) => true,
+            (Expected::Done, _, Some(PriorClaim::Done { conversation_id, message_id })) => {
                 let key = &self.keys[&append.claim.as_ref().unwrap().key];
                 (*conversation_id, *message_id) == (key.conversation, key.message)
             }
-            (Expected::Running { left }, _, Some(Claimed::Running { left: said }))
+            (Expected::Running { left }, _, Some(PriorClaim::Running { lease_left: said }))
                 if (left - TEST_TIME..=left).contains(&i64::try_from(said.as_secs()).unwrap()) =>
             {
                 true
             }
-            (Expected::Resumed, _, Some(Claimed::Resumed { conversation, question })) => {
+            (Expected::Resumed, _, Some(PriorClaim::Resumed { conversation, question })) => {
                 self.resume(append.claim.as_ref().unwrap(), conversation, question);
                 true
             }
             // A request that meets another one with its key on the way does not wait for it: the other one may not be
             // stored yet, and is not where it turns out to have no conversation.
-            (_, _, Some(Claimed::Running { left })) => raced && *left <= JUST_TAKEN,
+            (_, _, Some(PriorClaim::Running { lease_left })) => raced && *lease_left <= JUST_TAKEN,
             _ => false,
         };
         assert!(fits, "{expected:?} and not {outcome:?}\nof {append:?}");

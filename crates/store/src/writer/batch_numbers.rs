@@ -1,4 +1,5 @@
-//! The numbers of a node's batches. Each is taken when its batch is sent and settled when it is known what became of it.
+//! The numbers of a node's batches on PostgreSQL: taken when the batch is sent, and settled when it is known whether
+//! the batch is committed. The totals are folded up to the number before the first unsettled one.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 #[derive(Debug, Default)]
-pub(super) struct Numbers {
+pub(super) struct BatchNumbers {
     state: Mutex<State>,
     changed: Notify,
 }
@@ -17,7 +18,7 @@ struct State {
     unsettled: BTreeSet<i64>,
 }
 
-impl Numbers {
+impl BatchNumbers {
     pub fn take(&self) -> i64 {
         let mut state = self.lock();
         state.last += 1;
@@ -26,13 +27,14 @@ impl Numbers {
         number
     }
 
-    /// It is known whether the batch is committed.
+    /// To be called when it is known whether the batch is committed.
     pub fn settle(&self, number: i64) {
         self.lock().unsettled.remove(&number);
         self.changed.notify_one();
     }
 
-    /// The batch is known not to be committed, nor on its way: its number is free again where no later one was taken.
+    /// To be called when the batch is neither committed nor on its way to the database. Its number can be taken again,
+    /// unless a later one was taken.
     pub fn give_back(&self, number: i64) {
         let mut state = self.lock();
         state.unsettled.remove(&number);
@@ -43,13 +45,13 @@ impl Numbers {
         self.changed.notify_one();
     }
 
-    /// The number up to which all are settled.
+    /// The number up to which all batches are settled.
     pub fn settled(&self) -> i64 {
         let state = self.lock();
         state.unsettled.first().map_or(state.last, |first| first - 1)
     }
 
-    /// Waits until more may be settled.
+    /// Waits until [`BatchNumbers::settled`] may have grown.
     pub async fn changed(&self) {
         self.changed.notified().await;
     }
@@ -65,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_number_is_settled_once_all_before_it_are() {
-        let numbers = Numbers::default();
+        let numbers = BatchNumbers::default();
         let [first, second, third] = [numbers.take(), numbers.take(), numbers.take()];
         assert_eq!((first, second, third, numbers.settled()), (1, 2, 3, 0));
         numbers.settle(second);

@@ -1,4 +1,7 @@
-//! Idempotency keys: stored with what they protect, done with its result, free again with its failure.
+//! Idempotency keys: stored with the first append of a request, done with its result, and free for a retry with its
+//! failure.
+//!
+//! `lease_until` is 0 where there is no lease: a time that is over.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -9,26 +12,26 @@ use wicara_model::{ConversationId, MessageId};
 use crate::engine::{DatabaseClock, Executor, Result, Sql, millis};
 use crate::idempotency::IdempotencyKey;
 
-/// A key whose request is stored.
+/// A new row of `idempotency`.
 #[derive(Debug)]
 pub(in super::super) struct KeyRecord {
     pub key: IdempotencyKey,
     pub body: [u8; 32],
-    /// `None`: nothing is to follow, so that its request is done.
+    /// `None`: the append is the whole result, so that the request is done.
     pub lease: Option<Duration>,
     pub conversation_id: ConversationId,
     pub message_id: Option<MessageId>,
 }
 
 #[derive(Debug, Default)]
-pub(in super::super) struct Keys {
+pub(in super::super) struct IdempotencyKeys {
     stored: Vec<KeyRecord>,
     taken: HashSet<IdempotencyKey>,
     done: Vec<(ConversationId, MessageId)>,
     free: Vec<(ConversationId, MessageId)>,
 }
 
-impl Keys {
+impl IdempotencyKeys {
     pub fn is_taken(&self, key: &IdempotencyKey) -> bool {
         self.taken.contains(key)
     }
@@ -38,12 +41,12 @@ impl Keys {
         self.stored.push(record);
     }
 
-    /// A question has its answers: a retry gets them.
+    /// Marks the request of a question done: a retry gets the answers.
     pub fn done(&mut self, conversation: ConversationId, question: MessageId) {
         self.done.push((conversation, question));
     }
 
-    /// Nobody answers a question any more: a retry takes it over at once.
+    /// Ends the lease of a question's request: a retry takes the question over at once.
     pub fn free(&mut self, conversation: ConversationId, question: MessageId) {
         self.free.push((conversation, question));
     }
@@ -78,7 +81,7 @@ static STORE: LazyLock<Sql> = LazyLock::new(|| {
          lease_until = excluded.lease_until, conversation_id = excluded.conversation_id, \
          message_id = excluded.message_id, done = excluded.done, created_at = excluded.created_at";
     let (postgres, sqlite) = (DatabaseClock::POSTGRES, DatabaseClock::SQLITE);
-    Sql::each(
+    Sql::per_dialect(
         format!(
             "{INSERT} SELECT scope, key, body, coalesce({postgres} + lease, 0), conversation_id, message_id, \
                  CASE WHEN lease IS NULL THEN 1 ELSE 0 END, {postgres} \
@@ -97,7 +100,7 @@ static DONE: LazyLock<Sql> = LazyLock::new(|| of_questions("done = 1, lease_unti
 static FREE: LazyLock<Sql> = LazyLock::new(|| of_questions("lease_until = 0"));
 
 fn of_questions(set: &str) -> Sql {
-    Sql::each(
+    Sql::per_dialect(
         format!(
             "UPDATE idempotency SET {set} FROM unnest(CAST($1 AS bigint[]), CAST($2 AS bigint[])) \
                  AS questions (of_conversation, of_message) \

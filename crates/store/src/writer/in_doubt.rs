@@ -1,5 +1,6 @@
-//! A batch whose answer got lost is looked up by its number, never guessed: the look-up takes the number where the call has
-//! not done so, so that the call stores nothing when it comes later.
+//! Batches in doubt: the answer to the commit got lost, so that it is not known whether the batch is committed. The
+//! look-up asks by the batch's number. If no batch is stored under that number, the look-up takes it (marks it void),
+//! so that the call stores nothing if it arrives later.
 
 use std::time::Duration;
 
@@ -9,34 +10,34 @@ use super::Shared;
 use crate::engine::postgres::Server;
 use crate::engine::{Error, Result, Row};
 
-/// The constraint of `node_batches` that says that a batch's number is taken.
+/// The constraint of `node_batches` that a batch violates when its number is taken.
 pub(super) const NUMBER_TAKEN: &str = "node_batches_pkey";
-/// How long a lost answer is looked up while the next batches wait. After it they are written, and it is looked up beside
-/// them.
-pub(super) const LOOK_UP_AT_ONCE: Duration = Duration::from_secs(1);
-/// How long it is looked up before its callers are told that the outcome is not known. The last look may take as long
-/// again as connecting and one statement do.
-pub(super) const IN_DOUBT: Duration = Duration::from_secs(20);
-const IN_DOUBT_PAUSE: Duration = Duration::from_millis(200);
+/// How long the next batches wait for a look-up. After that they are written, and the look-up goes on beside them.
+pub(super) const BLOCKING_LOOK_UP_TIME: Duration = Duration::from_secs(1);
+/// How long a look-up is retried before the callers get `OutcomeUnknown`. The last attempt may add the time-outs of
+/// connecting and of one statement.
+pub(super) const IN_DOUBT_TIME: Duration = Duration::from_secs(20);
+const LOOK_UP_PAUSE: Duration = Duration::from_millis(200);
 
-/// Why a batch is refused whose answer got lost, and which is known not to be committed.
-pub(super) fn lost() -> Error {
+/// The error for a batch whose answer got lost and whose look-up found that it is not committed.
+pub(super) fn not_committed() -> Error {
     Error::Unavailable("the connection was lost".into())
 }
 
-/// A batch whose answer got lost.
-pub(super) struct Doubt {
+/// A batch whose commit was not answered.
+pub(super) struct InDoubt {
     pub shared: Shared,
     pub server: Server,
     pub number: i64,
 }
 
-/// Each with whether the batch is committed, and what it returned.
+/// Returns whether the batch is committed, and the columns that its call returned.
 const LOOK_UP: &str =
     "SELECT o_committed, o_outcomes, o_conversations, o_messages, o_seqs FROM wicara_look_up_1($1, $2)";
 
-impl Doubt {
-    /// What the batch returned, if it is committed. `OutcomeUnknown` where that cannot be found out in time.
+impl InDoubt {
+    /// The rows that the batch's call returned, `None` if it is not committed. `OutcomeUnknown` where the database does
+    /// not answer within `time`.
     pub async fn look_up(&self, time: Duration) -> Result<Option<Vec<Row>>> {
         let Self { shared, server, number } = self;
         let begin = Instant::now();
@@ -45,8 +46,8 @@ impl Doubt {
                 let connection = server.connect_by_key().await?;
                 connection.query(LOOK_UP, &[shared.node.into(), (*number).into()]).await
             };
-            // At once, the next batches wait behind it.
-            let found = match timeout(time.max(LOOK_UP_AT_ONCE), found).await {
+            // In the blocking look-up the next batches wait for this statement.
+            let found = match timeout(time.max(BLOCKING_LOOK_UP_TIME), found).await {
                 Ok(found) => found,
                 Err(_) => Err(Error::Unavailable("the database does not answer".into())),
             };
@@ -62,12 +63,12 @@ impl Doubt {
                     };
                 }
                 Err(error) if begin.elapsed() >= time => {
-                    if time == IN_DOUBT {
+                    if time == IN_DOUBT_TIME {
                         shared.numbers.settle(*number);
                     }
                     return Err(Error::OutcomeUnknown(format!("a commit cannot be looked up: {error}")));
                 }
-                Err(_) => sleep(IN_DOUBT_PAUSE).await,
+                Err(_) => sleep(LOOK_UP_PAUSE).await,
             }
         }
     }

@@ -1,59 +1,64 @@
-//! The writer of SQLite: one connection and one transaction at a time, in which all kinds of commands are applied one
-//! after the other. One that fails takes the transaction with it: the batch is halved until that command fails alone.
+//! The writer on SQLite: one connection and one transaction at a time, in which all kinds of commands are applied one
+//! after the other. A command that fails rolls the whole transaction back; the batch is then halved until that command
+//! fails alone.
 
 use rusqlite::ErrorCode;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{BATCH, BATCH_BYTES, Job, Shared, queue};
-use crate::commands::{Appending, Change, Decided, not_applied};
+use super::{BATCH, BATCH_BYTES, Shared, WriteRequest, queue};
+use crate::commands::{Change, Decision, PendingAppend, not_applied};
 use crate::engine::{Error, Executor, Result, sqlite_connection};
 use crate::transaction::Transaction;
 
 enum Command {
-    Append(Appending, Option<Decided>),
+    Append(PendingAppend, Option<Decision>),
     Change(Box<dyn Change>),
 }
 
 impl Command {
     fn answer(self, committed: Result<()>) {
         match self {
-            Self::Append(appending, decided) => {
-                appending.answer(committed.and_then(|()| decided.ok_or_else(not_applied)));
+            Self::Append(append, decision) => {
+                append.answer(committed.and_then(|()| decision.ok_or_else(not_applied)));
             }
             Self::Change(change) => change.answer(committed),
         }
     }
 }
 
-/// Runs until all is written and the queue is closed.
-pub(super) async fn run(shared: Shared, connection: rusqlite::Connection, mut jobs: mpsc::Receiver<Job>) {
-    let (mut waiting, mut closing) = (Vec::with_capacity(BATCH), None);
-    while jobs.recv_many(&mut waiting, BATCH).await > 0 {
-        let (mut batch, mut size) = (Vec::with_capacity(waiting.len()), 0);
-        for job in waiting.drain(..) {
-            match job {
-                Job::Append(appending) => {
+/// Runs until the queue is closed and empty.
+pub(super) async fn run(
+    shared: Shared,
+    connection: rusqlite::Connection,
+    mut requests: mpsc::Receiver<WriteRequest>,
+) {
+    let (mut received, mut closing) = (Vec::with_capacity(BATCH), None);
+    while requests.recv_many(&mut received, BATCH).await > 0 {
+        let (mut batch, mut size) = (Vec::with_capacity(received.len()), 0);
+        for request in received.drain(..) {
+            match request {
+                WriteRequest::Append(append) => {
                     shared.metrics.dequeued(1);
-                    size += queue::bytes(&appending);
+                    size += queue::bytes(&append);
                     if size > BATCH_BYTES {
-                        size = queue::bytes(&appending);
+                        size = queue::bytes(&append);
                         write(&shared, &connection, std::mem::take(&mut batch)).await;
                     }
-                    batch.push(Command::Append(appending, None));
+                    batch.push(Command::Append(append, None));
                 }
-                Job::Change(change) => {
+                WriteRequest::Change(change) => {
                     shared.metrics.dequeued(1);
                     batch.push(Command::Change(change));
                 }
-                Job::Alone(change) => {
+                WriteRequest::ChangeInOwnTransaction(change) => {
                     shared.metrics.dequeued(1);
                     write(&shared, &connection, std::mem::take(&mut batch)).await;
                     write(&shared, &connection, vec![Command::Change(change)]).await;
                 }
-                Job::Close(done) => {
-                    // What is in the channel already is written; no more comes.
-                    jobs.close();
+                WriteRequest::Close(done) => {
+                    // Refuses new requests; those in the channel are still received and written.
+                    requests.close();
                     closing = Some(done);
                 }
             }
@@ -78,7 +83,7 @@ async fn write(shared: &Shared, connection: &rusqlite::Connection, batch: Vec<Co
             Ok(()) => shared.metrics.committed(batch.len(), begin.elapsed()),
             Err(_) => shared.metrics.commit_failed(),
         }
-        shared.note(committed.as_ref().is_err_and(Error::is_passing));
+        shared.set_refused(committed.as_ref().is_err_and(Error::is_passing));
         match committed {
             Ok(()) => batch.into_iter().for_each(|command| command.answer(Ok(()))),
             Err(error @ (Error::Unavailable(_) | Error::OutcomeUnknown(_))) => {
@@ -89,8 +94,8 @@ async fn write(shared: &Shared, connection: &rusqlite::Connection, batch: Vec<Co
                 batch.into_iter().for_each(|command| command.answer(Err(error.clone())))
             }
             Err(_) => {
-                let rest = batch.split_off(batch.len() / 2);
-                batches.push(rest);
+                let second_half = batch.split_off(batch.len() / 2);
+                batches.push(second_half);
                 batches.push(batch);
             }
         }
@@ -99,7 +104,7 @@ async fn write(shared: &Shared, connection: &rusqlite::Connection, batch: Vec<Co
 
 async fn commit(shared: &Shared, connection: &rusqlite::Connection, batch: &mut [Command]) -> Result<()> {
     let execute = |sql| connection.execute_batch(sql).map_err(|error| sqlite_connection::failure(&error));
-    // One that could not be rolled back either.
+    // A transaction whose ROLLBACK failed is still open.
     if !connection.is_autocommit() {
         execute("ROLLBACK")?;
     }
@@ -108,7 +113,7 @@ async fn commit(shared: &Shared, connection: &rusqlite::Connection, batch: &mut 
     if written.is_ok() {
         written = commit_outcome(connection.execute_batch("COMMIT"));
     }
-    // A COMMIT that failed, on a full disk for one, leaves the transaction open.
+    // A failed COMMIT, on a full disk for example, leaves the transaction open.
     if written.is_err() && !connection.is_autocommit() {
         execute("ROLLBACK")?;
     }
@@ -120,10 +125,11 @@ async fn apply(shared: &Shared, connection: &rusqlite::Connection, batch: &mut [
     let mut transaction = begin();
     for command in batch {
         match command {
-            Command::Append(appending, decided) => {
-                *decided = Some(appending.append.apply(&mut transaction).await?);
+            Command::Append(append, decision) => {
+                *decision = Some(append.append.apply(&mut transaction).await?);
             }
-            // Other commands read what the effects of those before them write, such as open asks and keys.
+            // Other commands read rows that effects write, such as asks and keys: the effects of the commands before
+            // are written first.
             Command::Change(change) => {
                 std::mem::replace(&mut transaction, begin()).finish(None).await?;
                 change.apply(&mut transaction).await?;
@@ -134,8 +140,8 @@ async fn apply(shared: &Shared, connection: &rusqlite::Connection, batch: &mut [
     transaction.finish(None).await
 }
 
-/// What COMMIT did. Where the disk failed it, its frames may stand in the log all the same, with their mark, and are read
-/// again by the next process that opens it.
+/// What the result of COMMIT means. After an I/O error the frames of the transaction, its commit mark included, may be
+/// in the log all the same; the next process that opens the database then reads them as committed.
 fn commit_outcome(committed: rusqlite::Result<()>) -> Result<()> {
     committed.map_err(|error| match error.sqlite_error_code() {
         Some(ErrorCode::SystemIoFailure) => Error::OutcomeUnknown(error.to_string()),
