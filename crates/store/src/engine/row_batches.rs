@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
 use super::bound_statement::{BoundStatement, Lane, ReadPermit};
@@ -28,6 +29,9 @@ pub struct BatchedStatement {
 
 /// Waiters by the rows of numbers that they ask for: equal ones share a result.
 type WaitersByRows = HashMap<Vec<Vec<Value>>, Vec<Waiter>>;
+
+/// Rows of numbers that one run reads, with the waiters of each.
+type Batch = Vec<(Vec<Vec<Value>>, Vec<Waiter>)>;
 
 /// The statements that are running, each with the waiters of its next run.
 pub struct RowBatches {
@@ -91,21 +95,12 @@ impl RowBatches {
                 guard.ended = true;
                 return;
             }
-            let mut by_rows = by_rows.into_iter().peekable();
-            while by_rows.peek().is_some() {
-                let mut count = 0;
-                let batch = std::iter::from_fn(|| {
-                    let fits = |rows: &Vec<Vec<Value>>| count == 0 || count + rows.len() <= BATCH_ROWS;
-                    let next = by_rows.next_if(|(rows, _)| fits(rows))?;
-                    count += next.0.len();
-                    Some(next)
-                });
-                self.run_batch(&statement, batch.collect()).await;
-            }
+            // All at once: while the database works on one batch, the results of another are read.
+            join_all(batches(by_rows).into_iter().map(|batch| self.run_batch(&statement, batch))).await;
         }
     }
 
-    async fn run_batch(&self, statement: &BatchedStatement, batch: Vec<(Vec<Vec<Value>>, Vec<Waiter>)>) {
+    async fn run_batch(&self, statement: &BatchedStatement, batch: Batch) {
         let (mut numbers, mut waiters_of) = (Vec::new(), Vec::new());
         for (caller_index, (rows, waiters)) in (0..).zip(batch) {
             let index = Value::Int(caller_index);
@@ -129,6 +124,23 @@ impl RowBatches {
             reply_to_all(waiters, result);
         }
     }
+}
+
+/// Splits what waits into batches of at most [`BATCH_ROWS`] rows, but for a single caller with more.
+fn batches(by_rows: WaitersByRows) -> Vec<Batch> {
+    let mut batches: Vec<Batch> = Vec::new();
+    let mut count = 0;
+    for (rows, waiters) in by_rows {
+        count += rows.len();
+        match batches.last_mut() {
+            Some(batch) if count <= BATCH_ROWS => batch.push((rows, waiters)),
+            _ => {
+                count = rows.len();
+                batches.push(vec![(rows, waiters)]);
+            }
+        }
+    }
+    batches
 }
 
 /// Drops the waiters if a run panics: their channels close, and no caller waits for ever.
