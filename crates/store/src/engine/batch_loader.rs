@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::waiter::{Waiter, receive_rows, reply_to_all};
+use super::waiter::{Waiter, receive_rows, reply_by_index};
 use super::{Lane, ReadPool, Result, Row, Sql, Value};
 
 /// One statement by key. Its parameters are the key and the key's index in the batch, which it returns as its first
@@ -75,18 +75,7 @@ impl BatchLoader {
         let rows = (0..).zip(keys).map(|(index, key)| vec![key, Value::Int(index)]).collect();
         let statement = Arc::new(self.pool.backend.bind_rows(self.lane, self.sql.clone(), rows));
         let found = self.pool.backend.run(&statement).await;
-        let mut results = vec![found.as_ref().map(|_| Vec::new()).map_err(Clone::clone); waiters_of.len()];
-        for Row(values) in found.into_iter().flatten() {
-            let mut values = values.into_iter();
-            if let Some(Value::Int(index)) = values.next()
-                && let Some(Ok(rows)) = usize::try_from(index).ok().and_then(|index| results.get_mut(index))
-            {
-                rows.push(Row(values.collect()));
-            }
-        }
-        for (waiters, result) in waiters_of.into_iter().zip(results) {
-            reply_to_all(waiters, result);
-        }
+        reply_by_index(waiters_of, found, |values| (!values.is_empty()).then(|| values.remove(0)));
     }
 
     /// The waiters of the next run, without those whose request was dropped. `None` ends the task that runs the

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::bound_statement::{BoundStatement, Lane, ReadPermit};
 use super::read_backend::ReadBackend;
-use super::waiter::{Waiter, receive_rows, reply_to_all};
+use super::waiter::{Waiter, receive_rows, reply_by_index};
 use super::{Result, Row, Value, value};
 
 /// Rows of numbers in one batch; a single caller with more of them is a batch by itself.
@@ -111,18 +111,7 @@ impl RowBatches {
         let text = statement.text.clone().into();
         let bound = BoundStatement { lane: statement.lane, text, rows: vec![params] };
         let found = self.backend.run(&Arc::new(bound)).await;
-        let mut results = vec![found.as_ref().map(|_| Vec::new()).map_err(Clone::clone); waiters_of.len()];
-        for Row(mut values) in found.into_iter().flatten() {
-            if let Some(Value::Int(caller_index)) = values.pop()
-                && let Some(Ok(rows)) =
-                    usize::try_from(caller_index).ok().and_then(|index| results.get_mut(index))
-            {
-                rows.push(Row(values));
-            }
-        }
-        for (waiters, result) in waiters_of.into_iter().zip(results) {
-            reply_to_all(waiters, result);
-        }
+        reply_by_index(waiters_of, found, Vec::pop);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::bound_statement::ReadPermit;
-use super::{Error, Result, Row};
+use super::{Error, Result, Row, Value};
 
 type Reply = Result<Arc<Vec<Row>>>;
 
@@ -42,5 +42,25 @@ pub fn reply_to_all(mut waiters: Vec<Waiter>, found: Result<Vec<Row>>) {
     }
     if let Some(last) = last {
         let _ = last.reply.send(found);
+    }
+}
+
+/// Gives the rows of a batch back to their waiters. `take_index` takes the index of the waiters that a row is for out of
+/// its values. An error goes to all of them.
+pub fn reply_by_index(
+    waiters_of: Vec<Vec<Waiter>>,
+    found: Result<Vec<Row>>,
+    take_index: impl Fn(&mut Vec<Value>) -> Option<Value>,
+) {
+    let mut results = vec![found.as_ref().map(|_| Vec::new()).map_err(Clone::clone); waiters_of.len()];
+    for Row(mut values) in found.into_iter().flatten() {
+        if let Some(Value::Int(index)) = take_index(&mut values)
+            && let Some(Ok(rows)) = usize::try_from(index).ok().and_then(|index| results.get_mut(index))
+        {
+            rows.push(Row(values));
+        }
+    }
+    for (waiters, result) in waiters_of.into_iter().zip(results) {
+        reply_to_all(waiters, result);
     }
 }
