@@ -1,13 +1,9 @@
 //! Batches single-row reads by key: callers of one statement that come while it runs share its next run, so that a busy
-//! server sends a handful of statements for hundreds of requests. A caller never gets the result of a batch that
-//! started before its call (read-your-writes), and nothing is cached.
+//! server sends a handful of statements for hundreds of requests.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
-use super::waiter::{Waiter, receive_rows, reply_by_index};
+use super::shared_runs::{SharedRuns, Waiter, Waiters, reply_by_index};
 use super::{Lane, ReadPool, Result, Row, Sql, Value};
 
 /// One statement by key. Its parameters are the key and the key's index in the batch, which it returns as its first
@@ -18,56 +14,35 @@ pub struct BatchLoader {
     sql: Sql,
     /// Keys in one batch.
     batch: usize,
-    state: Mutex<State>,
+    runs: Arc<SharedRuns<(), Value>>,
 }
-
-#[derive(Default)]
-struct State {
-    is_running: bool,
-    waiters: WaitersByKey,
-}
-
-/// The waiters of the next run: callers of one key share a result.
-type WaitersByKey = HashMap<Value, Vec<Waiter>>;
 
 impl BatchLoader {
     /// `batch`: keys in one batch.
     pub fn new(pool: &Arc<ReadPool>, lane: Lane, sql: Sql, batch: usize) -> Arc<Self> {
-        Arc::new(Self { pool: Arc::clone(pool), lane, sql, batch, state: Mutex::default() })
+        Arc::new(Self { pool: Arc::clone(pool), lane, sql, batch, runs: Arc::default() })
     }
 
     /// The rows with this key, without the column of the index.
     pub async fn get(self: &Arc<Self>, key: Value) -> Result<Vec<Row>> {
         let permit = self.pool.permit(self.lane).await?;
-        let (reply, rows) = oneshot::channel();
-        let is_idle = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.waiters.entry(key).or_default().push(Waiter::new(reply, permit));
-            !std::mem::replace(&mut state.is_running, true)
+        let this = Arc::clone(self);
+        let run = move |_, waiters| {
+            let this = Arc::clone(&this);
+            async move { this.read_batches(waiters).await }
         };
-        if is_idle {
-            // A task, because the other waiters need the batch even if this caller's request is dropped.
-            tokio::spawn(Arc::clone(self).run_while_awaited());
-        }
-        receive_rows(rows).await
+        self.runs.join((), key, permit, run).await
     }
 
-    async fn run_while_awaited(self: Arc<Self>) {
-        let mut guard = Guard { loader: &self, ended: false };
-        // Yields once, so that callers which are already runnable join this run.
-        tokio::task::yield_now().await;
-        while let Some(waiters) = self.take_waiters() {
-            let mut by_key = waiters.into_iter();
-            loop {
-                let (keys, waiters): (Vec<_>, Vec<_>) = by_key.by_ref().take(self.batch).unzip();
-                if keys.is_empty() {
-                    break;
-                }
-                self.read_batch(keys, waiters).await;
+    async fn read_batches(&self, waiters: Waiters<Value>) {
+        let mut by_key = waiters.into_iter();
+        loop {
+            let (keys, waiters): (Vec<_>, Vec<_>) = by_key.by_ref().take(self.batch).unzip();
+            if keys.is_empty() {
+                break;
             }
-            tokio::task::yield_now().await;
+            self.read_batch(keys, waiters).await;
         }
-        guard.ended = true;
     }
 
     /// `waiters_of`: those of each key.
@@ -77,36 +52,12 @@ impl BatchLoader {
         let found = self.pool.backend.run(&statement).await;
         reply_by_index(waiters_of, found, |values| (!values.is_empty()).then(|| values.remove(0)));
     }
-
-    /// The waiters of the next run, without those whose request was dropped. `None` ends the task that runs the
-    /// batches.
-    fn take_waiters(&self) -> Option<WaitersByKey> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.waiters.retain(|_, waiters| {
-            waiters.retain(Waiter::is_waiting);
-            !waiters.is_empty()
-        });
-        state.is_running = !state.waiters.is_empty();
-        state.is_running.then(|| std::mem::take(&mut state.waiters))
-    }
-}
-
-/// Drops the waiters if a run panics: their channels close, and no caller waits for ever.
-struct Guard<'a> {
-    loader: &'a BatchLoader,
-    ended: bool,
-}
-
-impl Drop for Guard<'_> {
-    fn drop(&mut self) {
-        if !self.ended {
-            *self.loader.state.lock().unwrap_or_else(PoisonError::into_inner) = State::default();
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use futures_util::future::join_all;
     use wicara_metrics::Metrics;
 

@@ -14,13 +14,13 @@ pub mod postgres_connection;
 mod read_backend;
 mod read_pool;
 mod row_batches;
+mod shared_runs;
 mod single_flight;
 mod sql;
 pub mod sqlite;
 pub mod sqlite_connection;
 pub mod sqlite_file;
 pub mod value;
-mod waiter;
 
 pub use batch_loader::BatchLoader;
 pub use bound_statement::Lane;

@@ -22,7 +22,7 @@ const SLOW_PERMITS: usize = 128;
 /// The reading side of a database.
 pub struct ReadPool {
     pub(super) backend: Arc<ReadBackend>,
-    pub(super) single_flight: Arc<SingleFlight>,
+    pub(super) single_flight: SingleFlight,
     row_batches: Arc<RowBatches>,
     quick: Arc<Semaphore>,
     slow: Arc<Semaphore>,

@@ -1,102 +1,42 @@
-//! Single-flight of equal statements: callers with the same statement and parameters share one run of it. A caller
-//! never gets the result of a run that started before its call (read-your-writes): callers that come during a run wait
-//! for the next one. On SQLite this is for the totals that lists begin with, the same for each of their pages;
-//! PostgreSQL reads those in batches (`row_batches.rs`).
+//! Single-flight of equal statements: callers with the same statement and parameters share one run of it. On SQLite this
+//! is for the totals that lists begin with, the same for each of their pages; PostgreSQL reads those in batches
+//! (`row_batches.rs`).
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use tokio::sync::oneshot;
+use std::sync::Arc;
 
 use super::bound_statement::{BoundStatement, ReadPermit};
 use super::read_backend::ReadBackend;
-use super::waiter::{Waiter, receive_rows, reply_to_all};
+use super::shared_runs::{SharedRuns, Waiters, reply_to_all};
 use super::{Result, Row};
 
-/// The statements that are running, each with the waiters of its next run.
 pub struct SingleFlight {
     backend: Arc<ReadBackend>,
-    running: Mutex<HashMap<Arc<BoundStatement>, Vec<Waiter>>>,
+    runs: Arc<SharedRuns<BoundStatement, ()>>,
 }
 
 impl SingleFlight {
-    pub fn new(backend: Arc<ReadBackend>) -> Arc<Self> {
-        Arc::new(Self { backend, running: Mutex::default() })
-    }
-
-    /// Adds a waiter to the statement's next run; whether nobody runs the statement, so that this caller has to.
-    fn join(&self, statement: &Arc<BoundStatement>, waiter: Waiter) -> bool {
-        match self.running.lock().unwrap_or_else(PoisonError::into_inner).entry(Arc::clone(statement)) {
-            Entry::Occupied(mut waiters) => {
-                waiters.get_mut().push(waiter);
-                false
-            }
-            Entry::Vacant(entry) => {
-                entry.insert(vec![waiter]);
-                true
-            }
-        }
-    }
-
-    /// The waiters of the next run, without those whose request was dropped. Without any the statement is removed, and
-    /// the next caller runs it.
-    fn take_waiters(&self, statement: &Arc<BoundStatement>) -> Vec<Waiter> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut waiters = running.get_mut(statement).map(std::mem::take).unwrap_or_default();
-        waiters.retain(Waiter::is_waiting);
-        if waiters.is_empty() {
-            running.remove(statement);
-        }
-        waiters
+    pub fn new(backend: Arc<ReadBackend>) -> Self {
+        Self { backend, runs: Arc::default() }
     }
 
     /// Runs a statement once for all callers that wait for the same one.
-    pub async fn run(self: &Arc<Self>, statement: BoundStatement, permit: ReadPermit) -> Result<Vec<Row>> {
-        let statement = Arc::new(statement);
-        let (reply, rows) = oneshot::channel();
-        if self.join(&statement, Waiter::new(reply, permit)) {
-            // A task, because the other waiters need the run even if this caller's request is dropped.
-            tokio::spawn(Arc::clone(self).run_while_awaited(statement));
-        }
-        receive_rows(rows).await
-    }
-
-    async fn run_while_awaited(self: Arc<Self>, statement: Arc<BoundStatement>) {
-        let mut guard = Guard { flight: &self, statement: &statement, ended: false };
-        loop {
-            // Yields once, so that callers which are already runnable join this run.
-            tokio::task::yield_now().await;
-            let waiters = self.take_waiters(&statement);
-            if waiters.is_empty() {
-                guard.ended = true;
-                return;
+    pub async fn run(&self, statement: BoundStatement, permit: ReadPermit) -> Result<Vec<Row>> {
+        let backend = Arc::clone(&self.backend);
+        let run = move |statement, waiters: Waiters<()>| {
+            let backend = Arc::clone(&backend);
+            async move {
+                let found = backend.run(&statement).await;
+                reply_to_all(waiters.into_values().flatten().collect(), found);
             }
-            let found = self.backend.run(&statement).await;
-            reply_to_all(waiters, found);
-        }
-    }
-}
-
-/// Drops the waiters if a run panics: their channels close, and no caller waits for ever.
-struct Guard<'a> {
-    flight: &'a SingleFlight,
-    statement: &'a Arc<BoundStatement>,
-    ended: bool,
-}
-
-impl Drop for Guard<'_> {
-    fn drop(&mut self) {
-        if !self.ended {
-            let mut running = self.flight.running.lock().unwrap_or_else(PoisonError::into_inner);
-            running.remove(self.statement);
-        }
+        };
+        self.runs.join(statement, (), permit, run).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::Mutex;
 
     use futures_util::future::join_all;
     use rusqlite::Connection;
@@ -168,6 +108,6 @@ mod tests {
         assert!(numbers.iter().all(|other| *other == numbers[0]), "{numbers:?}");
         assert_ne!(number().await.unwrap()[0], numbers[0]);
         tokio::task::yield_now().await;
-        assert!(pool.single_flight.running.lock().unwrap().is_empty());
+        assert!(pool.single_flight.runs.is_idle());
     }
 }
