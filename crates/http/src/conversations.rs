@@ -190,7 +190,7 @@ async fn conversation_get(
             if detail.is_long() {
                 envelope = envelope.held(&memory)?;
             }
-            list_body::list(&memory, envelope, detail, ChatbotApi, |items, message| {
+            list_body::list(&memory, envelope, detail.into_messages(), ChatbotApi, |items, message| {
                 items.push(&ChatMessage::new(message));
             })
             .await

@@ -115,13 +115,6 @@ impl Deref for Joined {
     }
 }
 
-impl Joined {
-    /// `None` for a note, or a message of another conversation.
-    pub(super) fn message(&self, BotMessage { message, .. }: BotMessage) -> Option<Message> {
-        (message.conversation_id == self.0.id && !message.is_note()).then_some(message)
-    }
-}
-
 impl Reader {
     /// Every account and every key may read; a visitor only where the Chatbot API is open, and `Forbidden` if it called
     /// the server by a name that is not the server's own.
@@ -393,12 +386,9 @@ mod tests {
     }
 
     #[test]
-    fn a_visitor_reads_their_conversation_and_no_note() {
+    fn a_visitor_joins_only_conversations_of_visitors() {
         let visitor = Asker::new(Caller::Visitor);
         assert!(visitor.join(Conversation { by_visitor: false, ..conversation(1, "a") }).is_none());
-        let joined = visitor.join(conversation(1, "a")).unwrap();
-        assert!(joined.message(message(1, "a", role::AGENT)).is_some());
-        assert!(joined.message(message(1, "a", role::NOTE)).is_none());
-        assert!(joined.message(message(2, "a", role::AGENT)).is_none());
+        assert!(visitor.join(conversation(1, "a")).is_some());
     }
 }

@@ -5,7 +5,7 @@ use wicara_model::{
 };
 use wicara_store::{Append, Ask, Detail, Embed, Target};
 
-use crate::entries::{ConversationEntries, DetailEntries};
+use crate::entries::{ConversationDetail, ConversationEntries};
 use crate::writes::AppendOutcome;
 use crate::{
     Error, IdempotencyRequest, Missing, Readable, Reader, Result, Service, Writable, Writer, idempotency,
@@ -75,12 +75,12 @@ impl Service {
     }
 
     /// A conversation with all its messages except notes.
-    pub async fn detail_get(&self, reader: &Reader, id: ConversationId) -> Result<DetailEntries> {
+    pub async fn detail_get(&self, reader: &Reader, id: ConversationId) -> Result<ConversationDetail> {
         let unknown = || Error::NotFound(Missing::Conversation);
         let detail = self.store.detail_get(reader.bots(), id).await?.ok_or_else(unknown)?;
         let Detail { conversation, newest, chunk } = detail;
         let conversation = reader.conversation(conversation).ok_or_else(unknown)?;
-        Ok(DetailEntries::new(self.store.clone(), conversation, newest, chunk))
+        Ok(ConversationDetail::new(self.store.clone(), conversation, newest, chunk))
     }
 
     pub async fn conversation_list(

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use wicara_model::{Conversation, List, Message, MessageId};
+use wicara_model::{Conversation, ConversationId, List, Message, MessageId};
 use wicara_store::{
     self as store, CHUNK_BYTES, Embed, ListedConversation, MessageChunk, MessageRef, Remaining, Store,
 };
@@ -84,36 +84,21 @@ impl Entries for ConversationEntries {
 /// Messages whose ids are known, to be read batch by batch.
 pub struct MessageEntries {
     store: Store,
-    proof: MessageProof,
+    reader: Reader,
     state_bytes: usize,
     /// The bytes of text and payload of each batch, and its ids.
     batches: VecDeque<(usize, Vec<MessageId>)>,
 }
 
-/// The right that each message is checked against as it is read.
-pub(super) enum MessageProof {
-    Reader(Reader),
-    Joined(Joined),
-}
-
-impl MessageProof {
-    fn message(&self, message: store::BotMessage) -> Option<Message> {
-        match self {
-            Self::Reader(reader) => reader.message(message).map(Readable::into_inner),
-            Self::Joined(joined) => joined.message(message),
-        }
-    }
-}
-
 impl MessageEntries {
-    pub(super) fn new(store: Store, proof: MessageProof, messages: &[MessageRef]) -> Self {
-        let mut each = messages.iter();
-        let batch = |ids: Vec<MessageId>| {
-            let bytes = each.by_ref().take(ids.len()).map(|message| message.bytes).sum::<i64>();
+    pub(super) fn new(store: Store, reader: Reader, messages: &[MessageRef]) -> Self {
+        let batch = |messages: &[MessageRef]| {
+            let bytes = messages.iter().map(|message| message.bytes).sum::<i64>();
+            let ids = messages.iter().map(|message| message.id).collect();
             (usize::try_from(bytes).unwrap_or(BATCH_BYTES), ids)
         };
-        let batches = store::split_by_size(messages).into_iter().map(batch).collect();
-        Self { store, proof, state_bytes: size_of_val(messages), batches }
+        let batches = store::split_by_size(messages).map(batch).collect();
+        Self { store, reader, state_bytes: size_of_val(messages), batches }
     }
 }
 
@@ -131,29 +116,74 @@ impl Entries for MessageEntries {
     async fn next(&mut self) -> Result<Vec<Message>> {
         let (_, ids) = self.batches.pop_front().unwrap_or_default();
         let found = self.store.message_get_many(&ids).await?;
-        Ok(found.into_iter().filter_map(|message| self.proof.message(message)).collect())
+        Ok(found
+            .into_iter()
+            .filter_map(|message| self.reader.message(message))
+            .map(Readable::into_inner)
+            .collect())
     }
 }
 
-/// All messages of a conversation without notes, by id, up to the newest one at the time of the first read.
-pub struct DetailEntries {
+/// Messages of one conversation without notes, by id: those that are in memory, then the remaining ones chunk by chunk.
+pub struct ConversationMessages {
     store: Store,
-    conversation: Readable<Conversation>,
-    /// Until the first batch, and only where it is not the last of `read`.
-    newest: Option<Message>,
-    /// The messages that were read with the conversation: all of a short one.
+    conversation_id: ConversationId,
     read: Vec<Message>,
     remaining: Option<Remaining>,
 }
 
-impl DetailEntries {
+impl ConversationMessages {
+    pub(super) fn of_joined(store: Store, conversation: &Joined, remaining: Option<Remaining>) -> Self {
+        Self { store, conversation_id: conversation.id, read: Vec::new(), remaining }
+    }
+}
+
+impl Entries for ConversationMessages {
+    type Entry = Message;
+
+    fn state_bytes(&self) -> usize {
+        WINDOWS_BYTES
+    }
+
+    fn next_bytes(&self) -> Option<usize> {
+        if !self.read.is_empty() {
+            return Some(0);
+        }
+        let bytes = |remaining: &Remaining| usize::try_from(remaining.next_bytes()).unwrap_or(BATCH_BYTES);
+        self.remaining.as_ref().map(bytes)
+    }
+
+    async fn next(&mut self) -> Result<Vec<Message>> {
+        if self.read.is_empty()
+            && let Some(remaining) = self.remaining.take()
+        {
+            let MessageChunk { messages, remaining } =
+                self.store.message_chunk(self.conversation_id, remaining).await?;
+            self.remaining = remaining;
+            return Ok(messages);
+        }
+        Ok(std::mem::take(&mut self.read))
+    }
+}
+
+/// A conversation, and all its messages up to the newest one at the time of the first read.
+pub struct ConversationDetail {
+    conversation: Readable<Conversation>,
+    /// Only where it is not the last message in memory.
+    newest: Option<Message>,
+    messages: ConversationMessages,
+}
+
+impl ConversationDetail {
     pub(super) fn new(
         store: Store,
         conversation: Readable<Conversation>,
         newest: Option<Message>,
         MessageChunk { messages, remaining }: MessageChunk,
     ) -> Self {
-        Self { store, conversation, newest, read: messages, remaining }
+        let messages =
+            ConversationMessages { store, conversation_id: conversation.id, read: messages, remaining };
+        Self { conversation, newest, messages }
     }
 
     #[must_use]
@@ -164,37 +194,17 @@ impl DetailEntries {
     /// Whether it has more messages than were read with the conversation.
     #[must_use]
     pub fn is_long(&self) -> bool {
-        self.remaining.is_some()
+        self.messages.remaining.is_some()
     }
 
-    /// The newest message. Correct only before the first batch.
     #[must_use]
     pub fn newest(&self) -> Option<&Message> {
-        self.newest.as_ref().or(self.read.last())
-    }
-}
-
-impl Entries for DetailEntries {
-    type Entry = Message;
-
-    fn state_bytes(&self) -> usize {
-        WINDOWS_BYTES
+        self.newest.as_ref().or(self.messages.read.last())
     }
 
-    fn next_bytes(&self) -> Option<usize> {
-        if self.read.is_empty() { self.remaining.as_ref().map(|_| BATCH_BYTES) } else { Some(0) }
-    }
-
-    async fn next(&mut self) -> Result<Vec<Message>> {
-        self.newest = None;
-        if self.read.is_empty()
-            && let Some(remaining) = self.remaining.take()
-        {
-            let MessageChunk { messages, remaining } =
-                self.store.message_chunk(self.conversation.id, remaining).await?;
-            self.remaining = remaining;
-            return Ok(messages);
-        }
-        Ok(std::mem::take(&mut self.read))
+    /// Drops the newest message where it is not one of those in memory.
+    #[must_use]
+    pub fn into_messages(self) -> ConversationMessages {
+        self.messages
     }
 }

@@ -33,7 +33,7 @@ use wicara_platform::{Clock, Random};
 use wicara_store::Store;
 
 pub use access::{AnonymousAccess, Asker, Credentials, Monitor, Readable, Reader, Writable, Writer};
-pub use entries::{ConversationEntries, DetailEntries, Entries, MessageEntries};
+pub use entries::{ConversationDetail, ConversationEntries, ConversationMessages, Entries, MessageEntries};
 pub use error::{Error, Missing, Result};
 pub use idempotency::IdempotencyRequest;
 pub use pending_answer::{Answered, PendingAnswer};

@@ -5,7 +5,7 @@ use wicara_model::{
 };
 use wicara_store::{Append, Ask, Target};
 
-use crate::entries::{MessageEntries, MessageProof};
+use crate::entries::MessageEntries;
 use crate::writes::AppendOutcome;
 use crate::{
     Error, IdempotencyRequest, Missing, Readable, Reader, Result, Service, Writable, Writer, idempotency,
@@ -67,8 +67,7 @@ impl Service {
             },
         };
         let list = self.store.message_list(reader.bots(), filter, count, listing).await?;
-        let proof = MessageProof::Reader(reader.clone());
-        Ok((list.total, MessageEntries::new(self.store.clone(), proof, &list.items)))
+        Ok((list.total, MessageEntries::new(self.store.clone(), reader.clone(), &list.items)))
     }
 
     /// A conversation's newest message, notes included.

@@ -23,7 +23,7 @@ use wicara_store::{self as store, Append, Ask, Claim, Outcome, PriorClaim, Store
 
 use crate::answers::{LEASE_BEYOND_DEADLINE, answered};
 use crate::attempts::Attempt;
-use crate::entries::{MessageEntries, MessageProof};
+use crate::entries::ConversationMessages;
 use crate::idempotency::PriorRequest;
 use crate::pending_answer::{Answered, AskEvent, PendingAnswer, TimedSink, task_panicked};
 use crate::question_admission::idempotency_scope;
@@ -61,7 +61,7 @@ pub struct Thread {
     pub session_id: Uuid,
     pub handler: Handler,
     /// One page, oldest first, without notes.
-    pub messages: MessageEntries,
+    pub messages: ConversationMessages,
 }
 
 impl Service {
@@ -192,8 +192,7 @@ impl Service {
         let conversation = conversation.ok_or(Error::NotFound(Missing::Session))?;
         let messages = self.store.message_thread(conversation.id, before, THREAD).await?;
         let handler = conversation.handler;
-        let proof = MessageProof::Joined(conversation);
-        let messages = MessageEntries::new(self.store.clone(), proof, &messages);
+        let messages = ConversationMessages::of_joined(self.store.clone(), &conversation, messages);
         Ok(Thread { session_id, handler, messages })
     }
 

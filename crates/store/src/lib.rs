@@ -12,6 +12,7 @@ mod keys;
 mod list_walk;
 mod lists;
 mod message_previews;
+mod message_windows;
 mod messages;
 mod nodes;
 mod rows;
@@ -34,11 +35,12 @@ use list_walk::StartLevel;
 use writer::{Writer, WriterDatabase};
 
 pub use commands::{Append, Ask, Attempt, Outcome, Stored, Target};
-pub use details::{Detail, MessageChunk, Remaining};
+pub use details::Detail;
 pub use engine::{Error, Result};
 pub use idempotency::{Claim, IdempotencyKey, PriorClaim};
 pub use message_previews::{Embed, ListedConversation};
-pub use messages::{BotMessage, split_by_size};
+pub use message_windows::{MessageChunk, Remaining, split_by_size};
+pub use messages::BotMessage;
 pub use rows::{CHUNK_BYTES, MessageRef};
 
 /// The pause between two attempts to reach the database at start.

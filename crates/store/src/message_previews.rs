@@ -8,6 +8,7 @@ use wicara_model::{Conversation, ConversationId, Message, Order};
 use crate::Store;
 use crate::engine::{Lane, Result, Row, Sql};
 use crate::lists::direction;
+use crate::message_windows::newest_within;
 use crate::rows::{
     CHUNK_BYTES, CONVERSATION, MESSAGE, conversation_exists, conversation_read, is_short_now, message_read,
 };
@@ -212,16 +213,9 @@ impl Store {
 
     /// The newest messages of conversations of any length.
     async fn message_newest_of_long(&self, ids: &[ConversationId]) -> Result<ByConversation> {
-        let newest = |id: &str| {
-            let exists = conversation_exists(id);
-            format!(
-                "SELECT {MESSAGE} FROM (SELECT {MESSAGE}, bytes, \
-                     CAST(sum(bytes) OVER (ORDER BY id DESC) AS bigint) AS upto \
-                     FROM (SELECT {MESSAGE}, bytes FROM messages WHERE conversation_id = {id} \
-                         AND role <> 'note' AND {exists} ORDER BY id DESC LIMIT {EMBEDDED}) AS page) AS sized \
-                 WHERE upto <= {CHUNK_BYTES} OR upto = bytes"
-            )
-        };
+        // The newest message is shown whatever its size.
+        let window = (&*EMBEDDED.to_string(), &*format!("upto <= {CHUNK_BYTES} OR upto = bytes"));
+        let newest = |id: &str| newest_within(MESSAGE, id, "role <> 'note'", window);
         let sql = Sql::per_dialect(
             format!(
                 "SELECT newest.* FROM unnest(CAST($1 AS bigint[])) AS wanted (wanted_id) \

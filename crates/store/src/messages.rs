@@ -2,42 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use wicara_model::{Bots, ConversationId, List, Listing, Message, MessageFilter, MessageId, Order, role};
+use wicara_model::{Bots, ConversationId, List, Listing, Message, MessageFilter, MessageId, Order};
 
 use crate::Store;
 use crate::effects::TotalKind;
 use crate::engine::{Lane, Result, Sql};
 use crate::lists::{self, PageRange, WhereClause, Window};
-use crate::rows::{CHUNK_BYTES, MESSAGE, MessageRef, conversation_exists, message_read, ref_read};
+use crate::message_windows::newest_within;
+use crate::rows::{MESSAGE, MessageRef, conversation_exists, message_read, ref_read};
 use crate::transaction::Transaction;
 
 /// Bytes of text in the history that a bot gets with a question.
-const HISTORY_BYTES: usize = 256 * 1024;
+const HISTORY_BYTES: i64 = 256 * 1024;
 
 /// A message with the bot of its conversation, on which the right to read it depends.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BotMessage {
     pub bot_id: String,
     pub message: Message,
-}
-
-/// Splits the messages of a list into batches of at most [`CHUNK_BYTES`], in order; a larger message is a batch by
-/// itself.
-#[must_use]
-pub fn split_by_size(messages: &[MessageRef]) -> Vec<Vec<MessageId>> {
-    let mut batches: Vec<Vec<MessageId>> = Vec::new();
-    let mut bytes = 0;
-    for message in messages {
-        bytes += message.bytes;
-        match batches.last_mut() {
-            Some(batch) if bytes <= CHUNK_BYTES => batch.push(message.id),
-            _ => {
-                batches.push(vec![message.id]);
-                bytes = message.bytes;
-            }
-        }
-    }
-    batches
 }
 
 /// A conversation's newest message within a transaction. `notes`: whether a note counts.
@@ -138,14 +120,10 @@ impl Store {
         before: MessageId,
         limit: i64,
     ) -> Result<Vec<(String, String)>> {
-        let sql = format!(
-            "SELECT role, text FROM (SELECT id, role, text, \
-                 CAST(sum(bytes) OVER (ORDER BY id DESC) AS bigint) AS upto \
-                 FROM (SELECT id, role, text, bytes FROM messages WHERE conversation_id = $1 AND id < $2 \
-                     AND role IN ('client', 'bot', 'agent') AND {} ORDER BY id DESC LIMIT $3) AS newest) AS sized \
-             WHERE upto <= {HISTORY_BYTES} ORDER BY id",
-            conversation_exists("$1")
-        );
+        let said_before = "id < $2 AND role IN ('client', 'bot', 'agent')";
+        let newest =
+            newest_within("id, role, text", "$1", said_before, ("$3", &format!("upto <= {HISTORY_BYTES}")));
+        let sql = format!("SELECT role, text FROM ({newest}) AS newest ORDER BY id");
         let params = vec![id.into(), before.into(), limit.into()];
         let rows = self.inner.reads.query(Lane::Continuation, sql, params).await?;
         rows.into_iter()
@@ -154,28 +132,6 @@ impl Store {
                 Ok((columns.text("role")?, columns.text("text")?))
             })
             .collect()
-    }
-
-    /// A conversation's newest messages without notes before an id, oldest first.
-    pub async fn message_thread(
-        &self,
-        id: ConversationId,
-        before: Option<MessageId>,
-        limit: i64,
-    ) -> Result<Vec<MessageRef>> {
-        let mut clause = WhereClause::default();
-        clause.and("conversation_id = ?", id);
-        if let Some(before) = before {
-            clause.and("id < ?", before);
-        }
-        clause.and("role <> ?", role::NOTE);
-        clause.and_text(conversation_exists("$1"));
-        let text = clause.text();
-        let sql = format!("SELECT id, bytes FROM messages{text} ORDER BY id DESC LIMIT {limit}");
-        let rows = self.inner.reads.query(Lane::Quick, sql, clause.params()).await?;
-        let mut messages = rows.into_iter().map(ref_read).collect::<Result<Vec<_>>>()?;
-        messages.reverse();
-        Ok(messages)
     }
 
     /// The answers to a question, by id.
