@@ -2,12 +2,16 @@
 //! of them together stay within a memory budget. A chunk is read only when the client has taken the one before
 //! (backpressure).
 
+use std::cell::Cell;
+use std::io;
+use std::marker::PhantomData;
 use std::mem::take;
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
 use futures_util::stream::{self, StreamExt};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::ser::Formatter;
 use tracing::{Instrument, Span};
 use wicara_service::{Entries, Error};
 
@@ -34,13 +38,63 @@ pub struct Envelope {
     held: Option<Reservation>,
 }
 
+/// The field of a response that [`list`] fills with entries of type `T`: the only one, in [`Envelope::of`].
+#[derive(Debug)]
+pub struct ListField<T>(PhantomData<fn() -> T>);
+
+impl<T> Default for ListField<T> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// Serialised as bytes, which no other field of a response is: [`EnvelopeFormatter`] recognises it by that.
+impl<T> Serialize for ListField<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&[])
+    }
+}
+
+/// Writes JSON without spaces, and tells [`EnvelopeWriter`] where the list's entries come.
+struct EnvelopeFormatter<'a> {
+    is_after_entries: &'a Cell<bool>,
+}
+
+impl Formatter for EnvelopeFormatter<'_> {
+    fn write_byte_array<W: io::Write + ?Sized>(&mut self, writer: &mut W, _: &[u8]) -> io::Result<()> {
+        writer.write_all(b"[")?;
+        self.is_after_entries.set(true);
+        writer.write_all(b"]")
+    }
+}
+
+struct EnvelopeWriter<'a> {
+    head: Vec<u8>,
+    tail: Vec<u8>,
+    is_after_entries: &'a Cell<bool>,
+}
+
+impl io::Write for EnvelopeWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let half = if self.is_after_entries.get() { &mut self.tail } else { &mut self.head };
+        half.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Envelope {
-    /// A response whose last empty list will be filled.
+    /// A response whose [`ListField`] will be filled.
     pub fn of<T: Serialize + ?Sized>(answer: &T) -> Self {
-        let mut head = serde_json::to_vec(answer).expect("plain data serialises");
-        let place = head.windows(2).rposition(|two| two == b"[]").expect("the answer has an empty list");
-        let tail = head.split_off(place + 1);
-        Self { head, tail, held: None }
+        let is_after_entries = &Cell::new(false);
+        let mut writer = EnvelopeWriter { head: Vec::new(), tail: Vec::new(), is_after_entries };
+        let formatter = EnvelopeFormatter { is_after_entries };
+        let mut serializer = serde_json::Serializer::with_formatter(&mut writer, formatter);
+        answer.serialize(&mut serializer).expect("plain data serialises");
+        Self { head: writer.head, tail: writer.tail, held: None }
     }
 
     /// Reserves its memory before the first entry is read, for an envelope that contains a message.
@@ -51,7 +105,7 @@ impl Envelope {
     }
 }
 
-/// Responds with an envelope whose empty list is replaced by the entries, each as `present` writes it.
+/// Responds with an envelope whose list is filled with the entries, each as `present` writes it.
 ///
 /// A list of one chunk has a `Content-Length`. A longer one is streamed: an error in the first chunk is an error
 /// response, a later one breaks the response off.
@@ -281,7 +335,13 @@ mod tests {
     }
 
     async fn answer(memory: &RequestMemory, numbers: Numbers) -> Result<Response, Failure> {
-        let envelope = Envelope::of(&json!({ "a": "[]", "data": [], "z": 1 }));
+        #[derive(Serialize)]
+        struct Answer {
+            a: &'static str,
+            data: ListField<usize>,
+            z: [usize; 0],
+        }
+        let envelope = Envelope::of(&Answer { a: "[]", data: ListField::default(), z: [] });
         list(memory, envelope, numbers, ChatbotApi, |items, number| {
             items.push(&json!({ "number": number, "text": "é".repeat(500) }));
         })
@@ -305,7 +365,7 @@ mod tests {
                 .map(|item| item["number"].as_u64().unwrap())
                 .collect();
             assert_eq!(numbers, (0..count as u64).collect::<Vec<_>>());
-            assert_eq!((&body["a"], &body["z"]), (&json!("[]"), &json!(1)));
+            assert_eq!((&body["a"], &body["z"]), (&json!("[]"), &json!([])));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::list_body::ListField;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -200,13 +201,14 @@ pub struct ChatList<'a> {
     #[schema(example = "success")]
     message: &'static str,
     meta: Meta,
-    data: Vec<ChatListEntry<'a>>,
+    #[schema(value_type = Vec<ChatListEntry<'a>>)]
+    data: ListField<ChatListEntry<'a>>,
 }
 
 impl ChatList<'_> {
     #[must_use]
     pub fn new(meta: Meta) -> Self {
-        Self { status: 200, message: wording::SUCCESS, meta, data: Vec::new() }
+        Self { status: 200, message: wording::SUCCESS, meta, data: ListField::default() }
     }
 }
 
@@ -323,7 +325,8 @@ struct Chat<'a> {
     last_messages: Option<Content<'a>>,
     #[serde(flatten)]
     about: About<'a>,
-    messages: Vec<ChatMessage<'a>>,
+    #[schema(value_type = Vec<ChatMessage<'a>>)]
+    messages: ListField<ChatMessage<'a>>,
 }
 
 impl<'a> ChatDetail<'a> {
@@ -334,7 +337,7 @@ impl<'a> ChatDetail<'a> {
             session_id: conversation.session_id,
             last_messages: last.map(Content::of),
             about: About::new(conversation),
-            messages: Vec::new(),
+            messages: ListField::default(),
         };
         Self { status: 200, message: wording::SUCCESS, data }
     }

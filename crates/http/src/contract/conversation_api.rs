@@ -1,5 +1,6 @@
 //! The Conversation API: rooms, kept by people and programs.
 
+use crate::list_body::ListField;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use wicara_model::{
@@ -221,14 +222,15 @@ impl<'a> ConversationCreated<'a> {
 pub struct ConversationList<'a> {
     #[schema(example = 200)]
     status: u16,
-    data: Vec<Conversation<'a>>,
+    #[schema(value_type = Vec<Conversation<'a>>)]
+    data: ListField<Conversation<'a>>,
     pagination: Pagination,
 }
 
 impl ConversationList<'_> {
     #[must_use]
     pub fn new(pagination: Pagination) -> Self {
-        Self { status: 200, data: Vec::new(), pagination }
+        Self { status: 200, data: ListField::default(), pagination }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The Message API: what is said in the rooms.
 
+use crate::list_body::ListField;
 use serde::Serialize;
 use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, Schema, Type};
 use utoipa::{IntoParams, ToSchema};
@@ -192,14 +193,15 @@ impl<'a> MessageCreated<'a> {
 pub struct MessageList<'a> {
     #[schema(example = 200)]
     status: u16,
-    data: Vec<Message<'a>>,
+    #[schema(value_type = Vec<Message<'a>>)]
+    data: ListField<Message<'a>>,
     pagination: Pagination,
 }
 
 impl MessageList<'_> {
     #[must_use]
     pub fn new(pagination: Pagination) -> Self {
-        Self { status: 200, data: Vec::new(), pagination }
+        Self { status: 200, data: ListField::default(), pagination }
     }
 }
 

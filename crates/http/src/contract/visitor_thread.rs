@@ -1,5 +1,6 @@
 //! A conversation as its visitor sees it. The three documents do not have it.
 
+use crate::list_body::ListField;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -43,7 +44,8 @@ struct Thread<'a> {
     #[schema(value_type = String, pattern = "^(bot|human)$", example = "bot")]
     handler: Handler,
     /// The newest 50, oldest first.
-    messages: Vec<ThreadMessage<'a>>,
+    #[schema(value_type = Vec<ThreadMessage<'a>>)]
+    messages: ListField<ThreadMessage<'a>>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -66,7 +68,7 @@ pub struct ThreadMessage<'a> {
 impl ThreadDetail<'_> {
     #[must_use]
     pub fn new(session_id: Uuid, handler: Handler) -> Self {
-        let data = Thread { session_id, handler, messages: Vec::new() };
+        let data = Thread { session_id, handler, messages: ListField::default() };
         Self { status: 200, message: wording::SUCCESS, data }
     }
 }
