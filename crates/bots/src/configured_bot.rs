@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::stream::StreamExt;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 use wicara_documents::Documents;
 use wicara_metrics::{BotMetrics, Metrics};
 use wicara_model::{Answer, Question};
@@ -13,6 +13,7 @@ use wicara_outbound::{Backoff, Breaker, Client};
 use wicara_platform::Random;
 
 use crate::answer_collector::AnswerCollector;
+use crate::deadlines::{CallDeadline, TimeOuts};
 use crate::{Bot, Error, Kind, Settings, http, langflow, openai, tokens};
 
 /// How long a question waits for a call permit before it is refused with [`Error::Busy`].
@@ -24,8 +25,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(400);
 pub struct ConfiguredBot {
     bot: Box<dyn Bot>,
     open_to_visitors: bool,
-    timeout: Duration,
-    first_token_timeout: Duration,
+    time_outs: TimeOuts,
     max_retries: u32,
     max_answer_bytes: usize,
     breaker: Breaker,
@@ -65,8 +65,7 @@ impl ConfiguredBot {
         Self {
             bot,
             open_to_visitors: settings.public || settings.default,
-            timeout: settings.timeout,
-            first_token_timeout: settings.first_token,
+            time_outs: TimeOuts { answer: settings.timeout, first_token: settings.first_token },
             max_retries: settings.retries,
             max_answer_bytes: settings.max_answer_bytes,
             breaker: Breaker::new(settings.breaker_failures, settings.breaker, metrics.breaker()),
@@ -86,7 +85,7 @@ impl ConfiguredBot {
     /// time in the queue comes on top.
     #[must_use]
     pub fn timeout(&self) -> Duration {
-        self.timeout
+        self.time_outs.answer
     }
 
     /// The number of earlier messages that the bot wants with a question.
@@ -101,7 +100,7 @@ impl ConfiguredBot {
         self.breaker.check()?;
         let _call_permit = self.call_permit().await?;
         let _call_count = self.metrics.calling();
-        let deadline = Instant::now() + self.timeout;
+        let deadline = self.time_outs.start();
         let mut breaker_permit = self.breaker.acquire()?;
         let mut attempt = 0;
         loop {
@@ -119,7 +118,7 @@ impl ConfiguredBot {
             let pause = self.backoff.pause(attempt).max(error.retry_after().unwrap_or_default());
             // After the first token a retry would show the reader the beginning of an answer twice.
             let may_retry = attempt < self.max_retries && !collector.has_begun() && error.is_transient();
-            if !may_retry || pause >= deadline.saturating_duration_since(Instant::now()) {
+            if !may_retry || pause >= deadline.remaining() {
                 return Err(error);
             }
             tracing::debug!(%error, "asking a bot again");
@@ -151,15 +150,12 @@ impl ConfiguredBot {
         &self,
         question: Question,
         collector: &mut AnswerCollector<'_>,
-        deadline: Instant,
+        deadline: CallDeadline,
     ) -> Result<(), Error> {
         let mut items = self.bot.ask(question);
-        let start = Instant::now();
-        let first_token_deadline = deadline.min(start + self.first_token_timeout);
+        let (start, deadlines) = (Instant::now(), deadline.start_attempt());
         loop {
-            let until = if collector.has_begun() { deadline } else { first_token_deadline };
-            let limit = if until == deadline { self.timeout } else { self.first_token_timeout };
-            match timeout_at(until, items.next()).await.map_err(|_| Error::Timeout(limit))? {
+            match deadlines.limit(items.next(), collector.has_begun()).await? {
                 Some(item) => {
                     let item = item?;
                     if !collector.has_begun() {

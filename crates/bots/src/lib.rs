@@ -6,6 +6,7 @@
 
 mod answer_collector;
 mod configured_bot;
+mod deadlines;
 mod documents;
 mod http;
 mod langflow;

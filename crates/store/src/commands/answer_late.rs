@@ -2,7 +2,8 @@
 
 use wicara_model::MessageId;
 
-use super::append::{Append, Ask, Attempt, Outcome, Target, store_messages, stored};
+use super::append::{Append, Ask, Attempt, Outcome, Target, stored};
+use super::message_numbers::store_messages;
 use crate::Store;
 use crate::engine::Result;
 use crate::transaction::Transaction;

@@ -3,7 +3,8 @@
 
 use wicara_model::{ConversationId, Handler, MessageId, NewConversation, NewMessage, Timestamp};
 
-use super::append::{Append, Ask, Decision, Target, content};
+use super::append::{Append, Ask, Decision, Target};
+use super::message_numbers::content;
 use crate::effects::Batch;
 use crate::engine::{Error, Result, Row, Value, millis};
 use crate::idempotency::REMEMBERED;

@@ -8,6 +8,7 @@ mod claim_look_up;
 mod conversation_delete;
 mod conversation_update;
 mod message_delete;
+mod message_numbers;
 mod message_update;
 mod question_interrupt;
 mod totals_move;

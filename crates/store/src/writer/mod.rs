@@ -1,19 +1,19 @@
 //! The writer: commits queued commands together (group commit) and answers them after the commit.
 //!
-//! It runs in its own thread. On SQLite one connection takes all kinds of commands from one queue (`sqlite_batches.rs`). On
-//! PostgreSQL (`postgres.rs`) a batch of appends is one statement that commits by itself (`postgres_batches.rs`, fed by
+//! It runs in its own thread. On SQLite one connection takes all kinds of commands from one queue (`sqlite_commit.rs`). On
+//! PostgreSQL (`postgres.rs`) a batch of appends is one statement that commits by itself (`postgres_commit.rs`, fed by
 //! `queue.rs`). Every other command has its own transaction on a second connection (`changes.rs`), so that no append
 //! waits behind it. A third connection folds the batches into the totals (`fold.rs`). A lost answer to a commit is
-//! looked up by the number of its batch (`batch_numbers.rs`, `in_doubt.rs`).
+//! looked up by the number of its batch (`unsettled_batches.rs`, `in_doubt.rs`).
 
-mod batch_numbers;
 mod changes;
 mod fold;
 mod in_doubt;
 mod postgres;
-mod postgres_batches;
+mod postgres_commit;
 mod queue;
-mod sqlite_batches;
+mod sqlite_commit;
+mod unsettled_batches;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::engine::postgres::Server;
 use crate::engine::postgres_connection::Connection;
 use crate::engine::{Error, Result, sqlite_connection};
 use crate::nodes::register_sql;
-use batch_numbers::BatchNumbers;
+use unsettled_batches::UnsettledBatches;
 
 /// Queued commands; beyond it new ones are refused. Each holds at most the body of a request or the answer of a bot. As
 /// large as one batch: with the batch that is being written, two of them wait a tenth of a second or two.
@@ -67,7 +67,7 @@ pub(super) enum WriterDatabase {
 struct Shared {
     node: i64,
     is_refused: Arc<AtomicBool>,
-    numbers: Arc<BatchNumbers>,
+    numbers: Arc<UnsettledBatches>,
     metrics: Arc<StoreMetrics>,
 }
 
@@ -103,7 +103,7 @@ impl Writer {
                 let (queue, requests) = mpsc::channel(QUEUE);
                 let connection = sqlite_connection::open(&path)?;
                 thread
-                    .spawn(move || runtime.block_on(sqlite_batches::run(shared, connection, requests)))
+                    .spawn(move || runtime.block_on(sqlite_commit::run(shared, connection, requests)))
                     .map_err(failed)?;
                 (queue.clone(), queue)
             }

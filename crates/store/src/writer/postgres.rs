@@ -5,7 +5,7 @@ use futures_util::future::join;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use super::postgres_batches::Appends;
+use super::postgres_commit::Appends;
 use super::queue::Queue;
 use super::{HeartbeatRequest, Shared, WriteRequest, changes, fold};
 use crate::engine::postgres::Server;

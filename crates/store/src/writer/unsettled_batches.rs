@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 #[derive(Debug, Default)]
-pub(super) struct BatchNumbers {
+pub(super) struct UnsettledBatches {
     state: Mutex<State>,
     changed: Notify,
 }
@@ -18,7 +18,7 @@ struct State {
     unsettled: BTreeSet<i64>,
 }
 
-impl BatchNumbers {
+impl UnsettledBatches {
     pub fn take(&self) -> i64 {
         let mut state = self.lock();
         state.last += 1;
@@ -51,7 +51,7 @@ impl BatchNumbers {
         state.unsettled.first().map_or(state.last, |first| first - 1)
     }
 
-    /// Waits until [`BatchNumbers::settled`] may have grown.
+    /// Waits until [`UnsettledBatches::settled`] may have grown.
     pub async fn changed(&self) {
         self.changed.notified().await;
     }
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_number_is_settled_once_all_before_it_are() {
-        let numbers = BatchNumbers::default();
+        let numbers = UnsettledBatches::default();
         let [first, second, third] = [numbers.take(), numbers.take(), numbers.take()];
         assert_eq!((first, second, third, numbers.settled()), (1, 2, 3, 0));
         numbers.settle(second);
