@@ -15,10 +15,7 @@ impl Bot for Documents {
         // A search is CPU-bound, so it runs on the blocking pool, where it delays no other task.
         let answer = async move {
             let answer = tokio::task::spawn_blocking(move || index.answer(&question)).await;
-            let answer = answer.map_err(|_| Error::Unreadable("the search broke off".to_owned()))?;
-            answer
-                .map(StreamItem::Answer)
-                .map_err(|error| Error::Unreadable(format!("the search failed: {error}")))
+            answer.map(StreamItem::Answer).map_err(|_| Error::Unreadable("the search broke off".to_owned()))
         };
         stream::once(answer).boxed()
     }

@@ -47,8 +47,7 @@ impl DocumentIndex {
     }
 
     fn new(bot_id: &str, pages: Vec<Page>, addresses: Addresses) -> Result<Self, String> {
-        let ranker =
-            Ranker::new(&pages).map_err(|error| format!("the documents cannot be indexed: {error}"))?;
+        let ranker = Ranker::new(&pages);
         let count = |language| pages.iter().filter(|page| page.language == Some(language)).count();
         let mostly_indonesian = count(Language::Indonesian) > count(Language::English);
         let language = if mostly_indonesian { Language::Indonesian } else { Language::English };
@@ -56,11 +55,11 @@ impl DocumentIndex {
     }
 
     /// Always an answer: the best passage, suggestions, or the topics of the documents. Blocks for milliseconds of
-    /// processor time; the error is the index's own, no fault of the question.
-    pub fn answer(&self, question: &Question) -> tantivy::Result<Answer> {
+    /// processor time.
+    pub fn answer(&self, question: &Question) -> Answer {
         let subject = Subject::of(question);
         let language = subject.language.unwrap_or(self.language);
-        let reply = match self.ranker.rank(&subject, self.language)? {
+        let reply = match self.ranker.rank(&subject, self.language) {
             Ranking::Answer(best) => {
                 let (page, passage) = self.resolve(best);
                 Reply::passage(page, passage, &self.addresses)
@@ -79,7 +78,7 @@ impl DocumentIndex {
             }
         };
         let id = Uuid::new_v5(&flow_id(&self.bot_id), &i64::from(question.id).to_be_bytes());
-        Ok(reply.into_answer(&self.bot_id, id))
+        reply.into_answer(&self.bot_id, id)
     }
 
     fn resolve(&self, passage: PassageRef) -> (&Page, &Passage) {

@@ -3,7 +3,7 @@
 //! The way of a document, from the file to the index:
 //! * `folder` finds and reads the files; `html` and `open_elements` turn HTML into Markdown;
 //! * `passages` cuts each page into passages under their headings, with links resolved by `address`;
-//! * `term_index` indexes the words of the passages (tantivy, in memory) in the forms that `language` gives.
+//! * `term_index` indexes the words of the passages in the forms that `language` gives.
 //!
 //! The way of a question, from its text to the answer:
 //! * `subject` keeps the words that carry meaning (`lexicon` lists those that carry none);

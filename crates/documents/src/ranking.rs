@@ -10,19 +10,13 @@
 //! The constants were chosen on the golden set (`golden.toml`): a change there shows as questions that are no longer
 //! answered right, or as foreign questions that are no longer declined.
 
-use tantivy::collector::TopDocs;
-use tantivy::query::{
-    BooleanQuery, BoostQuery, ConstScoreQuery, DisjunctionMaxQuery, Occur, Query, TermQuery,
-};
-use tantivy::schema::IndexRecordOption;
-use tantivy::{DocId, DocSet, Term};
 use wicara_guide::Language;
 
 use crate::language::{forms, standard_spellings};
 use crate::lexicon::synonyms;
 use crate::passages::{Page, PassageRef};
 use crate::subject::Subject;
-use crate::term_index::{TermIndex, TermMatch, inverse_document_frequency};
+use crate::term_index::{TermIndex, TermMatch, Text, inverse_document_frequency};
 
 /// The coverage of an answer whose heading has a word of the question. The main trade-off: of the golden set, 0.3
 /// answers 4 more questions right but declines 6 fewer foreign ones; 0.5 answers 8 fewer right and declines no more.
@@ -88,17 +82,18 @@ impl Origin {
 }
 
 /// A word that is searched for.
-struct QueryWord {
+struct QueryWord<'a> {
     origin: Origin,
     /// Empty if no passage has the word, a synonym or a similar spelling. Its weight still lowers every coverage.
-    matches: Vec<TermMatch>,
+    matches: Vec<TermMatch<'a>>,
     /// The word's information, less for an earlier question's.
     weight: f32,
 }
 
 /// A passage that has words of the question.
 struct Candidate {
-    id: DocId,
+    /// The index of the passage.
+    id: u32,
     score: f32,
     /// The share of the question's weight that the passage has, from 0 to 1, without earlier questions.
     coverage: f32,
@@ -141,18 +136,20 @@ struct WordCertainty {
 }
 
 impl Ranker {
-    pub fn new(pages: &[Page]) -> tantivy::Result<Self> {
-        Ok(Self { index: TermIndex::new(pages)? })
+    #[must_use]
+    pub fn new(pages: &[Page]) -> Self {
+        Self { index: TermIndex::new(pages) }
     }
 
     /// Prefers passages in the question's language to others. Where the question shows no language, the language wins
     /// whose best passage covers more of it; `default` wins a tie.
-    pub fn rank(&self, subject: &Subject, default: Language) -> tantivy::Result<Ranking> {
-        let mut query_words = self.query_words(&subject.words, Origin::Question)?;
+    #[must_use]
+    pub fn rank(&self, subject: &Subject, default: Language) -> Ranking {
+        let mut query_words = self.query_words(&subject.words, Origin::Question);
         if query_words.is_empty() {
-            return Ok(Ranking::NoSubject);
+            return Ranking::NoSubject;
         }
-        query_words.extend(self.query_words(&subject.earlier, Origin::Earlier)?);
+        query_words.extend(self.query_words(&subject.earlier, Origin::Earlier));
         // `None` searches the pages of all languages, and those whose language is unknown.
         let languages = match subject.language {
             Some(language) => vec![Some(language), None],
@@ -160,7 +157,7 @@ impl Ranker {
         };
         let mut best: Vec<Candidate> = Vec::new();
         for language in languages {
-            let found = self.candidates(&query_words, language)?;
+            let found = self.candidates(&query_words, language);
             let quality = |candidates: &[Candidate]| {
                 candidates.first().map(|first| (first.is_answer(), first.coverage))
             };
@@ -172,106 +169,103 @@ impl Ranker {
             }
         }
         let passage = |candidate: &Candidate| self.index.passages[candidate.id as usize].passage;
-        Ok(match best.first() {
+        match best.first() {
             Some(first) if first.is_answer() => Ranking::Answer(passage(first)),
             Some(_) => Ranking::Suggestions(best.iter().take(MAX_SUGGESTIONS).map(passage).collect()),
             None => Ranking::NoMatch,
-        })
+        }
     }
 
-    fn query_words(&self, words: &[String], origin: Origin) -> tantivy::Result<Vec<QueryWord>> {
+    fn query_words(&self, words: &[String], origin: Origin) -> Vec<QueryWord<'_>> {
         let mut query_words = Vec::new();
         for word in words {
-            let matches = self.matches(word)?;
+            let matches = self.matches(word);
             let information = inverse_document_frequency(self.index.passages.len(), &matches);
             query_words.push(QueryWord { origin, matches, weight: information * origin.weight() });
         }
-        Ok(query_words)
+        query_words
     }
 
     /// The terms that a word and its synonyms match. Only a word without any match is taken for chat language, and only
     /// then for a misspelt word: a word of the documents means itself.
-    fn matches(&self, word: &str) -> tantivy::Result<Vec<TermMatch>> {
-        let mut matches = self.index.matches(word, 1.0)?;
-        matches.extend(self.synonym_matches(word)?);
+    fn matches(&self, word: &str) -> Vec<TermMatch<'_>> {
+        let mut matches = self.index.matches(word, 1.0);
+        matches.extend(self.synonym_matches(word));
         if matches.is_empty() {
             for word in standard_spellings(word) {
-                matches.extend(self.index.matches(&word, SYNONYM_CERTAINTY)?);
-                matches.extend(self.synonym_matches(&word)?);
+                matches.extend(self.index.matches(&word, SYNONYM_CERTAINTY));
+                matches.extend(self.synonym_matches(&word));
             }
         }
         if matches.is_empty()
-            && let Some((distance, word)) = self.index.nearest_word(word)?
+            && let Some((distance, word)) = self.index.nearest_word(word)
         {
             let certainty = (0..distance).map(|_| TYPO_CERTAINTY).product();
-            matches.extend(self.index.matches(&word, certainty)?);
-            matches.extend(self.synonym_matches(&word)?);
+            matches.extend(self.index.matches(word, certainty));
+            matches.extend(self.synonym_matches(word));
         }
-        Ok(matches)
+        matches
     }
 
-    fn synonym_matches(&self, word: &str) -> tantivy::Result<Vec<TermMatch>> {
+    fn synonym_matches(&self, word: &str) -> Vec<TermMatch<'_>> {
         let mut matches = Vec::new();
         for form in forms(word).iter().flatten() {
             for synonym in synonyms(form).filter(|synonym| *synonym != word) {
-                matches.extend(self.index.matches(synonym, SYNONYM_CERTAINTY)?);
+                matches.extend(self.index.matches(synonym, SYNONYM_CERTAINTY));
             }
         }
-        Ok(matches)
+        matches
     }
 
     /// The answers and suggestions among the passages of a language, best first, answers before suggestions.
-    fn candidates(
-        &self,
-        query_words: &[QueryWord],
-        language: Option<Language>,
-    ) -> tantivy::Result<Vec<Candidate>> {
-        let query = self.query(query_words, language);
-        let top =
-            self.index.searcher.search(&query, &TopDocs::with_limit(MAX_CANDIDATES).order_by_score())?;
-        let mut scores: Vec<(DocId, f32)> =
-            top.into_iter().map(|(score, address)| (address.doc_id, score)).collect();
-        scores.sort_unstable_by_key(|(id, _)| *id);
-        let mut candidates = self.score(query_words, &scores)?;
+    fn candidates(&self, query_words: &[QueryWord], language: Option<Language>) -> Vec<Candidate> {
+        let best = self.best_by_bm25(query_words, language);
+        let mut candidates = self.score(query_words, &best);
         candidates.retain(|candidate| candidate.is_answer() || candidate.is_suggestion());
         candidates.sort_by(|one, other| {
             other.is_answer().cmp(&one.is_answer()).then(other.score.total_cmp(&one.score))
         });
-        Ok(candidates)
+        candidates
     }
 
-    /// Passages with any of the words, in pages of the language.
-    fn query(&self, query_words: &[QueryWord], language: Option<Language>) -> Box<dyn Query> {
-        let fields = &self.index.fields;
-        let mut any_word: Vec<(Occur, Box<dyn Query>)> = Vec::new();
+    /// The passages with any of the words, in pages of the language: those with the highest BM25 scores.
+    fn best_by_bm25(&self, query_words: &[QueryWord], language: Option<Language>) -> Vec<(u32, f32)> {
+        let passages = &self.index.passages;
+        let is_searched = |id: u32| language.is_none() || passages[id as usize].language == language;
+        let mut scores = vec![0.0; passages.len()];
+        let mut of_text = vec![0.0_f32; passages.len()];
+        let (mut found, mut found_in_text) = (Vec::new(), Vec::new());
         for word in query_words {
-            // The best match alone counts in each text: a word with many forms and synonyms must not count many times.
-            for (text_fields, _) in fields.texts() {
-                let matches = word.matches.iter().filter(|found| text_fields.contains(&found.term.field()));
-                let matches = matches.map(|found| -> Box<dyn Query> {
-                    let term = TermQuery::new(found.term.clone(), IndexRecordOption::WithFreqs);
-                    let boost = found.boost * found.certainty * word.origin.weight();
-                    Box::new(BoostQuery::new(Box::new(term), boost))
-                });
-                any_word.push((Occur::Should, Box::new(DisjunctionMaxQuery::new(matches.collect()))));
+            for text in Text::ALL {
+                // The best match alone counts in each text: a word with many forms and synonyms must not count many times.
+                for matched in word.matches.iter().filter(|matched| matched.text == text) {
+                    let boost = matched.boost * matched.certainty * word.origin.weight();
+                    for (id, score) in matched.scores().filter(|(id, _)| is_searched(*id)) {
+                        let best = &mut of_text[id as usize];
+                        if *best == 0.0 {
+                            found_in_text.push(id);
+                        }
+                        *best = best.max(boost * score);
+                    }
+                }
+                for id in found_in_text.drain(..) {
+                    let score = &mut scores[id as usize];
+                    if *score == 0.0 {
+                        found.push(id);
+                    }
+                    *score += std::mem::take(&mut of_text[id as usize]);
+                }
             }
         }
-        let any_word = Box::new(BooleanQuery::new(any_word));
-        let Some(language) = language else { return any_word };
-        let term = Term::from_field_text(fields.language, language.code());
-        let in_language = TermQuery::new(term, IndexRecordOption::Basic);
-        // A filter: it adds nothing to the score.
-        let in_language = ConstScoreQuery::new(Box::new(in_language), 0.0);
-        Box::new(BooleanQuery::new(vec![(Occur::Must, any_word), (Occur::Must, Box::new(in_language))]))
+        let mut best: Vec<_> = found.into_iter().map(|id| (id, scores[id as usize])).collect();
+        best.sort_unstable_by(|one, other| other.1.total_cmp(&one.1).then(one.0.cmp(&other.0)));
+        best.truncate(MAX_CANDIDATES);
+        best
     }
 
-    /// Adds coverage and heading to the score. `bm25_scores` must rise by id.
-    fn score(
-        &self,
-        query_words: &[QueryWord],
-        bm25_scores: &[(DocId, f32)],
-    ) -> tantivy::Result<Vec<Candidate>> {
-        let coverages = self.coverages(query_words, bm25_scores)?;
+    /// Adds coverage and heading to the score.
+    fn score(&self, query_words: &[QueryWord], bm25_scores: &[(u32, f32)]) -> Vec<Candidate> {
+        let coverages = coverages(query_words, bm25_scores);
         let all_weight: f32 = query_words.iter().map(|word| word.weight).sum();
         let from_question = query_words.iter().filter(|word| word.origin == Origin::Question);
         let question_weight: f32 = from_question.map(|word| word.weight).sum();
@@ -293,53 +287,32 @@ impl Ranker {
                 in_heading: covered.heading > 0.0,
             }
         });
-        Ok(candidates.collect())
+        candidates.collect()
     }
+}
 
-    /// The coverage of each passage. The ids must rise, as posting lists are only read forwards.
-    fn coverages(
-        &self,
-        query_words: &[QueryWord],
-        bm25_scores: &[(DocId, f32)],
-    ) -> tantivy::Result<Vec<Coverage>> {
-        let TermIndex { searcher, fields, .. } = &self.index;
-        let mut coverages: Vec<Coverage> = bm25_scores.iter().map(|_| Coverage::default()).collect();
-        for word in query_words {
-            let mut certainties = vec![WordCertainty::default(); bm25_scores.len()];
-            for segment in searcher.segment_readers() {
-                for TermMatch { term, certainty, .. } in &word.matches {
-                    let field = term.field();
-                    let inverted = segment.inverted_index(field)?;
-                    let Some(mut postings) = inverted.read_postings(term, IndexRecordOption::Basic)? else {
-                        continue;
-                    };
-                    for (best, (id, _)) in certainties.iter_mut().zip(bm25_scores) {
-                        if postings.doc() < *id {
-                            postings.seek(*id);
-                        }
-                        if postings.doc() != *id {
-                            continue;
-                        }
-                        best.anywhere = best.anywhere.max(*certainty);
-                        if fields.heading.contains(&field) {
-                            best.heading = best.heading.max(*certainty);
-                        }
-                        if fields.title.contains(&field) {
-                            best.title = best.title.max(*certainty);
-                        }
-                    }
+/// The coverage of each passage.
+fn coverages(query_words: &[QueryWord], bm25_scores: &[(u32, f32)]) -> Vec<Coverage> {
+    let mut coverages: Vec<Coverage> = bm25_scores.iter().map(|_| Coverage::default()).collect();
+    for word in query_words {
+        for (coverage, (id, _)) in coverages.iter_mut().zip(bm25_scores) {
+            let mut best = WordCertainty::default();
+            for matched in word.matches.iter().filter(|matched| matched.contains(*id)) {
+                best.anywhere = best.anywhere.max(matched.certainty);
+                match matched.text {
+                    Text::Heading => best.heading = best.heading.max(matched.certainty),
+                    Text::Title => best.title = best.title.max(matched.certainty),
+                    Text::Body => {}
                 }
             }
-            for (coverage, best) in coverages.iter_mut().zip(certainties) {
-                coverage.anywhere += word.weight * best.anywhere;
-                coverage.heading += word.weight * best.heading;
-                coverage.title += word.weight * best.title;
-                if word.origin == Origin::Question {
-                    coverage.question += word.weight * best.anywhere;
-                    coverage.question_word_count += usize::from(best.anywhere > 0.0);
-                }
+            coverage.anywhere += word.weight * best.anywhere;
+            coverage.heading += word.weight * best.heading;
+            coverage.title += word.weight * best.title;
+            if word.origin == Origin::Question {
+                coverage.question += word.weight * best.anywhere;
+                coverage.question_word_count += usize::from(best.anywhere > 0.0);
             }
         }
-        Ok(coverages)
     }
+    coverages
 }

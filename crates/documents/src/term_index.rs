@@ -1,15 +1,14 @@
 //! The inverted index: which passages have a word in their heading, in their page's title or in their text.
 //!
-//! tantivy holds it in memory. Each of the three texts is indexed three times, once for each form of its words: as
-//! written, its English stem, its Indonesian root. Words come from [`crate::language`], so that tantivy only splits at
-//! the spaces between them.
+//! It is in memory. Each of the three texts is indexed three times, once for each form of its words: as written, its
+//! English stem, its Indonesian root ([`crate::language`]). A search library would bring compressed segments, threads
+//! and files, and a fifth of the program's build time; a folder of documents needs none of them.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Bound;
 
-use tantivy::directory::RamDirectory;
-use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
-use tantivy::{ReloadPolicy, Searcher, TantivyDocument, Term};
+use wicara_guide::Language;
 
 use crate::language::{forms, words};
 use crate::lexicon::is_stop_word;
@@ -29,36 +28,79 @@ const BODY_BOOST: f32 = 1.0;
 /// one or two sentences would outrank the sections by the words of the title, and answer nothing. At 0 and at 1000, two
 /// or three of the operators' questions in the tests get another passage.
 const MIN_INTRODUCTION_BYTES: usize = 300;
-/// The memory that tantivy may use while it builds the index.
-const WRITER_BYTES: usize = 64 << 20;
+/// BM25's saturation of a term's count within a text, and how far a text's length weakens it: the usual values.
+const BM25_K1: f32 = 1.2;
+const BM25_B: f32 = 0.75;
 
 pub struct TermIndex {
-    pub searcher: Searcher,
-    pub fields: Fields,
-    /// By tantivy's document id: with a single segment, ids follow the order of addition.
+    /// By text, as [`Text::ALL`], and by form, as [`forms`].
+    fields: [[Field; 3]; 3],
     pub passages: Vec<IndexedPassage>,
 }
 
-/// The fields of a passage: each text in the three forms of [`forms`], and the page's language.
-pub struct Fields {
-    pub heading: [Field; 3],
+/// The three texts of a passage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Text {
+    Heading,
     /// The page's title and the headings above the passage's own: the context of the passage.
-    pub title: [Field; 3],
-    pub body: [Field; 3],
-    pub language: Field,
+    Title,
+    Body,
 }
 
-impl Fields {
-    /// The texts of a passage, each with the weight of a match in it.
-    #[must_use]
-    pub fn texts(&self) -> [([Field; 3], f32); 3] {
-        [(self.heading, HEADING_BOOST), (self.title, TITLE_BOOST), (self.body, BODY_BOOST)]
+impl Text {
+    pub const ALL: [Text; 3] = [Text::Heading, Text::Title, Text::Body];
+
+    fn boost(self) -> f32 {
+        match self {
+            Text::Heading => HEADING_BOOST,
+            Text::Title => TITLE_BOOST,
+            Text::Body => BODY_BOOST,
+        }
+    }
+}
+
+/// One text of all passages in one form of its words.
+#[derive(Default)]
+struct Field {
+    postings: BTreeMap<Box<str>, Vec<Posting>>,
+    /// Words of each passage.
+    lengths: Vec<u32>,
+    average_length: f32,
+}
+
+/// A passage that has a term.
+struct Posting {
+    /// Its index in [`TermIndex::passages`]. A term's postings rise by it.
+    passage: u32,
+    count: u32,
+}
+
+impl Field {
+    fn add(&mut self, passage: u32, terms: Vec<String>) {
+        self.lengths.push(terms.len() as u32);
+        for term in terms {
+            let postings = self.postings.entry(term.into()).or_default();
+            match postings.last_mut().filter(|last| last.passage == passage) {
+                Some(last) => last.count += 1,
+                None => postings.push(Posting { passage, count: 1 }),
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        let total: u64 = self.lengths.iter().copied().map(u64::from).sum();
+        self.average_length = total as f32 / self.lengths.len().max(1) as f32;
+        for postings in self.postings.values_mut() {
+            postings.shrink_to_fit();
+        }
     }
 }
 
 /// What ranking needs to know of a passage beyond its terms.
 pub struct IndexedPassage {
     pub passage: PassageRef,
+    /// Of its page; `None` where it is unknown.
+    pub language: Option<Language>,
     /// The information of the heading's words, see [`inverse_document_frequency`].
     pub heading_information: f32,
     /// The information of the words of the page's title.
@@ -66,36 +108,39 @@ pub struct IndexedPassage {
 }
 
 /// A term of the index that a word of a question matches.
-pub struct TermMatch {
-    pub term: Term,
-    /// The number of passages with this term.
-    pub document_frequency: u64,
+pub struct TermMatch<'a> {
+    pub text: Text,
+    field: &'a Field,
+    postings: &'a [Posting],
     /// The weight of a match, by the text and the form of the word.
     pub boost: f32,
     /// How likely the term is what the word means, from 0 to 1: less than 1 for synonyms and misspelt words.
     pub certainty: f32,
 }
 
-impl TermIndex {
-    pub fn new(pages: &[Page]) -> tantivy::Result<Self> {
-        let mut schema = Schema::builder();
-        let split_at_spaces = |record| {
-            let indexing = TextFieldIndexing::default().set_tokenizer("whitespace").set_index_option(record);
-            TextOptions::default().set_indexing_options(indexing)
-        };
-        let mut add_fields = |names: [&str; 3]| {
-            names.map(|name| schema.add_text_field(name, split_at_spaces(IndexRecordOption::WithFreqs)))
-        };
-        let heading = add_fields(["heading", "heading_en", "heading_id"]);
-        let title = add_fields(["title", "title_en", "title_id"]);
-        let body = add_fields(["body", "body_en", "body_id"]);
-        let language = schema.add_text_field("language", split_at_spaces(IndexRecordOption::Basic));
-        let fields = Fields { heading, title, body, language };
+impl TermMatch<'_> {
+    /// The passages with this term, in their order, each with its BM25 score.
+    pub fn scores(&self) -> impl Iterator<Item = (u32, f32)> {
+        let information = information(self.field.lengths.len(), self.postings.len());
+        self.postings.iter().map(move |posting| {
+            let length = self.field.lengths[posting.passage as usize] as f32 / self.field.average_length;
+            let count = posting.count as f32;
+            let saturated = count / (count + BM25_K1 * (1.0 - BM25_B + BM25_B * length));
+            (posting.passage, information * (1.0 + BM25_K1) * saturated)
+        })
+    }
 
-        let mut writer = tantivy::Index::builder()
-            .schema(schema.build())
-            .single_segment_index_writer(RamDirectory::create(), WRITER_BYTES)?;
-        let mut added = Vec::new();
+    #[must_use]
+    pub fn contains(&self, passage: u32) -> bool {
+        self.postings.binary_search_by_key(&passage, |posting| posting.passage).is_ok()
+    }
+}
+
+impl TermIndex {
+    #[must_use]
+    pub fn new(pages: &[Page]) -> Self {
+        let mut index = Self { fields: Default::default(), passages: Vec::new() };
+        let mut headings = Vec::new();
         for (page_index, page) in pages.iter().enumerate() {
             for (passage_index, passage) in page.passages.iter().enumerate() {
                 let is_short = page.passages.len() > 1 && passage.text.len() < MIN_INTRODUCTION_BYTES;
@@ -105,94 +150,78 @@ impl TermIndex {
                     None => (page.title.as_str(), [].as_slice()),
                 };
                 let title = format!("{} {}", page.title, above.join(" "));
-                let mut document = TantivyDocument::default();
-                for (text, fields) in
-                    [(heading, fields.heading), (&title, fields.title), (&passage.text, fields.body)]
-                {
-                    for (field, words) in fields.into_iter().zip(words_by_form(text)) {
-                        document.add_text(field, words);
+                let id = index.passages.len() as u32;
+                for (fields, text) in index.fields.iter_mut().zip([heading, &title, &passage.text]) {
+                    for (field, terms) in fields.iter_mut().zip(terms_by_form(text)) {
+                        field.add(id, terms);
                     }
                 }
-                if let Some(language) = page.language {
-                    document.add_text(fields.language, language.code());
-                }
-                writer.add_document(document)?;
-                let passage = PassageRef { page: page_index, passage: passage_index };
-                added.push((passage, heading, &page.title));
+                headings.push((heading, &page.title));
+                index.passages.push(IndexedPassage {
+                    passage: PassageRef { page: page_index, passage: passage_index },
+                    language: page.language,
+                    heading_information: 0.0,
+                    title_information: 0.0,
+                });
             }
         }
-        let reader = writer.finalize()?.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-        let mut index = Self { searcher: reader.searcher(), fields, passages: Vec::new() };
-        let passage_count = added.len();
-        for (passage, heading, title) in added {
+        index.fields.iter_mut().flatten().for_each(Field::finish);
+        for (id, (heading, title)) in headings.into_iter().enumerate() {
             // A heading gives synonyms in brackets: a question with one of them does not need the others too.
-            let heading = heading.split('(').next().unwrap_or_default();
-            let indexed = IndexedPassage {
-                passage,
-                heading_information: index.information(heading, passage_count)?,
-                title_information: index.information(title, passage_count)?,
-            };
-            index.passages.push(indexed);
+            let heading = index.heading_information(heading.split('(').next().unwrap_or_default());
+            let title = index.heading_information(title);
+            let passage = &mut index.passages[id];
+            (passage.heading_information, passage.title_information) = (heading, title);
         }
-        Ok(index)
+        index
     }
 
     /// The terms that a word matches, in all its forms and in all texts; empty if no passage has it.
-    pub fn matches(&self, word: &str, certainty: f32) -> tantivy::Result<Vec<TermMatch>> {
+    #[must_use]
+    pub fn matches(&self, word: &str, certainty: f32) -> Vec<TermMatch<'_>> {
         let mut matches = Vec::new();
         let forms = forms(word);
-        for (fields, text_boost) in self.fields.texts() {
-            for ((field, forms), form_boost) in fields.into_iter().zip(&forms).zip(FORM_BOOSTS) {
+        for (fields, text) in self.fields.iter().zip(Text::ALL) {
+            for ((field, forms), form_boost) in fields.iter().zip(&forms).zip(FORM_BOOSTS) {
                 for form in forms {
-                    let term = Term::from_field_text(field, form);
-                    let document_frequency = self.searcher.doc_freq(&term)?;
-                    if document_frequency > 0 {
-                        let boost = text_boost * form_boost;
-                        matches.push(TermMatch { term, document_frequency, boost, certainty });
+                    if let Some(postings) = field.postings.get(form.as_str()) {
+                        let boost = text.boost() * form_boost;
+                        matches.push(TermMatch { text, field, postings, boost, certainty });
                     }
                 }
             }
         }
-        Ok(matches)
+        matches
     }
 
     /// The word of the documents that is nearest to a misspelt one, with its distance in letters; among equally near
     /// words the most frequent. Only words with the same first letter are compared, so that most of the vocabulary is
     /// never read.
-    pub fn nearest_word(&self, misspelt: &str) -> tantivy::Result<Option<(usize, String)>> {
+    #[must_use]
+    pub fn nearest_word(&self, misspelt: &str) -> Option<(usize, &str)> {
         let max_distance = typos::max_distance(misspelt);
-        let Some(first) = misspelt.chars().next().filter(|_| max_distance > 0) else { return Ok(None) };
-        let first = &misspelt.as_bytes()[..first.len_utf8()];
-        // 0xff is no byte of UTF-8: it sorts behind every word with this first letter.
-        let end = [first, &[0xff]].concat();
-        let mut nearest: Option<(usize, Reverse<u32>, String)> = None;
-        for segment in self.searcher.segment_readers() {
-            for (fields, _) in self.fields.texts() {
-                let [as_written, ..] = fields;
-                let inverted = segment.inverted_index(as_written)?;
-                let mut terms = inverted.terms().range().ge(first).lt(&end).into_stream()?;
-                while terms.advance() {
-                    let Ok(word) = std::str::from_utf8(terms.key()) else { continue };
-                    let Some(distance) = typos::distance(misspelt, word, max_distance) else { continue };
-                    let found = (distance, Reverse(terms.value().doc_freq), word.to_owned());
-                    if nearest.as_ref().is_none_or(|nearest| found < *nearest) {
-                        nearest = Some(found);
-                    }
+        let first = misspelt.chars().next().filter(|_| max_distance > 0)?;
+        let from = &misspelt[..first.len_utf8()];
+        let mut nearest: Option<(usize, Reverse<usize>, &str)> = None;
+        for [as_written, ..] in &self.fields {
+            let terms = as_written.postings.range::<str, _>((Bound::Included(from), Bound::Unbounded));
+            for (word, postings) in terms.take_while(|(word, _)| word.starts_with(first)) {
+                let Some(distance) = typos::distance(misspelt, word, max_distance) else { continue };
+                let found = (distance, Reverse(postings.len()), &**word);
+                if nearest.is_none_or(|nearest| found < nearest) {
+                    nearest = Some(found);
                 }
             }
         }
-        Ok(nearest.map(|(distance, _, word)| (distance, word)))
+        nearest.map(|(distance, _, word)| (distance, word))
     }
 
-    /// The information of a heading: the sum of the inverse document frequencies of its different words.
-    fn information(&self, heading: &str, passage_count: usize) -> tantivy::Result<f32> {
+    /// The sum of the inverse document frequencies of a heading's different words.
+    fn heading_information(&self, heading: &str) -> f32 {
         let mut seen = HashSet::new();
         let words = words(heading).filter(|word| !is_stop_word(word) && seen.insert(word.clone()));
-        let mut information = 0.0;
-        for word in words {
-            information += inverse_document_frequency(passage_count, &self.matches(&word, 1.0)?);
-        }
-        Ok(information)
+        let count = self.passages.len();
+        words.map(|word| inverse_document_frequency(count, &self.matches(&word, 1.0))).sum()
     }
 }
 
@@ -200,20 +229,20 @@ impl TermIndex {
 /// zero even for a word that every passage has.
 #[must_use]
 pub fn inverse_document_frequency(passage_count: usize, matches: &[TermMatch]) -> f32 {
-    let frequency = matches.iter().map(|found| found.document_frequency).max().unwrap_or(0);
-    let (passages, frequency) = (passage_count as f32, frequency as f32);
-    (1.0 + (passages - frequency + 0.5) / (frequency + 0.5)).ln()
+    information(passage_count, matches.iter().map(|found| found.postings.len()).max().unwrap_or(0))
 }
 
-/// The words of a text, separated by spaces, once in each form of [`forms`].
-fn words_by_form(text: &str) -> [String; 3] {
-    let mut by_form = <[String; 3]>::default();
+fn information(passages: usize, with_term: usize) -> f32 {
+    let (passages, with_term) = (passages as f32, with_term as f32);
+    (1.0 + (passages - with_term + 0.5) / (with_term + 0.5)).ln()
+}
+
+/// The words of a text once in each form of [`forms`].
+fn terms_by_form(text: &str) -> [Vec<String>; 3] {
+    let mut by_form = <[Vec<String>; 3]>::default();
     for word in words(text) {
         for (all, forms) in by_form.iter_mut().zip(forms(&word)) {
-            for form in forms {
-                all.push_str(&form);
-                all.push(' ');
-            }
+            all.extend(forms);
         }
     }
     by_form
