@@ -10,9 +10,10 @@ use std::panic::PanicHookInfo;
 use tracing::Subscriber;
 use tracing::field::Field;
 use tracing_subscriber::field::MakeExt;
-use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use wicara_model::terminal::{visible_json, visible_line};
 
@@ -72,7 +73,7 @@ fn report_lost(lines: u64) {
 
 /// The format for people: in colours. Fields are escaped, so that their values neither control the terminal nor break the
 /// line.
-fn on_terminal<W>(writer: W, filter: EnvFilter) -> impl Subscriber + Send + Sync
+fn on_terminal<W>(writer: W, filter: Targets) -> impl Subscriber + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -86,28 +87,26 @@ where
         }
     };
     // With `log_internal_errors` a formatting error is printed to stderr, which panics where stderr is closed.
-    tracing_subscriber::fmt()
+    let layer = tracing_subscriber::fmt::layer()
         .log_internal_errors(false)
-        .with_env_filter(filter)
         .with_target(false)
         .fmt_fields(debug_fn(field).delimited(" "))
-        .with_writer(writer)
-        .finish()
+        .with_writer(writer);
+    tracing_subscriber::registry().with(filter).with(layer)
 }
 
 /// The format for programs: one JSON object a line.
-fn in_json<W>(writer: W, filter: EnvFilter) -> impl Subscriber + Send + Sync
+fn in_json<W>(writer: W, filter: Targets) -> impl Subscriber + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    tracing_subscriber::fmt()
+    let layer = tracing_subscriber::fmt::layer()
         .log_internal_errors(false)
-        .with_env_filter(filter)
         .json()
         .flatten_event(true)
         .with_span_list(false)
-        .with_writer(writer)
-        .finish()
+        .with_writer(writer);
+    tracing_subscriber::registry().with(filter).with(layer)
 }
 
 /// A panic's message if it is a literal in the code. A formatted message is left out, because it may hold text of users: the
@@ -116,13 +115,22 @@ fn static_message<'a>(panic: &'a PanicHookInfo<'_>) -> &'a str {
     panic.payload().downcast_ref::<&str>().copied().unwrap_or("(left out)")
 }
 
-/// Parses a level or a list of directives. A directive without `=` has to be a level: `EnvFilter` would take a misspelt level
-/// for the name of a module, and log nothing else.
-fn parse_filter(directives: &str) -> Option<EnvFilter> {
-    let directives: Vec<&str> = directives.split(',').map(str::trim).collect();
-    let level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
-    let known = directives.iter().all(|directive| directive.contains('=') || level(directive));
-    known.then(|| EnvFilter::builder().parse(directives.join(",")).ok()).flatten()
+/// Parses a level or a list of directives, each a level or `module=level`.
+fn parse_filter(directives: &str) -> Option<Targets> {
+    let level = |word: &str| -> Option<LevelFilter> {
+        let known = LEVELS.iter().find(|level| level.eq_ignore_ascii_case(word))?;
+        known.parse().ok()
+    };
+    directives.split(',').map(str::trim).try_fold(Targets::new(), |filter, directive| {
+        match directive.split_once('=') {
+            None => Some(filter.with_default(level(directive)?)),
+            Some((module, word)) => {
+                let is_path = |c: char| c.is_alphanumeric() || matches!(c, '_' | ':');
+                let is_module = !module.is_empty() && module.chars().all(is_path);
+                is_module.then_some(filter.with_target(module, level(word)?))
+            }
+        }
+    })
 }
 
 #[cfg(test)]
@@ -137,7 +145,7 @@ mod tests {
 
     /// The log lines with this text in their fields: for people and for programs.
     fn logged(text: &str) -> [String; 2] {
-        let filter = || EnvFilter::new("trace");
+        let filter = || Targets::new().with_default(tracing::Level::TRACE);
         let written = [(); 2].map(|()| Arc::new(Mutex::new(Vec::new())));
         let log = || {
             let _span = tracing::info_span!("request", shown = %text).entered();
