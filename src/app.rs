@@ -12,6 +12,7 @@ use wicara_http as http;
 use wicara_metrics::Metrics;
 use wicara_platform::{Clock, Random};
 use wicara_service::{self as service, People, Service};
+use wicara_store::DatabaseUrl;
 
 use crate::config::{self, Anonymous, Config, SameSite};
 use crate::connection_limit;
@@ -37,6 +38,8 @@ pub struct App {
     pub metrics_address: Option<SocketAddr>,
     /// The URL by which clients reach the server, without a slash at the end.
     pub base: String,
+    /// Where conversations are kept, for people: the full path of a file, or the host of a database.
+    pub database: String,
     /// The first administrator, if this start created one.
     pub first_administrator: Option<FirstAdministrator>,
     stop: oneshot::Sender<()>,
@@ -62,6 +65,7 @@ impl App {
             .map_err(|error| anyhow::Error::msg(format!("{source}: {error}")))?;
         let database_lock = lock_for_server(&config.store, &source)?;
         let store = open_store(&config.store, &source, &random, &metrics).await?;
+        let database = DatabaseUrl::parse(&config.store.url).map_err(anyhow::Error::msg)?.to_string();
 
         let people = People::new(store.clone(), clock.clone(), random.clone());
         let first_administrator = first_start::create_administrator(&people, &config.auth).await?;
@@ -104,7 +108,7 @@ impl App {
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run_until(stopped));
         tracing::info!(%address, "listening");
-        Ok(Self { address, metrics_address, base, first_administrator, stop, running })
+        Ok(Self { address, metrics_address, base, database, first_administrator, stop, running })
     }
 
     /// The URL by which a program on this machine finds the metrics without a key.

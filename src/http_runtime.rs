@@ -36,9 +36,20 @@ impl HttpRuntime {
     /// Listens on the address, and returns it with the port that the system chose where it was 0. `setting` names the
     /// address in an error.
     pub fn listen(&self, address: SocketAddr, setting: &str) -> Result<(TcpListener, SocketAddr)> {
-        let listener = self
-            .bind(address)
-            .with_context(|| format!("cannot listen on {address} ({setting}): is another program there?"))?;
+        let listener = self.bind(address).map_err(|error| {
+            let advice = match error.kind() {
+                io::ErrorKind::AddrInUse => "another program listens there",
+                io::ErrorKind::AddrNotAvailable => {
+                    "this machine has no such address: 0.0.0.0 and [::] stand for all that it has"
+                }
+                io::ErrorKind::PermissionDenied if address.port() < 1024 => {
+                    "ports below 1024 need a right: choose a higher one, or give the program CAP_NET_BIND_SERVICE"
+                }
+                _ => "",
+            };
+            let advice = if advice.is_empty() { String::new() } else { format!(" ({advice})") };
+            anyhow::anyhow!("cannot listen on {address} ({setting}): {error}{advice}")
+        })?;
         let address = listener.local_addr().context("the listener has no address")?;
         Ok((listener, address))
     }

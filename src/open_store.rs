@@ -19,6 +19,11 @@ pub async fn open_store(
     opened.with_context(|| setting(source))
 }
 
+/// Reads the place and the schema version of the database, for people, and changes nothing.
+pub async fn probe_store(url: &str, source: &str) -> Result<String> {
+    Store::probe(url).await.with_context(|| setting(source))
+}
+
 /// Takes the lock that keeps a second server away from a SQLite file; on PostgreSQL nothing is locked.
 pub fn lock_for_server(settings: &config::Store, source: &str) -> Result<ServerLock> {
     ServerLock::take(&settings.url).with_context(|| setting(source))

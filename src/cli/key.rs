@@ -10,7 +10,7 @@ use wicara_service::People;
 use super::Failure;
 use super::output::{self, print, print_done, print_json, say, table};
 use super::people::{Grant, api, bots_text, failure, open};
-use crate::config::Config;
+use crate::config::StoreConfig;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -55,7 +55,7 @@ A program sends it as `Authorization: Bearer KEY`, `X-API-Key: KEY` or `API_KEY:
     },
 }
 
-pub(super) async fn run(command: Command, config: &Config) -> Result<(), Failure> {
+pub(super) async fn run(command: Command, config: &StoreConfig) -> Result<(), Failure> {
     if let Command::Add { grant, .. } = &command {
         grant.warn_of_unknown_bots(config);
     }

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::Config;
+use crate::config::{Config, StoreConfig};
 use crate::telemetry;
 
 use failure::Failure;
@@ -127,12 +127,13 @@ async fn execute(cli: Cli) -> Result<(), Failure> {
     let level = if matches!(command, Command::Serve) { "info" } else { "warn" };
     let _log = telemetry::start(level).map_err(Failure::usage)?;
     let config = || Config::load(cli.config.as_deref()).map_err(Failure::failed);
+    let store_config = || StoreConfig::load(cli.config.as_deref()).map_err(Failure::failed);
     match command {
         Command::Serve => serve::run(config()?).await,
         Command::Ask(args) => ask::run(args, config).await,
-        Command::User(command) => user::run(command, &config()?).await,
-        Command::Key(command) => key::run(command, &config()?).await,
+        Command::User(command) => user::run(command, &store_config()?).await,
+        Command::Key(command) => key::run(command, &store_config()?).await,
         Command::Bot(command) => bot::run(command, config()?).await,
-        Command::Config(command) => config::run(command, config()?),
+        Command::Config(command) => config::run(command, config()?).await,
     }
 }

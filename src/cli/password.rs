@@ -1,20 +1,18 @@
 //! Reads a password: from `WICARA_PASSWORD`, else typed twice on the terminal.
 
-use std::env::{self, VarError};
 use std::io::{self, IsTerminal};
 
 use wicara_model::terminal::visible_line;
 
 use super::Failure;
+use crate::config;
 
 const VARIABLE: &str = "WICARA_PASSWORD";
 
 /// The password for the person with this e-mail.
 pub(super) fn read(email: &str) -> Result<String, Failure> {
-    match env::var(VARIABLE) {
-        Ok(password) => return Ok(password),
-        Err(VarError::NotUnicode(_)) => return Err(Failure::usage(format!("{VARIABLE} is no Unicode text"))),
-        Err(VarError::NotPresent) => {}
+    if let Some(password) = config::secret(VARIABLE).map_err(|error| Failure::usage(error.to_string()))? {
+        return Ok(password);
     }
     if !io::stdin().is_terminal() {
         return Err(Failure::usage(format!(

@@ -1,18 +1,16 @@
 //! Shared by `wicara user` and `wicara key`: arguments, access to the store, and errors as sentences.
 
-use std::path::Path;
-
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use wicara_metrics::Metrics;
 use wicara_model::account::{MAX_EMAIL_CHARS, MAX_KEY_NAME_CHARS, PASSWORD_CHARS};
 use wicara_model::{Api, Bots, Role, Rule, Violation};
 use wicara_platform::{Clock, Random};
 use wicara_service::{Error, Missing, People};
-use wicara_store::Store;
+use wicara_store::{DatabaseUrl, Store};
 
 use super::Failure;
 use super::output::say;
-use crate::config::Config;
+use crate::config::StoreConfig;
 use crate::open_store::open_store;
 
 /// What somebody may do.
@@ -32,8 +30,8 @@ impl Grant {
     }
 
     /// Warns of ids without a bot in the configuration. No error, because the bot may be configured later.
-    pub(super) fn warn_of_unknown_bots(&self, config: &Config) {
-        for id in self.bots.iter().filter(|id| config.bots.iter().all(|bot| bot.id != **id)) {
+    pub(super) fn warn_of_unknown_bots(&self, config: &StoreConfig) {
+        for id in self.bots.iter().filter(|id| !config.bot_ids.contains(id)) {
             say(&format!("wicara: note that no bot {id:?} is in the configuration"));
         }
     }
@@ -61,16 +59,16 @@ pub(super) fn bots_text(bots: &Bots) -> String {
 
 /// Opens the configured store, which the caller has to close. A SQLite file that does not exist is an error and is not
 /// created: run in another directory than the server, the command would manage people in a database of its own.
-pub(super) async fn open(config: &Config) -> Result<(People, Store), Failure> {
-    if let Some(path) = config.store.url.strip_prefix("sqlite:")
-        && !Path::new(path).exists()
+pub(super) async fn open(config: &StoreConfig) -> Result<(People, Store), Failure> {
+    let url = DatabaseUrl::parse(&config.store.url).map_err(Failure::failed)?;
+    if let DatabaseUrl::Sqlite(path) = &url
+        && !path.exists()
     {
         return Err(Failure::failed(format!(
-            "no database at {path} (store.url): start the server there first, or name the configuration with --config"
+            "no database at {url} (store.url): start the server there first, or name the configuration with --config"
         )));
     }
-    let source = config.source();
-    let store = open_store(&config.store, &source, &Random::System, &Metrics::default())
+    let store = open_store(&config.store, config.source(), &Random::System, &Metrics::default())
         .await
         .map_err(Failure::Failed)?;
     Ok((People::new(store.clone(), Clock::System, Random::System), store))
@@ -92,6 +90,10 @@ pub(super) fn failure(error: Error, name: &str) -> Failure {
         Error::NotFound(Missing::Key) => {
             Failure::failed(format!("no key has the name {name:?}: `wicara key list` shows which there are"))
         }
+        Error::LastAdministrator => Failure::failed(format!(
+            "{name} is the last administrator: add another first (`wicara user add EMAIL --role admin`), or remove \
+             the last one with --force"
+        )),
         Error::Unavailable => Failure::failed("the database does not answer: try again when it does"),
         Error::OutcomeUnknown => Failure::failed(
             "the database went away in the middle of it: see with `wicara user list` or `wicara key list` whether it \

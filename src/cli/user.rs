@@ -8,7 +8,7 @@ use wicara_service::People;
 use super::output::{print, print_done, print_json, table};
 use super::people::{Grant, bots_text, failure, open};
 use super::{Failure, password};
-use crate::config::Config;
+use crate::config::StoreConfig;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -49,15 +49,20 @@ Examples:
         json: bool,
     },
     /// Remove a person; ends the person's sessions
-    #[command(after_help = "Example:\n  wicara user remove ada@example.org")]
+    #[command(
+        after_help = "Examples:\n  wicara user remove ada@example.org\n  wicara user remove ada@example.org --force"
+    )]
     Remove {
         /// The address the person signs in with
         #[arg(value_name = "EMAIL")]
         email: String,
+        /// Remove the last administrator too
+        #[arg(long)]
+        force: bool,
     },
 }
 
-pub(super) async fn run(command: Command, config: &Config) -> Result<(), Failure> {
+pub(super) async fn run(command: Command, config: &StoreConfig) -> Result<(), Failure> {
     if let Command::Add { grant, .. } = &command {
         grant.warn_of_unknown_bots(config);
     }
@@ -94,8 +99,8 @@ async fn execute(command: Command, people: &People) -> Result<(), Failure> {
                 print(&to_table(&users))
             }
         }
-        Command::Remove { email } => {
-            people.user_delete(&email).await.map_err(|error| failure(error, &email))?;
+        Command::Remove { email, force } => {
+            people.user_delete(&email, force).await.map_err(|error| failure(error, &email))?;
             print_done(&format!("Removed {email}."))
         }
     }

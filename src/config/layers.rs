@@ -32,9 +32,34 @@ impl Environment {
     pub(super) fn get(&self, name: &str) -> Result<Option<&str>, Invalid> {
         match self.0.get(name) {
             None => Ok(None),
-            Some(Some(value)) => Ok(Some(value)),
+            Some(Some(value)) => clean(value)
+                .map(Some)
+                .map_err(|fault| Invalid(format!("the environment variable {name} {fault}"))),
             Some(None) => Err(Invalid(format!("the environment variable {name} is no Unicode text"))),
         }
+    }
+}
+
+/// The value of a variable without the line break that files and `echo` put at its end. Quotes around it are refused: as
+/// part of a password or a path nobody would see them.
+fn clean(value: &str) -> Result<&str, &'static str> {
+    let value = value.strip_suffix('\n').unwrap_or(value);
+    let value = value.strip_suffix('\r').unwrap_or(value);
+    let is_quoted = |quote| value.len() > 1 && value.starts_with(quote) && value.ends_with(quote);
+    if is_quoted('"') || is_quoted('\'') {
+        return Err("stands in quotes, which would be part of its value: remove them");
+    }
+    Ok(value)
+}
+
+/// Refuses a text of the environment with characters that nobody sees.
+fn check_visible(value: &str) -> Result<(), &'static str> {
+    if value.chars().any(char::is_control) {
+        Err("has a line break or another control character in it: remove it")
+    } else if value.trim() != value {
+        Err("has a space at an end: remove it")
+    } else {
+        Ok(())
     }
 }
 
@@ -55,10 +80,18 @@ pub(super) struct Layers {
     /// The variable that set a setting, by `section.key`.
     variables: BTreeMap<String, String>,
     expansions: Vec<Expansion>,
+    /// See [`Layers::read`].
+    sections: Option<Vec<String>>,
 }
 
 impl Layers {
-    pub(super) fn read(file: Option<(&Path, &str)>, environment: &Environment) -> Result<Self, Invalid> {
+    /// `sections`: those that are read and whose `${NAME}` are replaced; the others keep their defaults, so that a
+    /// command does not need the secrets of settings that it does not use. `None` for all.
+    pub(super) fn read(
+        file: Option<(&Path, &str)>,
+        environment: &Environment,
+        sections: Option<&[&str]>,
+    ) -> Result<Self, Invalid> {
         let defaults: Table = DEFAULTS.parse().expect("the embedded defaults are TOML");
         let mut layers = Self {
             table: defaults.clone(),
@@ -66,6 +99,7 @@ impl Layers {
             file: file.map(|(path, _)| path.to_owned()),
             variables: BTreeMap::new(),
             expansions: Vec::new(),
+            sections: sections.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
         };
         if let Some((path, text)) = file {
             layers.add_file(path, text, environment)?;
@@ -77,11 +111,20 @@ impl Layers {
     fn add_file(&mut self, path: &Path, text: &str, environment: &Environment) -> Result<(), Invalid> {
         let file: Table = text.parse().map_err(|error| syntax_error(path, text, &error))?;
         for (section, value) in file {
+            if !self.is_read(&section) {
+                merge_section(&mut self.unexpanded, &section, value);
+                continue;
+            }
+            check_brackets(&self.table, &section, &value).map_err(|error| self.invalid("", error))?;
             let expanded = self.expand_strings(value.clone(), &section, environment)?;
             merge_section(&mut self.table, &section, expanded);
             merge_section(&mut self.unexpanded, &section, value);
         }
         Ok(())
+    }
+
+    fn is_read(&self, section: &str) -> bool {
+        self.sections.as_ref().is_none_or(|sections| sections.iter().any(|name| name == section))
     }
 
     /// Expands `${NAME}` in all strings of a value.
@@ -120,9 +163,13 @@ impl Layers {
             let Some((section, key)) =
                 variable.strip_prefix(PREFIX).and_then(|setting| setting.split_once("__"))
             else {
+                check_underscores(variable, defaults)?;
                 continue;
             };
             let (section, key) = (section.to_lowercase(), key.to_lowercase());
+            if defaults.contains_key(&section) && !self.is_read(&section) {
+                continue;
+            }
             let known = match defaults.get(&section) {
                 Some(Value::Table(known)) => known,
                 Some(_) => {
@@ -147,6 +194,9 @@ impl Layers {
             let path = format!("{section}.{key}");
             let text = environment.get(variable)?.unwrap_or_default();
             self.variables.insert(path.clone(), variable.clone());
+            if default.is_str() {
+                check_visible(text).map_err(|fault| self.invalid(&path, fault))?;
+            }
             let value = parse_like(text, default)
                 .map_err(|expected| self.invalid(&path, format!("found {text:?}, expected {expected}")))?;
             let keys = Value::Table(Table::from_iter([(key, value)]));
@@ -177,6 +227,30 @@ impl Layers {
         }
         segments.push(message);
         Invalid(segments.join(": "))
+    }
+}
+
+/// Refuses `[bot]` for `[[bot]]`, and the other way round for sections of settings.
+fn check_brackets(lower: &Table, section: &str, value: &Value) -> Result<(), String> {
+    let (found, expected) = match (lower.get(section), value) {
+        (Some(Value::Array(_)), Value::Table(_)) => (format!("[{section}]"), format!("[[{section}]]")),
+        (Some(Value::Table(_)), Value::Array(_)) => (format!("[[{section}]]"), format!("[{section}]")),
+        _ => return Ok(()),
+    };
+    Err(format!("found {found}, expected {expected}"))
+}
+
+/// Refuses the name of a setting with other underscores than the variable has, such as `WICARA_SERVER_LISTEN`: it would be
+/// ignored. Other variables with the prefix are let alone: Kubernetes makes some for a service of the name `wicara`.
+fn check_underscores(variable: &str, defaults: &Table) -> Result<(), Invalid> {
+    let letters = |name: &str| name.replace('_', "").to_uppercase();
+    let sections = defaults.iter().filter_map(|(section, keys)| Some((section, keys.as_table()?)));
+    let mut names = sections.flat_map(|(section, keys)| {
+        keys.keys().map(move |key| format!("{PREFIX}{section}__{key}").to_uppercase())
+    });
+    match names.find(|name| letters(name) == letters(variable)) {
+        Some(name) => Err(Invalid(format!("{variable}: the setting's variable is written {name}"))),
+        None => Ok(()),
     }
 }
 
@@ -220,7 +294,11 @@ fn expand(template: &str, environment: &Environment) -> Result<String, String> {
     while let Some((before, after)) = rest.split_once("${") {
         let (name, after) = after.split_once('}').ok_or("a ${ has no } after it")?;
         let variable = match environment.get(name) {
-            Ok(Some(variable)) => variable,
+            Ok(Some(variable)) => {
+                let named = |fault| format!("the environment variable {name} {fault}");
+                check_visible(variable).map_err(named)?;
+                variable
+            }
             Ok(None) => return Err(format!("${{{name}}} takes an environment variable that is not set")),
             Err(Invalid(error)) => return Err(error),
         };

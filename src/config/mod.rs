@@ -27,6 +27,13 @@ use layers::{Environment, Layers};
 #[error("{0}")]
 pub struct Invalid(String);
 
+/// A secret that a command takes from the environment: without the line break at its end, and refused with characters
+/// that nobody sees.
+pub fn secret(variable: &str) -> Result<Option<String>, Invalid> {
+    let environment = Environment::of_process();
+    Ok(environment.get(variable)?.map(str::to_owned))
+}
+
 /// The settings in force. Their `Debug` shows no secret.
 #[derive(Debug)]
 pub struct Config {
@@ -128,27 +135,77 @@ struct SettingsTable {
     bot: Vec<Table>,
 }
 
+/// The settings that commands on the store need. The rest of the file is not read: who manages people has not the secrets
+/// of all bots.
+#[derive(Debug)]
+pub struct StoreConfig {
+    pub store: Store,
+    /// The ids of the bots in the file, as they are written there.
+    pub bot_ids: Vec<String>,
+    source: String,
+}
+
+/// The file that is read: `path`, else the one that `WICARA_CONFIG` names, else `wicara.toml` in the working directory if
+/// it exists. With its text.
+fn find_file(path: Option<&Path>, environment: &Environment) -> Result<Option<(PathBuf, String)>, Invalid> {
+    let file = match (path, environment.get("WICARA_CONFIG")?) {
+        (Some(file), _) => file.to_owned(),
+        (None, Some(file)) if !file.is_empty() => PathBuf::from(file),
+        _ if Path::new("wicara.toml").exists() => PathBuf::from("wicara.toml"),
+        _ => return Ok(None),
+    };
+    match std::fs::read_to_string(&file) {
+        Ok(text) => Ok(Some((file, text))),
+        Err(error) => {
+            Err(Invalid(format!("the configuration file {} cannot be read: {error}", file.display())))
+        }
+    }
+}
+
+fn source(file: Option<&Path>) -> String {
+    file.map_or_else(|| "the built-in defaults".to_owned(), |file| file.display().to_string())
+}
+
+impl StoreConfig {
+    /// Reads the environment and the file of [`Config::load`].
+    pub fn load(path: Option<&Path>) -> Result<Self, Invalid> {
+        let environment = Environment::of_process();
+        let file = find_file(path, &environment)?;
+        Self::from_layers(file.as_ref().map(|(path, text)| (&**path, &**text)), &environment)
+    }
+
+    fn from_layers(file: Option<(&Path, &str)>, environment: &Environment) -> Result<Self, Invalid> {
+        #[derive(Deserialize)]
+        struct StoreTable {
+            store: Store,
+        }
+        let layers = Layers::read(file, environment, Some(&["store"]))?;
+        let StoreTable { store } = bots::read(layers.table.clone())
+            .map_err(|error| layers.invalid(&error.path, error.fault.to_string()))?;
+        let bots = layers.unexpanded.get("bot").and_then(Value::as_array);
+        let id = |bot: &Value| bot.get("id").and_then(Value::as_str).map(str::to_owned);
+        let bot_ids = bots.into_iter().flatten().filter_map(id).collect();
+        Ok(Self { store, bot_ids, source: source(file.map(|(path, _)| path)) })
+    }
+
+    /// The file that was read, for messages.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+}
+
 impl Config {
     /// Reads the environment and a file: `path`, else the one that `WICARA_CONFIG` names, else `wicara.toml` in the working
     /// directory if it exists.
     pub fn load(path: Option<&Path>) -> Result<Self, Invalid> {
         let environment = Environment::of_process();
-        let file = match (path, environment.get("WICARA_CONFIG")?) {
-            (Some(file), _) => Some(file.to_owned()),
-            (None, Some(file)) if !file.is_empty() => Some(PathBuf::from(file)),
-            _ => Some(PathBuf::from("wicara.toml")).filter(|file| file.exists()),
-        };
-        let text = match &file {
-            Some(file) => Some(std::fs::read_to_string(file).map_err(|error| {
-                Invalid(format!("the configuration file {} cannot be read: {error}", file.display()))
-            })?),
-            None => None,
-        };
-        Self::from_layers(file.as_deref().zip(text.as_deref()), &environment)
+        let file = find_file(path, &environment)?;
+        Self::from_layers(file.as_ref().map(|(path, text)| (&**path, &**text)), &environment)
     }
 
     fn from_layers(file: Option<(&Path, &str)>, environment: &Environment) -> Result<Self, Invalid> {
-        let layers = Layers::read(file, environment)?;
+        let layers = Layers::read(file, environment, None)?;
         let settings: SettingsTable = bots::read(layers.table.clone())
             .map_err(|error| layers.invalid(&error.path, error.fault.to_string()))?;
         let mut bots = Vec::new();
@@ -230,10 +287,7 @@ impl Config {
     /// The file that was read, for messages.
     #[must_use]
     pub fn source(&self) -> String {
-        match &self.file {
-            Some(file) => file.display().to_string(),
-            None => "the built-in defaults".to_owned(),
-        }
+        source(self.file.as_deref())
     }
 
     /// The settings in force with secrets masked. A string with `${NAME}` is shown with `${NAME}`, not with the value.

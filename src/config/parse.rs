@@ -9,6 +9,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use wicara_model::account::{self, MAX_EMAIL_CHARS, PASSWORD_CHARS};
 use wicara_model::{Network, Rule};
+use wicara_store::DatabaseUrl;
 
 use super::show::mask_url;
 
@@ -79,22 +80,11 @@ pub(super) fn networks<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Networ
     Vec::<String>::deserialize(input)?.iter().map(network).collect()
 }
 
-/// The errors show no part of the text, because it may hold a password.
+/// The address as it is written. The errors show no value of it, because it may hold a password.
 pub(super) fn store_url<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
     let text = String::deserialize(input)?;
-    let known = match text.split_once(':') {
-        Some(("sqlite", path)) => !path.is_empty(),
-        Some(("postgres" | "postgresql", rest)) => rest.starts_with("//"),
-        _ => false,
-    };
-    if known {
-        Ok(text)
-    } else {
-        Err(D::Error::custom(
-            "found another kind of address, expected \"sqlite:\" and a file such as \
-             \"sqlite:wicara-data/wicara.db\", or \"postgres://user:password@host/database\"",
-        ))
-    }
+    DatabaseUrl::parse(&text).map_err(D::Error::custom)?;
+    Ok(text)
 }
 
 pub(super) fn seconds<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {

@@ -80,6 +80,83 @@ fn variables_that_are_no_settings_are_left_alone() {
 }
 
 #[test]
+fn a_variable_with_other_underscores_than_a_setting_is_refused() {
+    for name in
+        ["WICARA_SERVER_LISTEN", "WICARA_SERVERLISTEN", "WICARA_LIMITS_BODY_BYTES", "WICARA_STORE_URL"]
+    {
+        let error = load("", &[(name, "x")]).unwrap_err();
+        let expected = name.replacen("WICARA_SERVERLISTEN", "WICARA_SERVER_LISTEN", 1);
+        let (section, key) = expected["WICARA_".len()..].split_once('_').unwrap();
+        let expected = format!("is written WICARA_{section}__{key}");
+        assert!(error.starts_with(name) && error.ends_with(&expected), "{error}");
+    }
+    // As Kubernetes makes for a service.
+    let service = [("WICARA_SERVICE_HOST", "x"), ("WICARA_PORT_3333_TCP", "x"), ("WICARA_SERVER_PORT", "x")];
+    assert!(load("", &service).is_ok());
+}
+
+#[test]
+fn a_secret_of_the_environment_is_taken_without_its_line_break_and_refused_with_what_nobody_sees() {
+    let file = "[auth]\nadmin_password = 'a ${WORD}'";
+    let password = |value: &str| load(file, &[("WORD", value)]).map(|config| config.auth.admin_password);
+    let direct = |value: &str| {
+        load("", &[("WICARA_AUTH__ADMIN_PASSWORD", value)]).map(|config| config.auth.admin_password)
+    };
+    for end in ["", "\n", "\r\n"] {
+        assert_eq!(password(&format!("secret\"word{end}")).unwrap(), "a secret\"word");
+        assert_eq!(direct(&format!("secret\"word{end}")).unwrap(), "secret\"word");
+    }
+    for (value, expected) in [
+        ("\"hush hush\"", "stands in quotes"),
+        ("'hush hush'\n", "stands in quotes"),
+        ("hush hush ", "space at an end"),
+        ("\thush hush", "control character"),
+        ("hush\nhush", "line break"),
+        ("hush hush\n\n", "line break"),
+    ] {
+        for (error, variable) in [
+            (password(value).unwrap_err(), "WORD"),
+            (direct(value).unwrap_err(), "WICARA_AUTH__ADMIN_PASSWORD"),
+        ] {
+            assert!(
+                error.contains(expected) && error.contains(variable) && !error.contains("hush"),
+                "{error}"
+            );
+        }
+    }
+    let url = load("", &[("WICARA_STORE__URL", "sqlite:wicara.db\n")]).unwrap().store.url;
+    assert_eq!(url, "sqlite:wicara.db");
+}
+
+#[test]
+fn an_address_of_a_database_is_checked_as_a_start_reads_it() {
+    for (url, expected) in [
+        ("postgres://u:${WORD}@127.0.0.1/db", "percent-encoded"),
+        ("postgres://u:p@h/db", "sslmode=require"),
+        ("sqlite://x.db", "sqlite:wicara.db"),
+        ("sqlite:~/x.db", "full path"),
+    ] {
+        let error = load(&format!("[store]\nurl = '{url}'"), &[("WORD", "hu@sh")]).unwrap_err();
+        assert!(error.starts_with("some.toml: store.url: ") && error.contains(expected), "{error}");
+        assert!(!error.contains("hu@sh"), "{error}");
+    }
+    assert!(load("[store]\nurl = 'postgres://u:p@h/db?sslmode=verify-full'", &[]).is_ok());
+}
+
+#[test]
+fn commands_on_the_store_read_its_settings_alone() {
+    let file = "[store]\nurl = 'sqlite:${PLACE}.db'\n[auth]\nadmin_password = '${MISSING}'\n[server]\nlisten = '${MISSING}'\n\
+                [[bot]]\nid = 'a'\nkind = 'http'\nurl = '${MISSING}'\n[[bot]]\nid = '${MISSING}'";
+    let file = Some((Path::new("some.toml"), file));
+    let environment = Environment::of(&[("PLACE", "p"), ("WICARA_SERVER__LISTEN", "x")]);
+    let config = StoreConfig::from_layers(file, &environment).unwrap();
+    assert_eq!((config.store.url.as_str(), config.source()), ("sqlite:p.db", "some.toml"));
+    assert_eq!(config.bot_ids, ["a", "${MISSING}"]);
+    let missing = StoreConfig::from_layers(file, &Environment::of(&[])).unwrap_err().to_string();
+    assert_eq!(missing, "some.toml: store.url: ${PLACE} takes an environment variable that is not set");
+}
+
+#[test]
 fn any_bot_in_the_file_replaces_the_built_in_list() {
     let file = "[[bot]]\nid = 'a'\nkind = 'http'\nurl = 'http://h'\ndefault = true\n[[bot]]\nid = 'b'\nkind = 'documents'";
     let config = load(file, &[]).unwrap();
@@ -88,10 +165,10 @@ fn any_bot_in_the_file_replaces_the_built_in_list() {
 
 #[test]
 fn a_string_of_the_file_takes_environment_variables() {
-    let file = "[store]\nurl = 'postgres://${USER}:${WORD}@h/db'\n\
+    let file = "[store]\nurl = 'postgres://${USER}:${WORD}@h/db?sslmode=disable'\n\
                 [[bot]]\nid = 'a'\nkind = 'http'\nurl = '${BASE}/x'\ndefault = true\nheaders = { K = 'Bearer ${WORD}' }";
     let environment = [("USER", "u"), ("WORD", "${USER}"), ("BASE", "http://h")];
-    assert_eq!(load(file, &environment).unwrap().store.url, "postgres://u:${USER}@h/db");
+    assert_eq!(load(file, &environment).unwrap().store.url, "postgres://u:${USER}@h/db?sslmode=disable");
     assert_eq!(
         load(file, &[("USER", "u"), ("WORD", "w")]).unwrap_err(),
         "some.toml: [[bot]] number 1: url: ${BASE} takes an environment variable that is not set"
@@ -113,7 +190,8 @@ fn an_error_in_the_file_names_the_file_the_key_what_was_found_and_what_is_allowe
         ),
         ("server = 5", "server: found a whole number, expected a table"),
         ("bot = 5", "bot: found a whole number, expected a list"),
-        ("[bot]\nid = 'a'", "bot: found a table, expected a list"),
+        ("[bot]\nid = 'a'", "found [bot], expected [[bot]]"),
+        ("[[server]]\nlisten = 'a'", "found [[server]], expected [server]"),
         ("bot = ['a']", "[[bot]] number 1: found a string, expected a table"),
         ("bot = []", "there is no bot; add a [[bot]] with default = true"),
         ("[server]\nlisten = 3333", "server.listen: found a whole number, expected a string"),
@@ -155,7 +233,7 @@ fn an_error_in_the_file_names_the_file_the_key_what_was_found_and_what_is_allowe
             "[store]\nurl = 'mysql://u:hush@h'",
             "store.url: found another kind of address, expected \"sqlite:\"",
         ),
-        ("[store]\nurl = 'sqlite:'", "store.url: found another kind of address"),
+        ("[store]\nurl = 'sqlite:'", "store.url: it names no file"),
         ("[store]\nurl = 'postgres:db'", "store.url: found another kind of address"),
         (
             "[store]\nwait_seconds = 3601",

@@ -29,6 +29,17 @@ The benchmarks need PostgreSQL's programs psql and pgbench, which are missing be
 
 and run this again.";
 
+const INSTALL_PGBOUNCER: &str = "\
+The tests need PgBouncer, which they put before their databases; install it with
+
+  Debian, Ubuntu   sudo apt-get install pgbouncer
+  Fedora, RHEL     sudo dnf install pgbouncer
+  Arch             sudo pacman -S pgbouncer
+  Alpine           sudo apk add pgbouncer
+  macOS            brew install pgbouncer
+
+and run this again. It need not run as a service.";
+
 const INSTALL_WRK: &str = "\
 The benchmarks need the load generator wrk; install it with
 
@@ -82,6 +93,23 @@ pub fn postgres_clients() -> Result<()> {
     let programs = postgres()?;
     let complete = ["psql", "pgbench"].iter().all(|name| programs.other(name).is_some());
     ensure!(complete, INSTALL_POSTGRES_CLIENTS);
+    Ok(())
+}
+
+/// Makes sure of PgBouncer, before which the tests put their databases.
+pub fn pgbouncer() -> Result<()> {
+    // Debian keeps it where only root looks.
+    let found = || {
+        ["pgbouncer", "/usr/sbin/pgbouncer"]
+            .iter()
+            .any(|program| Command::new(program).arg("--version").output().is_ok())
+    };
+    if !found() {
+        ensure!(may_install(), INSTALL_PGBOUNCER);
+        progress("no PgBouncer found: installing it with apt-get");
+        apt_get_install("pgbouncer")?;
+        ensure!(found(), INSTALL_PGBOUNCER);
+    }
     Ok(())
 }
 

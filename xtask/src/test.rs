@@ -12,6 +12,7 @@ use crate::setup::{self, cargo, progress};
 /// Runs `cargo test` with these arguments. The exit code is that of the tests.
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
     let programs = setup::postgres()?;
+    setup::pgbouncer()?;
     let version = programs.version()?;
     progress(&format!("starting PostgreSQL {version} from {}", programs.folder().display()));
     let folder = programs.folder().to_owned();

@@ -72,11 +72,15 @@ pub struct FolderWatcher {
 impl FolderWatcher {
     /// Reads and indexes the folder for the first time. The error names the folder or file and its fault.
     pub fn open(bot_id: &str, settings: &Settings) -> Result<Self, String> {
+        // The full path, which errors show: a relative one depends on where the program was started.
+        let folder = std::path::absolute(&settings.folder)
+            .map_err(|error| format!("the folder {:?} cannot be read: {error}", settings.folder))?;
+        let settings = Settings { folder: folder.display().to_string(), ..settings.clone() };
         let stamps = folder::scan(&settings.folder)?;
         let index = DocumentIndex::folder(bot_id, &settings.folder, &settings.link_base)?;
         Ok(Self {
             bot_id: bot_id.to_owned(),
-            settings: settings.clone(),
+            settings,
             stamps,
             current: Arc::new(RwLock::new(Arc::new(index))),
             last_error: None,

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use pulldown_cmark::{Event, LinkType, Tag, TagEnd};
 use wicara_guide::Language;
-use wicara_guide::markdown::{escape_into, events, is_block, plain, shown, title};
+use wicara_guide::markdown::{escape_into, events, is_block, plain, prose, shown, title};
 
 use crate::address::Addresses;
 use crate::folder::{Format, SourceFile};
@@ -73,7 +73,7 @@ pub fn page(file: SourceFile, language: Option<Language>, addresses: &Addresses)
             passage.headings.remove(0);
         }
     }
-    let language = language.or_else(|| detect(&plain(&markdown)));
+    let language = language.or_else(|| detect(&prose(&markdown)));
     Page { path: file.path, title, language, passages }
 }
 

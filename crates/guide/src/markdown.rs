@@ -59,6 +59,27 @@ pub fn plain(markdown: &str) -> String {
     text.trim().to_owned()
 }
 
+/// As [`plain`], without blocks of code, whose words are of no language that people speak.
+#[must_use]
+pub fn prose(markdown: &str) -> String {
+    let mut text = String::new();
+    let mut in_code = false;
+    for (event, _) in events(markdown) {
+        match event {
+            Event::Start(Tag::CodeBlock(_)) => in_code = true,
+            Event::End(TagEnd::CodeBlock) => in_code = false,
+            _ if !in_code => {
+                text.push_str(shown(&event));
+                if matches!(event, Event::End(end) if is_block(end)) {
+                    text.push('\n');
+                }
+            }
+            _ => {}
+        }
+    }
+    text
+}
+
 /// The title of a page: its first heading of level 1, else `title` in its front matter, else `fallback`, else its first
 /// heading of any level.
 #[must_use]

@@ -116,6 +116,7 @@ fn service_error(style: ErrorStyle, error: Error) -> ErrorBody {
         Error::Invalid(violations) => invalid(style, &violations),
         Error::NotFound(missing) => not_found(style, missing),
         Error::Exists => refused(409, "conflict", "That exists already."),
+        Error::LastAdministrator => refused(409, "conflict", "The last administrator stays."),
         Error::KeyReused => {
             refused(422, "idempotency key reused", "This Idempotency-Key was used with another body before.")
         }

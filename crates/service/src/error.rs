@@ -33,6 +33,9 @@ pub enum Error {
     /// The e-mail of a person, or the name of a key, is taken.
     #[error("already there")]
     Exists,
+    /// Nobody could manage people afterwards.
+    #[error("the last administrator")]
+    LastAdministrator,
     #[error("unauthenticated")]
     Unauthenticated,
     #[error("forbidden")]

@@ -81,9 +81,19 @@ impl People {
         Ok(self.store.user_list().await?)
     }
 
-    /// Removes a person and ends their sessions.
-    pub async fn user_delete(&self, email: &str) -> Result<()> {
-        let is_found = self.store.user_delete(&email.trim().to_lowercase()).await?;
+    /// Removes a person and ends their sessions. `LastAdministrator` for the only administrator, unless `force`.
+    pub async fn user_delete(&self, email: &str, force: bool) -> Result<()> {
+        let email = email.trim().to_lowercase();
+        if !force {
+            let users = self.store.user_list().await?;
+            let mut administrators = users.iter().filter(|user| user.person.role == Role::Admin);
+            if administrators.next().is_some_and(|first| first.person.email == email)
+                && administrators.next().is_none()
+            {
+                return Err(Error::LastAdministrator);
+            }
+        }
+        let is_found = self.store.user_delete(&email).await?;
         if is_found { Ok(()) } else { Err(Error::NotFound(Missing::User)) }
     }
 

@@ -30,13 +30,15 @@ use tokio::sync::Notify;
 use wicara_metrics::Metrics;
 use wicara_platform::Random;
 
-use engine::{BatchLoader, Lane, ReadBackend, ReadPool, migrations, postgres, sqlite, sqlite_file};
+use engine::{
+    BatchLoader, Lane, ReadBackend, ReadPool, migrations, postgres, postgres_check, sqlite, sqlite_file,
+};
 use list_walk::StartLevel;
 use writer::{Writer, WriterDatabase};
 
 pub use commands::{Append, Ask, Attempt, Outcome, Stored, Target};
 pub use details::Detail;
-pub use engine::{Error, Result};
+pub use engine::{DatabaseUrl, Error, Result};
 pub use idempotency::{Claim, IdempotencyKey, PriorClaim};
 pub use message_previews::{Embed, ListedConversation};
 pub use message_windows::{MessageChunk, Remaining, split_by_size};
@@ -64,7 +66,7 @@ impl ServerLock {
     /// Takes the lock; must be called before the store is opened. `Setup` where another server holds it. Creates the
     /// missing folders and files of a SQLite database.
     pub fn take(url: &str) -> Result<Self> {
-        let Some(path) = sqlite_file::path(url) else { return Ok(Self(None)) };
+        let DatabaseUrl::Sqlite(path) = parse(url)? else { return Ok(Self(None)) };
         let path = sqlite_file::resolve(&path)?;
         let files = sqlite_file::lock_server(&path)?;
         Ok(Self(Some((path, files))))
@@ -115,16 +117,20 @@ impl Store {
     pub async fn open(url: &str, wait: Duration, random: &Random, metrics: &Metrics) -> Result<Self> {
         let [a, b, c, d, ..] = random.bytes();
         let node = i32::from_be_bytes([a, b, c, d]);
-        let (backend, database) = if let Some(path) = sqlite_file::path(url) {
-            let path = sqlite_file::resolve(&path)?;
-            migrations::migrate_sqlite(&path)?;
-            (ReadBackend::Sqlite(sqlite::ReaderThreads::open(&path)?), WriterDatabase::Sqlite(path))
-        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let server = postgres::Server::new(url)?;
-            migrate_when_reachable(&server, wait).await?;
-            (ReadBackend::Postgres(postgres::ReadConnections::new(&server)), WriterDatabase::Postgres(server))
-        } else {
-            return Err(Error::Setup("store.url is neither sqlite:PATH nor postgres://…".into()));
+        let (backend, database) = match parse(url)? {
+            DatabaseUrl::Sqlite(path) => {
+                let path = sqlite_file::resolve(&path)?;
+                migrations::migrate_sqlite(&path)?;
+                (ReadBackend::Sqlite(sqlite::ReaderThreads::open(&path)?), WriterDatabase::Sqlite(path))
+            }
+            DatabaseUrl::Postgres(url) => {
+                let server = postgres::Server::new(url)?;
+                migrate_when_reachable(&server, wait).await?;
+                (
+                    ReadBackend::Postgres(postgres::ReadConnections::new(&server)),
+                    WriterDatabase::Postgres(server),
+                )
+            }
         };
         let is_shared = matches!(backend, ReadBackend::Postgres(_));
         let reads = Arc::new(ReadPool::new(backend, Arc::clone(&metrics.store)));
@@ -147,6 +153,27 @@ impl Store {
             is_shared,
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Reads what a start would find in a database, and changes nothing: its place and the version of its schema, for
+    /// people. `Setup` and `Unavailable` as from [`Store::open`].
+    pub async fn probe(url: &str) -> Result<String> {
+        let url = parse(url)?;
+        let version = match &url {
+            DatabaseUrl::Sqlite(path) if !path.exists() => {
+                return Ok(format!("{url}, which does not exist yet: the first start creates it"));
+            }
+            DatabaseUrl::Sqlite(path) => migrations::version_sqlite(path)?,
+            DatabaseUrl::Postgres(postgres) => {
+                let server = postgres::Server::new(postgres.clone())?;
+                postgres_check::check(&server).await?;
+                migrations::version_postgres(&server).await?
+            }
+        };
+        Ok(match version {
+            Some(version) => format!("{url}, schema version {version}"),
+            None => format!("{url}, empty"),
+        })
     }
 
     /// `Unavailable` where the database does not answer reads, or refused the last write. After a refused write the
@@ -174,10 +201,20 @@ impl Store {
     }
 }
 
+fn parse(url: &str) -> Result<DatabaseUrl> {
+    DatabaseUrl::parse(url).map_err(Error::Setup)
+}
+
+/// Checks the database and brings its schema up to date.
+async fn migrate(server: &postgres::Server) -> Result<()> {
+    postgres_check::check(server).await?;
+    migrations::migrate_postgres(server).await
+}
+
 async fn migrate_when_reachable(server: &postgres::Server, wait: Duration) -> Result<()> {
     let deadline = tokio::time::Instant::now() + wait;
     loop {
-        match migrations::migrate_postgres(server).await {
+        match migrate(server).await {
             Err(Error::Unavailable(reason)) if tokio::time::Instant::now() + RECONNECT_PAUSE < deadline => {
                 tracing::info!(reason, "waiting for the database");
                 tokio::time::sleep(RECONNECT_PAUSE).await;

@@ -17,9 +17,9 @@ async fn the_address_of_the_metrics_is_printed() {
     for listen in ["127.0.0.1:0", "0.0.0.0:0"] {
         let place = place("127.0.0.1:0", listen);
         let mut server = place.serve();
-        let mut line = String::new();
-        server.out.read_line(&mut line).unwrap();
-        let url = line.trim_end().strip_prefix("Metrics for Prometheus at ").expect("it is printed");
+        let mut lines = (&mut server.out).lines().map(Result::unwrap);
+        let url = lines.find_map(|line| line.strip_prefix("Metrics for Prometheus at ").map(str::to_owned));
+        let url = url.expect("it is printed");
         let base = url.strip_suffix("/metrics").unwrap();
         assert!(base.starts_with("http://127.0.0.1:"), "{url}");
         assert_ne!(base, server.base);

@@ -75,7 +75,13 @@ impl Place {
     }
 
     pub fn serve(&self) -> Server {
-        let mut process = self.command(&[]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        self.serve_with(&[])
+    }
+
+    pub fn serve_with(&self, environment: &[(&str, &str)]) -> Server {
+        let mut command = self.command(&[]);
+        command.envs(environment.iter().copied());
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut out = BufReader::new(process.stdout.take().unwrap());
         let mut ready = String::new();
         out.read_line(&mut ready).unwrap();

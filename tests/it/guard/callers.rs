@@ -65,7 +65,7 @@ pub async fn strangers(app: &TestApp, time: &AtomicI64) -> Vec<Caller> {
     logged_out.send(Method::POST, "/api/auth/logout", None).await.ok();
     let removed = app.person_with("removed@localhost", Role::Admin, Bots::All).await;
     removed.get("/api/auth/me").await.ok();
-    app.people().user_delete("removed@localhost").await.unwrap();
+    app.people().user_delete("removed@localhost", false).await.unwrap();
     let key = app.key(Role::Admin, Bots::All, Api::Chatbot).await;
     let removed_key =
         app.people().key_create("removed", Role::Admin, Bots::All, Api::Chatbot).await.unwrap().1;

@@ -6,6 +6,7 @@ mod locked;
 mod moving;
 mod nodes;
 mod people;
+mod pooler;
 mod round_trips;
 mod schema;
 mod together;

@@ -39,8 +39,14 @@ async fn people_and_keys_are_made_listed_and_removed(engine: Engine) {
         assert!(matches!(refused, Err(Error::Invalid(_))), "{email} {password}: {refused:?}");
     }
     assert_eq!(people.user_list().await.unwrap().len(), 1);
-    people.user_delete("ani@example.org").await.unwrap();
-    let gone = people.user_delete("ani@example.org").await;
+    people.user_create("admin@example.org", "a password".into(), Role::Admin, Bots::All).await.unwrap();
+    let last = people.user_delete("Admin@example.org", false).await;
+    assert!(matches!(last, Err(Error::LastAdministrator)), "{last:?}");
+    people.user_create("other@example.org", "a password".into(), Role::Admin, Bots::All).await.unwrap();
+    people.user_delete("admin@example.org", false).await.unwrap();
+    people.user_delete("other@example.org", true).await.unwrap();
+    people.user_delete("ani@example.org", false).await.unwrap();
+    let gone = people.user_delete("ani@example.org", false).await;
     assert!(matches!(gone, Err(Error::NotFound(Missing::User))), "{gone:?}");
 
     let (key, secret) = people.key_create("site", Role::Viewer, bots, Api::Conversation).await.unwrap();

@@ -48,6 +48,42 @@ pub async fn migrate_postgres(server: &Server) -> Result<()> {
     Ok(())
 }
 
+/// The version of a PostgreSQL database's schema; `None` before the first migration. `Setup` for a newer one than this
+/// program knows.
+pub async fn version_postgres(server: &Server) -> Result<Option<i32>> {
+    let mut connection = server.connect().await?;
+    if connection.text("SELECT to_regclass('refinery_schema_history')").await?.is_empty() {
+        return Ok(None);
+    }
+    let runner = postgres::migrations::runner();
+    let applied = runner.get_last_applied_migration_async(connection.client()).await;
+    let applied = applied.map_err(|error| Error::Setup(format!("the schema cannot be read: {error}")))?;
+    check_version(&runner, applied.as_ref())?;
+    Ok(applied.map(|migration| migration.version()))
+}
+
+/// As [`version_postgres`], of an existing SQLite file.
+pub fn version_sqlite(path: &Path) -> Result<Option<i32>> {
+    let mut connection = sqlite_connection::open_read_only(path)?;
+    if !is_migrated(&connection)? {
+        return Ok(None);
+    }
+    let runner = sqlite::migrations::runner();
+    let applied = runner.get_last_applied_migration(&mut connection);
+    let applied = applied.map_err(|error| Error::Setup(format!("the schema cannot be read: {error}")))?;
+    check_version(&runner, applied.as_ref())?;
+    Ok(applied.map(|migration| migration.version()))
+}
+
+/// Whether the first migration has created the history table.
+fn is_migrated(connection: &rusqlite::Connection) -> Result<bool> {
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'refinery_schema_history'";
+    let found: i64 = connection
+        .query_row(sql, [], |row| row.get(0))
+        .map_err(|error| sqlite_connection::failure(&error))?;
+    Ok(found > 0)
+}
+
 /// Brings the schema of a SQLite database up to date. `path` comes from [`sqlite_file::resolve`].
 pub fn migrate_sqlite(path: &Path) -> Result<()> {
     // Of two processes that start together, the second waits here for the migrations of the first.
@@ -56,13 +92,7 @@ pub fn migrate_sqlite(path: &Path) -> Result<()> {
     let runner = sqlite::migrations::runner();
     let failed =
         |error: refinery::Error| Error::Setup(format!("cannot bring {} up to date: {error}", path.display()));
-    // The first migration creates the history table.
-    let known: i64 = connection
-        .query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'refinery_schema_history'", [], |row| {
-            row.get(0)
-        })
-        .map_err(|error| sqlite_connection::failure(&error))?;
-    if known > 0 {
+    if is_migrated(&connection)? {
         let applied = runner.get_last_applied_migration(&mut connection).map_err(failed)?;
         check_version(&runner, applied.as_ref())?;
     }

@@ -6,10 +6,12 @@
 
 mod batch_loader;
 mod bound_statement;
+mod database_url;
 mod error;
 mod executor;
 pub mod migrations;
 pub mod postgres;
+pub mod postgres_check;
 pub mod postgres_connection;
 mod read_backend;
 mod read_pool;
@@ -24,6 +26,7 @@ pub mod value;
 
 pub use batch_loader::BatchLoader;
 pub use bound_statement::Lane;
+pub use database_url::DatabaseUrl;
 pub use error::{Error, Result};
 pub use executor::Executor;
 pub use read_backend::ReadBackend;

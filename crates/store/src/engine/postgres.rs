@@ -1,20 +1,20 @@
 //! PostgreSQL: how connections are opened and configured, and the few connections that all reads share.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::SslMode;
 use tokio_postgres::{Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::bound_statement::Lane;
+use super::database_url::PostgresUrl;
 use super::postgres_connection::{Connection, STATEMENT_TIMEOUT, failure};
 use super::{Error, Result, Row, Value};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// After a failed attempt to connect, reads are refused this long without a new attempt.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
 const QUICK_CONNECTIONS: usize = 2;
@@ -40,10 +40,12 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn new(url: &str) -> Result<Self> {
-        let mut config: Config =
-            url.parse().map_err(|error| Error::Setup(format!("store.url is not usable: {error}")))?;
-        config.connect_timeout(CONNECT_TIMEOUT).application_name("wicara");
+    pub fn new(url: PostgresUrl) -> Result<Self> {
+        let PostgresUrl { mut config } = url;
+        config.connect_timeout(CONNECT_TIMEOUT);
+        if config.get_application_name().is_none() {
+            config.application_name("wicara");
+        }
         config.tcp_user_timeout(STATEMENT_TIMEOUT);
         config.keepalives_idle(KEEPALIVE_IDLE).keepalives_interval(KEEPALIVE_INTERVAL);
         config.keepalives_retries(KEEPALIVE_PROBES);
@@ -52,20 +54,14 @@ impl Server {
             let (tls, _) = MakeRustlsConnect::with_native_certs()
                 .map_err(|errors| Error::Setup(format!("the system has no CA certificates: {errors:?}")))?;
             Some(tls)
-        } else if url.contains("sslmode=disable") || config.get_hosts().iter().all(is_local) {
-            config.ssl_mode(SslMode::Disable);
-            None
         } else {
-            return Err(Error::Setup(
-                "store.url names another machine: add ?sslmode=require to encrypt the connection, or \
-                 ?sslmode=disable where the network between them is trusted"
-                    .into(),
-            ));
+            None
         };
         Ok(Self { config, tls })
     }
 
-    pub async fn connect(&self) -> Result<Connection> {
+    /// A connection with the database's own settings, as poolers keep them for the next client.
+    pub async fn connect_plain(&self) -> Result<Connection> {
         // The task of the driver ends when the client is dropped or the server closes the connection; after that every
         // statement fails.
         let connect = async {
@@ -86,7 +82,11 @@ impl Server {
             Ok(connected) => connected.map_err(|error: tokio_postgres::Error| failure(&error))?,
             Err(_) => return Err(Error::Unavailable("connecting took too long".into())),
         };
-        let connection = Connection::new(client);
+        Ok(Connection::new(client))
+    }
+
+    pub async fn connect(&self) -> Result<Connection> {
+        let connection = self.connect_plain().await?;
         connection
             .execute(&format!(
                 "SET statement_timeout = {statement}; SET plan_cache_mode = force_generic_plan; SET jit = off; \
@@ -131,16 +131,6 @@ impl Server {
             .execute("SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off")
             .await?;
         Ok(connection)
-    }
-}
-
-/// Whether a host is this machine, so that an unencrypted connection crosses no network.
-fn is_local(host: &Host) -> bool {
-    match host {
-        Host::Tcp(name) => {
-            name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-        }
-        Host::Unix(_) => true,
     }
 }
 

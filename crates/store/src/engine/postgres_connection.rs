@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::{Client, SimpleQueryMessage, Statement};
 
 use super::{Error, Result, Row, Value};
 
@@ -112,6 +112,21 @@ impl Connection {
         let rows =
             self.client.query(statement, &references(params)).await.map_err(|error| self.failure(&error))?;
         rows.iter().map(|row| self.row(row)).collect()
+    }
+
+    /// The first value of a statement's result as text. The statement is not prepared: a pooler in transaction mode may
+    /// lead each one to another session.
+    pub async fn text(&self, sql: &str) -> Result<String> {
+        let messages = self
+            .within_timeout(async {
+                self.client.simple_query(sql).await.map_err(|error| self.failure(&error))
+            })
+            .await?;
+        let first = messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        Ok(first.unwrap_or_default().to_owned())
     }
 
     /// Runs statements without parameters or results.

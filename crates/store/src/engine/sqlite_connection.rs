@@ -30,6 +30,12 @@ pub fn open(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Opens an existing file and changes nothing in it.
+pub fn open_read_only(path: &Path) -> Result<Connection> {
+    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .map_err(|error| Error::Setup(format!("cannot open {}: {error}", path.display())))
+}
+
 /// What an error of SQLite means to a caller.
 pub fn failure(error: &rusqlite::Error) -> Error {
     let code = error.sqlite_error_code();

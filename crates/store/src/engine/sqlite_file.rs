@@ -20,11 +20,6 @@ pub const CLOSE_TIME: Duration = Duration::from_secs(20);
 /// How long folding the log waits for another process that reads or writes.
 const FOLD_WAIT: Duration = Duration::from_secs(2);
 
-/// The path in a `sqlite:` URL.
-pub fn path(url: &str) -> Option<PathBuf> {
-    url.strip_prefix("sqlite:").filter(|path| !path.is_empty()).map(PathBuf::from)
-}
-
 /// Creates the folder and the file where they are missing. Returns the file's path without symbolic links, as SQLite
 /// takes it too. A file with a second hard link is refused.
 pub fn resolve(path: &Path) -> Result<PathBuf> {
