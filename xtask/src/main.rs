@@ -4,6 +4,7 @@
 
 mod bench;
 mod bots;
+mod dist;
 mod fuzz;
 mod schema;
 mod setup;
@@ -28,6 +29,7 @@ Tasks:
                         seeds until N seconds have passed, or from this seed on
   bots                  ask LiteLLM, Langflow 1.2 and Langflow 1.13, which it installs and starts, through the bots
                         that connect to them
+  dist                  build an archive to install from, in target/dist: program, unit for systemd, licences, checksums
   bench [OPTIONS]       measure the server against the limits of the machine; `--help` shows the options
   fuzz [--seconds N]    feed generated input to everything that reads input, for 60 seconds unless told otherwise
 
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         ["test", "--", ..] => test::run(&arguments[2..]),
         ["schema", rest @ ..] if let Some(options) = SchemaOptions::parse(rest) => schema::run(&options),
         ["bots"] => bots::run(),
+        ["dist"] => dist::run(),
         ["fuzz"] => fuzz::run("60"),
         ["fuzz", "--seconds", seconds] if seconds.parse::<u32>().is_ok() => fuzz::run(seconds),
         ["bench", rest @ ..] if let Some(options) = BenchOptions::parse(rest) => bench::run(&options),

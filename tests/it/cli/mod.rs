@@ -3,6 +3,7 @@
 mod bots;
 mod configuration;
 mod metrics;
+mod packaging;
 mod place;
 mod shown;
 mod streams;
