@@ -58,7 +58,12 @@ pub(super) fn headings() -> Vec<String> {
 #[test]
 fn the_language_of_every_page_of_the_guide_is_detected() {
     for page in guide::pages() {
-        assert_eq!(language::detect(&guide::markdown::prose(&page.markdown)), Some(page.language), "{}", page.slug);
+        assert_eq!(
+            language::detect(&guide::markdown::prose(&page.markdown)),
+            Some(page.language),
+            "{}",
+            page.slug
+        );
     }
 }
 

@@ -1,14 +1,14 @@
-//! The server's metrics, for Prometheus. A metric is registered, with its name, in the file of its area: `http.rs`, `bot.rs`,
-//! `store.rs`, `log.rs`, `process.rs`. The guide lists all names: `knowledge/en/14-metrics.md`.
+//! The server's metrics, for Prometheus. A metric is registered, with its name, in the file of its area: `http_metrics.rs`,
+//! `bot_metrics.rs` and so on. The guide lists all names: `knowledge/en/14-metrics.md`.
 //!
 //! The number of time series is bounded: values of labels are route templates, ids of configured bots and constants, never
 //! text of clients.
 
-mod bot;
-mod http;
-mod log;
-mod process;
-mod store;
+mod bot_metrics;
+mod http_metrics;
+mod log_metrics;
+mod process_metrics;
+mod store_metrics;
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,10 +16,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-pub use bot::{ANSWERED, BotMetrics, BreakerMetric, HUMAN};
-pub use http::{BudgetMetric, HttpMetrics};
-pub use log::log_lines_dropped;
-pub use store::StoreMetrics;
+pub use bot_metrics::{ANSWERED, BotMetrics, BreakerMetric, HUMAN};
+pub use http_metrics::{BudgetMetric, HttpMetrics};
+pub use log_metrics::log_lines_dropped;
+pub use store_metrics::StoreMetrics;
 
 /// The media type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -32,7 +32,7 @@ const UNKNOWN: &str = "-";
 pub struct Metrics {
     pub http: Arc<HttpMetrics>,
     pub store: Arc<StoreMetrics>,
-    bots: Arc<bot::Bots>,
+    bots: Arc<bot_metrics::Bots>,
     registry: Arc<Registry>,
 }
 
@@ -40,10 +40,10 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::default();
         let http = Arc::new(HttpMetrics::new(&mut registry));
-        let bots = Arc::new(bot::Bots::new(&mut registry));
+        let bots = Arc::new(bot_metrics::Bots::new(&mut registry));
         let store = Arc::new(StoreMetrics::new(&mut registry));
-        registry.register_collector(Box::new(log::Log));
-        registry.register_collector(Box::new(process::Process));
+        registry.register_collector(Box::new(log_metrics::Log));
+        registry.register_collector(Box::new(process_metrics::Process));
         Self { http, store, bots, registry: Arc::new(registry) }
     }
 }
