@@ -4,13 +4,17 @@
 //! wrong usage.
 
 mod ask;
+mod backup;
 mod bot;
 mod config;
+mod copy;
 mod failure;
 mod key;
 mod output;
 mod password;
 mod people;
+mod progress;
+mod restore;
 mod serve;
 mod user;
 mod welcome;
@@ -48,6 +52,7 @@ Examples:
   wicara user add ada@example.org --role agent
   wicara key add website --role agent
   wicara bot try guide \"How do I add a bot?\"    ask a bot of the configuration, without a server
+  wicara backup wicara-2027-01-31.backup
   wicara --config /etc/wicara.toml config check
 
 Without a command the server starts. WICARA_LOG sets the log's level: error, warn, info, debug, trace.
@@ -73,6 +78,15 @@ enum Command {
     /// Check or show the configuration
     #[command(subcommand, after_help = config::EXAMPLES)]
     Config(config::Command),
+    /// Write all that is stored to a file, also while the server runs
+    #[command(after_help = backup::EXAMPLES)]
+    Backup(backup::Args),
+    /// Restore a backup into an empty database
+    #[command(after_help = restore::EXAMPLES)]
+    Restore(restore::Args),
+    /// Copy all that is stored to another database, from SQLite to PostgreSQL or back
+    #[command(after_help = copy::EXAMPLES)]
+    Copy(copy::Args),
 }
 
 /// How long a server that failed tries to write the reason to stderr: a stderr that nobody reads must not keep the process
@@ -135,5 +149,8 @@ async fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Key(command) => key::run(command, &store_config()?).await,
         Command::Bot(command) => bot::run(command, config()?).await,
         Command::Config(command) => config::run(command, config()?).await,
+        Command::Backup(args) => backup::run(args, &store_config()?).await,
+        Command::Restore(args) => restore::run(args, &store_config()?).await,
+        Command::Copy(args) => copy::run(args, &store_config()?).await,
     }
 }

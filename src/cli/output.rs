@@ -53,6 +53,12 @@ pub(super) fn say(text: &str) {
     let _ = try_say(text);
 }
 
+/// Writes over the line of the terminal that stderr is at; an empty text takes it away.
+pub(super) fn rewrite_line(text: &str) {
+    // Carriage return, and "erase to the end of the line".
+    let _ = Unbuffered(io::stderr()).write_all(format!("\r{}\x1b[K", visible_line(text)).as_bytes());
+}
+
 /// Like [`say`], but returns after `limit` even if stderr blocks.
 pub(super) fn say_within(text: String, limit: Duration) {
     let (done, written) = mpsc::channel();

@@ -288,7 +288,7 @@ fn syntax_error(path: &Path, text: &str, error: &toml::de::Error) -> Invalid {
 }
 
 /// Replaces each `${NAME}` by the variable's value.
-fn expand(template: &str, environment: &Environment) -> Result<String, String> {
+pub(super) fn expand(template: &str, environment: &Environment) -> Result<String, String> {
     let mut value = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once("${") {

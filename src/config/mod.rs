@@ -34,6 +34,11 @@ pub fn secret(variable: &str) -> Result<Option<String>, Invalid> {
     Ok(environment.get(variable)?.map(str::to_owned))
 }
 
+/// Replaces each `${NAME}` in an argument of the command line by the environment variable's value, as in the file.
+pub fn expand(text: &str) -> Result<String, Invalid> {
+    layers::expand(text, &Environment::of_process()).map_err(Invalid)
+}
+
 /// The settings in force. Their `Debug` shows no secret.
 #[derive(Debug)]
 pub struct Config {

@@ -17,6 +17,7 @@ mod messages;
 mod nodes;
 mod rows;
 mod transaction;
+mod transfer;
 mod users;
 mod writer;
 
@@ -44,6 +45,7 @@ pub use message_previews::{Embed, ListedConversation};
 pub use message_windows::{MessageChunk, Remaining, split_by_size};
 pub use messages::BotMessage;
 pub use rows::{CHUNK_BYTES, MessageRef};
+pub use transfer::{ColumnType, Progress, Table, TableSum, backup, copy, restore, stored_tables};
 
 /// The pause between two attempts to reach the database at start.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
@@ -68,7 +70,17 @@ impl ServerLock {
     pub fn take(url: &str) -> Result<Self> {
         let DatabaseUrl::Sqlite(path) = parse(url)? else { return Ok(Self(None)) };
         let path = sqlite_file::resolve(&path)?;
-        let files = sqlite_file::lock_server(&path)?;
+        let taken = "another server runs on this SQLite database: several need PostgreSQL";
+        let files = sqlite_file::lock_server(&path, taken)?;
+        Ok(Self(Some((path, files))))
+    }
+
+    /// Like [`ServerLock::take`], for a copy or a restore, which keeps servers away in the same way.
+    fn take_at_rest(url: &str) -> Result<Self> {
+        let DatabaseUrl::Sqlite(path) = parse(url)? else { return Ok(Self(None)) };
+        let path = sqlite_file::resolve(&path)?;
+        let taken = "a server, or another copy or restore, uses this database: stop it first";
+        let files = sqlite_file::lock_server(&path, taken)?;
         Ok(Self(Some((path, files))))
     }
 

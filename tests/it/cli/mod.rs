@@ -1,5 +1,6 @@
 //! The program itself, as an operator runs it.
 
+mod backups;
 mod bots;
 mod configuration;
 mod metrics;
@@ -317,6 +318,9 @@ fn every_command_shows_its_help_with_examples() {
         &["config"],
         &["config", "check"],
         &["config", "show"],
+        &["backup"],
+        &["restore"],
+        &["copy"],
     ] {
         let help = place.run(&[command, &["--help"]].concat()).done();
         assert!(
@@ -345,6 +349,11 @@ fn wrong_usage_has_its_own_exit_code() {
         &["ask", "x", "--session", "5"],
         &["ask", "x", "--server", "localhost:3333"],
         &["config", "mend"],
+        &["backup"],
+        &["restore", "a", "b"],
+        &["copy"],
+        &["copy", "--to", "mysql://h/db"],
+        &["copy", "--to", "postgres://u:${NOT_SET_ANYWHERE}@h/db"],
     ] {
         let told = place.run(arguments).failed(2);
         assert!(told.lines().count() > 0, "{arguments:?}");

@@ -11,6 +11,7 @@ mod round_trips;
 mod schema;
 mod together;
 mod totals;
+mod transfer;
 
 pub use totals::totals_are_exact;
 

@@ -4,11 +4,22 @@
 use std::error::Error as _;
 use std::path::Path;
 
+use refinery::Target;
+
 use super::postgres::Server;
+use super::postgres_connection::Connection;
 use super::{Error, Result, postgres_connection, sqlite_connection, sqlite_file};
 
 /// The advisory lock held while migrations run, so that nodes which start together migrate one after the other.
 const MIGRATION_LOCK: i64 = 0x7769_6361_7261;
+/// The advisory lock that a copy or a restore holds on a PostgreSQL database. A server that starts asks for it in shared
+/// mode, so that it is refused meanwhile.
+pub const COPY_LOCK: i64 = MIGRATION_LOCK + 1;
+/// The table that marks a database as an unfinished copy, which no server may use. A copy or a restore creates it before
+/// its first row and drops it after its last check; no migration has it.
+pub const UNFINISHED_COPY: &str = "unfinished_copy";
+const UNFINISHED: &str = "this database is an unfinished copy: run the same `wicara copy` or `wicara restore` again to \
+     finish it, or begin anew with an empty database";
 
 mod postgres {
     refinery::embed_migrations!("../../migrations/postgres");
@@ -18,9 +29,42 @@ mod sqlite {
     refinery::embed_migrations!("../../migrations/sqlite");
 }
 
-/// Brings the schema of a PostgreSQL database up to date.
+/// The version of the newest migration.
+pub fn newest_version() -> i32 {
+    newest(&sqlite::migrations::runner())
+}
+
+fn newest(runner: &refinery::Runner) -> i32 {
+    runner.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0)
+}
+
+/// Brings the schema of a PostgreSQL database up to date. Refuses an unfinished copy, and a database that is being copied.
 pub async fn migrate_postgres(server: &Server) -> Result<()> {
     let mut connection = server.connect().await?;
+    refuse_copying(&mut connection).await?;
+    run_postgres(connection, Target::Latest).await
+}
+
+/// Brings the schema of the target of a copy or a restore to a version.
+pub async fn migrate_postgres_copy(server: &Server, version: i32) -> Result<()> {
+    run_postgres(server.connect().await?, Target::Version(version)).await
+}
+
+async fn refuse_copying(connection: &mut Connection) -> Result<()> {
+    let sql = format!(
+        "SELECT pg_try_advisory_lock_shared({COPY_LOCK}), to_regclass('{UNFINISHED_COPY}') IS NOT NULL"
+    );
+    let state = connection.client().query_one(&sql, &[]).await;
+    let state = state.map_err(|error| postgres_connection::failure(&error))?;
+    if !state.get::<_, bool>(0) {
+        return Err(Error::Setup(
+            "a `wicara copy` or `wicara restore` is using this database: wait until it ends".into(),
+        ));
+    }
+    if state.get(1) { Err(Error::Setup(UNFINISHED.into())) } else { Ok(()) }
+}
+
+async fn run_postgres(mut connection: Connection, target: Target) -> Result<()> {
     // Waiting for another node's migration may take longer than the statement timeout.
     let client = connection.client();
     client
@@ -31,7 +75,7 @@ pub async fn migrate_postgres(server: &Server) -> Result<()> {
         .execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK])
         .await
         .map_err(|error| postgres_connection::failure(&error))?;
-    let runner = postgres::migrations::runner();
+    let runner = postgres::migrations::runner().set_target(target);
     let failed = |error: refinery::Error| {
         let cause = error.source().map(ToString::to_string).unwrap_or_default();
         Error::Setup(format!("cannot bring the database's schema up to date: {error}: {cause}"))
@@ -65,7 +109,7 @@ pub async fn version_postgres(server: &Server) -> Result<Option<i32>> {
 /// As [`version_postgres`], of an existing SQLite file.
 pub fn version_sqlite(path: &Path) -> Result<Option<i32>> {
     let mut connection = sqlite_connection::open_read_only(path)?;
-    if !is_migrated(&connection)? {
+    if !has_table(&connection, "refinery_schema_history")? {
         return Ok(None);
     }
     let runner = sqlite::migrations::runner();
@@ -75,24 +119,42 @@ pub fn version_sqlite(path: &Path) -> Result<Option<i32>> {
     Ok(applied.map(|migration| migration.version()))
 }
 
-/// Whether the first migration has created the history table.
-fn is_migrated(connection: &rusqlite::Connection) -> Result<bool> {
-    let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'refinery_schema_history'";
+/// Brings the schema of a SQLite database up to date. Refuses an unfinished copy. `path` comes from
+/// [`sqlite_file::resolve`].
+pub fn migrate_sqlite(path: &Path) -> Result<()> {
+    run_sqlite(path, Target::Latest, |connection| match has_table(connection, UNFINISHED_COPY)? {
+        true => Err(Error::Setup(UNFINISHED.into())),
+        false => Ok(()),
+    })
+}
+
+/// Brings the schema of the target of a copy or a restore to a version.
+pub fn migrate_sqlite_copy(path: &Path, version: i32) -> Result<()> {
+    run_sqlite(path, Target::Version(version), |_| Ok(()))
+}
+
+fn has_table(connection: &rusqlite::Connection, name: &str) -> Result<bool> {
+    let count = "SELECT count(*) FROM sqlite_schema WHERE name = ?1";
     let found: i64 = connection
-        .query_row(sql, [], |row| row.get(0))
+        .query_row(count, [name], |row| row.get(0))
         .map_err(|error| sqlite_connection::failure(&error))?;
     Ok(found > 0)
 }
 
-/// Brings the schema of a SQLite database up to date. `path` comes from [`sqlite_file::resolve`].
-pub fn migrate_sqlite(path: &Path) -> Result<()> {
+fn run_sqlite(
+    path: &Path,
+    target: Target,
+    check: impl FnOnce(&rusqlite::Connection) -> Result<()>,
+) -> Result<()> {
     // Of two processes that start together, the second waits here for the migrations of the first.
     let lock = sqlite_file::lock_schema(path)?;
     let mut connection = sqlite_connection::open(path)?;
-    let runner = sqlite::migrations::runner();
+    check(&connection)?;
+    let runner = sqlite::migrations::runner().set_target(target);
     let failed =
         |error: refinery::Error| Error::Setup(format!("cannot bring {} up to date: {error}", path.display()));
-    if is_migrated(&connection)? {
+    // The first migration creates the history table.
+    if has_table(&connection, "refinery_schema_history")? {
         let applied = runner.get_last_applied_migration(&mut connection).map_err(failed)?;
         check_version(&runner, applied.as_ref())?;
     }
@@ -103,7 +165,7 @@ pub fn migrate_sqlite(path: &Path) -> Result<()> {
 
 /// Refuses a schema version above the newest migration that this program knows.
 fn check_version(runner: &refinery::Runner, applied: Option<&refinery::Migration>) -> Result<()> {
-    let known = runner.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0);
+    let known = newest(runner);
     match applied {
         Some(applied) if applied.version() > known => Err(Error::Setup(format!(
             "the database has schema version {}, and this version of wicara knows only up to {known}: \

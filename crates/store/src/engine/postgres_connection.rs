@@ -4,10 +4,12 @@
 use std::collections::HashMap;
 use std::error::Error as _;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, SimpleQueryMessage, Statement};
@@ -59,6 +61,23 @@ impl Connection {
 
     pub async fn query(&self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
         self.within_timeout(async { self.run(&self.prepare(sql).await?, params).await }).await
+    }
+
+    /// The first rows of a statement's result, up to the row with which they reach `bytes`; the connection reads over the
+    /// others. Waits for as long as the session's `statement_timeout` lets it.
+    pub async fn query_up_to(&self, sql: &str, params: &[Value], bytes: usize) -> Result<Vec<Row>> {
+        let statement = self.prepare(sql).await?;
+        let found = self.client.query_raw(&statement, params).await.map_err(|error| self.failure(&error))?;
+        let mut found = pin!(found);
+        let (mut rows, mut size) = (Vec::new(), 0);
+        while size < bytes
+            && let Some(row) = found.try_next().await.map_err(|error| self.failure(&error))?
+        {
+            let row = self.row(&row)?;
+            size += row.bytes();
+            rows.push(row);
+        }
+        Ok(rows)
     }
 
     /// Runs a statement that commits by itself, or a COMMIT; an error says whether it may be committed. `number_taken`:

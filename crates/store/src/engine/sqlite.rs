@@ -50,6 +50,29 @@ pub fn query(connection: &Connection, sql: &str, rows: &[Vec<Value>]) -> Result<
     run().map_err(|error| failure(&error))
 }
 
+/// The first rows of a statement's result, up to the row with which they reach `bytes`.
+pub fn query_up_to(connection: &Connection, sql: &str, params: &[Value], bytes: usize) -> Result<Vec<Row>> {
+    let run = || {
+        let mut statement = connection.prepare_cached(sql)?;
+        let width = statement.column_count();
+        let mut results = statement.query(rusqlite::params_from_iter(params))?;
+        let (mut found, mut size) = (Vec::new(), 0);
+        while size < bytes
+            && let Some(result) = results.next()?
+        {
+            let mut values = Vec::with_capacity(width);
+            for column in 0..width {
+                values.push(column_value(result.get_ref(column)?));
+            }
+            let row = Row(values);
+            size += row.bytes();
+            found.push(row);
+        }
+        Ok(found)
+    };
+    run().map_err(|error| failure(&error))
+}
+
 fn column_value(value: ValueRef<'_>) -> Value {
     match value {
         ValueRef::Null => Value::Null,

@@ -70,27 +70,25 @@ pub fn lock_schema(path: &Path) -> Result<File> {
 
 /// Takes the lock of the one server on a database, held while the returned files are open. They must be opened before
 /// SQLite opens the database and closed after it closes it: closing them drops SQLite's own locks too (see
-/// [`resolve`]).
-pub fn lock_server(path: &Path) -> Result<Vec<File>> {
+/// [`resolve`]). `taken`: the sentence of the error where another process has it.
+pub fn lock_server(path: &Path, taken: &str) -> Result<Vec<File>> {
     let beside = path.with_added_extension("server");
-    let mut held = vec![lock(&beside, open_private(&beside))?];
+    let mut held = vec![lock(&beside, open_private(&beside), taken)?];
     // Also a lock on the database itself, since its path may differ for another server (renamed, or mounted elsewhere).
     // This is a flock, and SQLite's own locks are of fcntl: on Linux the two kinds ignore each other; on BSD and macOS
     // they exclude each other.
     if cfg!(target_os = "linux") {
-        held.push(lock(path, File::open(path))?);
+        held.push(lock(path, File::open(path), taken)?);
     }
     Ok(held)
 }
 
-fn lock(path: &Path, opened: io::Result<File>) -> Result<File> {
+fn lock(path: &Path, opened: io::Result<File>, taken: &str) -> Result<File> {
     let failed = |error| Error::Setup(format!("cannot lock {}: {error}", path.display()));
     let file = opened.map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(Error::Setup("another server runs on this SQLite database: several need PostgreSQL".into()))
-        }
+        Err(TryLockError::WouldBlock) => Err(Error::Setup(taken.into())),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }

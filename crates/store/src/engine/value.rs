@@ -151,6 +151,16 @@ impl Row {
         (Self(values), Self(others))
     }
 
+    /// About how much memory its values take.
+    pub fn bytes(&self) -> usize {
+        let bytes = |value: &Value| match value {
+            Value::Text(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+            _ => 0,
+        };
+        self.0.iter().map(|value| size_of::<Value>() + bytes(value)).sum()
+    }
+
     /// The first column, a number.
     pub fn int(self, table: &'static str, column: &'static str) -> Result<i64> {
         self.columns(table).int(column)

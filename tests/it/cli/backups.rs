@@ -1,0 +1,56 @@
+//! `wicara backup`, `restore` and `copy`, as an operator runs them.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::place::Place;
+use super::{PASSWORD, call, log_in};
+use crate::support::{Database, Engine, on_both_engines};
+
+on_both_engines!(a_backup_is_restored_and_a_database_copied_to_the_other_engine);
+
+async fn a_backup_is_restored_and_a_database_copied_to_the_other_engine(engine: Engine) {
+    let place = Place::new(engine, "").await;
+    let server = place.serve();
+    place.with_password(&["user", "add", "ada@example.org"], PASSWORD).done();
+    let key = place.run(&["key", "add", "website"]).done().lines().last().unwrap().to_owned();
+    place.run(&["ask", "What is Wicara?", "--server", &server.base]).done();
+
+    // While the server runs.
+    let saved = place.run(&["backup", "a.backup"]).done();
+    assert!(saved.contains("TABLE") && saved.ends_with("Saved to a.backup.\n"), "{saved}");
+    let mode = std::fs::metadata(place.path().join("a.backup")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let told = place.run(&["backup", "a.backup"]).failed(1);
+    assert!(told.contains("a.backup exists already"), "{told}");
+    assert!(!place.path().join("a.backup.part").exists());
+    let other = match engine {
+        Engine::Sqlite => Engine::Postgres,
+        Engine::Postgres => Engine::Sqlite,
+    };
+    let target = Database::new(other).await;
+    let told = place.run(&["copy", "--to", &target.url]).failed(1);
+    assert!(told.contains("the source: ") && told.contains("stop"), "{told}");
+    let told = place.run(&["restore", "a.backup"]).failed(1);
+    assert!(told.contains("stop"), "{told}");
+    server.terminate();
+    let told = place.run(&["restore", "a.backup"]).failed(1);
+    assert!(told.contains("not empty"), "{told}");
+
+    let sums = |out: String| out.lines().filter(|line| !line.contains('.')).collect::<Vec<_>>().join("\n");
+    let copied = place.run(&["copy", "--to", &target.url]).done();
+    assert!(copied.contains("Set store.url to the target"), "{copied}");
+    let restored = Place::new(other, "").await;
+    let file = place.path().join("a.backup");
+    let done = restored.run(&["restore", file.to_str().unwrap()]).done();
+    assert_eq!(sums(done), sums(saved));
+
+    let copy =
+        Place::with_config(&format!("server.listen = \"127.0.0.1:0\"\nstore.url = \"{}\"\n", target.url));
+    for place in [&restored, &copy] {
+        let server = place.serve();
+        assert_eq!(log_in(&server, "ada@example.org", PASSWORD).await.0, 200);
+        assert_eq!(call(&server, "/api/auth/me", ("x-api-key", &key), None).await.0, 200);
+        place.run(&["ask", "What is Wicara?", "--server", &server.base]).done();
+        server.terminate();
+    }
+}
