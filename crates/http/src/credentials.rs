@@ -6,19 +6,23 @@ use wicara_service::Credentials;
 
 pub const SESSION_COOKIE: &str = "wicara_session";
 
+/// Session cookies of a request that are tried: each costs a read. A browser sends a second one where another server
+/// ran on this host, or a parent domain's; more than a few come from nobody.
+const MAX_SESSIONS: usize = 16;
+
 /// The headers that hold a bare key. Clients do send the second one with an underscore.
 const KEY_HEADERS: [&str; 2] = ["x-api-key", "api_key"];
 
-/// The key and the cookie session of a request.
+/// The key and the cookie sessions of a request.
 #[must_use]
 pub fn credentials(headers: &HeaderMap) -> Credentials {
-    Credentials { key: key(headers), session: session(headers) }
+    Credentials { key: key(headers), sessions: sessions(headers) }
 }
 
 /// The key alone, for endpoints that pages of any origin may call: these must not act with a user's cookie.
 #[must_use]
 pub fn key_only(headers: &HeaderMap) -> Credentials {
-    Credentials { key: key(headers), session: None }
+    Credentials { key: key(headers), sessions: Vec::new() }
 }
 
 /// `Some("")`, which is always a wrong key, where it is blank or not UTF-8, or two headers differ.
@@ -40,15 +44,24 @@ fn bearer(value: &HeaderValue) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"bearer").then_some(key)
 }
 
-fn session(headers: &HeaderMap) -> Option<String> {
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|cookies| cookies.split(';'))
-        .filter_map(|cookie| cookie.trim().split_once('='))
-        .find(|(name, value)| *name == SESSION_COOKIE && !value.is_empty())
-        .map(|(_, value)| value.to_owned())
+/// The first [`MAX_SESSIONS`] different values. Cookies of others on this host may hold any bytes, and hide no session.
+fn sessions(headers: &HeaderMap) -> Vec<String> {
+    let cookies =
+        headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+    let mut sessions = Vec::new();
+    for cookie in cookies {
+        let Some(value) = session(cookie) else { continue };
+        if sessions.len() < MAX_SESSIONS && !sessions.iter().any(|known| known == value) {
+            sessions.push(value.to_owned());
+        }
+    }
+    sessions
+}
+
+/// The value of a session cookie; `None` for another cookie, and where it is empty.
+fn session(cookie: &[u8]) -> Option<&str> {
+    let (name, value) = str::from_utf8(cookie.trim_ascii()).ok()?.split_once('=')?;
+    (name == SESSION_COOKIE && !value.is_empty()).then_some(value)
 }
 
 #[cfg(test)]
@@ -108,10 +121,27 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_found_among_other_cookies() {
-        assert_eq!(of(&[("Cookie", "a=b; wicara_session=t1; c=d")]).session.as_deref(), Some("t1"));
-        assert_eq!(of(&[("Cookie", "a=b"), ("Cookie", "wicara_session=t1")]).session.as_deref(), Some("t1"));
-        assert_eq!(of(&[("Cookie", "wicara_session=; xwicara_session=t2")]).session, None);
-        assert_eq!(of(&[]).session, None);
+    fn sessions_are_found_among_other_cookies() {
+        for (cookies, expected) in [
+            (&["a=b; wicara_session=t1; c=d"][..], &["t1"][..]),
+            (&["a=b", "wicara_session=t1"], &["t1"]),
+            (&["wicara_session=; xwicara_session=t2"], &[]),
+            (&[], &[]),
+            (&["wicara_session=t1; wicara_session=t2"], &["t1", "t2"]),
+            (&["wicara_session=t2;wicara_session=t1", "wicara_session=t3"], &["t2", "t1", "t3"]),
+            (&["wicara_session=t1; wicara_session=; wicara_session=t1"], &["t1"]),
+            (&["name=José; wicara_session=t1"], &["t1"]),
+        ] {
+            let headers: Vec<_> = cookies.iter().map(|cookies| ("Cookie", *cookies)).collect();
+            assert_eq!(of(&headers).sessions, expected, "{cookies:?}");
+        }
+    }
+
+    #[test]
+    fn a_bounded_number_of_sessions_is_tried() {
+        let cookies: Vec<_> = (0..1000).map(|number| format!("wicara_session=t{number}")).collect();
+        let sessions = of(&[("Cookie", &cookies.join("; "))]).sessions;
+        let first: Vec<_> = (0..MAX_SESSIONS).map(|number| format!("t{number}")).collect();
+        assert_eq!(sessions, first);
     }
 }

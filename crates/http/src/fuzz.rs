@@ -195,22 +195,27 @@ fn a_session_is_never_part_of_another_cookie() {
             (COOKIE, HeaderValue::from_str(&cookies.join("; ")).unwrap())
         };
         let headers: HeaderMap = sent.iter().map(line).collect();
-        let mut cookies = sent.iter().flatten();
-        let ours = cookies.find(|(name, value)| name == SESSION_COOKIE && !value.is_empty());
-        assert_eq!(credentials(&headers).session.as_ref(), ours.map(|(_, value)| value));
-        assert_eq!(key_only(&headers).session, None);
+        let ours = sent.iter().flatten().filter(|(name, value)| name == SESSION_COOKIE && !value.is_empty());
+        let mut expected = Vec::new();
+        for (_, value) in ours {
+            if !expected.contains(value) {
+                expected.push(value.clone());
+            }
+        }
+        assert_eq!(credentials(&headers).sessions, expected);
+        assert_eq!(key_only(&headers).sessions, [""; 0]);
     });
 }
 
 #[test]
-fn a_broken_cookie_header_gives_no_more_than_one_value() {
+fn a_broken_cookie_header_gives_no_more_than_was_sent() {
     let cookies = "( ?[a-z_]{0,9}=[a-z0-9]{0,4};| ?wicara_session=[a-z0-9]{0,4};){0,4}";
     fuzz("cookie header", mutated(cookies), |bytes| {
         let headers = header(&bytes).map(|value| (COOKIE, value)).into_iter().collect();
-        if let Some(session) = credentials(&headers).session {
-            let text = str::from_utf8(&bytes).unwrap();
+        for session in credentials(&headers).sessions {
             assert!(!session.is_empty() && !session.contains(';'));
-            assert!(text.contains(&format!("{SESSION_COOKIE}={session}")), "{session}");
+            let pair = format!("{SESSION_COOKIE}={session}");
+            assert!(bytes.windows(pair.len()).any(|window| window == pair.as_bytes()), "{session}");
         }
     });
 }

@@ -57,7 +57,7 @@ async fn login(
 
 /// Log out
 ///
-/// Ends the cookie's session, if there is one, and clears the cookie.
+/// Ends the cookie's session, if there is one, and clears the cookie. Of several cookies all sessions end.
 #[utoipa::path(
     post,
     path = "/api/auth/logout",
@@ -83,7 +83,7 @@ async fn logout(
     if !origin::may_write(&headers, &settings) {
         return Err(ChatbotApi(Error::Forbidden));
     }
-    if let Some(session) = &credentials.session {
+    for session in &credentials.sessions {
         service.logout(session).await.map_err(ChatbotApi)?;
     }
     let mut response = json_body::ok(&Done::new());

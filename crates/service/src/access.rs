@@ -18,8 +18,9 @@ use crate::error::{Error, Result};
 pub struct Credentials {
     /// A key wins over a session. `Some("")` is a malformed key, which is a wrong one.
     pub key: Option<String>,
-    /// The session cookie's token.
-    pub session: Option<String>,
+    /// The tokens of the session cookies, in their order. A browser may hold several of one name, by paths and domains
+    /// that a server cannot tell apart; the first one that is alive counts.
+    pub sessions: Vec<String>,
 }
 
 /// How keys and session tokens are stored. They are random, so that a plain hash keeps them as well as a slow one.
@@ -279,10 +280,10 @@ impl Service {
             let key = self.store.key_get_by_hash(secret_hash(key)).await?.ok_or(Error::Unauthenticated)?;
             return Ok(Caller::Program(key.program));
         }
-        if let Some(session) = &credentials.session
-            && let Some(user) = self.store.session_get(secret_hash(session), self.clock.now()).await?
-        {
-            return Ok(Caller::Person(user.person));
+        for session in &credentials.sessions {
+            if let Some(user) = self.store.session_get(secret_hash(session), self.clock.now()).await? {
+                return Ok(Caller::Person(user.person));
+            }
         }
         Ok(Caller::Visitor)
     }

@@ -16,6 +16,8 @@ on_both_engines!(
     a_wrong_login_is_told_nothing,
     the_cookie_and_its_attributes,
     signing_out_ends_that_session_only,
+    the_session_that_is_alive_is_found_among_cookies_of_one_name,
+    signing_out_ends_the_sessions_of_all_cookies,
     a_session_ends_in_time,
     a_new_password_ends_sessions,
     every_answer_is_for_its_caller_alone,
@@ -135,6 +137,63 @@ async fn signing_out_ends_that_session_only(engine: Engine) {
     let key = app.key(Role::Viewer, Bots::All, Api::Chatbot).await;
     assert_eq!(log_out(&second.with("x-api-key", &key)).await.ok(), done);
     second.get("/api/auth/me").await.ok();
+    app.stop().await;
+}
+/// Cookies of one name, as a browser sends them that got one from another server on this host, or from a parent domain.
+fn cookies(tokens: &[&str]) -> String {
+    tokens.iter().map(|token| format!("wicara_session={token}")).collect::<Vec<_>>().join("; ")
+}
+
+async fn the_session_that_is_alive_is_found_among_cookies_of_one_name(engine: Engine) {
+    let app = TestApp::start(engine).await;
+    let (good, other) = (app.session().await, app.session().await);
+    let ended = app.session().await;
+    let log_out = app.anonymous().with("cookie", &cookies(&[&ended]));
+    log_out.send(Method::POST, "/api/auth/logout", None).await.ok();
+    let many: Vec<String> = (0..10).map(|number| format!("old{number}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).chain([good.as_str()]).collect();
+    for tokens in [
+        &[good.as_str(), "old"][..],
+        &["old", &good],
+        &[&ended, &good],
+        &["old", "", &ended, &good, "older"],
+        &[&good, &other],
+        &["old", "old", &good],
+        &many,
+    ] {
+        let client = app.anonymous().with("cookie", &format!("a=b; {}; name=José", cookies(tokens)));
+        client.get("/api/auth/me").await.ok();
+        let new = json!({"room": "r", "integrationType": "website"});
+        client.post("/api/conversation", new).await.ok();
+        // In headers of their own, as a proxy may split them.
+        let apart =
+            tokens.iter().fold(app.anonymous(), |client, token| client.with("cookie", &cookies(&[token])));
+        apart.get("/api/auth/me").await.ok();
+    }
+    // A key still wins over all of them, and those that are over make nobody.
+    let client = app.anonymous().with("cookie", &cookies(&["old", &good]));
+    client.with("x-api-key", "wrong").get("/api/auth/me").await.is(401, UNAUTHENTICATED);
+    let over = app.anonymous().with("cookie", &cookies(&["old", &ended]));
+    over.get("/api/auth/me").await.is(401, UNAUTHENTICATED);
+    // No request makes the server look for ever.
+    let flood: Vec<String> = (0..200).map(|number| format!("old{number}")).collect();
+    let flood: Vec<&str> = flood.iter().map(String::as_str).chain([good.as_str()]).collect();
+    app.anonymous().with("cookie", &cookies(&flood)).get("/api/auth/me").await.is(401, UNAUTHENTICATED);
+    app.stop().await;
+}
+
+async fn signing_out_ends_the_sessions_of_all_cookies(engine: Engine) {
+    let app = TestApp::start(engine).await;
+    let (first, second, untouched) = (app.session().await, app.session().await, app.session().await);
+    let client = app.anonymous().with("cookie", &cookies(&["old", &first, "", &second]));
+    let answer = client.send(Method::POST, "/api/auth/logout", None).await;
+    answer.ok();
+    assert_eq!(cookie(&answer).1, "", "the cookie is taken away");
+    for token in [&first, &second] {
+        let client = app.anonymous().with("cookie", &cookies(&[token]));
+        client.get("/api/auth/me").await.is(401, UNAUTHENTICATED);
+    }
+    app.anonymous().with("cookie", &cookies(&[&untouched])).get("/api/auth/me").await.ok();
     app.stop().await;
 }
 
