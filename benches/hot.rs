@@ -103,7 +103,7 @@ fn conversation_list_entry(bencher: Bencher) {
 fn question_body(bencher: Bencher) {
     bencher.bench(|| {
         let mut input = Input::read(black_box(QUESTION)).expect("it is an object");
-        let question = Question::read(&mut input);
+        let question = Question::read(&mut input, false);
         input.finish().expect("it breaks no rule");
         question
     });

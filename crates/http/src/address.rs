@@ -4,10 +4,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Once;
 
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, Request};
 use wicara_model::Network;
-
-use crate::Http;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -15,15 +13,27 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
 
-/// A client's address, as far as trusted proxies vouch for it.
+/// A client's address, as far as trusted proxies vouch for it: an extension of its requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(IpAddr);
 
 impl ClientAddress {
     #[must_use]
-    pub fn of(parts: &Parts, http: &Http) -> Self {
-        let peer = parts.extensions.get::<Peer>().expect("the accept loop names the peer");
-        Self::new(peer.0, &parts.headers, &http.settings.trusted_proxies)
+    pub fn of(parts: &Parts) -> Self {
+        *parts.extensions.get::<Self>().expect("the middleware finds it")
+    }
+
+    /// Finds the address and leaves it as an extension. `None` where the accept loop has not named the peer.
+    pub fn find<B>(request: &mut Request<B>, trusted: &[Network]) -> Option<Self> {
+        let peer = request.extensions().get::<Peer>()?.0;
+        let address = Self::new(peer, request.headers(), trusted);
+        request.extensions_mut().insert(address);
+        Some(address)
+    }
+
+    #[must_use]
+    pub fn ip(self) -> IpAddr {
+        self.0
     }
 
     fn new(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> Self {

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
-use wicara_model::Rule;
+use wicara_model::{Bounds, Breach, Rule};
 use wicara_service::{Error, IdempotencyRequest};
 
 use crate::Http;
@@ -73,8 +73,8 @@ impl Body {
     pub fn idempotency(&self, input: &mut Input) -> Option<IdempotencyRequest> {
         match idempotency_key(&self.keys)? {
             Ok(key) => Some(IdempotencyRequest { key, body_hash: Sha256::digest(&self.bytes).into() }),
-            Err(rule) => {
-                input.add_violation("Idempotency-Key", rule);
+            Err(breach) => {
+                input.add_violation("Idempotency-Key", breach);
                 None
             }
         }
@@ -82,13 +82,13 @@ impl Body {
 }
 
 /// The idempotency key, or the rule that it breaks; `None` where the header is missing.
-pub(super) fn idempotency_key(keys: &[HeaderValue]) -> Option<Result<String, Rule>> {
+pub(super) fn idempotency_key(keys: &[HeaderValue]) -> Option<Result<String, Breach>> {
     let (key, others) = keys.split_first()?;
     let key = key.as_bytes();
     Some(if !others.is_empty() || key.is_empty() || !key.iter().all(u8::is_ascii_graphic) {
-        Err(Rule::String)
+        Err(Rule::String.into())
     } else if key.len() > IDEMPOTENCY_KEY_CHARACTERS {
-        Err(Rule::MaxLength)
+        Err(Bounds::MaxLength(IDEMPOTENCY_KEY_CHARACTERS).into())
     } else {
         Ok(key.iter().copied().map(char::from).collect())
     })
@@ -178,9 +178,9 @@ mod tests {
         assert_eq!(read(&[]), None);
         assert_eq!(read(&["a!~"]), Some(Ok("a!~".into())));
         assert_eq!(read(&[&"k".repeat(255)]), Some(Ok("k".repeat(255))));
-        assert_eq!(read(&[&"k".repeat(256)]), Some(Err(Rule::MaxLength)));
+        assert_eq!(read(&[&"k".repeat(256)]), Some(Err(Bounds::MaxLength(255).into())));
         for values in [&[""][..], &["a b"], &["é"], &["a", "a"]] {
-            assert_eq!(read(values), Some(Err(Rule::String)), "{values:?}");
+            assert_eq!(read(values), Some(Err(Rule::String.into())), "{values:?}");
         }
     }
 

@@ -11,6 +11,7 @@ use wicara_model::{Api, ConversationId};
 use wicara_service::{Embed, Error, Missing, Reader, Service, Writer};
 
 use crate::Http;
+use crate::access_log::AccessLog;
 use crate::body::Body;
 use crate::contract::chatbot_api::{
     ChatDeleted, ChatDetail, ChatList, ChatListEntry, ChatMessage, ChatMessageDeleted, Meta,
@@ -63,6 +64,7 @@ enum CreateError {
 async fn conversation_create(
     State(service): State<Arc<Service>>,
     writer: Writer,
+    log: AccessLog,
     body: Body,
 ) -> Result<Response, Failure> {
     let (new, idempotency) =
@@ -72,6 +74,7 @@ async fn conversation_create(
         .conversation_create(&writer, room, integration_type, bot_id, user_id, idempotency)
         .await
         .map_err(ConversationApi)?;
+    log.conversation(conversation.id);
     Ok(json_body::ok(&ConversationCreated::new(Conversation::new(&conversation, last.as_ref()))))
 }
 
@@ -173,6 +176,7 @@ enum IdError {
 async fn conversation_get(
     State(service): State<Arc<Service>>,
     AllowAnonymous(reader): AllowAnonymous<Reader>,
+    log: AccessLog,
     memory: RequestMemory,
     PathId(id): PathId,
 ) -> Result<Response, Failure> {
@@ -180,12 +184,14 @@ async fn conversation_get(
         Api::Conversation => {
             let id = conversation_id(&id)?;
             let conversation = service.conversation_get(&reader, id).await.map_err(ConversationApi)?;
+            log.conversation(id);
             let last = service.message_last(&conversation).await.map_err(ConversationApi)?;
             Ok(json_body::ok(&ConversationDetail::new(Conversation::new(&conversation, last.as_ref()))))
         }
         Api::Chatbot => {
             let id = id.parse().map_err(|_| Failure::MalformedId)?;
             let detail = service.detail_get(&reader, id).await.map_err(ChatbotApi)?;
+            log.conversation(id);
             let mut envelope = Envelope::of(&ChatDetail::new(detail.conversation(), detail.newest()));
             if detail.is_long() {
                 envelope = envelope.held(&memory)?;
@@ -214,12 +220,14 @@ async fn conversation_get(
 async fn conversation_update(
     State(service): State<Arc<Service>>,
     writer: Writer,
+    log: AccessLog,
     PathId(id): PathId,
     body: Body,
 ) -> Result<Response, Failure> {
     let id = conversation_id(&id)?;
     let patch = body.parse(ConversationApi, |input, _| ConversationPatch::read(input))?;
     let conversation = service.conversation_get_writable(&writer, id).await.map_err(ConversationApi)?;
+    log.conversation(id);
     let updated = service.conversation_update(&writer, conversation, patch.into()).await;
     let (conversation, last) = updated.map_err(ConversationApi)?;
     Ok(json_body::ok(&ConversationUpdated::new(Conversation::new(&conversation, last.as_ref()))))
@@ -260,6 +268,7 @@ enum ConversationDeleteAnswer<'a> {
 async fn conversation_delete(
     State(service): State<Arc<Service>>,
     AllowAnonymous(writer): AllowAnonymous<Writer>,
+    log: AccessLog,
     PathId(id): PathId,
 ) -> Result<Response, Failure> {
     match writer.reader().api() {
@@ -267,12 +276,14 @@ async fn conversation_delete(
             let id = conversation_id(&id)?;
             let conversation =
                 service.conversation_get_writable(&writer, id).await.map_err(ConversationApi)?;
+            log.conversation(id);
             service.conversation_delete(conversation).await.map_err(ConversationApi)?;
             Ok(json_body::ok(&ConversationDeleted::new()))
         }
         Api::Chatbot => {
             let id = id.parse().map_err(|_| Failure::MalformedId)?;
             let conversation = service.conversation_get_writable(&writer, id).await.map_err(ChatbotApi)?;
+            log.conversation(id);
             let (conversation, last) = service.conversation_delete(conversation).await.map_err(ChatbotApi)?;
             Ok(json_body::ok(&ChatDeleted::new(&conversation, last.as_ref())))
         }
@@ -297,10 +308,12 @@ async fn conversation_delete(
 async fn conversation_message_delete(
     State(service): State<Arc<Service>>,
     AllowAnonymous(writer): AllowAnonymous<Writer>,
+    log: AccessLog,
     PathId(id): PathId,
 ) -> Result<Response, Failure> {
     let id = id.parse().map_err(|_| Failure::MalformedId)?;
     let message = service.message_get_writable(&writer, id).await.map_err(ChatbotApi)?;
+    log.conversation(message.conversation_id);
     let message = service.message_delete(message, false).await.map_err(ChatbotApi)?;
     Ok(json_body::ok(&ChatMessageDeleted::new(&message)))
 }

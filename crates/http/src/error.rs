@@ -5,12 +5,12 @@ use std::time::Duration;
 use axum::http::header::{HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use uuid::Uuid;
-use wicara_model::{FailureReason, Violation};
+use wicara_model::{FailureReason, QuestionIds, Violation};
 use wicara_service::{Error, Missing};
 
 use crate::contract::errors::{
-    BotUnavailable, BrokenRule, IdInvalid, Refused, ValidationError, ValidationFailure,
+    BotUnavailable, BrokenRule, Forbidden, IdInvalid, QuestionRunning, Refused, ValidationError,
+    ValidationFailure,
 };
 use crate::contract::wording;
 use crate::json_body;
@@ -26,6 +26,10 @@ pub enum Failure {
     /// In the wording of the Chatbot API. Endpoints that no document has use it too, since it has the more detailed
     /// errors.
     ChatbotApi(Error),
+    /// A write with a person's cookie from a page of another origin. `hint`: what an operator may set whose page it is.
+    ForeignPage {
+        hint: Option<&'static str>,
+    },
     /// An id that is no number, in the Chatbot API: it has an error of its own for that.
     MalformedId,
     /// From here on: refused before the path decides on a document.
@@ -77,6 +81,7 @@ impl Failure {
         match self {
             Failure::ConversationApi(error) => service_error(ErrorStyle::ConversationApi, error),
             Failure::ChatbotApi(error) => service_error(ErrorStyle::ChatbotApi, error),
+            Failure::ForeignPage { hint } => forbidden(hint),
             Failure::MalformedId => refused(400, wording::VALIDATION_FAILURE, wording::INVALID_ID),
             Failure::NoSuchPath => refused(404, wording::NOT_FOUND, "There is nothing at this path."),
             Failure::WrongMethod => refused(405, "method not allowed", "The header Allow names the methods."),
@@ -120,38 +125,30 @@ fn service_error(style: ErrorStyle, error: Error) -> ErrorBody {
         Error::KeyReused => {
             refused(422, "idempotency key reused", "This Idempotency-Key was used with another body before.")
         }
-        Error::StillRunning { retry_after } => with_retry_after(
-            retry_after,
-            refused(
-                409,
-                "still running",
-                "The first request with this Idempotency-Key is still being answered.",
-            ),
-        ),
+        Error::StillRunning { retry_after, question } => {
+            let error = "The first request with this Idempotency-Key is still being answered.";
+            let body = QuestionRunning::new(409, "still running", error, question);
+            with_retry_after(retry_after, ErrorBody::new(409, &body))
+        }
         Error::Unauthenticated => {
             let mut error = refused(401, wording::UNAUTHENTICATED, wording::UNAUTHENTICATED_ERROR);
             error.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             error
         }
-        Error::Forbidden => refused(403, wording::FORBIDDEN, wording::FORBIDDEN_ERROR),
+        Error::Forbidden => forbidden(None),
         Error::TooMany { retry_after } => with_retry_after(
             retry_after,
             refused(429, "too many requests", "More than the limits of this server allow. Try again later."),
         ),
-        Error::BotFailed { session_id, reason, retry_after } => {
-            bot_unavailable(session_id, reason, retry_after)
-        }
-        Error::AnswerDelayed { session_id } => {
+        Error::BotFailed { question, reason, retry_after } => bot_unavailable(question, reason, retry_after),
+        Error::AnswerDelayed { question } => {
             let error = "The question is stored. Its answer will be, once the database is back.";
-            let message = "answer delayed";
-            with_retry_after(
-                RETRY_AFTER_OVERLOAD,
-                ErrorBody::new(503, &BotUnavailable { status: 503, message, error, session_id }),
-            )
+            let body = BotUnavailable::new(503, "answer delayed", error, question);
+            with_retry_after(RETRY_AFTER_OVERLOAD, ErrorBody::new(503, &body))
         }
-        Error::Stopping { session_id } => {
+        Error::Stopping { question } => {
             let error = "The server stopped before the answer was stored.";
-            let body = BotUnavailable { status: 503, message: wording::BOT_UNAVAILABLE, error, session_id };
+            let body = BotUnavailable::new(503, wording::BOT_UNAVAILABLE, error, question);
             with_retry_after(RETRY_AFTER_OVERLOAD, ErrorBody::new(503, &body))
         }
         Error::Unavailable => with_retry_after(
@@ -169,9 +166,14 @@ fn service_error(style: ErrorStyle, error: Error) -> ErrorBody {
         ),
         Error::Internal(cause) => {
             tracing::error!(cause, "internal error");
-            refused(500, "internal error", "Something went wrong in the server.")
+            internal()
         }
     }
+}
+
+/// The body of an internal error, which says nothing of its cause.
+pub(super) fn internal() -> ErrorBody {
+    refused(500, "internal error", "Something went wrong in the server.")
 }
 
 fn invalid(style: ErrorStyle, violations: &[Violation]) -> ErrorBody {
@@ -197,12 +199,17 @@ fn not_found(style: ErrorStyle, missing: Missing) -> ErrorBody {
     }
 }
 
+fn forbidden(hint: Option<&'static str>) -> ErrorBody {
+    let (message, error) = (wording::FORBIDDEN, wording::FORBIDDEN_ERROR);
+    ErrorBody::new(403, &Forbidden { status: 403, message, error, hint })
+}
+
 fn id_invalid(error: &'static str) -> ErrorBody {
     ErrorBody::new(400, &IdInvalid { status: 400, error })
 }
 
 /// What visitors learn of a bot's failure: never the bot's address, its error text or a secret.
-fn bot_unavailable(session_id: Uuid, reason: FailureReason, retry_after: Option<Duration>) -> ErrorBody {
+fn bot_unavailable(question: QuestionIds, reason: FailureReason, retry_after: Option<Duration>) -> ErrorBody {
     let (status, error) = match reason {
         FailureReason::Timeout => (504, "The bot did not answer in time."),
         FailureReason::Unreachable => (502, "The bot could not be reached."),
@@ -213,7 +220,7 @@ fn bot_unavailable(session_id: Uuid, reason: FailureReason, retry_after: Option<
         FailureReason::Unconfigured => (502, "The bot of this conversation is not set up on this server."),
         FailureReason::Interrupted => (503, "The server stopped before the bot answered."),
     };
-    let body = BotUnavailable { status, message: wording::BOT_UNAVAILABLE, error, session_id };
+    let body = BotUnavailable::new(status, wording::BOT_UNAVAILABLE, error, question);
     let error = ErrorBody::new(status, &body);
     if status == 503 { with_retry_after(retry_after.unwrap_or(RETRY_AFTER_OVERLOAD), error) } else { error }
 }
@@ -233,7 +240,7 @@ fn with_retry_after(wait: Duration, mut error: ErrorBody) -> ErrorBody {
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
-    use wicara_model::Rule;
+    use wicara_model::{Bounds, ConversationId, MessageId, Rule};
 
     use super::*;
 
@@ -277,16 +284,29 @@ mod tests {
 
     #[tokio::test]
     async fn each_document_lists_broken_rules_in_its_own_shape() {
-        let error = || Error::Invalid(vec![Violation { rule: Rule::Required, field: "message" }]);
+        let error = || {
+            Error::Invalid(vec![
+                Violation::new("message", Rule::Required),
+                Violation::new("limit", Bounds::Range { start: 1, stop: 100 }),
+                Violation::new("botId", Bounds::MaxLength(64)),
+                Violation::new("Idempotency-Key", Bounds::MinLength(16)),
+                Violation::new("order", Bounds::Choices(&["asc", "desc"])),
+            ])
+        };
+        let errors = [
+            r#"{"rule":"required","field":"message","message":"required validation failed"}"#,
+            r#"{"rule":"range","field":"limit","message":"range validation failed","args":{"start":1,"stop":100}}"#,
+            r#"{"rule":"maxLength","field":"botId","message":"maxLength validation failed","args":{"maxLength":64}}"#,
+            r#"{"rule":"minLength","field":"Idempotency-Key","message":"minLength validation failed","args":{"minLength":16}}"#,
+            r#"{"rule":"enum","field":"order","message":"enum validation failed","args":{"choices":["asc","desc"]}}"#,
+        ]
+        .join(",");
         let (_, _, rooms) = shown(Failure::ConversationApi(error())).await;
-        assert_eq!(
-            rooms,
-            r#"{"status":400,"error":"Validation Error","errors":[{"rule":"required","field":"message","message":"required validation failed"}]}"#
-        );
+        assert_eq!(rooms, format!(r#"{{"status":400,"error":"Validation Error","errors":[{errors}]}}"#));
         let (_, _, chatbot) = shown(Failure::ChatbotApi(error())).await;
         assert_eq!(
             chatbot,
-            r#"{"status":400,"message":"Validation failure","errors":[{"rule":"required","field":"message","message":"required validation failed"}]}"#
+            format!(r#"{{"status":400,"message":"Validation failure","errors":[{errors}]}}"#)
         );
     }
 
@@ -302,7 +322,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_bot_that_fails_is_told_apart_by_status() {
-        let session_id: Uuid = "1309c142-3535-45b2-acdf-8bfbe59c3b9a".parse().unwrap();
+        let question = QuestionIds {
+            session_id: "1309c142-3535-45b2-acdf-8bfbe59c3b9a".parse().unwrap(),
+            conversation_id: ConversationId(5),
+            question_id: MessageId(15),
+        };
         for (reason, retry_after, status, wait) in [
             (FailureReason::Rejected, None, 502, None),
             (FailureReason::Timeout, None, 504, None),
@@ -310,13 +334,14 @@ mod tests {
             (FailureReason::Suspended, Some(Duration::from_millis(14_500)), 503, Some("15")),
         ] {
             let (shown_status, retry_after, body) =
-                shown(Failure::ChatbotApi(Error::BotFailed { session_id, reason, retry_after })).await;
+                shown(Failure::ChatbotApi(Error::BotFailed { question, reason, retry_after })).await;
             assert_eq!((shown_status, retry_after.as_deref()), (status, wait));
             assert!(
                 body.starts_with(&format!(r#"{{"status":{status},"message":"bot unavailable","error":"#)),
                 "{body}"
             );
-            assert!(body.ends_with(r#""session_id":"1309c142-3535-45b2-acdf-8bfbe59c3b9a"}"#), "{body}");
+            let ids = r#""session_id":"1309c142-3535-45b2-acdf-8bfbe59c3b9a","conversation_id":5,"question_id":15}"#;
+            assert!(body.ends_with(ids), "{body}");
         }
     }
 
@@ -330,7 +355,8 @@ mod tests {
     #[tokio::test]
     async fn a_wait_is_rounded_up_to_whole_seconds() {
         for (millis, seconds) in [(0, "1"), (1, "1"), (1000, "1"), (1001, "2"), (39_500, "40")] {
-            let error = Error::StillRunning { retry_after: Duration::from_millis(millis) };
+            let retry_after = Duration::from_millis(millis);
+            let error = Error::StillRunning { retry_after, question: None };
             assert_eq!(shown(Failure::ChatbotApi(error)).await.1.as_deref(), Some(seconds));
         }
     }

@@ -44,7 +44,8 @@ pub fn are_accepted(headers: &HeaderMap) -> bool {
 pub fn response(pending: PendingAnswer, metrics: &HttpMetrics) -> Response {
     let stream = Sse::new(events(pending, metrics.stream())).keep_alive(KeepAlive::new().interval(HEARTBEAT));
     let mut response = stream.into_response();
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Without `no-transform` a proxy may compress, and holds events until a block is full (RFC 9111, 5.2.2.6).
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
     response.headers_mut().insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     response
 }
@@ -61,7 +62,7 @@ fn events(pending: PendingAnswer, open: GaugeGuard) -> impl Stream<Item = Result
     stream::unfold((StreamState::Session(pending), open), |(state, open)| async {
         let (event, state) = match state {
             StreamState::Session(pending) => {
-                let session = StreamSession { session_id: pending.session_id };
+                let session = StreamSession::new(pending.question);
                 (event("session", &session), StreamState::Token(pending))
             }
             StreamState::Token(mut pending) => match pending.token().await {

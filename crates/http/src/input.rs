@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 use wicara_model::account::{MAX_EMAIL_CHARS, PASSWORD_CHARS};
-use wicara_model::{Rule, Violation};
+use wicara_model::{Bounds, Breach, Rule, UnknownWord, Violation};
 use wicara_service::Error;
 
 /// A string field and its limit.
@@ -44,17 +44,17 @@ pub const PASSWORD: Field = Field::characters("password", *PASSWORD_CHARS.end())
 
 impl Field {
     /// The rule that a text breaks, in a body or a query.
-    pub fn check(self, text: &str) -> Result<(), Rule> {
-        let fits = match self.limit {
-            Limit::Characters(limit) => text.chars().take(limit + 1).count() <= limit,
-            Limit::Bytes(limit) => text.len() <= limit,
+    pub fn check(self, text: &str) -> Result<(), Breach> {
+        let (limit, fits) = match self.limit {
+            Limit::Characters(limit) => (limit, text.chars().take(limit + 1).count() <= limit),
+            Limit::Bytes(limit) => (limit, text.len() <= limit),
         };
         if text.contains('\0') {
-            Err(Rule::String)
+            Err(Rule::String.into())
         } else if text.trim().is_empty() {
-            Err(Rule::Required)
+            Err(Rule::Required.into())
         } else if !fits {
-            Err(Rule::MaxLength)
+            Err(Bounds::MaxLength(limit).into())
         } else {
             Ok(())
         }
@@ -78,7 +78,7 @@ impl<'a> Input<'a> {
         let fields = str::from_utf8(body).ok().and_then(|text| serde_json::from_str(text).ok());
         match fields {
             Some(fields) => Ok(Self { fields, violations: Vec::new() }),
-            None => Err(Error::Invalid(vec![Violation { rule: Rule::Json, field: "body" }])),
+            None => Err(Error::Invalid(vec![Violation::new("body", Rule::Json)])),
         }
     }
 
@@ -86,7 +86,7 @@ impl<'a> Input<'a> {
     pub fn required(&mut self, field: Field) -> String {
         let text = match self.string(field.name) {
             Some(text) => text.and_then(|text| field.check(&text).map(|()| text)),
-            None => Err(Rule::Required),
+            None => Err(Rule::Required.into()),
         };
         self.collect(field.name, text).unwrap_or_default()
     }
@@ -95,8 +95,8 @@ impl<'a> Input<'a> {
     pub fn optional(&mut self, field: Field) -> Option<String> {
         let text = self.string(field.name)?.and_then(|text| match field.check(&text) {
             Ok(()) => Ok(Some(text)),
-            Err(Rule::Required) => Ok(None),
-            Err(rule) => Err(rule),
+            Err(Breach { rule: Rule::Required, .. }) => Ok(None),
+            Err(breach) => Err(breach),
         });
         self.collect(field.name, text).flatten()
     }
@@ -108,40 +108,47 @@ impl<'a> Input<'a> {
     }
 
     /// One of a fixed set of words; it may be missing.
-    pub fn one_of<T: FromStr>(&mut self, name: &'static str) -> Option<T> {
-        let word = self.string(name)?.and_then(|text| match text.parse() {
+    pub fn one_of<T: FromStr<Err = UnknownWord>>(&mut self, name: &'static str) -> Option<T> {
+        let word = self.string(name)?.and_then(|text| match text.parse::<T>() {
             Ok(word) => Ok(word),
-            Err(_) if text.trim().is_empty() => Err(Rule::Required),
-            Err(_) => Err(Rule::Enum),
+            Err(_) if text.trim().is_empty() => Err(Rule::Required.into()),
+            Err(unknown) => Err(Bounds::Choices(unknown.known).into()),
         });
         self.collect(name, word)
     }
 
     /// A UUID; it may be missing, and a blank one breaks the rule `uuid`.
     pub fn uuid(&mut self, name: &'static str) -> Option<Uuid> {
-        let uuid = self.string(name)?.and_then(|text| uuid(&text).ok_or(Rule::Uuid));
+        let uuid = self.string(name)?.and_then(|text| uuid(&text).ok_or(Rule::Uuid.into()));
         self.collect(name, uuid)
     }
 
     /// An id that has to be present, as a string or a number.
     pub fn id<T: FromStr>(&mut self, name: &'static str) -> Result<T, MalformedId> {
         let text = match self.value(name) {
-            None => Err(Rule::Required),
+            None => Err(Rule::Required.into()),
             Some(value)
                 if value.get().starts_with(['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']) =>
             {
                 Ok(value.get().to_owned())
             }
-            Some(_) => self.string(name).unwrap_or(Err(Rule::Required)),
+            Some(_) => self.string(name).unwrap_or(Err(Rule::Required.into())),
         };
-        let text = text.and_then(|text| if text.trim().is_empty() { Err(Rule::Required) } else { Ok(text) });
+        let text =
+            text.and_then(|text| if text.trim().is_empty() { Err(Rule::Required.into()) } else { Ok(text) });
         let text = self.collect(name, text).ok_or(MalformedId)?;
         text.parse().map_err(|_| MalformedId)
     }
 
+    /// Whether the field is there, and not null.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.value(name).is_some()
+    }
+
     /// Adds a broken rule.
-    pub fn add_violation(&mut self, field: &'static str, rule: Rule) {
-        self.violations.push(Violation { rule, field });
+    pub fn add_violation(&mut self, field: &'static str, breach: Breach) {
+        self.violations.push(Violation::new(field, breach));
     }
 
     /// Fails with every broken rule of the fields that were read.
@@ -155,14 +162,14 @@ impl<'a> Input<'a> {
     }
 
     /// A string without NUL. Half a surrogate pair fails too, since UTF-8 cannot represent it.
-    fn string(&self, name: &str) -> Option<Result<String, Rule>> {
+    fn string(&self, name: &str) -> Option<Result<String, Breach>> {
         let value = self.value(name)?;
-        let text = serde_json::from_str(value.get()).map_err(|_| Rule::String);
-        Some(text.and_then(|text: String| if text.contains('\0') { Err(Rule::String) } else { Ok(text) }))
+        let text = serde_json::from_str(value.get()).ok().filter(|text: &String| !text.contains('\0'));
+        Some(text.ok_or(Rule::String.into()))
     }
 
-    fn collect<T>(&mut self, field: &'static str, value: Result<T, Rule>) -> Option<T> {
-        value.map_err(|rule| self.add_violation(field, rule)).ok()
+    fn collect<T>(&mut self, field: &'static str, value: Result<T, Breach>) -> Option<T> {
+        value.map_err(|breach| self.add_violation(field, breach)).ok()
     }
 }
 
@@ -209,7 +216,7 @@ mod tests {
         for body in bodies {
             match Input::read(body) {
                 Err(Error::Invalid(violations)) => {
-                    assert_eq!(violations, [Violation { rule: Rule::Json, field: "body" }]);
+                    assert_eq!(violations, [Violation::new("body", Rule::Json)]);
                 }
                 other => panic!("{:?}: {other:?}", String::from_utf8_lossy(body)),
             }

@@ -1,6 +1,7 @@
 //! HTTP: sockets, routes, headers and credentials, and the three documents on the wire. What a request does is up to
 //! the service.
 
+mod access_log;
 mod address;
 #[doc(hidden)]
 pub mod bench_api;
@@ -29,6 +30,7 @@ mod messages;
 mod metrics;
 mod middleware;
 mod openapi;
+mod openapi_examples;
 mod origin;
 mod own_hosts;
 mod path_id;
@@ -141,6 +143,7 @@ pub fn router(service: Arc<Service>, metrics: Arc<HttpMetrics>, settings: Settin
         metrics: Arc::clone(&metrics),
         budgets: Arc::clone(&budgets),
         abandoned: abandoned.clone(),
+        trusted_proxies: settings.trusted_proxies.clone().into(),
     };
     let own_hosts = Arc::new(settings.own_hosts());
     let http = Http { service, metrics, settings: Arc::new(settings), own_hosts, budgets, abandoned };
@@ -163,7 +166,12 @@ pub fn metrics_router(metrics: Metrics, settings: &Settings, any_host: bool) -> 
     let unseen = HttpMetrics::unregistered();
     // Its few connections need no budget.
     let budgets = Arc::new(MemoryBudgets::new(usize::MAX, usize::MAX, usize::MAX, &unseen));
-    let state = MiddlewareState { metrics: unseen, budgets, abandoned: CancellationToken::new() };
+    let state = MiddlewareState {
+        metrics: unseen,
+        budgets,
+        abandoned: CancellationToken::new(),
+        trusted_proxies: settings.trusted_proxies.clone().into(),
+    };
     metrics::keyless_router(metrics, own_hosts)
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
@@ -220,7 +228,7 @@ mod tests {
             .method(method)
             .header("origin", origin)
             .header("access-control-request-method", "GET")
-            .header("access-control-request-headers", "api_key")
+            .header("access-control-request-headers", "api_key,traceparent")
             .body(Body::empty())
             .unwrap();
         let response = routes.oneshot(request).await.unwrap();
@@ -232,19 +240,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn any_page_may_ask_without_credentials() {
+    async fn any_page_may_ask_with_the_headers_that_it_likes() {
         for method in ["OPTIONS", "GET"] {
             let (status, headers) = call(cors::any_origin(), method, "https://x.example").await;
             assert_eq!(status, StatusCode::OK);
-            assert_eq!(header(&headers, ACCESS_CONTROL_ALLOW_ORIGIN), Some("*"));
-            assert_eq!(header(&headers, ACCESS_CONTROL_ALLOW_CREDENTIALS), None);
+            assert_eq!(header(&headers, ACCESS_CONTROL_ALLOW_ORIGIN), Some("https://x.example"));
+            assert_eq!(header(&headers, ACCESS_CONTROL_ALLOW_CREDENTIALS), Some("true"));
         }
         let (_, headers) = call(cors::any_origin(), "OPTIONS", "https://x.example").await;
-        assert_eq!(header(&headers, ACCESS_CONTROL_ALLOW_METHODS), Some("GET,POST"));
-        assert_eq!(
-            header(&headers, ACCESS_CONTROL_ALLOW_HEADERS),
-            Some("content-type,authorization,idempotency-key,x-api-key,api_key")
-        );
+        assert_eq!(header(&headers, ACCESS_CONTROL_ALLOW_METHODS), Some("GET,POST,PUT,DELETE"));
+        assert_eq!(header(&headers, ACCESS_CONTROL_ALLOW_HEADERS), Some("api_key,traceparent"));
     }
 
     #[tokio::test]
@@ -266,6 +271,6 @@ mod tests {
         let (status, headers) = call(cors::any_origin(), "PUT", "https://x.example").await;
         assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(header(&headers, ALLOW), Some("GET,HEAD"));
-        assert_eq!(header(&headers, ACCESS_CONTROL_ALLOW_ORIGIN), Some("*"));
+        assert_eq!(header(&headers, ACCESS_CONTROL_ALLOW_ORIGIN), Some("https://x.example"));
     }
 }

@@ -11,6 +11,7 @@ use wicara_model::{self as model, MessageId};
 use wicara_service::{Error, Missing, Reader, Service, Writer};
 
 use crate::Http;
+use crate::access_log::AccessLog;
 use crate::body::Body;
 use crate::contract::conversation_api::Pagination;
 use crate::contract::errors::{IdInvalid, Refused, ValidationError};
@@ -63,6 +64,7 @@ enum MessageError {
 async fn message_create(
     State(service): State<Arc<Service>>,
     writer: Writer,
+    log: AccessLog,
     body: Body,
 ) -> Result<Response, Failure> {
     let (new, idempotency) =
@@ -74,6 +76,7 @@ async fn message_create(
     let new = model::NewMessage { role, kind, text, payload: None, reply_to: None, author: None, time: None };
     let message =
         service.message_create(&writer, conversation_id, new, idempotency).await.map_err(ConversationApi)?;
+    log.conversation(message.conversation_id);
     Ok(json_body::ok(&MessageCreated::new(Message::new(&message))))
 }
 
@@ -92,6 +95,7 @@ async fn message_create(
 async fn message_list(
     State(service): State<Arc<Service>>,
     reader: Reader,
+    log: AccessLog,
     memory: RequestMemory,
     mut query: Query,
 ) -> Result<Response, Failure> {
@@ -100,6 +104,9 @@ async fn message_list(
 
     let (total, messages) =
         service.message_list(&reader, &filter, &listing).await.map_err(ConversationApi)?;
+    if let Some(id) = filter.conversation_id {
+        log.conversation(id);
+    }
     let envelope = Envelope::of(&MessageList::new(Pagination::new(total, &listing)));
     list_body::list(&memory, envelope, messages, ConversationApi, |items, message| {
         items.push(&Message::new(message))
@@ -122,9 +129,11 @@ async fn message_list(
 async fn message_get(
     State(service): State<Arc<Service>>,
     reader: Reader,
+    log: AccessLog,
     PathId(id): PathId,
 ) -> Result<Response, Failure> {
     let message = service.message_get(&reader, message_id(&id)?).await.map_err(ConversationApi)?;
+    log.conversation(message.conversation_id);
     Ok(json_body::ok(&MessageDetail::new(Message::new(&message))))
 }
 
@@ -144,12 +153,14 @@ async fn message_get(
 async fn message_update(
     State(service): State<Arc<Service>>,
     writer: Writer,
+    log: AccessLog,
     PathId(id): PathId,
     body: Body,
 ) -> Result<Response, Failure> {
     let id = message_id(&id)?;
     let patch = body.parse(ConversationApi, |input, _| MessagePatch::read(input))?;
     let message = service.message_get_writable(&writer, id).await.map_err(ConversationApi)?;
+    log.conversation(message.conversation_id);
     let message = service.message_update(message, patch.into()).await.map_err(ConversationApi)?;
     Ok(json_body::ok(&MessageUpdated::new(Message::new(&message))))
 }
@@ -169,9 +180,11 @@ async fn message_update(
 async fn message_delete(
     State(service): State<Arc<Service>>,
     writer: Writer,
+    log: AccessLog,
     PathId(id): PathId,
 ) -> Result<Response, Failure> {
     let message = service.message_get_writable(&writer, message_id(&id)?).await.map_err(ConversationApi)?;
+    log.conversation(message.conversation_id);
     service.message_delete(message, true).await.map_err(ConversationApi)?;
     Ok(json_body::ok(&MessageDeleted::new()))
 }

@@ -13,9 +13,12 @@ use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use wicara_metrics::HttpMetrics;
+use wicara_model::Network;
 use wicara_platform::Random;
 use wicara_service::Error;
 
+use crate::access_log::AccessLog;
+use crate::address::ClientAddress;
 use crate::drain::drain_body;
 use crate::error::Failure;
 use crate::host;
@@ -31,6 +34,7 @@ pub struct MiddlewareState {
     pub budgets: Arc<MemoryBudgets>,
     /// Cancelled: the server stops and does not wait for handlers any longer.
     pub abandoned: CancellationToken,
+    pub trusted_proxies: Arc<[Network]>,
 }
 
 /// One layer instead of one for each of these: every layer costs a boxed future in every request.
@@ -38,7 +42,7 @@ pub struct MiddlewareState {
 /// The request id is a field of all log lines of the request. Log line and metrics name the route's template instead of
 /// the path, which may contain a visitor's session.
 pub async fn apply(
-    State(MiddlewareState { metrics, budgets, abandoned }): State<MiddlewareState>,
+    State(MiddlewareState { metrics, budgets, abandoned, trusted_proxies }): State<MiddlewareState>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -54,6 +58,9 @@ pub async fn apply(
         let _in_flight = metrics.request();
         let memory = RequestMemory::new(&budgets, request.extensions());
         request.extensions_mut().insert(memory.clone());
+        let address = ClientAddress::find(&mut request, &trusted_proxies).map(ClientAddress::ip);
+        let access_log = AccessLog::default();
+        request.extensions_mut().insert(access_log.clone());
         let is_of_api = request.uri().path().starts_with("/api/");
         let is_safe = method.is_safe();
         let answer = |request: Request| async {
@@ -77,13 +84,7 @@ pub async fn apply(
         let route = route.as_ref().map(MatchedPath::as_str);
         let (status, took) = (response.status().as_u16(), start.elapsed());
         metrics.answered(route, method.as_str(), status, took);
-        tracing::info!(
-            %method,
-            route = route.unwrap_or("-"),
-            status,
-            milliseconds = took.as_millis() as u64,
-            "answered"
-        );
+        access_log.write(&method, route, status, took, address);
         let id = HeaderValue::try_from(id).expect("a UUID is visible ASCII");
         response.headers_mut().insert(REQUEST_ID, id);
         response
@@ -110,7 +111,7 @@ impl MiddlewareState {
     pub fn unlimited() -> Self {
         let metrics = wicara_metrics::Metrics::default().http;
         let budgets = Arc::new(MemoryBudgets::new(usize::MAX, usize::MAX, usize::MAX, &metrics));
-        Self { metrics, budgets, abandoned: CancellationToken::new() }
+        Self { metrics, budgets, abandoned: CancellationToken::new(), trusted_proxies: Arc::default() }
     }
 }
 

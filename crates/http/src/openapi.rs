@@ -17,9 +17,10 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::Http;
 use crate::contract::answer_object::AnswerObject;
 use crate::contract::chatbot_api::MessageContent;
-use crate::contract::errors::Refused;
+use crate::contract::errors::{Forbidden, Refused};
 use crate::credentials::SESSION_COOKIE;
 use crate::error::Failure;
+use crate::openapi_examples::{Alternatives, add_error_examples};
 use crate::request_memory::shared;
 use crate::security;
 
@@ -40,7 +41,7 @@ const DOCUMENT_PATH: &str = "/api/openapi.json";
         (name = "Sessions", description = "People's cookie sessions"),
         (name = "Health")
     ),
-    components(schemas(Refused, AnswerObject, MessageContent)),
+    components(schemas(Refused, Forbidden, AnswerObject, MessageContent)),
     security(("cookie" = []), ("bearer" = []), ("X-API-Key" = []), ("API_KEY" = []))
 )]
 struct Document;
@@ -90,6 +91,10 @@ fn finish(document: &mut OpenApi) {
     let_parameters_be_empty(document);
     say_what_texts_hold(document);
     let_alternatives_overlap(document);
+    let alternatives = Alternatives::new(document);
+    for (path, method, operation) in operations(document) {
+        add_error_examples(path, &method, operation, &alternatives);
+    }
 }
 
 /// An empty query parameter counts as missing: [`crate::query`] drops it first. utoipa does not know the field
@@ -177,7 +182,13 @@ fn add_common_errors(document: &mut OpenApi) {
         }
         add_error(operation, "401", "No credentials, or wrong ones", false);
         if method != HttpMethod::Get {
-            add_error(operation, "403", "Not allowed to this caller, or from this page", false);
+            add_error_as(
+                operation,
+                "Forbidden",
+                "403",
+                "Not allowed to this caller, or from this page",
+                false,
+            );
         }
         if operation.request_body.is_some() {
             add_error(operation, "408", "The body did not arrive in time", false);
@@ -204,7 +215,12 @@ fn operations(document: &mut OpenApi) -> impl Iterator<Item = (&str, HttpMethod,
 }
 
 fn add_error(operation: &mut Operation, status: &str, description: &str, later: bool) {
-    let schema = Ref::from_schema_name("Refused");
+    add_error_as(operation, "Refused", status, description, later);
+}
+
+/// `later`: whether the client should try again, and is told when.
+fn add_error_as(operation: &mut Operation, schema: &str, status: &str, description: &str, later: bool) {
+    let schema = Ref::from_schema_name(schema);
     let content = ContentBuilder::new().schema(Some(schema)).build();
     let mut response = ResponseBuilder::new().description(description).content("application/json", content);
     if later {
@@ -328,6 +344,53 @@ mod tests {
     }
 
     #[test]
+    fn every_error_shows_its_own_status() {
+        let document = finished();
+        let mut shown = 0;
+        for (path, method, operation) in operations(&document) {
+            for (status, answer) in operation["responses"].as_object().unwrap() {
+                let content = &answer["content"]["application/json"];
+                let named = content["examples"].as_object().into_iter().flatten();
+                let examples: Vec<_> = named
+                    .map(|(_, example)| &example["value"])
+                    .chain(Some(&content["example"]).filter(|example| !example.is_null()))
+                    .collect();
+                assert_eq!(examples.is_empty(), status.starts_with('2'), "{method} {path} {status}");
+                for example in examples {
+                    assert_eq!(example["status"].to_string(), *status, "{method} {path}: {example}");
+                    shown += 1;
+                }
+            }
+        }
+        assert!(shown > 100, "{shown}");
+        // What a page shows that makes examples of schemas names no other status.
+        for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+            let status = &schema["properties"]["status"]["example"];
+            let shared = ["Refused", "BotUnavailable", "QuestionRunning"].contains(&name.as_str());
+            assert!(!shared || status.is_null(), "{name}: {status}");
+        }
+    }
+
+    /// Swagger UI leaves the lock away where there is no security requirement but the empty one.
+    #[test]
+    fn what_is_public_has_no_lock() {
+        let document = finished();
+        let mut public: Vec<_> = operations(&document)
+            .filter(|(_, _, operation)| operation["security"] == serde_json::json!([{}]))
+            .map(|(_, _, operation)| operation["operationId"].as_str().unwrap())
+            .collect();
+        public.sort_unstable();
+        assert_eq!(public, ["healthz", "login", "logout", "question_ask", "question_list", "readyz"]);
+        // And every other one has a lock.
+        for (path, method, operation) in operations(&document) {
+            let security = operation.get("security").unwrap_or(&document["security"]);
+            let ways = security.as_array().unwrap();
+            let is_open = ways.iter().any(|way| way.as_object().unwrap().is_empty());
+            assert_eq!(is_open, ways.len() == 1, "{method} {path}");
+        }
+    }
+
+    #[test]
     fn texts_say_whether_they_may_be_blank() {
         let document = finished();
         let matches = |pattern: &Value| match pattern.as_str().unwrap() {
@@ -343,6 +406,7 @@ mod tests {
             ("MessagePatch", "message", "not blank"),
             ("Question", "message", "not blank"),
             ("Question", "botId", "no NUL"),
+            ("Question", "room", "no NUL"),
         ] {
             let schema = &document["components"]["schemas"][body]["properties"][field];
             assert_eq!(matches(&schema["pattern"]), expected, "{body} {field}");

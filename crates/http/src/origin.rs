@@ -4,12 +4,48 @@ use axum::http::HeaderMap;
 use axum::http::header::{HOST, HeaderName, HeaderValue, ORIGIN};
 
 use crate::Settings;
+use crate::error::Failure;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
+/// Characters of an origin that are logged: a client may send one of any length.
+const LOGGED: usize = 253;
+
+/// Refuses a write with a cookie from any other page than [`may_write`] lets.
+///
+/// Behind a proxy that does not forward `Host`, the server's own pages look like any other. So the log names the page's
+/// origin and the server's, and the error says what to set.
+pub fn check_write(headers: &HeaderMap, settings: &Settings) -> Result<(), Failure> {
+    if may_write(headers, settings) {
+        return Ok(());
+    }
+    let page = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
+    let Some(page) = page.filter(|page| page.starts_with("http://") || page.starts_with("https://")) else {
+        return Err(Failure::ForeignPage { hint: None });
+    };
+    let (own, hint) = match &settings.public_url {
+        Some(url) => {
+            (url.clone(), "The page's origin is neither server.public_url nor one of server.allowed_origins.")
+        }
+        None => {
+            let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+            let hint = "The page's origin is not the server's own. Behind a proxy, set server.public_url to the \
+                        address that browsers use; a page of another site has to be in server.allowed_origins.";
+            (format!("http://{}", host.unwrap_or_default()), hint)
+        }
+    };
+    tracing::warn!(
+        page = &page[..page.len().min(LOGGED)],
+        own,
+        "a write with a cookie was refused, since its page has another origin than the server. If the page is yours, \
+         set server.public_url to the address that browsers use, or add the page's origin to server.allowed_origins"
+    );
+    Err(Failure::ForeignPage { hint: Some(hint) })
+}
+
 /// Whether a write with a cookie comes from a page of this server, a page of an allowed origin, or no page.
 #[must_use]
-pub fn may_write(headers: &HeaderMap, settings: &Settings) -> bool {
+pub(super) fn may_write(headers: &HeaderMap, settings: &Settings) -> bool {
     let mut origins = headers.get_all(ORIGIN).iter();
     match (origins.next(), origins.next()) {
         (Some(origin), None) => origin

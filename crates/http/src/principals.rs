@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use wicara_model::Caller;
 use wicara_service::{AnonymousAccess, Asker, Credentials, Error, Monitor, Reader, Writer};
 
+use crate::access_log::AccessLog;
 use crate::address::ClientAddress;
 use crate::credentials::{credentials, key_only};
 use crate::error::Failure::{self, ChatbotApi};
@@ -69,7 +70,7 @@ impl FromRequestParts<Http> for AdmittedAsker {
         http.service.check_write_capacity().map_err(ChatbotApi)?;
         let asker = Asker::from_request_parts(parts, http).await?;
         if matches!(asker.caller(), Caller::Visitor) {
-            let address = ClientAddress::of(parts, http).network();
+            let address = ClientAddress::of(parts).network();
             http.service.question_admit_from(address).map_err(ChatbotApi)?;
         }
         Ok(Self(asker))
@@ -80,10 +81,8 @@ impl FromRequestParts<Http> for Monitor {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Failure> {
-        let caller = http.service.caller_get(&credentials(&parts.headers)).await.map_err(ChatbotApi)?;
-        let monitor = http.service.monitor(&caller).map_err(ChatbotApi)?;
-        RequestMemory::set_authenticated(&parts.extensions);
-        Ok(monitor)
+        let caller = caller(parts, http, &credentials(&parts.headers)).await?;
+        http.service.monitor(&caller).map_err(ChatbotApi)
     }
 }
 
@@ -94,7 +93,7 @@ impl FromRequestParts<Http> for LoginAddress {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Failure> {
-        let address = ClientAddress::of(parts, http).network();
+        let address = ClientAddress::of(parts).network();
         http.service.login_admit_from(address).map_err(ChatbotApi)?;
         Ok(Self(address))
     }
@@ -119,17 +118,19 @@ async fn writer(parts: &Parts, http: &Http, anonymous: AnonymousAccess) -> Resul
     http.service.check_write_capacity().map_err(ChatbotApi)?;
     let reader = reader(parts, http, anonymous).await?;
     let by_cookie = matches!(reader.caller(), Caller::Person(_));
-    if by_cookie && !origin::may_write(&parts.headers, &http.settings) {
-        return Err(ChatbotApi(Error::Forbidden));
+    if by_cookie {
+        origin::check_write(&parts.headers, &http.settings)?;
     }
     http.service.writer(reader).map_err(ChatbotApi)
 }
 
-/// The caller. From now on its memory counts for callers with credentials, unless it is a visitor.
+/// The caller. From now on its memory counts for callers with credentials, unless it is a visitor, and the request's
+/// line in the log names it.
 async fn caller(parts: &Parts, http: &Http, credentials: &Credentials) -> Result<Caller, Failure> {
     let caller = http.service.caller_get(credentials).await.map_err(ChatbotApi)?;
     if !matches!(caller, Caller::Visitor) {
         RequestMemory::set_authenticated(&parts.extensions);
     }
+    AccessLog::of(&parts.extensions).caller(&caller);
     Ok(caller)
 }

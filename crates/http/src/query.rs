@@ -10,7 +10,7 @@ use axum::extract::FromRequestParts;
 use axum::http::Uri;
 use axum::http::request::Parts;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use wicara_model::{Cursor, Listing, Order, Rule, Violation};
+use wicara_model::{Bounds, Breach, Cursor, Listing, Order, Rule, Violation};
 use wicara_service::Error;
 
 use crate::input::Field;
@@ -58,8 +58,8 @@ impl Query {
         let text = self.values.get(field.name)?.clone();
         match field.check(&text) {
             // No stored name is only white space: the list is empty, without an error.
-            Ok(()) | Err(Rule::Required) => Some(text),
-            Err(rule) => self.broken(field.name, rule),
+            Ok(()) | Err(Breach { rule: Rule::Required, .. }) => Some(text),
+            Err(breach) => self.broken(field.name, breach),
         }
     }
 
@@ -68,7 +68,7 @@ impl Query {
             None => default,
             Some("asc") => Order::Ascending,
             Some("desc") => Order::Descending,
-            Some(_) => self.broken("order", Rule::Enum).unwrap_or(default),
+            Some(_) => self.broken("order", Bounds::Choices(&["asc", "desc"])).unwrap_or(default),
         }
     }
 
@@ -93,12 +93,12 @@ impl Query {
         }
         match text.parse() {
             Ok(number) if (least..=most).contains(&number) => Some(number),
-            _ => self.broken(name, Rule::Range),
+            _ => self.broken(name, Bounds::Range { start: least, stop: most }),
         }
     }
 
-    fn broken<T>(&mut self, field: &'static str, rule: Rule) -> Option<T> {
-        self.violations.push(Violation { rule, field });
+    fn broken<T>(&mut self, field: &'static str, breach: impl Into<Breach>) -> Option<T> {
+        self.violations.push(Violation::new(field, breach));
         None
     }
 }

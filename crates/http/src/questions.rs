@@ -10,11 +10,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wicara_metrics::HttpMetrics;
 use wicara_model::{Rule, Violation};
-use wicara_service::{Asker, Error, NewQuestion, Service};
+use wicara_service::{Asker, Description, Error, NewQuestion, Service};
 
+use crate::access_log::AccessLog;
 use crate::body::Body;
 use crate::contract::chatbot_api::{AnswerEvent, Question, QuestionAnswered};
-use crate::contract::errors::{BotUnavailable, Refused, ValidationFailure};
+use crate::contract::errors::{BotUnavailable, QuestionRunning, Refused, ValidationFailure};
 use crate::contract::visitor_thread::{ThreadDetail, ThreadMessage, ThreadQuery};
 use crate::error::Failure::{self, ChatbotApi};
 use crate::input;
@@ -40,7 +41,8 @@ enum BusyError {
 
 /// Ask a question
 ///
-/// Opens a conversation or goes on with one, and answers when the bot has answered. With `Accept: text/event-stream`
+/// Opens a conversation or goes on with one, and answers when the bot has answered. Nobody needs credentials; a program
+/// that sends its key may say of a new conversation where it comes from. With `Accept: text/event-stream`
 /// the answer is streamed: the event `session` once the question is stored, a `token` for each piece of text, then one
 /// `message` (the JSON that is answered otherwise) or `error` (the JSON of the error).
 #[utoipa::path(
@@ -57,8 +59,8 @@ enum BusyError {
             (AnswerEvent = "text/event-stream"))),
         (status = 400, description = "Bad input", body = ValidationFailure),
         (status = 404, description = "The session is unknown", body = Refused),
-        (status = 409, description = "The first request with this key is still being answered", body = Refused,
-            headers(("Retry-After" = u64))),
+        (status = 409, description = "The first request with this key is still being answered",
+            body = QuestionRunning, headers(("Retry-After" = u64))),
         (status = 422, description = "The key was used with another body", body = Refused),
         (status = 429, description = "Too many questions", body = Refused, headers(("Retry-After" = u64))),
         (status = 502, description = "The bot failed; the question is stored", body = BotUnavailable),
@@ -67,20 +69,24 @@ enum BusyError {
             headers(("Retry-After" = u64))),
         (status = 504, description = "The bot did not answer in time; the question is stored", body = BotUnavailable)
     ),
-    security((), ("bearer" = []), ("X-API-Key" = []), ("API_KEY" = []))
+    security(())
 )]
 async fn question_ask(
     State(service): State<Arc<Service>>,
     State(metrics): State<Arc<HttpMetrics>>,
     AdmittedAsker(asker): AdmittedAsker,
+    log: AccessLog,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
+    let may_describe = asker.may_describe();
     let (question, idempotency) =
-        body.parse(ChatbotApi, |input, body| (Question::read(input), body.idempotency(input)))?;
-    let Question { message: text, session_id, bot_id } = question;
-    let question = NewQuestion { text, session_id, bot_id };
+        body.parse(ChatbotApi, |input, body| (Question::read(input, may_describe), body.idempotency(input)))?;
+    let Question { message: text, session_id, bot_id, integration_type, user_id, room } = question;
+    let description = Description { integration_type, user_id, room };
+    let question = NewQuestion { text, session_id, bot_id, description };
     let pending = service.question_ask(&asker, question, idempotency).await.map_err(ChatbotApi)?;
+    log.conversation(pending.question.conversation_id);
     if events::are_accepted(&headers) {
         return Ok(events::response(pending, &metrics));
     }
@@ -90,7 +96,8 @@ async fn question_ask(
 
 /// Show a conversation to its visitor
 ///
-/// The newest 50 messages; `before` leads to older ones.
+/// The newest 50 messages; `before` leads to older ones. Nobody needs credentials; agents' keys reach all conversations
+/// of their bots.
 #[utoipa::path(
     get,
     path = "/api/questions/{session_id}",
@@ -102,11 +109,12 @@ async fn question_ask(
         (status = 400, description = "Bad input", body = ValidationFailure),
         (status = 404, description = "The session is unknown", body = Refused)
     ),
-    security((), ("bearer" = []), ("X-API-Key" = []), ("API_KEY" = []))
+    security(())
 )]
 async fn question_list(
     State(service): State<Arc<Service>>,
     asker: Asker,
+    log: AccessLog,
     memory: RequestMemory,
     PathId(session): PathId,
     mut query: Query,
@@ -114,11 +122,12 @@ async fn question_list(
     let before = ThreadQuery::read(&mut query);
     query.finish().map_err(ChatbotApi)?;
     let Some(session_id) = input::uuid(&session) else {
-        let violation = Violation { rule: Rule::Uuid, field: "session_id" };
+        let violation = Violation::new("session_id", Rule::Uuid);
         return Err(ChatbotApi(Error::Invalid(vec![violation])));
     };
 
     let thread = service.question_list(&asker, session_id, before).await.map_err(ChatbotApi)?;
+    log.conversation(thread.conversation_id);
     let envelope = Envelope::of(&ThreadDetail::new(thread.session_id, thread.handler));
     list_body::list(&memory, envelope, thread.messages, ChatbotApi, |items, message| {
         items.push(&ThreadMessage::new(message));

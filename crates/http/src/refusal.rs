@@ -24,7 +24,8 @@ pub async fn refuse(stream: &mut TcpStream, hyper_answer: &[u8], received: &[u8]
     let id = Random::System.uuid().to_string();
     let status = response.status().as_u16();
     metrics.refused(status);
-    tracing::info!(request_id = id, method = "-", route = "-", status, "answered");
+    let address = stream.peer_addr().ok().map(|peer| tracing::field::display(peer.ip().to_canonical()));
+    tracing::info!(request_id = id, method = "-", route = "-", status, address, "answered");
 
     harden(&mut response);
     let headers = response.headers_mut();

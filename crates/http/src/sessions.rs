@@ -10,8 +10,10 @@ use axum::http::header::{HeaderValue, SET_COOKIE};
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use wicara_model::Caller;
 use wicara_service::{Error, Reader, Service};
 
+use crate::access_log::AccessLog;
 use crate::body::Body;
 use crate::contract::Done;
 use crate::contract::errors::{Refused, ValidationFailure};
@@ -46,10 +48,12 @@ async fn login(
     State(service): State<Arc<Service>>,
     State(settings): State<Arc<Settings>>,
     LoginAddress(address): LoginAddress,
+    log: AccessLog,
     body: Body,
 ) -> Result<Response, Failure> {
     let LoginRequest { email, password } = body.parse(ChatbotApi, |input, _| LoginRequest::read(input))?;
     let login = service.login(&email, password, address).await.map_err(ChatbotApi)?;
+    log.caller(&Caller::Person(login.person.clone()));
     let mut response = json_body::ok(&LoggedIn::new(&login.person));
     response.headers_mut().insert(SET_COOKIE, cookie(&login.token, login.lifetime, &settings));
     Ok(response)
@@ -65,24 +69,23 @@ async fn login(
     tag = "Sessions",
     responses((status = 200, description = "There is no session any more", body = Done,
         headers(("Set-Cookie" = String)))),
-    security((), ("cookie" = []))
+    security(())
 )]
 async fn logout(
     State(service): State<Arc<Service>>,
     State(settings): State<Arc<Settings>>,
+    log: AccessLog,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let credentials = credentials(&headers);
+    log.caller(&service.caller_get(&credentials).await.map_err(ChatbotApi)?);
     if credentials.key.is_some() {
         // A key wins over a cookie, and has no session to end.
-        service.caller_get(&credentials).await.map_err(ChatbotApi)?;
         return Ok(json_body::ok(&Done::new()));
     }
     // Also without a cookie: a browser may withhold it from a request of another site (SameSite) and still obey the
     // response that clears it.
-    if !origin::may_write(&headers, &settings) {
-        return Err(ChatbotApi(Error::Forbidden));
-    }
+    origin::check_write(&headers, &settings)?;
     for session in &credentials.sessions {
         service.logout(session).await.map_err(ChatbotApi)?;
     }

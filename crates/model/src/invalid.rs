@@ -47,10 +47,62 @@ impl fmt::Display for Rule {
     }
 }
 
+/// What a rule allows where it has bounds (contract: `args`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bounds {
+    /// Both ends are allowed.
+    Range {
+        start: i64,
+        stop: i64,
+    },
+    /// In characters, of a message in bytes of UTF-8.
+    MaxLength(usize),
+    MinLength(usize),
+    Choices(&'static [&'static str]),
+}
+
+impl Bounds {
+    fn rule(self) -> Rule {
+        match self {
+            Bounds::Range { .. } => Rule::Range,
+            Bounds::MaxLength(_) => Rule::MaxLength,
+            Bounds::MinLength(_) => Rule::MinLength,
+            Bounds::Choices(_) => Rule::Enum,
+        }
+    }
+}
+
+/// A rule that was broken, with its bounds where it has some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Breach {
+    pub rule: Rule,
+    pub bounds: Option<Bounds>,
+}
+
+impl From<Rule> for Breach {
+    fn from(rule: Rule) -> Self {
+        Self { rule, bounds: None }
+    }
+}
+
+impl From<Bounds> for Breach {
+    fn from(bounds: Bounds) -> Self {
+        Self { rule: bounds.rule(), bounds: Some(bounds) }
+    }
+}
+
 /// One field that broke one rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Violation {
     pub rule: Rule,
     /// The field's name on the wire.
     pub field: &'static str,
+    pub bounds: Option<Bounds>,
+}
+
+impl Violation {
+    pub fn new(field: &'static str, breach: impl Into<Breach>) -> Self {
+        let Breach { rule, bounds } = breach.into();
+        Self { rule, field, bounds }
+    }
 }

@@ -20,10 +20,10 @@ pub mod terminal;
 mod timestamp;
 
 pub use answer::{Answer, flow_id};
-pub use caller::{Api, Bots, Caller, Key, NewKey, NewUser, Person, Program, Role, User};
+pub use caller::{Api, Bots, Caller, Key, NewKey, NewUser, Person, Program, Role, UnknownWord, User};
 pub use conversation::{Conversation, ConversationFilter, ConversationPatch, Handler, NewConversation};
 pub use id::{ConversationId, KeyId, MessageId, UserId};
-pub use invalid::{Rule, Violation};
+pub use invalid::{Bounds, Breach, Rule, Violation};
 pub use json::{Json, Object};
 pub use message::{
     AnswerTime, Author, AuthorKind, Failure, FailureReason, Message, MessageFilter, MessagePatch, NewMessage,
@@ -31,5 +31,5 @@ pub use message::{
 };
 pub use network::Network;
 pub use page::{Cursor, List, Listing, Order};
-pub use question::{Question, Speaker, Turn};
+pub use question::{Question, QuestionIds, Speaker, Turn};
 pub use timestamp::Timestamp;

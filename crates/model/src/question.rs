@@ -2,7 +2,22 @@
 
 use uuid::Uuid;
 
-use crate::MessageId;
+use crate::{Conversation, ConversationId, MessageId};
+
+/// Where a stored question is: what every answer to it names, also an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuestionIds {
+    pub session_id: Uuid,
+    pub conversation_id: ConversationId,
+    pub question_id: MessageId,
+}
+
+impl QuestionIds {
+    #[must_use]
+    pub fn new(conversation: &Conversation, question_id: MessageId) -> Self {
+        Self { session_id: conversation.session_id, conversation_id: conversation.id, question_id }
+    }
+}
 
 /// The author of an earlier message, as bots know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -252,6 +252,13 @@ impl Asker {
         }
     }
 
+    /// Whether the asker may say of a conversation that it opens where it comes from: its channel, its user and its
+    /// room. A program asks for somebody else.
+    #[must_use]
+    pub fn may_describe(&self) -> bool {
+        matches!(self.caller, Caller::Program(_))
+    }
+
     /// The conversation, if the asker may continue it.
     pub(super) fn join(&self, conversation: Conversation) -> Option<Joined> {
         self.reaches(&conversation).then_some(Joined(conversation))

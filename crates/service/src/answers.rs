@@ -6,10 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::timeout;
-use uuid::Uuid;
 use wicara_bots as bots;
 use wicara_bots::tokens;
-use wicara_model::{Conversation, Handler, Message, MessageId, NewMessage};
+use wicara_model::{Conversation, Handler, Message, MessageId, NewMessage, QuestionIds};
 use wicara_store::{self as store, Append, Ask, Outcome, Target};
 
 use crate::pending_answer::{Answered, AskEvent};
@@ -49,7 +48,7 @@ impl Service {
         answers: std::result::Result<Vec<NewMessage>, bots::Error>,
         events: &tokens::Sender<AskEvent>,
     ) -> Option<Result<Answered>> {
-        let session_id = conversation.session_id;
+        let question = QuestionIds::new(&conversation, attempt.question);
         let mut storing = pin!(async {
             match answers {
                 Ok(answers) => self.question_answer(&conversation, attempt, answers).await,
@@ -59,7 +58,7 @@ impl Service {
         match timeout(CALLER_WAIT, &mut storing).await {
             Ok(result) => Some(result),
             Err(_) => {
-                events.send_control(AskEvent::Finished(Err(Error::AnswerDelayed { session_id })));
+                events.send_control(AskEvent::Finished(Err(Error::AnswerDelayed { question })));
                 let _ = storing.await;
                 None
             }
@@ -72,7 +71,7 @@ impl Service {
         attempt: store::Attempt,
         messages: Vec<NewMessage>,
     ) -> Result<Answered> {
-        let session_id = conversation.session_id;
+        let question = QuestionIds::new(conversation, attempt.question);
         let bytes = messages.iter().map(NewMessage::bytes).sum();
         let outcome = self.retry_while_unavailable(bytes, || {
             self.store.append(Append {
@@ -84,7 +83,7 @@ impl Service {
             })
         });
         match outcome.await? {
-            Outcome::Stored(stored) => return Ok(answered(conversation, stored.messages)),
+            Outcome::Stored(stored) => return Ok(answered(conversation, attempt.question, stored.messages)),
             Outcome::Gone | Outcome::Claimed(_) | Outcome::Moved => {
                 return Err(Error::NotFound(Missing::Session));
             }
@@ -93,33 +92,31 @@ impl Service {
         // A retry has stored its answers first: the caller gets those. Where they cannot be read now, the question is
         // stored all the same.
         let delayed = |error: store::Error| match error.is_passing() {
-            true => Error::AnswerDelayed { session_id },
+            true => Error::AnswerDelayed { question },
             false => error.into(),
         };
         let messages =
             self.store.message_answers(conversation.id, attempt.question).await.map_err(delayed)?;
         if messages.is_empty() {
-            return self.question_superseded(session_id, attempt.question).await.map_err(delayed)?;
+            return self.question_superseded(question).await.map_err(delayed)?;
         }
-        Ok(answered(conversation, messages))
+        Ok(answered(conversation, attempt.question, messages))
     }
 
     /// The result of an attempt whose answers were dropped although the question has no others: the question was
     /// deleted, a human took the conversation over, or a retry is running.
-    async fn question_superseded(
-        &self,
-        session_id: Uuid,
-        question: MessageId,
-    ) -> store::Result<Result<Answered>> {
-        if self.store.message_get(question).await?.is_none() {
+    async fn question_superseded(&self, question: QuestionIds) -> store::Result<Result<Answered>> {
+        if self.store.message_get(question.question_id).await?.is_none() {
             return Ok(Err(Error::NotFound(Missing::Session)));
         }
-        Ok(match self.store.conversation_get_by_session(session_id).await? {
+        Ok(match self.store.conversation_get_by_session(question.session_id).await? {
             None => Err(Error::NotFound(Missing::Session)),
             Some(conversation) if conversation.handler == Handler::Human => {
-                Ok(answered(&conversation, Vec::new()))
+                Ok(answered(&conversation, question.question_id, Vec::new()))
             }
-            Some(_) => Err(Error::StillRunning { retry_after: LEASE_BEYOND_DEADLINE }),
+            Some(_) => {
+                Err(Error::StillRunning { retry_after: LEASE_BEYOND_DEADLINE, question: Some(question) })
+            }
         })
     }
 
@@ -144,7 +141,8 @@ impl Service {
             return Err(Error::NotFound(Missing::Session));
         }
         let retry_after = error.retry_after();
-        Err(Error::BotFailed { session_id: conversation.session_id, reason, retry_after })
+        let question = QuestionIds::new(conversation, attempt.question);
+        Err(Error::BotFailed { question, reason, retry_after })
     }
 
     /// Calls `store`, which writes `bytes` of text, until the database takes it or refuses it for good.
@@ -192,6 +190,7 @@ impl Drop for WaitingAnswer<'_> {
     }
 }
 
-pub(super) fn answered(conversation: &Conversation, answers: Vec<Message>) -> Answered {
-    Answered { session_id: conversation.session_id, bot_id: conversation.bot_id.clone(), answers }
+pub(super) fn answered(conversation: &Conversation, question: MessageId, answers: Vec<Message>) -> Answered {
+    let question = QuestionIds::new(conversation, question);
+    Answered { question, bot_id: conversation.bot_id.clone(), answers }
 }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use uuid::Uuid;
-use wicara_model::{FailureReason, Violation};
+use wicara_model::{FailureReason, QuestionIds, Violation};
 use wicara_store as store;
 
 /// The kind of thing that was not found: the wording of the answer depends on it.
@@ -29,7 +28,11 @@ pub enum Error {
     KeyReused,
     /// The first request with this idempotency key is still being answered.
     #[error("the first request with this key is still being answered")]
-    StillRunning { retry_after: Duration },
+    StillRunning {
+        retry_after: Duration,
+        /// The question that is being answered, for a caller that does not know its session: its key is as secret.
+        question: Option<QuestionIds>,
+    },
     /// The e-mail of a person, or the name of a key, is taken.
     #[error("already there")]
     Exists,
@@ -46,17 +49,17 @@ pub enum Error {
     /// The question is stored with its failure.
     #[error("the bot gave no answer: {reason}")]
     BotFailed {
-        session_id: Uuid,
+        question: QuestionIds,
         reason: FailureReason,
         /// `None`: unknown.
         retry_after: Option<Duration>,
     },
     /// The question is stored. Its answer waits until the database is back.
     #[error("the answer is delayed")]
-    AnswerDelayed { session_id: Uuid },
+    AnswerDelayed { question: QuestionIds },
     /// The question is stored. The server stops before its answer is stored.
     #[error("the server stops")]
-    Stopping { session_id: Uuid },
+    Stopping { question: QuestionIds },
     /// Overloaded, the database away, or shutting down: nothing was stored.
     #[error("unavailable")]
     Unavailable,

@@ -40,7 +40,9 @@ impl PriorRequest {
             }
             PriorClaim::Resumed { conversation, question } => Ok(Self::Resumed { conversation, question }),
             PriorClaim::OtherBody => Err(Error::KeyReused),
-            PriorClaim::Running { lease_left } => Err(Error::StillRunning { retry_after: lease_left }),
+            PriorClaim::Running { lease_left, .. } => {
+                Err(Error::StillRunning { retry_after: lease_left, question: None })
+            }
         }
     }
 }

@@ -38,7 +38,7 @@ pub use error::{Error, Missing, Result};
 pub use idempotency::IdempotencyRequest;
 pub use pending_answer::{Answered, PendingAnswer};
 pub use people::People;
-pub use questions::{NewQuestion, Thread};
+pub use questions::{Description, NewQuestion, Thread};
 pub use rate_limiter::Limits;
 pub use sessions::Login;
 pub use wicara_store::{Embed, ListedConversation};

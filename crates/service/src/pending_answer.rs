@@ -6,16 +6,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 use wicara_bots::tokens;
-use wicara_model::{AnswerTime, Message};
+use wicara_model::{AnswerTime, Message, QuestionIds};
 
 use crate::{Error, Result};
 
 /// What a question's task tells its caller beside text.
 pub(super) enum AskEvent {
     /// The question is committed. Text and `Finished` follow.
-    Stored { session_id: Uuid },
+    Stored(QuestionIds),
     /// The conversation got another bot since it was read. Nothing was stored, and nothing follows.
     BotChanged,
     /// The result. Comes first where the question could not be stored.
@@ -24,7 +23,7 @@ pub(super) enum AskEvent {
 
 /// A stored question whose answer is on its way. The task goes on where this is dropped.
 pub struct PendingAnswer {
-    pub session_id: Uuid,
+    pub question: QuestionIds,
     pub(super) events: tokens::Receiver<AskEvent>,
     pub(super) result: Option<Result<Answered>>,
     pub(super) abandoned: CancellationToken,
@@ -54,7 +53,7 @@ impl PendingAnswer {
                 Some(tokens::Event::Control(AskEvent::Finished(result))) => return result,
                 Some(_) => {}
                 None if self.abandoned.is_cancelled() => {
-                    return Err(Error::Stopping { session_id: self.session_id });
+                    return Err(Error::Stopping { question: self.question });
                 }
                 None => return task_panicked(),
             }
@@ -73,7 +72,7 @@ impl PendingAnswer {
 /// A question's answers, stored.
 #[derive(Debug, Clone)]
 pub struct Answered {
-    pub session_id: Uuid,
+    pub question: QuestionIds,
     pub bot_id: String,
     /// Empty while a human handles the conversation.
     pub answers: Vec<Message>,

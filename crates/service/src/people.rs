@@ -49,7 +49,7 @@ impl People {
     }
 
     async fn new_user(&self, email: &str, password: String, role: Role, bots: Bots) -> Result<NewUser> {
-        let email = account::email(email).map_err(|rule| Violation { rule, field: "email" });
+        let email = account::email(email).map_err(|rule| Violation::new("email", rule));
         let email = match (email, password_violation(&password)) {
             (Ok(email), None) => email,
             (email, password) => {
@@ -106,7 +106,7 @@ impl People {
             _ => Some(Rule::MaxLength),
         };
         if let Some(rule) = rule {
-            return Err(Error::Invalid(vec![Violation { rule, field: "name" }]));
+            return Err(Error::Invalid(vec![Violation::new("name", rule)]));
         }
         let secret = format!("{KEY_PREFIX}{}", self.random.token());
         let new = NewKey { name: name.to_owned(), hash: secret_hash(&secret), role, bots, api };
@@ -125,7 +125,7 @@ impl People {
 }
 
 fn password_violation(password: &str) -> Option<Violation> {
-    account::check_password(password).err().map(|rule| Violation { rule, field: "password" })
+    account::check_password(password).err().map(|rule| Violation::new("password", rule))
 }
 
 fn exists(error: store::Error) -> Error {

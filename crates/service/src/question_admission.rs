@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use uuid::Uuid;
-use wicara_model::{Conversation, ConversationId, Rule, Violation};
+use wicara_model::{Bounds, Conversation, ConversationId, Rule, Violation};
 
 use crate::{Asker, Error, IdempotencyRequest, Result, Service};
 
@@ -38,7 +38,7 @@ impl Service {
         conversation: Option<&Conversation>,
         requested: Option<String>,
     ) -> Result<String> {
-        let unknown = || Err(Error::Invalid(vec![Violation { rule: Rule::Exists, field: "botId" }]));
+        let unknown = || Err(Error::Invalid(vec![Violation::new("botId", Rule::Exists)]));
         if let Some(conversation) = conversation {
             return match requested {
                 Some(requested) if requested != conversation.bot_id => unknown(),
@@ -68,7 +68,8 @@ pub(super) fn idempotency_scope(
         (None, Some(session_id)) => Ok(format!("session {session_id} {ROUTE}")),
         (None, None) if idempotency.key.len() >= MIN_FIRST_KEY => Ok(format!("visitor {ROUTE}")),
         (None, None) => {
-            Err(Error::Invalid(vec![Violation { rule: Rule::MinLength, field: "Idempotency-Key" }]))
+            let too_short = Bounds::MinLength(MIN_FIRST_KEY);
+            Err(Error::Invalid(vec![Violation::new("Idempotency-Key", too_short)]))
         }
     }
 }

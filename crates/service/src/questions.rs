@@ -6,6 +6,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::OwnedSemaphorePermit;
@@ -16,7 +17,7 @@ use wicara_bots::tokens;
 use wicara_metrics as metrics;
 use wicara_model::{
     Author, AuthorKind, Conversation, ConversationId, Handler, Message, MessageId, NewConversation,
-    NewMessage, role,
+    NewMessage, QuestionIds, role,
 };
 use wicara_model::{Question, Speaker, Turn};
 use wicara_store::{self as store, Append, Ask, Claim, Outcome, PriorClaim, Stored, Target};
@@ -29,7 +30,8 @@ use crate::pending_answer::{Answered, AskEvent, PendingAnswer, TimedSink, task_p
 use crate::question_admission::idempotency_scope;
 use crate::{Asker, Error, IdempotencyRequest, Missing, Result, Service};
 
-/// The integration type of conversations that a question opens: the request does not say which client it comes from.
+/// The integration type of conversations that a question opens, where the request does not say which client it comes
+/// from.
 const INTEGRATION_TYPE: &str = "website";
 /// Attempts to store a question whose conversation gets another bot each time.
 const BOT_CHANGES: usize = 3;
@@ -41,6 +43,16 @@ pub struct NewQuestion {
     pub text: String,
     pub session_id: Option<Uuid>,
     pub bot_id: Option<String>,
+    /// Counts where the asker may say it ([`Asker::may_describe`]) and a conversation is opened.
+    pub description: Description,
+}
+
+/// Where a new conversation comes from, as the program says that asks for somebody. `None`: as for a visitor.
+#[derive(Debug, Clone, Default)]
+pub struct Description {
+    pub integration_type: Option<String>,
+    pub user_id: Option<String>,
+    pub room: Option<String>,
 }
 
 /// A stored question that has no answer yet.
@@ -58,6 +70,7 @@ enum StoreOutcome {
 
 /// A conversation as its visitor sees it.
 pub struct Thread {
+    pub conversation_id: ConversationId,
     pub session_id: Uuid,
     pub handler: Handler,
     /// One page, oldest first, without notes.
@@ -108,14 +121,18 @@ impl Service {
         };
         let target = match &conversation {
             Some(conversation) => Target::Existing(conversation.id),
-            None => Target::New(NewConversation {
-                session_id: self.random.uuid(),
-                by_visitor: true,
-                room: None,
-                integration_type: INTEGRATION_TYPE.into(),
-                bot_id: bot_id.clone(),
-                user_id: None,
-            }),
+            None => {
+                let description = asker.may_describe().then(|| new.description.clone());
+                let Description { integration_type, user_id, room } = description.unwrap_or_default();
+                Target::New(NewConversation {
+                    session_id: self.random.uuid(),
+                    by_visitor: true,
+                    room,
+                    integration_type: integration_type.unwrap_or_else(|| INTEGRATION_TYPE.into()),
+                    bot_id: bot_id.clone(),
+                    user_id,
+                })
+            }
         };
         let messages = vec![NewMessage::question(new.text.clone())];
         // The transaction decides under the conversation's lock whether the bot is called: the conversation may be
@@ -132,9 +149,9 @@ impl Service {
         };
         self.question_tasks.spawn_on(task.in_current_span(), &self.question_runtime);
         match events.next().await {
-            Some(tokens::Event::Control(AskEvent::Stored { session_id })) => {
+            Some(tokens::Event::Control(AskEvent::Stored(question))) => {
                 let abandoned = self.abandoned.clone();
-                Ok(Some(PendingAnswer { session_id, events, result: None, abandoned }))
+                Ok(Some(PendingAnswer { question, events, result: None, abandoned }))
             }
             Some(tokens::Event::Control(AskEvent::BotChanged)) => Ok(None),
             // The question could not be stored.
@@ -162,7 +179,7 @@ impl Service {
         let StoredQuestion { conversation, question } = match outcome {
             StoreOutcome::Stored(stored) => stored,
             StoreOutcome::Answered(answered) => {
-                events.send_control(AskEvent::Stored { session_id: answered.session_id });
+                events.send_control(AskEvent::Stored(answered.question));
                 return Some(Ok(answered));
             }
             StoreOutcome::BotChanged => {
@@ -170,7 +187,7 @@ impl Service {
                 return None;
             }
         };
-        events.send_control(AskEvent::Stored { session_id: conversation.session_id });
+        events.send_control(AskEvent::Stored(QuestionIds::new(&conversation, question.id)));
         let answers = match conversation.handler {
             Handler::Bot => self.question_call_bot(&conversation, &question, events).await,
             Handler::Human => Ok(Vec::new()),
@@ -191,9 +208,9 @@ impl Service {
         let conversation = conversation.and_then(|found| asker.join(found));
         let conversation = conversation.ok_or(Error::NotFound(Missing::Session))?;
         let messages = self.store.message_thread(conversation.id, before, THREAD).await?;
-        let handler = conversation.handler;
+        let (conversation_id, handler) = (conversation.id, conversation.handler);
         let messages = ConversationMessages::of_joined(self.store.clone(), &conversation, messages);
-        Ok(Thread { session_id, handler, messages })
+        Ok(Thread { conversation_id, session_id, handler, messages })
     }
 
     /// The conversation that the asker continues.
@@ -226,11 +243,11 @@ impl Service {
                 let opened = || new.map(|new| new.open(conversation_id, at));
                 let conversation = conversation.or_else(opened).expect("it is known or new");
                 let conversation = Conversation { handler, ..conversation };
+                let question = messages.pop().expect("a question is one message");
                 if handler == Handler::Human {
                     self.question_count(&conversation, &Ok(Vec::new()));
-                    return Ok(StoreOutcome::Answered(answered(&conversation, Vec::new())));
+                    return Ok(StoreOutcome::Answered(answered(&conversation, question.id, Vec::new())));
                 }
-                let question = messages.pop().expect("a question is one message");
                 Ok(StoreOutcome::Stored(StoredQuestion { conversation, question }))
             }
             Outcome::Gone | Outcome::Superseded => Err(Error::NotFound(Missing::Session)),
@@ -245,6 +262,9 @@ impl Service {
                 if let (Some(id), false) = (existing, matches!(prior, PriorClaim::Resumed { .. })) {
                     self.question_refund(id);
                 }
+                if let (None, PriorClaim::Running { lease_left, stored: Some(stored) }) = (existing, &prior) {
+                    return Err(self.question_running(asker, *stored, *lease_left).await?);
+                }
                 match PriorRequest::of(prior)? {
                     PriorRequest::Done { conversation_id, message_id } => self
                         .question_replay(asker, conversation_id, message_id)
@@ -256,6 +276,20 @@ impl Service {
                 }
             }
         }
+    }
+
+    /// What a retry of a first question is told while that is being answered: also its session, which the client may
+    /// not have got.
+    async fn question_running(
+        &self,
+        asker: &Asker,
+        (id, question): (ConversationId, MessageId),
+        retry_after: Duration,
+    ) -> Result<Error> {
+        let conversation = self.store.conversation_get(id).await?;
+        let conversation = conversation.filter(|conversation| asker.reaches(conversation));
+        let question = conversation.map(|conversation| QuestionIds::new(&conversation, question));
+        Ok(Error::StillRunning { retry_after, question })
     }
 
     /// The answers that a question has now, for a retry.
@@ -273,7 +307,7 @@ impl Service {
             return Err(gone);
         }
         let answers = self.store.message_answers(id, question).await?;
-        Ok(answered(&conversation, answers))
+        Ok(answered(&conversation, question, answers))
     }
 
     /// Calls the bot. No database connection is held meanwhile.

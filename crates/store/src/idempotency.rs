@@ -38,8 +38,9 @@ pub enum PriorClaim {
     /// The first request is done. `message_id`: of the first message that it stored, such as the question that has its
     /// answers now; the message may be deleted since.
     Done { conversation_id: ConversationId, message_id: Option<MessageId> },
-    /// The first request holds its lease.
-    Running { lease_left: Duration },
+    /// The first request holds its lease. `stored`: its conversation and the first message that it stored, once these
+    /// are committed.
+    Running { lease_left: Duration, stored: Option<(ConversationId, MessageId)> },
     /// The first request had another body: the client reuses a key.
     OtherBody,
     /// The first request failed or was lost: this one has taken over its question.

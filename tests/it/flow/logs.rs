@@ -80,14 +80,15 @@ impl Place {
         let store =
             Store::open(&database.url, Duration::ZERO, &Random::System, &Metrics::default()).await.unwrap();
         let people = People::new(store.clone(), Clock::System, Random::System);
-        let (_, key) = people.key_create("canary", Role::Agent, Bots::All, Api::Conversation).await.unwrap();
+        let (_, key) =
+            people.key_create("the keeper", Role::Agent, Bots::All, Api::Conversation).await.unwrap();
         store.close().await;
 
         let bot = Bot::start().await;
         let at = bot.url.trim_start_matches("http://").trim_end_matches('/');
         let url = database.url.replace("wicara@", "wicara:canary@");
         let config = format!(
-            "server.listen = \"127.0.0.1:0\"\nstore.url = \"{url}\"\nauth.admin_email = \"canary@localhost\"\n\
+            "server.listen = \"127.0.0.1:0\"\nstore.url = \"{url}\"\nauth.admin_email = \"keeper@localhost\"\n\
              auth.admin_password = \"canary password\"\n{}",
             BOTS.replace("{bot}", at).replace("{odd}", &odd().await)
         );
@@ -187,14 +188,14 @@ async fn ask(place: &Place) -> String {
 /// Signs in, well and badly; returns the cookie's value.
 async fn sign_in(place: &Place) -> String {
     for body in [
-        json!({"email": "canary@localhost", "password": "wrong canary"}),
+        json!({"email": "keeper@localhost", "password": "wrong canary"}),
         json!({"email": "canary@elsewhere", "password": "canary"}),
         json!({"email": ["canary"], "password": {"canary": 1}}),
     ] {
         assert!([400, 401].contains(&place.post("/api/auth/login", &[], &body).await.0));
     }
     let request = http().post(format!("{}/api/auth/login", place.server.base));
-    let body = json!({"email": "canary@localhost", "password": "canary password"}).to_string();
+    let body = json!({"email": "keeper@localhost", "password": "canary password"}).to_string();
     let response = request.header("content-type", "application/json").body(body).send().await.unwrap();
     let cookie = response.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
     let (name, token) = cookie.split_once('=').unwrap();
@@ -204,7 +205,7 @@ async fn sign_in(place: &Place) -> String {
         place
             .post(
                 "/api/conversation",
-                &[("cookie", cookie), ("origin", "https://canary.example")],
+                &[("cookie", cookie), ("origin", "https://elsewhere.example")],
                 &json!({}),
             )
             .await;
@@ -304,7 +305,7 @@ async fn no_line_tells_a_secret(engine: Engine) {
     for line in log.lines().filter(|line| line.contains("a bot gave no answer")) {
         assert!(line.contains("request_id"), "it names its request: {line}");
     }
-    for secret in [CANARY, BASE64, &session, &session.replace('-', ""), &token, &key] {
+    for secret in [CANARY, BASE64, &session, &session.replace('-', ""), &token, &key, "keeper@localhost"] {
         assert_untold(&log, secret);
     }
 }

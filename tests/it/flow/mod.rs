@@ -1,5 +1,6 @@
 //! The server as a whole, through what happens to it.
 
+mod access_log;
 mod crash;
 mod disk;
 mod doubt;

@@ -25,7 +25,8 @@ async fn what_a_bot_leaves_out_gets_its_default(engine: Engine) {
     let partial = ask(&app.anonymous(), &format!("say {said}")).await;
     partial.is(
         200,
-        r#"{"status":200,"message":"success","session_id":"<session>","data":[{"text":"a",
+        r#"{"status":200,"message":"success","session_id":"<session>","conversation_id":<id>,
+            "question_id":<id>,"message_ids":[<id>],"data":[{"text":"a",
             "properties":{"icon":"X","source":{"id":"M","display_name":"echo","source":"echo"},
             "allow_markdown":false,"state":"complete","text_color":"","background_color":""},
             "category":"message","id":"<uuid>","flow_id":"8f0685f9-5f2d-5132-870f-99024fc2726b",
@@ -34,7 +35,8 @@ async fn what_a_bot_leaves_out_gets_its_default(engine: Engine) {
     let text = ask(&app.anonymous(), r#"say "halo *you*""#).await;
     text.is(
         200,
-        r#"{"status":200,"message":"success","session_id":"<session>","data":[{"text":"halo *you*",
+        r#"{"status":200,"message":"success","session_id":"<session>","conversation_id":<id>,
+            "question_id":<id>,"message_ids":[<id>],"data":[{"text":"halo *you*",
             "properties":{"source":{"id":"echo","display_name":"echo","source":"echo"},"icon":"",
             "allow_markdown":false,"state":"complete","text_color":"","background_color":""},
             "category":"message","id":"<uuid>","flow_id":"8f0685f9-5f2d-5132-870f-99024fc2726b",
@@ -64,7 +66,8 @@ async fn what_a_bot_sends_beyond_passes_through(engine: Engine) {
     let answer = ask(&app.anonymous(), &format!("say [{said}]")).await;
     answer.is(
         200,
-        r#"{"status":200,"message":"success","session_id":"<session>","data":[{"score":1.00,"text":"a",
+        r#"{"status":200,"message":"success","session_id":"<session>","conversation_id":<id>,
+            "question_id":<id>,"message_ids":[<id>],"data":[{"score":1.00,"text":"a",
             "suggest_links":[{"title":"T","url":"https://example.org/?a=1&b=2","kind":"page"}],"flow_id":7,
             "properties":"odd","category":"message","id":"<uuid>"}]}"#,
     );

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use wicara_model::{Api, Bots, Role};
 
 use super::raw::{exchange, post, post_chunked};
-use super::{Chat, FORBIDDEN, Shape, UNAUTHENTICATED};
+use super::{Chat, FORBIDDEN, FOREIGN_PAGE, Shape, UNAUTHENTICATED};
 use crate::support::{Client, Engine, TestApp, on_both_engines};
 
 on_both_engines!(
@@ -309,8 +309,10 @@ async fn the_order_of_errors(engine: Engine) {
             client.send(Method::PUT, &path, large()).await.is(405, WRONG_METHOD);
             client.send(method.clone(), &path, large()).await.is(401, UNAUTHENTICATED);
         }
-        for client in [&viewer, &viewer_key, &foreign_page] {
-            text(client).send(method.clone(), &path, large()).await.is(403, FORBIDDEN);
+        for (client, refusal) in
+            [(&viewer, FORBIDDEN), (&viewer_key, FORBIDDEN), (&foreign_page, FOREIGN_PAGE)]
+        {
+            text(client).send(method.clone(), &path, large()).await.is(403, refusal);
         }
         let client = text(&person);
         client.send(method.clone(), &path, large()).await.is(413, TOO_LARGE);

@@ -83,10 +83,11 @@ async fn the_question_example_for_everybody(engine: Engine) {
             .mount(&bot)
             .await;
         // Nothing is added to a whole answer.
-        caller.post("/api/questions", &question).await.is(
-            200,
-            &format!(r#"{{"status":200,"message":"success","session_id":"{session}","data":[{ANSWER}]}}"#),
-        );
+        let answer = caller.post("/api/questions", &question).await;
+        let ids =
+            r#""session_id":"<session>","conversation_id":<id>,"question_id":<id>,"message_ids":[<id>]"#;
+        answer.is(200, &format!(r#"{{"status":200,"message":"success",{ids},"data":[{ANSWER}]}}"#));
+        assert_eq!(answer.json()["session_id"], session);
         question["session_id"] = session.to_uppercase().into();
         assert_eq!(caller.post("/api/questions", &question).await.ok()["session_id"], session);
     }

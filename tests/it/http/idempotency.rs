@@ -48,6 +48,17 @@ async fn fifty(client: &Client, path: &str, body: &Value) -> Vec<Answer> {
 const RUNNING: &str = r#"{"status":409,"message":"still running","error":"The first request with this Idempotency-Key is still being answered."}"#;
 const REUSED: &str = r#"{"status":422,"message":"idempotency key reused","error":"This Idempotency-Key was used with another body before."}"#;
 
+/// Fails unless it says that the first request still runs. What it names of a first question is for
+/// [`super::question_ids`] to look at.
+#[track_caller]
+fn assert_running(answer: &Answer) {
+    let mut said = answer.has_status(409).json();
+    for id in ["session_id", "conversation_id", "question_id"] {
+        said.as_object_mut().unwrap().remove(id);
+    }
+    assert_eq!(said, serde_json::from_str::<Value>(RUNNING).unwrap(), "{}", answer.request);
+}
+
 /// Fails unless all successes among the answers, and there is one, are the same byte for byte, and all others say
 /// that the first still runs; returns the success.
 #[track_caller]
@@ -55,7 +66,7 @@ fn assert_one(answers: &[Answer]) -> String {
     let mut found = HashSet::new();
     for answer in answers {
         if answer.status == 409 {
-            answer.is(409, RUNNING);
+            assert_running(answer);
             assert!(answer.header("retry-after").unwrap().parse::<u32>().unwrap() >= 1);
         } else {
             answer.ok();
@@ -248,7 +259,10 @@ async fn a_bad_key_is_refused(engine: Engine) {
             refused.has_status(400);
             let errors = refused.json()["errors"].as_array().unwrap().clone();
             let message = format!("{rule} validation failed");
-            let expected = json!({"rule": rule, "field": "Idempotency-Key", "message": message});
+            let mut expected = json!({"rule": rule, "field": "Idempotency-Key", "message": message});
+            if rule == "maxLength" {
+                expected["args"] = json!({"maxLength": 255});
+            }
             assert_eq!(errors.last(), Some(&expected), "{path}");
         }
     }

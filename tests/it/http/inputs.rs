@@ -155,16 +155,21 @@ impl Endpoint<'_> {
     /// Sends every value of every field; `accepted` looks at what was taken.
     async fn try_everything(&self, accepted: impl AsyncFn(Field, Option<&str>, &Answer)) {
         for field in self.fields.iter().copied() {
-            for (value, expected) in field.cases() {
-                let body = self.body(field, value.as_deref());
-                let answer = self.client.send_json(self.method.clone(), &self.path, body).await;
-                match expected {
-                    Expected::Accepted(value) => accepted(field, value.as_deref(), &answer).await,
-                    Expected::Broken(rule) => {
-                        answer.is(400, &self.shape.broken(&[(rule, field.name)]));
-                    }
-                    Expected::InvalidId => answer.is(400, CONVERSATION_ID_INVALID),
+            self.try_field(field, &accepted).await;
+        }
+    }
+
+    /// Sends every value of one field.
+    async fn try_field(&self, field: Field, accepted: &impl AsyncFn(Field, Option<&str>, &Answer)) {
+        for (value, expected) in field.cases() {
+            let body = self.body(field, value.as_deref());
+            let answer = self.client.send_json(self.method.clone(), &self.path, body).await;
+            match expected {
+                Expected::Accepted(value) => accepted(field, value.as_deref(), &answer).await,
+                Expected::Broken(rule) => {
+                    answer.is(400, &self.shape.broken(&[(rule, field.name)]));
                 }
+                Expected::InvalidId => answer.is(400, CONVERSATION_ID_INVALID),
             }
         }
     }
@@ -319,6 +324,34 @@ async fn fields_of_a_question(engine: Engine) {
             assert_eq!(answer.ok()["data"][0]["text"], format!("echo: {asked}"));
         })
         .await;
+
+    // What only a program may say, and only of a new conversation.
+    let program = app.program();
+    let described = [
+        field("integrationType", Kind::Optional, 64, ""),
+        field("userId", Kind::Optional, 64, ""),
+        field("room", Kind::Optional, 255, ""),
+    ];
+    let required = field("message", Kind::Required, 65_536, r#""halo""#);
+    let fields = [&[required], &described[..]].concat();
+    let path = "/api/questions".to_owned();
+    let endpoint =
+        Endpoint { client: &program, method: Method::POST, path, shape: Shape::Chatbot, fields: &fields };
+    let person = app.person();
+    for field in described {
+        endpoint
+            .try_field(field, &async |field: Field, value: Option<&str>, answer: &Answer| {
+                let id = answer.ok()["conversation_id"].clone();
+                let opened = person.get(&format!("/api/conversation/{id}")).await.ok()["data"].clone();
+                let default = match field.name {
+                    "integrationType" => json!("website"),
+                    "userId" => Value::Null,
+                    _ => json!(format!("website-{id}")),
+                };
+                assert_eq!(opened[field.name], value.map_or(default, Value::from));
+            })
+            .await;
+    }
 
     // A bot is known or it is not: no length of its name is.
     let ask = |bot: &str| format!(r#"{{"message":"halo","botId":{bot}}}"#);

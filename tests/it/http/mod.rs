@@ -15,6 +15,7 @@ mod openapi;
 mod origins;
 mod paging;
 mod parameters;
+mod question_ids;
 pub mod questions;
 pub mod raw;
 mod refusals;
@@ -51,6 +52,8 @@ impl Chat {
 
 pub const UNAUTHENTICATED: &str = r#"{"status":401,"message":"unauthenticated","error":"Unathorized"}"#;
 pub const FORBIDDEN: &str = r#"{"status":403,"message":"forbidden","error":"Forbidden"}"#;
+/// The same for a page of another origin, where no public URL is set.
+pub const FOREIGN_PAGE: &str = r#"{"status":403,"message":"forbidden","error":"Forbidden","hint":"The page's origin is not the server's own. Behind a proxy, set server.public_url to the address that browsers use; a page of another site has to be in server.allowed_origins."}"#;
 pub const CONVERSATION_ID_INVALID: &str = r#"{"status":400,"error":"ConversationId is Invalid"}"#;
 pub const MESSAGE_ID_INVALID: &str = r#"{"status":400,"error":"MessageId is Invalid"}"#;
 /// The Chatbot API's answer to an id that is no number.
@@ -59,6 +62,34 @@ const ID_INVALID: &str = r#"{"status":400,"message":"Validation failure","error"
 pub const NOT_FOUND: &str = r#"{"status":404,"message":"not found","error":"data not found"}"#;
 pub const SESSION_NOT_FOUND: &str =
     r#"{"status":404,"message":"Not found","error":"Conversation with your session_id is not found"}"#;
+
+/// What a rule allows of a field, as clients are told; `None` for a rule without bounds.
+fn allowed(rule: &str, field: &str) -> Option<String> {
+    match rule {
+        "range" => {
+            let (start, stop) = match field {
+                "page" => (1, i64::MAX),
+                "limit" => (1, 100),
+                _ => (0, i64::MAX),
+            };
+            Some(format!(r#"{{"start":{start},"stop":{stop}}}"#))
+        }
+        "maxLength" => {
+            let most = match field {
+                "message" => 65_536,
+                "room" | "Idempotency-Key" => 255,
+                "email" => 254,
+                "password" => 1024,
+                _ => 64,
+            };
+            Some(format!(r#"{{"maxLength":{most}}}"#))
+        }
+        "minLength" => Some(r#"{"minLength":16}"#.into()),
+        "enum" if field == "order" => Some(r#"{"choices":["asc","desc"]}"#.into()),
+        "enum" => Some(r#"{"choices":["bot","human"]}"#.into()),
+        _ => None,
+    }
+}
 
 /// In whose shape broken rules are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +106,8 @@ impl Shape {
         let errors: Vec<String> = rules
             .iter()
             .map(|(rule, field)| {
-                format!(r#"{{"rule":"{rule}","field":"{field}","message":"{rule} validation failed"}}"#)
+                let args = allowed(rule, field).map(|args| format!(r#","args":{args}"#)).unwrap_or_default();
+                format!(r#"{{"rule":"{rule}","field":"{field}","message":"{rule} validation failed"{args}}}"#)
             })
             .collect();
         let failure = match self {

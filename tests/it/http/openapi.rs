@@ -92,6 +92,18 @@ async fn every_operation_is_described_with_its_answers() {
     app.stop().await;
 }
 
+/// As somebody does who tries the first thing that the page at `/docs` offers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_example_of_a_question_is_answered() {
+    let app = TestApp::start(Engine::Sqlite).await;
+    let schemas = Schemas(document(&app).await);
+    let body = &schemas.0["paths"]["/api/questions"]["post"]["requestBody"]["content"]["application/json"];
+    assert!(body["example"].is_null() && body["examples"].is_null(), "the schema's example is shown");
+    let example = schemas.resolve(&body["schema"])["example"].clone();
+    assert_eq!(app.anonymous().post("/api/questions", &example).await.ok()["data"][0]["text"], "echo: halo");
+    app.stop().await;
+}
+
 /// What is described as open needs no credentials, and nothing else does without.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_described_as_closed_is_closed() {

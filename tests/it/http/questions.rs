@@ -26,6 +26,17 @@ pub async fn ask_on(client: &Client, session: &Value, text: &str) -> Answer {
     client.post("/api/questions", &json!({"message": text, "session_id": session})).await
 }
 
+/// The ids of the question that an answer names, as they stand in it. Whether they are right is for
+/// [`super::question_ids`] to say.
+fn ids(answer: &Answer) -> String {
+    let answer = answer.json();
+    let (session, conversation) = (&answer["session_id"], &answer["conversation_id"]);
+    format!(
+        r#""session_id":{session},"conversation_id":{conversation},"question_id":{}"#,
+        answer["question_id"]
+    )
+}
+
 pub async fn messages(program: &Client) -> Value {
     program.get("/api/message?limit=100").await.ok()
 }
@@ -99,8 +110,10 @@ async fn an_operator_answers_instead_of_the_bot(engine: Engine) {
     person.patch(&path, &json!({"handler": "human"})).await.ok();
 
     let answer = ask_on(&visitor, &session, "is anybody there?").await;
-    let expected = format!(r#"{{"status":200,"message":"success","session_id":{session},"data":[]}}"#);
+    let ids = ids(&answer);
+    let expected = format!(r#"{{"status":200,"message":"success",{ids},"message_ids":[],"data":[]}}"#);
     answer.is(200, &expected);
+    assert_eq!(answer.json()["session_id"], session);
     assert_eq!(app.bot.asked(), 1);
     let stored = messages(&person).await;
     assert_eq!(column(&stored, "message"), ["one", "echo: one", "is anybody there?"]);
@@ -140,9 +153,9 @@ async fn a_bot_that_fails_leaves_the_question_with_its_failure(engine: Engine) {
         let answer = visitor.post("/api/questions", &json!({"message": text, "botId": bot})).await;
         let session =
             answer.json()["session_id"].as_str().unwrap_or_else(|| panic!("{}", answer.text)).to_owned();
-        let expected = format!(
-            r#"{{"status":{status},"message":"bot unavailable","error":"{error}","session_id":"{session}"}}"#
-        );
+        let ids = ids(&answer);
+        let expected =
+            format!(r#"{{"status":{status},"message":"bot unavailable","error":"{error}",{ids}}}"#);
         answer.is(status, &expected);
 
         failed += 1;
@@ -226,10 +239,9 @@ async fn a_bot_that_keeps_failing_is_left_alone(engine: Engine) {
         ask_weak("status 500").await.has_status(502);
     }
     let refused = ask_weak("halo").await;
-    let session = refused.json()["session_id"].clone();
+    let ids = ids(&refused);
     let error = "The bot has failed too often and is left alone for a while.";
-    let expected =
-        format!(r#"{{"status":503,"message":"bot unavailable","error":"{error}","session_id":{session}}}"#);
+    let expected = format!(r#"{{"status":503,"message":"bot unavailable","error":"{error}",{ids}}}"#);
     refused.is(503, &expected);
     let wait: u32 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=15).contains(&wait), "{wait}");

@@ -87,7 +87,7 @@ async fn a_question_runs_until_its_lease_is_over(engine: Engine) {
     let first = stored(store.append(question(lease())).await.unwrap());
     let assert_running = async || {
         let running = claimed(store.append(question(lease())).await.unwrap());
-        let PriorClaim::Running { lease_left } = running else { panic!("{running:?}") };
+        let PriorClaim::Running { lease_left, .. } = running else { panic!("{running:?}") };
         assert!(lease_left <= Duration::from_secs(100), "{lease_left:?}");
         lease_left
     };

@@ -42,7 +42,10 @@ fn string_end(text: &str) -> usize {
 #[track_caller]
 fn value(name: &str, token: &str) -> String {
     let number = |text: &str| text.parse::<i64>().is_ok();
-    let is_id = matches!(name, "id" | "conversationId" | "conversation_id" | "replyTo");
+    let is_id = matches!(
+        name,
+        "id" | "conversationId" | "conversation_id" | "question_id" | "message_ids" | "replyTo"
+    );
     match token.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
         None if is_id && number(token) => "<id>".into(),
         Some(text) if matches!(name, "createdAt" | "updatedAt" | "created_at" | "updated_at" | "at") => {

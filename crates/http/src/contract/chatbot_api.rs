@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 use wicara_model::{
     self as model, ConversationFilter, ConversationId, Cursor, Handler, Json, Listing, MessageId, Object,
-    Order, Timestamp, role,
+    Order, QuestionIds, Timestamp, role,
 };
 use wicara_service::Answered;
 
@@ -16,12 +16,12 @@ use super::answer_object::{AnswerObject, answer_object};
 use super::conversation_api::pages;
 use super::errors::{BotUnavailable, Refused};
 use super::{shown, wording};
-use crate::input::{BOT_ID, Input, MESSAGE};
+use crate::input::{BOT_ID, INTEGRATION_TYPE, Input, MESSAGE, ROOM, USER_ID};
 use crate::query::percent_encoded;
 
 /// `POST /api/questions`: the request.
 #[derive(Debug, ToSchema)]
-#[schema(example = json!({ "message": "halo", "session_id": "1309c142-3535-45b2-acdf-8bfbe59c3b9a" }))]
+#[schema(example = json!({ "message": "halo" }))]
 pub struct Question {
     /// At most 64 KiB of UTF-8.
     pub message: String,
@@ -31,14 +31,31 @@ pub struct Question {
     /// Which bot a new conversation is with; left out: the default bot.
     #[schema(rename = "botId", max_length = 64)]
     pub bot_id: Option<String>,
+    /// From programs, for a new conversation: the channel; left out: `website`. Ignored from visitors and beside a
+    /// `session_id`, as are the next two.
+    #[schema(rename = "integrationType", max_length = 64)]
+    pub integration_type: Option<String>,
+    /// From programs, for a new conversation: who asks, by the id that the program knows them by.
+    #[schema(rename = "userId", max_length = 64)]
+    pub user_id: Option<String>,
+    /// From programs, for a new conversation; left out: the channel and the conversation's id, such as `website-5`.
+    #[schema(max_length = 255)]
+    pub room: Option<String>,
 }
 
 impl Question {
-    pub fn read(input: &mut Input) -> Self {
+    /// `may_describe`: whether the caller may say where a new conversation comes from. The fields for that are unknown
+    /// ones to all others, and beside a session.
+    pub fn read(input: &mut Input, may_describe: bool) -> Self {
+        let describes = may_describe && !input.has("session_id");
+        let described = |input: &mut Input, field| if describes { input.optional(field) } else { None };
         Self {
             message: input.required(MESSAGE),
             session_id: input.uuid("session_id"),
             bot_id: input.optional(BOT_ID),
+            integration_type: described(input, INTEGRATION_TYPE),
+            user_id: described(input, USER_ID),
+            room: described(input, ROOM),
         }
     }
 }
@@ -52,6 +69,14 @@ pub struct QuestionAnswered {
     message: &'static str,
     #[schema(value_type = String, format = "uuid")]
     session_id: Uuid,
+    #[schema(value_type = i64, example = 5)]
+    conversation_id: ConversationId,
+    /// The stored question.
+    #[schema(value_type = i64, example = 15)]
+    question_id: MessageId,
+    /// The stored messages of `data`, in its order.
+    #[schema(value_type = Vec<i64>, example = json!([16]))]
+    message_ids: Vec<MessageId>,
     /// The bot's answers; empty while an operator answers.
     #[schema(value_type = Vec<AnswerObject>)]
     data: Vec<Object>,
@@ -60,8 +85,11 @@ pub struct QuestionAnswered {
 impl QuestionAnswered {
     #[must_use]
     pub fn new(answered: &Answered) -> Self {
+        let QuestionIds { session_id, conversation_id, question_id } = answered.question;
+        let message_ids = answered.answers.iter().map(|answer| answer.id).collect();
         let data = answered.answers.iter().map(|answer| answer_object(answer, &answered.bot_id)).collect();
-        Self { status: 200, message: wording::SUCCESS, session_id: answered.session_id, data }
+        let message = wording::SUCCESS;
+        Self { status: 200, message, session_id, conversation_id, question_id, message_ids, data }
     }
 }
 
@@ -69,7 +97,20 @@ impl QuestionAnswered {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StreamSession {
     #[schema(value_type = String, format = "uuid")]
-    pub session_id: Uuid,
+    session_id: Uuid,
+    #[schema(value_type = i64, example = 5)]
+    conversation_id: ConversationId,
+    /// The stored question.
+    #[schema(value_type = i64, example = 15)]
+    question_id: MessageId,
+}
+
+impl StreamSession {
+    #[must_use]
+    pub fn new(question: QuestionIds) -> Self {
+        let QuestionIds { session_id, conversation_id, question_id } = question;
+        Self { session_id, conversation_id, question_id }
+    }
 }
 
 /// The event `token`: a piece of the answer's text, as the bot writes it.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
-use wicara_model::{Rule, Violation};
+use wicara_model::{Bounds, ConversationId, MessageId, QuestionIds, Rule, Violation};
 
 use super::shown;
 
@@ -47,34 +47,124 @@ pub struct BrokenRule {
     field: &'static str,
     #[schema(example = "required validation failed")]
     message: String,
+    /// What is allowed, where the rule has bounds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    args: Option<RuleArgs>,
 }
 
 impl From<&Violation> for BrokenRule {
-    fn from(&Violation { rule, field }: &Violation) -> Self {
-        Self { rule, field, message: format!("{rule} validation failed") }
+    fn from(&Violation { rule, field, bounds }: &Violation) -> Self {
+        Self { rule, field, message: format!("{rule} validation failed"), args: bounds.map(RuleArgs::from) }
     }
 }
 
-/// Any other error, from every endpoint.
+/// What a broken rule allows, by the names that Adonis' validator gives it: of `range`, `maxLength`, `minLength` and
+/// `enum`.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+enum RuleArgs {
+    /// Both ends are allowed.
+    Range { start: i64, stop: i64 },
+    /// In characters, of a message in bytes of UTF-8.
+    MaxLength {
+        #[serde(rename = "maxLength")]
+        max_length: usize,
+    },
+    MinLength {
+        #[serde(rename = "minLength")]
+        min_length: usize,
+    },
+    Enum {
+        #[schema(value_type = Vec<String>)]
+        choices: &'static [&'static str],
+    },
+}
+
+impl From<Bounds> for RuleArgs {
+    fn from(bounds: Bounds) -> Self {
+        match bounds {
+            Bounds::Range { start, stop } => Self::Range { start, stop },
+            Bounds::MaxLength(max_length) => Self::MaxLength { max_length },
+            Bounds::MinLength(min_length) => Self::MinLength { min_length },
+            Bounds::Choices(choices) => Self::Enum { choices },
+        }
+    }
+}
+
+/// Any other error, from every endpoint. Examples stand beside each response, by its status.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Refused {
-    #[schema(example = 404)]
     pub status: u16,
-    #[schema(example = "not found")]
     pub message: &'static str,
-    #[schema(example = "data not found")]
     pub error: &'static str,
+}
+
+/// Not allowed to this caller, or from this page.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Forbidden {
+    #[schema(example = 403)]
+    pub status: u16,
+    #[schema(example = "forbidden")]
+    pub message: &'static str,
+    #[schema(example = "Forbidden")]
+    pub error: &'static str,
+    /// To a page of another origin: what to set on the server if it is one of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub hint: Option<&'static str>,
 }
 
 /// The bot gave no answer: the question is stored with its failure.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BotUnavailable {
-    #[schema(example = 502)]
-    pub status: u16,
-    #[schema(example = "bot unavailable")]
-    pub message: &'static str,
-    #[schema(example = "The bot answered with an error.")]
-    pub error: &'static str,
+    status: u16,
+    message: &'static str,
+    error: &'static str,
     #[schema(value_type = String, format = "uuid")]
-    pub session_id: Uuid,
+    session_id: Uuid,
+    #[schema(value_type = i64, example = 5)]
+    conversation_id: ConversationId,
+    #[schema(value_type = i64, example = 15)]
+    question_id: MessageId,
+}
+
+impl BotUnavailable {
+    #[must_use]
+    pub fn new(status: u16, message: &'static str, error: &'static str, question: QuestionIds) -> Self {
+        let QuestionIds { session_id, conversation_id, question_id } = question;
+        Self { status, message, error, session_id, conversation_id, question_id }
+    }
+}
+
+/// The first request with this key is still being answered. Where it is a first question, its session is named: the
+/// client may not have got it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct QuestionRunning {
+    status: u16,
+    message: &'static str,
+    error: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid", nullable = false)]
+    session_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<i64>, nullable = false, example = 5)]
+    conversation_id: Option<ConversationId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<i64>, nullable = false, example = 15)]
+    question_id: Option<MessageId>,
+}
+
+impl QuestionRunning {
+    #[must_use]
+    pub fn new(status: u16, message: &'static str, error: &'static str, ids: Option<QuestionIds>) -> Self {
+        Self {
+            status,
+            message,
+            error,
+            session_id: ids.map(|ids| ids.session_id),
+            conversation_id: ids.map(|ids| ids.conversation_id),
+            question_id: ids.map(|ids| ids.question_id),
+        }
+    }
 }

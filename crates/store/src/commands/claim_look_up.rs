@@ -120,7 +120,9 @@ impl KeyRow {
 }
 
 fn key_state(row: Option<KeyRow>, claim: &Claim) -> KeyState {
-    let Some(row) = row else { return KeyState::Taken(PriorClaim::Running { lease_left: KEY_BUSY }) };
+    let Some(row) = row else {
+        return KeyState::Taken(PriorClaim::Running { lease_left: KEY_BUSY, stored: None });
+    };
     if row.body != claim.body {
         return KeyState::Taken(PriorClaim::OtherBody);
     }
@@ -130,6 +132,7 @@ fn key_state(row: Option<KeyRow>, claim: &Claim) -> KeyState {
         }
         _ if row.lease_left > 0 => KeyState::Taken(PriorClaim::Running {
             lease_left: Duration::from_millis(row.lease_left.unsigned_abs()),
+            stored: row.conversation_id.zip(row.message_id),
         }),
         _ => KeyState::Free(row),
     }

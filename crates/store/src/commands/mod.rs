@@ -107,7 +107,8 @@ impl Store {
             (Decision::Moved, _) => Ok(Outcome::Moved),
             (Decision::KeyTaken, Append { claim: Some(claim), .. }) => self.claim_look_up(claim).await,
             (Decision::KeyBusy | Decision::KeyTaken, _) => {
-                Ok(Outcome::Claimed(PriorClaim::Running { lease_left: append::KEY_BUSY }))
+                let lease_left = append::KEY_BUSY;
+                Ok(Outcome::Claimed(PriorClaim::Running { lease_left, stored: None }))
             }
             (Decision::NotOpen, append @ Append { ask: Ask::Answers { .. }, .. }) => {
                 self.answer_late(append).await

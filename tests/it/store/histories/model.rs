@@ -188,7 +188,7 @@ impl Model {
                 let key = &self.keys[&append.claim.as_ref().unwrap().key];
                 (*conversation_id, *message_id) == (key.conversation, key.message)
             }
-            (Expected::Running { left }, _, Some(PriorClaim::Running { lease_left: said }))
+            (Expected::Running { left }, _, Some(PriorClaim::Running { lease_left: said, .. }))
                 if (left - TEST_TIME..=left).contains(&i64::try_from(said.as_secs()).unwrap()) =>
             {
                 true
@@ -199,7 +199,7 @@ impl Model {
             }
             // A request that meets another one with its key on the way does not wait for it: the other one may not be
             // stored yet, and is not where it turns out to have no conversation.
-            (_, _, Some(PriorClaim::Running { lease_left })) => raced && *lease_left <= JUST_TAKEN,
+            (_, _, Some(PriorClaim::Running { lease_left, .. })) => raced && *lease_left <= JUST_TAKEN,
             _ => false,
         };
         assert!(fits, "{expected:?} and not {outcome:?}\nof {append:?}");

@@ -1,0 +1,179 @@
+//! The line that the log has of each request: from where, by whom and about which conversation, and never a session.
+
+use std::fs::File;
+use std::process::Command;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use wicara_metrics::Metrics;
+use wicara_model::{Api, Bots, Role};
+use wicara_platform::{Clock, Random};
+use wicara_service::People;
+use wicara_store::Store;
+
+use super::process::Server;
+use crate::support::app::PASSWORD;
+use crate::support::{Answer, Bot, Client, Database, Engine, on_both_engines};
+
+on_both_engines!(a_line_tells_who_did_what, a_refused_page_is_named_beside_the_server);
+
+struct Place {
+    server: Server,
+    folder: tempfile::TempDir,
+    database: Database,
+    key: String,
+    _bot: Bot,
+}
+
+impl Place {
+    async fn new(engine: Engine) -> Self {
+        let database = Database::new(engine).await;
+        let store =
+            Store::open(&database.url, Duration::ZERO, &Random::System, &Metrics::default()).await.unwrap();
+        let people = People::new(store.clone(), Clock::System, Random::System);
+        let (_, key) = people.key_create("the reporter", Role::Admin, Bots::All, Api::Chatbot).await.unwrap();
+        people.user_create("siti@example.org", PASSWORD.into(), Role::Agent, Bots::All).await.unwrap();
+        store.close().await;
+        let bot = Bot::start().await;
+        let config = format!(
+            "server.listen = \"127.0.0.1:0\"\nserver.trusted_proxies = [\"127.0.0.1\"]\nstore.url = \"{}\"\n\
+             [[bot]]\nid = \"echo\"\nkind = \"http\"\nurl = \"{}\"\ndefault = true\n",
+            database.url, bot.url
+        );
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("wicara.toml"), config).unwrap();
+        let log = File::create(folder.path().join("log")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wicara"));
+        command.current_dir(folder.path()).env("WICARA_LOG", "info").stderr(log);
+        Self { server: Server::run(&mut command), folder, database, key, _bot: bot }
+    }
+
+    fn visitor(&self) -> Client {
+        Client::new(&self.server.base)
+    }
+
+    /// The lines of the log until the server ended.
+    fn lines(self) -> (Vec<Value>, Database) {
+        self.server.terminate();
+        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap();
+        (log.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), self.database)
+    }
+}
+
+/// The line of the request that got this answer.
+#[track_caller]
+fn line<'a>(lines: &'a [Value], answer: &Answer) -> &'a Value {
+    let id = answer.header("x-request-id").unwrap();
+    let mut found =
+        lines.iter().filter(|line| line["message"] == "answered" && line["span"]["request_id"] == id);
+    let line = found.next().unwrap_or_else(|| panic!("{}: no line", answer.request));
+    assert_eq!(found.next(), None, "one line a request");
+    line
+}
+
+async fn a_line_tells_who_did_what(engine: Engine) {
+    let place = Place::new(engine).await;
+    let visitor = place.visitor();
+    let program = visitor.with("x-api-key", &place.key);
+    let login = json!({"email": "siti@example.org", "password": PASSWORD});
+    let logged_in = visitor.post("/api/auth/login", &login).await;
+    let person = logged_in.ok()["data"]["id"].as_str().unwrap().to_owned();
+    let cookie = logged_in.header("set-cookie").unwrap().split_once(';').unwrap().0.to_owned();
+    let siti = visitor.with("cookie", &cookie);
+    let key = format!("key-{}", program.get("/api/auth/me").await.ok()["data"]["id"].as_str().unwrap());
+
+    let asked = visitor.post("/api/questions", json!({"message": "halo"})).await;
+    let session = asked.ok()["session_id"].as_str().unwrap().to_owned();
+    let conversation = asked.ok()["conversation_id"].clone();
+    let (question, answer) = (asked.ok()["question_id"].clone(), asked.ok()["message_ids"][0].clone());
+    let thread = format!("/api/questions/{session}");
+    let room = format!("/api/conversation/{conversation}");
+    let opened = program.post("/api/questions", json!({"message": "status 500"})).await;
+    let other = opened.has_status(502).json()["conversation_id"].clone();
+    let new_room = siti.post("/api/conversation", json!({"room": "r", "integrationType": "w"})).await;
+    let new_id: i64 = new_room.ok()["data"]["id"].as_str().unwrap().parse().unwrap();
+    let new_id = json!(new_id);
+    let message = json!({"message": "a", "type": "text", "role": "agent", "conversationId": conversation});
+    let unseen = "/api/conversation/999999";
+
+    let (nobody, by_key, by_siti) =
+        ((None, None), (Some(key.as_str()), Some("the reporter")), (Some(person.as_str()), Some("siti")));
+    let none = Value::Null;
+    let expected = [
+        (logged_in, by_siti, &none),
+        (asked, nobody, &conversation),
+        (opened, by_key, &other),
+        (new_room, by_siti, &new_id),
+        (visitor.get(&thread).await, nobody, &conversation),
+        (visitor.get("/api/questions/x").await, nobody, &none),
+        (visitor.get("/api/conversation").await, nobody, &none),
+        (visitor.with("x-api-key", "wrong").get("/api/message").await, nobody, &none),
+        (siti.get(&room).await, by_siti, &conversation),
+        (program.get(&room).await, by_key, &conversation),
+        (siti.get(unseen).await, by_siti, &none),
+        (program.get(unseen).await, by_key, &none),
+        (siti.patch(&room, json!({"room": "s"})).await, by_siti, &conversation),
+        (siti.post("/api/message", &message).await, by_siti, &conversation),
+        (siti.get(&format!("/api/message?conversationId={conversation}")).await, by_siti, &conversation),
+        (siti.get(&format!("/api/message/{question}")).await, by_siti, &conversation),
+        (
+            siti.patch(&format!("/api/message/{question}"), json!({"message": "b"})).await,
+            by_siti,
+            &conversation,
+        ),
+        (program.delete(&format!("/api/conversation/message/{answer}")).await, by_key, &conversation),
+        (siti.delete(&format!("/api/message/{question}")).await, by_siti, &conversation),
+        (program.delete(&room).await, by_key, &conversation),
+        (program.get("/metrics").await, by_key, &none),
+        (siti.send(Method::POST, "/api/auth/logout", None).await, by_siti, &none),
+        (siti.get("/api/auth/me").await, nobody, &none),
+    ];
+    // As a trusted proxy vouches for it.
+    let behind = visitor.with("x-forwarded-for", "203.0.113.7").get("/healthz").await;
+    let streamed = visitor.with("accept", "text/event-stream").with("content-type", "application/json");
+    let body = json!({"message": "halo"}).to_string();
+    let streamed = streamed.send(Method::POST, "/api/questions", Some(body.into_bytes())).await;
+
+    let (lines, _database) = place.lines();
+    for (answer, (caller, name), conversation) in &expected {
+        let line = line(&lines, answer);
+        let said = (line["caller"].as_str(), line["caller_name"].as_str(), &line["conversation"]);
+        assert_eq!(said, (*caller, *name, *conversation), "{}: {line}", answer.request);
+        assert_eq!(line["address"], "127.0.0.1");
+        assert_eq!(line["status"], answer.status.as_u16());
+    }
+    assert_eq!(line(&lines, &behind)["address"], "203.0.113.7");
+    assert!(line(&lines, &streamed)["conversation"].is_i64());
+    for secret in [session.as_str(), cookie.split_once('=').unwrap().1, "siti@example.org"] {
+        for line in &lines {
+            assert!(!line.to_string().contains(secret), "{line} tells {secret}");
+        }
+    }
+}
+
+/// As behind a proxy that does not forward `Host`.
+async fn a_refused_page_is_named_beside_the_server(engine: Engine) {
+    let place = Place::new(engine).await;
+    let login = json!({"email": "siti@example.org", "password": PASSWORD});
+    let logged_in = place.visitor().post("/api/auth/login", &login).await;
+    let cookie = logged_in.header("set-cookie").unwrap().split_once(';').unwrap().0.to_owned();
+    let own = place.server.base.clone();
+    let page = place.visitor().with("cookie", &cookie).with("origin", "https://chat.example.org");
+    let room = json!({"room": "r", "integrationType": "w"});
+    let refused = page.post("/api/conversation", &room).await;
+    refused.has_status(403);
+    let long = format!("https://{}.example", "a".repeat(4000));
+    place.visitor().with("cookie", &cookie).with("origin", &long).post("/api/conversation", &room).await;
+    let (lines, _database) = place.lines();
+    let warnings: Vec<_> = lines.iter().filter(|line| line["page"].is_string()).collect();
+    assert_eq!(warnings.len(), 2, "{lines:?}");
+    assert_eq!(warnings[0]["level"], "WARN");
+    assert_eq!(
+        (&warnings[0]["page"], &warnings[0]["own"]),
+        (&json!("https://chat.example.org"), &json!(own))
+    );
+    assert_eq!(warnings[0]["span"]["request_id"], refused.header("x-request-id").unwrap());
+    assert!(warnings[0]["message"].as_str().unwrap().contains("server.public_url"), "{}", warnings[0]);
+    assert!(warnings[1]["page"].as_str().unwrap().len() < 300);
+}
