@@ -3,6 +3,7 @@
 
 use std::error::Error as _;
 use std::path::Path;
+use std::time::Duration;
 
 use refinery::Target;
 
@@ -15,6 +16,8 @@ const MIGRATION_LOCK: i64 = 0x7769_6361_7261;
 /// The advisory lock that a copy or a restore holds on a PostgreSQL database. A server that starts asks for it in shared
 /// mode, so that it is refused meanwhile.
 pub const COPY_LOCK: i64 = MIGRATION_LOCK + 1;
+/// How long that lock is waited for.
+pub const COPY_LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 /// The table that marks a database as an unfinished copy, which no server may use. A copy or a restore creates it before
 /// its first row and drops it after its last check; no migration has it.
 pub const UNFINISHED_COPY: &str = "unfinished_copy";
@@ -51,17 +54,21 @@ pub async fn migrate_postgres_copy(server: &Server, version: i32) -> Result<()> 
 }
 
 async fn refuse_copying(connection: &mut Connection) -> Result<()> {
-    let sql = format!(
-        "SELECT pg_try_advisory_lock_shared({COPY_LOCK}), to_regclass('{UNFINISHED_COPY}') IS NOT NULL"
+    // Waits a moment, for a copy that has just ended and whose session PostgreSQL is closing.
+    let lock = format!(
+        "SET lock_timeout = {}; SELECT pg_advisory_lock_shared({COPY_LOCK}); RESET lock_timeout",
+        COPY_LOCK_TIMEOUT.as_millis()
     );
-    let state = connection.client().query_one(&sql, &[]).await;
-    let state = state.map_err(|error| postgres_connection::failure(&error))?;
-    if !state.get::<_, bool>(0) {
-        return Err(Error::Setup(
+    connection.execute(&lock).await.map_err(|error| match error {
+        Error::Locked(_) => Error::Setup(
             "a `wicara copy` or `wicara restore` is using this database: wait until it ends".into(),
-        ));
-    }
-    if state.get(1) { Err(Error::Setup(UNFINISHED.into())) } else { Ok(()) }
+        ),
+        other => other,
+    })?;
+    let marked = format!("SELECT to_regclass('{UNFINISHED_COPY}') IS NOT NULL");
+    let marked = connection.client().query_one(&marked, &[]).await;
+    let marked = marked.map_err(|error| postgres_connection::failure(&error))?;
+    if marked.get(0) { Err(Error::Setup(UNFINISHED.into())) } else { Ok(()) }
 }
 
 async fn run_postgres(mut connection: Connection, target: Target) -> Result<()> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::lines::{TableSum, line};
 use super::tables::Table;
-use crate::engine::migrations::{COPY_LOCK, UNFINISHED_COPY, newest_version};
+use crate::engine::migrations::{COPY_LOCK, COPY_LOCK_TIMEOUT, UNFINISHED_COPY, newest_version};
 use crate::engine::postgres::Server;
 use crate::engine::postgres_connection::Connection;
 use crate::engine::{DatabaseClock, DatabaseUrl, Error, Executor, Result, Row, Sql, Value};
@@ -134,14 +134,16 @@ impl Database {
     /// Keeps servers from starting on PostgreSQL for as long as this connection is open.
     pub async fn lock(&self) -> Result<()> {
         let Self::Postgres(_) = self else { return Ok(()) };
-        let lock =
-            format!("SELECT CASE WHEN pg_try_advisory_lock({COPY_LOCK}) THEN CAST(1 AS bigint) ELSE 0 END");
-        if self.number(lock).await? == 0 {
-            return Err(Error::Setup(
+        let lock = format!(
+            "SET lock_timeout = {}; SELECT pg_advisory_lock({COPY_LOCK}); SET lock_timeout = 0",
+            COPY_LOCK_TIMEOUT.as_millis()
+        );
+        self.execute(&lock).await.map_err(|error| match error {
+            Error::Locked(_) => Error::Setup(
                 "another copy or restore uses this database, or a server is just starting on it".into(),
-            ));
-        }
-        Ok(())
+            ),
+            other => other,
+        })
     }
 
     /// Refuses a PostgreSQL database that a server uses.
