@@ -2,6 +2,7 @@
 
 use wicara_model::Answer;
 
+use crate::thoughts::{ThoughtFilter, without_thoughts};
 use crate::{Error, StreamItem, tokens};
 
 /// The most answers to one question: each is stored as a message of its own.
@@ -14,6 +15,11 @@ pub struct AnswerCollector<'a> {
     tokens: &'a dyn tokens::Sink,
     /// A limit for all answers together, and the same limit for all tokens together.
     max_bytes: usize,
+    hides_thoughts: bool,
+    /// For the text of the answer under way.
+    thoughts: ThoughtFilter,
+    /// An answer of thoughts alone was left out.
+    has_only_thoughts: bool,
     answers: Vec<Answer>,
     answer_bytes: usize,
     token_bytes: usize,
@@ -23,10 +29,14 @@ pub struct AnswerCollector<'a> {
 }
 
 impl<'a> AnswerCollector<'a> {
-    pub fn new(tokens: &'a dyn tokens::Sink, max_bytes: usize) -> Self {
+    /// The limit holds for thoughts too, whether they are left out or not.
+    pub fn new(tokens: &'a dyn tokens::Sink, max_bytes: usize, hides_thoughts: bool) -> Self {
         Self {
             tokens,
             max_bytes,
+            hides_thoughts,
+            thoughts: ThoughtFilter::default(),
+            has_only_thoughts: false,
             answers: Vec::new(),
             answer_bytes: 0,
             token_bytes: 0,
@@ -40,9 +50,14 @@ impl<'a> AnswerCollector<'a> {
         self.has_begun
     }
 
-    /// Whether there is no complete answer yet.
-    pub fn is_empty(&self) -> bool {
-        self.answers.is_empty()
+    /// At the end of the bot's stream: an error where there is no complete answer.
+    pub fn check_answered(&self) -> Result<(), Error> {
+        let why = match self.has_only_thoughts {
+            _ if !self.answers.is_empty() => return Ok(()),
+            true => "it holds thoughts alone, and hide_thoughts leaves them out",
+            false => "it is empty",
+        };
+        Err(Error::Unreadable(why.to_owned()))
     }
 
     pub fn into_answers(self) -> Vec<Answer> {
@@ -58,6 +73,7 @@ impl<'a> AnswerCollector<'a> {
                 if self.token_bytes > self.max_bytes {
                     return Err(Error::too_large(self.max_bytes));
                 }
+                let text = if self.hides_thoughts { self.thoughts.next(&text) } else { text };
                 self.send(&text);
             }
             StreamItem::Answer(answer) => {
@@ -68,7 +84,15 @@ impl<'a> AnswerCollector<'a> {
                 if self.answer_bytes > self.max_bytes {
                     return Err(Error::too_large(self.max_bytes));
                 }
-                if !self.streams_answer {
+                let rest = std::mem::take(&mut self.thoughts).end();
+                self.send(&rest);
+                let answer = if self.hides_thoughts { without_thoughts(answer) } else { Some(answer) };
+                let streams_answer = std::mem::take(&mut self.streams_answer);
+                let Some(answer) = answer else {
+                    self.has_only_thoughts = true;
+                    return Ok(());
+                };
+                if !streams_answer {
                     self.send(&answer.text);
                 }
                 self.streams_answer = false;
@@ -79,6 +103,9 @@ impl<'a> AnswerCollector<'a> {
     }
 
     fn send(&mut self, text: &str) {
+        if text.is_empty() {
+            return;
+        }
         if !self.streams_answer && !self.answers.is_empty() {
             self.tokens.send(ANSWER_SEPARATOR);
         }

@@ -28,6 +28,7 @@ pub struct ConfiguredBot {
     time_outs: TimeOuts,
     max_retries: u32,
     max_answer_bytes: usize,
+    hides_thoughts: bool,
     breaker: Breaker,
     backoff: Backoff,
     /// One permit for each call under way.
@@ -61,13 +62,20 @@ impl ConfiguredBot {
         Ok(Self::with_bot(settings, bot, random.clone(), metrics.bot(&settings.id)))
     }
 
-    fn with_bot(settings: &Settings, bot: Box<dyn Bot>, random: Random, metrics: BotMetrics) -> Self {
+    pub(crate) fn with_bot(
+        settings: &Settings,
+        bot: Box<dyn Bot>,
+        random: Random,
+        metrics: BotMetrics,
+    ) -> Self {
         Self {
             bot,
             open_to_visitors: settings.public || settings.default,
             time_outs: TimeOuts { answer: settings.timeout, first_token: settings.first_token },
             max_retries: settings.retries,
             max_answer_bytes: settings.max_answer_bytes,
+            // A document that is about such tags has no thoughts.
+            hides_thoughts: settings.hide_thoughts && !matches!(settings.kind, Kind::Documents(_)),
             breaker: Breaker::new(settings.breaker_failures, settings.breaker, metrics.breaker()),
             backoff: Backoff::new(FIRST_BACKOFF, random),
             call_permits: Semaphore::new(settings.concurrency),
@@ -104,7 +112,7 @@ impl ConfiguredBot {
         let mut breaker_permit = self.breaker.acquire()?;
         let mut attempt = 0;
         loop {
-            let mut collector = AnswerCollector::new(tokens, self.max_answer_bytes);
+            let mut collector = AnswerCollector::new(tokens, self.max_answer_bytes, self.hides_thoughts);
             let error = match self.call_bot(question.clone(), &mut collector, deadline).await {
                 Ok(()) => {
                     breaker_permit.succeeded();
@@ -163,10 +171,8 @@ impl ConfiguredBot {
                     }
                     collector.add(item)?;
                 }
-                None if collector.is_empty() => {
-                    return Err(Error::Unreadable("it is empty".to_owned()));
-                }
                 None => {
+                    collector.check_answered()?;
                     self.metrics.answered(start.elapsed());
                     return Ok(());
                 }

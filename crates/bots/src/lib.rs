@@ -8,13 +8,19 @@ mod answer_collector;
 mod configured_bot;
 mod deadlines;
 mod documents;
+mod failures;
 mod http;
 mod langflow;
 mod openai;
+mod pieces;
+mod question_key;
 mod registry;
 mod settings;
 mod table;
+mod thoughts;
 
+#[cfg(test)]
+mod oddities;
 #[cfg(test)]
 mod replay;
 
@@ -26,7 +32,7 @@ use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 use wicara_model::{Answer, FailureReason, Question};
-use wicara_outbound::{self as outbound, ErrorText, Suspended};
+use wicara_outbound::{self as outbound, ErrorText, Suspended, WEB_PAGE};
 
 pub use configured_bot::ConfiguredBot;
 pub use registry::{Registry, check};
@@ -97,6 +103,7 @@ impl From<outbound::Error> for Error {
             }
             outbound::Error::TooLarge { max_bytes } => Error::too_large(max_bytes),
             outbound::Error::Unreadable(why) => Error::Unreadable(why),
+            outbound::Error::WebPage => Error::Unreadable(WEB_PAGE.to_owned()),
         }
     }
 }

@@ -18,16 +18,29 @@ pub const SESSION: Uuid = Uuid::from_u128(7);
 pub struct Recorded {
     pub status: u16,
     pub content_type: &'static str,
+    /// Header lines beside the type, each with its line end.
+    pub headers: &'static str,
     pub body: Vec<u8>,
+    /// The connection stays open behind the body, which has no end.
+    pub hangs: bool,
+    /// The connection is closed behind the body, which has no end.
+    pub closes: bool,
 }
 
 impl Recorded {
     pub fn stream(body: impl Into<Vec<u8>>) -> Self {
-        Self { status: 200, content_type: "text/event-stream; charset=utf-8", body: body.into() }
+        Self { content_type: "text/event-stream; charset=utf-8", ..Self::json(200, body) }
     }
 
     pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, content_type: "application/json", body: body.into() }
+        Self {
+            status,
+            content_type: "application/json",
+            headers: "",
+            body: body.into(),
+            hangs: false,
+            closes: false,
+        }
     }
 }
 
@@ -62,7 +75,13 @@ impl Server {
             while let Ok((socket, _)) = listener.accept().await {
                 let answer = answers.next().or(last).unwrap();
                 last = Some(answer.clone());
-                serve(socket, &answer, chunk_bytes, &seen).await.unwrap();
+                let seen = Arc::clone(&seen);
+                tokio::spawn(async move {
+                    let mut socket = BufReader::new(socket);
+                    let request = read_request(&mut socket).await.unwrap();
+                    seen.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+                    respond(&mut socket, &answer, chunk_bytes).await.unwrap();
+                });
             }
         });
         Self { url, requests }
@@ -78,26 +97,26 @@ impl Server {
     }
 }
 
-async fn serve(
-    socket: TcpStream,
-    answer: &Recorded,
-    chunk_bytes: usize,
-    seen: &Mutex<Vec<Request>>,
-) -> std::io::Result<()> {
-    socket.set_nodelay(true)?;
-    let mut socket = BufReader::new(socket);
+pub async fn read_request(socket: &mut BufReader<TcpStream>) -> std::io::Result<Request> {
+    socket.get_ref().set_nodelay(true)?;
     let mut head = String::new();
     while socket.read_line(&mut head).await? > 2 {}
     let head = head.to_lowercase();
     let length = head.split_once("content-length: ").and_then(|(_, rest)| rest.lines().next()?.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     socket.read_exact(&mut body).await?;
-    let body = String::from_utf8(body).unwrap();
-    seen.lock().unwrap_or_else(PoisonError::into_inner).push(Request { head, body });
+    Ok(Request { head, body: String::from_utf8(body).unwrap() })
+}
 
+/// Sends the answer in chunks of `chunk_bytes`.
+pub async fn respond(
+    socket: &mut BufReader<TcpStream>,
+    answer: &Recorded,
+    chunk_bytes: usize,
+) -> std::io::Result<()> {
     let head = format!(
-        "HTTP/1.1 {} X\r\ncontent-type: {}\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n",
-        answer.status, answer.content_type
+        "HTTP/1.1 {} X\r\ncontent-type: {}\r\ntransfer-encoding: chunked\r\nconnection: close\r\n{}\r\n",
+        answer.status, answer.content_type, answer.headers
     );
     socket.write_all(head.as_bytes()).await?;
     for data in answer.body.chunks(chunk_bytes) {
@@ -107,7 +126,14 @@ async fn serve(
             return Ok(());
         }
     }
-    let _ = socket.write_all(b"0\r\n\r\n").await;
+    if answer.hangs {
+        // Until the client leaves.
+        let _ = socket.read(&mut [0; 16]).await;
+        return Ok(());
+    }
+    if !answer.closes {
+        let _ = socket.write_all(b"0\r\n\r\n").await;
+    }
     Ok(())
 }
 

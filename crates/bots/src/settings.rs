@@ -107,6 +107,8 @@ pub struct Settings {
     pub concurrency: usize,
     /// It may be on this machine or in its network.
     pub private_addresses: bool,
+    /// What a model thinks aloud (`<think>…</think>`) is left out of its answers.
+    pub hide_thoughts: bool,
     pub kind: Kind,
 }
 
@@ -134,9 +136,11 @@ struct Common {
     concurrency: i64,
     #[serde(default = "private_addresses")]
     private_addresses: bool,
+    #[serde(default = "hide_thoughts")]
+    hide_thoughts: bool,
 }
 
-const COMMON_KEYS: [&str; 12] = [
+const COMMON_KEYS: [&str; 13] = [
     "id",
     "kind",
     "public",
@@ -149,6 +153,7 @@ const COMMON_KEYS: [&str; 12] = [
     "breaker_failures",
     "breaker_seconds",
     "private_addresses",
+    "hide_thoughts",
 ];
 
 fn timeout_seconds() -> i64 {
@@ -176,6 +181,10 @@ fn concurrency() -> i64 {
 }
 
 fn private_addresses() -> bool {
+    true
+}
+
+fn hide_thoughts() -> bool {
     true
 }
 
@@ -227,13 +236,14 @@ impl Settings {
             public: common.public,
             default: common.default,
             private_addresses: common.private_addresses,
+            hide_thoughts: common.hide_thoughts,
             kind,
         })
     }
 
     /// The keys that every bot has besides its id and kind, as TOML has them.
     #[must_use]
-    pub fn common(&self) -> [(&'static str, Value); 10] {
+    pub fn common(&self) -> [(&'static str, Value); 11] {
         let number = |number: u64| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
         [
             ("default", Value::Boolean(self.default)),
@@ -246,6 +256,7 @@ impl Settings {
             ("breaker_failures", number(self.breaker_failures.into())),
             ("breaker_seconds", number(self.breaker.as_secs())),
             ("private_addresses", Value::Boolean(self.private_addresses)),
+            ("hide_thoughts", Value::Boolean(self.hide_thoughts)),
         ]
     }
 }
@@ -311,7 +322,7 @@ mod tests {
                 http.to_owned() + "retry = 1",
                 "retry: there is no such setting; known are url, headers, body, answer, or one for every bot: \
                  id, kind, public, default, timeout_seconds, first_token_seconds, retries, max_answer_bytes, \
-                 concurrency, breaker_failures, breaker_seconds, private_addresses",
+                 concurrency, breaker_failures, breaker_seconds, private_addresses, hide_thoughts",
             ),
             (
                 "id = 'a'\nkind = 'documents'\nlink_base = 'https://h'".to_owned(),

@@ -73,9 +73,11 @@ pub struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// Reads a JSON object. Of a repeated name the last value counts.
+    /// Reads a JSON object. Of a repeated name the last value counts. A byte order mark before it is passed over, as JSON
+    /// allows (<https://www.rfc-editor.org/rfc/rfc8259#section-8.1>).
     pub fn read(body: &'a [u8]) -> Result<Self, Error> {
-        let fields = str::from_utf8(body).ok().and_then(|text| serde_json::from_str(text).ok());
+        let text = str::from_utf8(body).ok().map(|text| text.strip_prefix('\u{feff}').unwrap_or(text));
+        let fields = text.and_then(|text| serde_json::from_str(text).ok());
         match fields {
             Some(fields) => Ok(Self { fields, violations: Vec::new() }),
             None => Err(Error::Invalid(vec![Violation::new("body", Rule::Json)])),
@@ -198,6 +200,14 @@ mod tests {
     fn rule_of(value: &str, read: impl FnOnce(&mut Input)) -> Option<Rule> {
         let body = format!(r#"{{"room":{value},"message":{value},"handler":{value},"session_id":{value}}}"#);
         violations(&body, read).first().map(|(rule, _)| *rule)
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_a_body_is_passed_over() {
+        let mut input = Input::read("\u{feff}{\"room\":\"\u{feff}a\"}".as_bytes()).unwrap();
+        assert_eq!(input.required(ROOM), "\u{feff}a");
+        input.finish().unwrap();
+        assert!(Input::read("\u{feff}\u{feff}{}".as_bytes()).is_err());
     }
 
     #[test]

@@ -22,17 +22,17 @@ impl Answer {
         Self { bytes: text.len(), text: storable(text), payload: None }
     }
 
-    /// An answer object: its `text` is the answer's text, empty where it has none.
+    /// An answer object: its `text` is the answer's text, empty where it has none or `null`.
     ///
-    /// `None` if the value is no object or its `text` is no string.
+    /// `None` if the value is no object or its `text` is anything else.
     #[must_use]
     pub fn object(sent: Json) -> Option<Self> {
         let bytes = sent.as_str().len();
         let payload = sent.portable().ok()?;
         let object: Object = serde_json::from_str(payload.as_str()).ok()?;
         let text = match object.get("text") {
-            Some(text) => text.string()?,
-            None => String::new(),
+            Some(text) if text.as_str() != "null" => text.string()?,
+            _ => String::new(),
         };
         Some(Self { text: storable(text), payload: Some(payload), bytes })
     }

@@ -20,7 +20,24 @@ const REPLACEMENT: &str = "\\ufffd";
 /// last value moves to the position of the first. The result is never longer. `text` has to be JSON.
 #[must_use]
 pub fn decodable(text: &str) -> Cow<'_, str> {
-    rewrite(text, Rules { levels: DECODABLE_LEVELS, portable: false })
+    rewrite(text, Rules { levels: DECODABLE_LEVELS, portable: false, keeps_halves: false })
+}
+
+/// The same, but unpaired surrogates stay in strings that are values: where a text comes in pieces, the other half may begin
+/// the next one. JSON decoders refuse these strings until they are joined.
+#[must_use]
+pub fn joinable(text: &str) -> Cow<'_, str> {
+    rewrite(text, Rules { levels: DECODABLE_LEVELS, portable: false, keeps_halves: true })
+}
+
+/// Whether the text of a JSON string, without its quotes, ends with the first half of a surrogate pair: an escape of six
+/// bytes.
+#[must_use]
+pub fn ends_with_half(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let Some(start) = bytes.len().checked_sub(6) else { return false };
+    let backslashes = bytes[..start].iter().rev().take_while(|byte| **byte == b'\\').count();
+    matches!(surrogate(bytes, start), Some(Surrogate::Lead)) && backslashes % 2 == 0
 }
 
 /// Also changes what only some decoders refuse: a number beyond the range of a double becomes a string with the same digits,
@@ -28,7 +45,7 @@ pub fn decodable(text: &str) -> Cow<'_, str> {
 /// JSON.
 #[must_use]
 pub fn portable(text: &str) -> Cow<'_, str> {
-    rewrite(text, Rules { levels: LEVELS, portable: true })
+    rewrite(text, Rules { levels: LEVELS, portable: true, keeps_halves: false })
 }
 
 fn rewrite(text: &str, rules: Rules) -> Cow<'_, str> {
@@ -42,6 +59,8 @@ struct Rules {
     levels: usize,
     /// Apply the rules of [`portable`] too.
     portable: bool,
+    /// Leave unpaired surrogates in values.
+    keeps_halves: bool,
 }
 
 /// A range of the text, in bytes: `start` is included, `end` is not.
@@ -105,13 +124,13 @@ impl Scan<'_> {
                     self.end_value(at);
                 }
                 b'"' if in_object && !after_name => {
-                    at = self.string(start);
+                    at = self.string(start, false);
                     let name = Span { start, end: at };
                     self.members.push(Member { start: comma, name, value: Span::default() });
                 }
                 b'"' => {
                     self.begin_value(start);
-                    at = self.string(start);
+                    at = self.string(start, self.rules.keeps_halves);
                     self.end_value(at);
                 }
                 b'{' | b'[' if self.open.len() < self.rules.levels => {
@@ -159,8 +178,9 @@ impl Scan<'_> {
         }
     }
 
-    /// Adds edits for unpaired surrogates in the string that begins at `start`; returns the position after the string.
-    fn string(&mut self, start: usize) -> usize {
+    /// Adds edits for unpaired surrogates in the string that begins at `start`, unless it keeps them; returns the position
+    /// after the string.
+    fn string(&mut self, start: usize, keeps_halves: bool) -> usize {
         let bytes = self.text.as_bytes();
         let mut at = start + 1;
         loop {
@@ -171,6 +191,7 @@ impl Scan<'_> {
                 {
                     at += 12;
                 }
+                (Some(b'\\'), Some(_)) if keeps_halves => at += 6,
                 (Some(b'\\'), Some(_)) => {
                     let span = Span { start: at, end: at + 6 };
                     self.edits.push(Edit { span, replacement: Replacement::Fixed(REPLACEMENT) });

@@ -36,8 +36,17 @@ impl Json {
 
     /// Parses one JSON value of a bot, and repairs what JSON decoders refuse: see [`interoperable::decodable`].
     pub fn decodable(text: &str) -> Result<Self, serde_json::Error> {
+        Self::repaired(text, interoperable::decodable)
+    }
+
+    /// Parses one piece of a text that comes in several: see [`interoperable::joinable`].
+    pub fn joinable(text: &str) -> Result<Self, serde_json::Error> {
+        Self::repaired(text, interoperable::joinable)
+    }
+
+    fn repaired(text: &str, repair: fn(&str) -> Cow<'_, str>) -> Result<Self, serde_json::Error> {
         let raw: &RawValue = serde_json::from_str(text)?;
-        match interoperable::decodable(raw.get()) {
+        match repair(raw.get()) {
             Cow::Borrowed(_) => Ok(Self(raw.to_owned())),
             Cow::Owned(text) => Self::parse(text),
         }

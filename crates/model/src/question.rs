@@ -44,3 +44,30 @@ pub struct Question {
     /// The messages before the question, oldest first; their number is the bot's `Bot::history`.
     pub history: Vec<Turn>,
 }
+
+impl Question {
+    /// An id by which a bot recognises a question that it is asked again: the same in each attempt and on each server, and
+    /// another one for each question, of other installations too. It tells nothing of the session.
+    #[must_use]
+    pub fn key(&self) -> Uuid {
+        Uuid::new_v5(&self.session_id, self.id.to_string().as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_keeps_its_key_and_shares_it_with_no_other() {
+        let question = |id, session| Question {
+            id: MessageId(id),
+            session_id: Uuid::from_u128(session),
+            text: String::new(),
+            history: Vec::new(),
+        };
+        assert_eq!(question(1, 7).key(), Question { text: "later".into(), ..question(1, 7) }.key());
+        assert_ne!(question(1, 7).key(), question(2, 7).key());
+        assert_ne!(question(1, 7).key(), question(1, 8).key());
+    }
+}

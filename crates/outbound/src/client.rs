@@ -1,108 +1,187 @@
 //! An HTTP client for servers that are not trusted: it follows no redirect, decompresses nothing, and stops reading at a
-//! limit.
+//! limit. What a body is, its first byte says: servers declare JSON as an event stream and an event stream as JSON.
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::stream::{Stream, StreamExt};
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{ClientBuilder, Response, Url};
-use wicara_model::{Json, json};
+use tokio::time::{Instant, timeout_at};
 use wicara_platform::tls;
 
-use crate::{Error, ErrorText, addresses};
+use crate::connections::Connections;
+use crate::sse::{self, Frame, Parser};
+use crate::{Error, ErrorText, Nesting, addresses};
 
 /// The limit for connecting, TLS included. The whole answer has the bot's own deadline.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The bytes that are read of an error's body.
 const MAX_ERROR_BYTES: usize = 4 * 1024;
+/// How long what follows a complete answer is waited for: an error, or the proper end of the body, after which its connection
+/// can be used again. Some servers leave the connection open instead.
+const AFTER_END: Duration = Duration::from_millis(500);
 /// How long reading an error's body may take.
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A client for one server, with a pool of its connections.
-pub struct Client(reqwest::Client);
+pub struct Client(Connections);
 
 impl Client {
     /// Without `private_addresses`, connects to public addresses only. This is checked for host *names*; the caller checks a
     /// host that is an IP address with [`check_address`](crate::check_address). The error is a sentence for the operator.
     pub fn new(url: &Url, private_addresses: bool) -> Result<Self, String> {
-        let mut builder = client_for(url)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .user_agent(concat!("wicara/", env!("CARGO_PKG_VERSION")));
-        if !private_addresses {
-            builder = builder.dns_resolver(addresses::PublicNames);
-        }
-        let client =
-            builder.build().map_err(|error| format!("no HTTP client can be made: {}", cause(error)))?;
-        Ok(Self(client))
+        let url = url.clone();
+        let builder = move || {
+            let builder = client_for(&url)
+                .connect_timeout(CONNECT_TIMEOUT)
+                .user_agent(concat!("wicara/", env!("CARGO_PKG_VERSION")));
+            if private_addresses { builder } else { builder.dns_resolver(addresses::PublicNames) }
+        };
+        let connections = Connections::new(builder)
+            .map_err(|error| format!("no HTTP client can be made: {}", cause(error)))?;
+        Ok(Self(connections))
     }
 
     /// Sends JSON. Every status but a success is an error. So is a redirect, because following it could send a secret to
-    /// another server.
+    /// another server. Where a kept connection turns out to be closed, the server may get it twice.
     pub async fn post(&self, url: Url, extra_headers: HeaderMap, body: String) -> Result<Reply, Error> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.extend(extra_headers);
-        let response = self
-            .0
-            .post(url)
-            .headers(headers)
-            .body(body)
-            .send()
-            .await
-            .map_err(|error| Error::Unreachable(cause(error)))?;
+        let request = self.0.post(url).headers(headers).body(body).build();
+        let sent = async { self.0.send(request?).await };
+        let response = sent.await.map_err(|error| Error::Unreachable(cause(error)))?;
         if !response.status().is_success() {
             return Err(rejected(response).await);
         }
-        match response.headers().get(CONTENT_ENCODING) {
-            Some(encoding) if encoding != "identity" => {
-                Err(Error::Unreadable("it is compressed, which it was asked not to be".to_owned()))
-            }
-            _ => Ok(Reply(response)),
+        if is_encoded(response.headers()) {
+            return Err(Error::Unreadable("it is compressed, which it was asked not to be".to_owned()));
         }
+        Ok(Reply(response))
     }
+}
+
+/// Whether the body is anything but `identity`, which is a name for no encoding.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_ENCODING).iter().any(|value| {
+        let codings = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        codings.into_iter().any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
+    })
 }
 
 /// A response with a success status, whose body is not read yet.
 pub struct Reply(Response);
 
 impl Reply {
-    /// Whether the body is one JSON document rather than a stream, by its media type.
-    pub fn is_json(&self) -> bool {
-        let declared = self.0.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let media_type = declared.and_then(|value| value.split(';').next()).unwrap_or_default();
-        media_type.trim().eq_ignore_ascii_case("application/json")
-    }
-
-    /// The whole body; more than `max_bytes` is an error.
+    /// The whole body: see [`whole_text`].
     pub async fn text(self, max_bytes: usize) -> Result<String, Error> {
-        let mut body = Vec::new();
-        let mut chunks = self.chunks(max_bytes);
-        while let Some(chunk) = chunks.next().await {
-            body.extend_from_slice(&chunk?);
-        }
-        String::from_utf8(body).map_err(|_| Error::Unreadable("it is not UTF-8".to_owned()))
+        whole_text(self.chunks(), max_bytes).await
     }
 
-    /// The whole body as JSON; more than `max_bytes` is an error.
-    pub async fn json(self, max_bytes: usize) -> Result<Json, Error> {
-        let text = self.text(max_bytes).await?;
-        Json::decodable(&text)
-            .map_err(|error| Error::Unreadable(format!("it is not JSON ({})", json::fault(&error))))
-    }
-
-    /// The body as it arrives; more than `max_bytes` in total is an error.
-    pub fn chunks(
+    /// The body as frames: see [`sse::frames`]. A whole JSON object is one.
+    pub fn frames(
         self,
-        max_bytes: usize,
-    ) -> impl Stream<Item = Result<Bytes, Error>> + Unpin + Send + 'static {
-        let mut remaining = max_bytes;
-        self.0.bytes_stream().map(move |chunk| {
-            let chunk = chunk.map_err(|error| Error::Unreachable(cause(error)))?;
-            remaining = remaining.checked_sub(chunk.len()).ok_or(Error::TooLarge { max_bytes })?;
-            Ok(chunk)
-        })
+        max_frame_bytes: usize,
+    ) -> impl Stream<Item = Result<Frame, Error>> + Unpin + Send + 'static {
+        sse::frames(self.chunks(), max_frame_bytes)
+    }
+
+    /// The body as it arrives, without a limit.
+    fn chunks(self) -> impl Stream<Item = Result<Bytes, Error>> + Unpin + Send + 'static {
+        self.0.bytes_stream().map(|chunk| chunk.map_err(|error| Error::Unreachable(cause(error))))
+    }
+}
+
+/// A whole body; more than `max_bytes` is an error, and so is a web page. A byte order mark is left out. Of a body that stays
+/// open behind one whole JSON object or list, the end is not waited for.
+pub async fn whole_text(
+    mut chunks: impl Stream<Item = Result<Bytes, Error>> + Unpin,
+    max_bytes: usize,
+) -> Result<String, Error> {
+    let mut body = Vec::new();
+    let mut end = DocumentEnd::new(max_bytes);
+    loop {
+        let chunk = match end.at {
+            Some(at) => match shortly(chunks.next(), at).await {
+                Some(Some(Ok(chunk))) => chunk,
+                _ => break,
+            },
+            None => match chunks.next().await {
+                Some(chunk) => chunk?,
+                None => break,
+            },
+        };
+        body.extend_from_slice(&chunk);
+        if body.len() > max_bytes {
+            return Err(Error::TooLarge { max_bytes });
+        }
+        end.read(&chunk);
+    }
+    let text = String::from_utf8(body).map_err(|_| Error::Unreadable("it is not UTF-8".to_owned()))?;
+    let text = text.trim_start_matches('\u{feff}');
+    if text.trim_start().starts_with('<') { Err(Error::WebPage) } else { Ok(text.to_owned()) }
+}
+
+/// Finds the end of a JSON document while it arrives, bare or as server-sent events.
+struct DocumentEnd {
+    form: Option<Form>,
+    max_bytes: usize,
+    /// When the document was complete.
+    at: Option<Instant>,
+}
+
+enum Form {
+    /// An object or a list.
+    Nested(Nesting),
+    Events(Parser),
+}
+
+impl DocumentEnd {
+    fn new(max_bytes: usize) -> Self {
+        Self { form: None, max_bytes, at: None }
+    }
+
+    fn read(&mut self, chunk: &[u8]) {
+        let mut rest = chunk;
+        if self.form.is_none() {
+            let is_before = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0xef | 0xbb | 0xbf);
+            let Some(start) = chunk.iter().position(|byte| !is_before(byte)) else { return };
+            rest = &chunk[start..];
+            let is_nested = matches!(rest[0], b'{' | b'[');
+            let form = if is_nested {
+                Form::Nested(Nesting::default())
+            } else {
+                Form::Events(Parser::new(self.max_bytes))
+            };
+            self.form = Some(form);
+        }
+        let ends = match &mut self.form {
+            Some(Form::Nested(nesting)) => self.at.is_none() && nesting.read(rest).is_some(),
+            Some(Form::Events(parser)) => {
+                let mut frames = Vec::new();
+                let parsed = parser.push(rest, &mut frames);
+                parsed.is_ok() && frames.iter().any(|frame| Nesting::is_whole(&frame.data))
+            }
+            None => false,
+        };
+        if ends && self.at.is_none() {
+            self.at = Some(Instant::now());
+        }
+    }
+}
+
+/// What `next` gives, unless it takes longer than what follows an answer may take. `end`: when the answer was complete.
+pub async fn shortly<T>(mut next: impl Future<Output = T> + Unpin, end: Instant) -> Option<T> {
+    let until = end + AFTER_END;
+    if Instant::now() >= until {
+        return None;
+    }
+    match (&mut next).now_or_never() {
+        Some(next) => Some(next),
+        None => timeout_at(until, next).await.ok(),
     }
 }
 

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+/// What is said of [`Error::WebPage`].
+pub const WEB_PAGE: &str = "it is not JSON but a web page: is the address right?";
+
 /// Why a call got no usable reply. The text is for the log: it may name addresses, never secrets or a body.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
@@ -20,6 +23,8 @@ pub enum Error {
     TooLarge { max_bytes: usize },
     #[error("the reply cannot be used: {0}")]
     Unreadable(String),
+    #[error("the reply cannot be used: {WEB_PAGE}")]
+    WebPage,
 }
 
 /// The beginning of a server's error response. Only for an operator who tries a bot out, never for logs or visitors: it may
@@ -34,6 +39,13 @@ impl ErrorText {
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(text.trim().chars().take(Self::CHARS).collect())
+    }
+
+    /// Both texts, each behind what says where it is from.
+    #[must_use]
+    pub fn joined(parts: [(&str, &Self); 2]) -> Self {
+        let parts = parts.iter().filter(|(_, text)| !text.0.is_empty());
+        Self(parts.map(|(from, text)| format!("{from}: {}", text.0)).collect::<Vec<_>>().join(" | "))
     }
 
     #[must_use]

@@ -5,11 +5,16 @@ mod addresses;
 mod backoff;
 mod breaker;
 mod client;
+mod connections;
 mod error;
+mod nesting;
 pub mod sse;
 
 pub use addresses::check as check_address;
 pub use backoff::Backoff;
 pub use breaker::{Breaker, BreakerPermit, Suspended};
-pub use client::{Client, Reply, below, cause, client_for, host, parse_url, secret_header};
-pub use error::{Error, ErrorText};
+pub use client::{
+    Client, Reply, below, cause, client_for, host, parse_url, secret_header, shortly, whole_text,
+};
+pub use error::{Error, ErrorText, WEB_PAGE};
+pub use nesting::Nesting;

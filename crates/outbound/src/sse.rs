@@ -1,37 +1,60 @@
-//! Parses streams of frames as bots send them: server-sent events by the standard
-//! (<https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream>), and Langflow's own
-//! format, which has the same media type but consists of JSON values that end with a blank line, without `data:`.
+//! Parses streams of frames as bots send them: server-sent events
+//! (<https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream>), and JSON objects one behind
+//! the other without `data:`, which Langflow declares as server-sent events; a whole JSON document is one such object.
+//!
+//! It takes more than the standard: an object is a frame as soon as its last bracket is there, whatever line end follows,
+//! and what is behind it begins the next frame. Data that is no object ends with a blank line, with the body, or where an
+//! object follows.
 
+use std::mem;
+
+use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 
-use crate::{Error, Reply};
+use crate::Error;
+use crate::nesting::Nesting;
 
-/// The limit for a whole stream, as a multiple of the limit for one frame: each token comes in a frame that is much longer
-/// than the token.
-const MAX_STREAM_FRAMES: usize = 32;
+/// The data that ends the streams of OpenAI and of all servers like it.
+const DONE: &[u8] = b"[DONE]";
+/// The bytes that are looked at for it, white space included.
+const MAX_DONE_BYTES: usize = 32;
+const DATA: &[u8] = b"data:";
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// One event with data. Events without data are skipped; ids and reconnection times are ignored, because the client never
-/// reconnects.
+/// One event with data. Events without data are skipped, unless their name stands behind their data; ids and reconnection
+/// times are ignored, because the client never reconnects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     /// The event's name; empty where it has none, as in bare JSON.
     pub event: String,
+    /// Empty where the data was a frame of its own before the event's name came.
     pub data: String,
 }
 
-/// The frames of a body, each when it is complete. A frame without its blank line at the end of the body is dropped, as the
-/// standard says.
+/// The frames of a body, each when it is complete. At the end of the body a frame needs no blank line. One frame has a limit
+/// and all of them together have none: the caller has a deadline and bounds what it keeps.
+///
+/// A body that begins with `<` is [`Error::WebPage`].
 pub fn frames(
-    reply: Reply,
+    chunks: impl Stream<Item = Result<Bytes, Error>> + Unpin + Send + 'static,
     max_frame_bytes: usize,
 ) -> impl Stream<Item = Result<Frame, Error>> + Unpin + Send + 'static {
     let mut parser = Parser::new(max_frame_bytes);
-    let chunks = reply.chunks(max_frame_bytes.saturating_mul(MAX_STREAM_FRAMES));
+    let end = stream::iter([None]);
     chunks
+        .map(Some)
+        .chain(end)
         .map(move |chunk| {
             let mut frames = Vec::new();
-            let pushed = chunk.and_then(|chunk| parser.push(&chunk, &mut frames));
-            stream::iter(frames.into_iter().map(Ok).chain(pushed.err().map(Err)))
+            let mut parsed = match chunk {
+                Some(chunk) => chunk.and_then(|chunk| parser.push(&chunk, &mut frames)),
+                None => parser.finish(&mut frames),
+            };
+            if parser.is_web_page() {
+                frames.clear();
+                parsed = Err(Error::WebPage);
+            }
+            stream::iter(frames.into_iter().map(Ok).chain(parsed.err().map(Err)))
         })
         .flatten()
 }
@@ -39,16 +62,46 @@ pub fn frames(
 /// An incremental parser: chunks of any size give the same frames.
 pub struct Parser {
     max_bytes: usize,
-    /// The beginning of the current line, from earlier chunks.
-    line: Vec<u8>,
+    place: Place,
     /// The last byte was a CR that ended a line: a LF that follows belongs to the same line end.
     after_return: bool,
+    /// No byte was read but of a byte order mark and of white space.
     at_start: bool,
+    is_web_page: bool,
+    /// What the current line holds beside an object.
+    line: Vec<u8>,
+    /// The current line has no byte yet.
+    is_blank: bool,
     event: String,
-    /// The lines of the current frame's data, each with a LF.
-    data: String,
-    /// The current frame is bare JSON: its lines have no field names.
-    bare: bool,
+    /// The object that is being read; empty where none is.
+    object: Vec<u8>,
+    nesting: Nesting,
+    /// The lines of the object have no field names.
+    is_bare: bool,
+    /// The line before the current one was blank, within a bare object.
+    after_blank: bool,
+    /// The lines of data that is no object, each with a LF.
+    text: Vec<u8>,
+    /// A frame of the current event was there already.
+    had_data: bool,
+    /// The event's name stands behind its data.
+    named_late: bool,
+}
+
+/// Where in a line the next byte stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Its first bytes do not say yet what the line is.
+    Start,
+    /// In a field other than `data`, or in a comment.
+    Field,
+    /// In data, before any byte but white space.
+    Data,
+    /// In data that is no object.
+    Text,
+    Object,
+    /// Behind the end of an object.
+    Behind,
 }
 
 impl Parser {
@@ -56,78 +109,235 @@ impl Parser {
     pub fn new(max_bytes: usize) -> Self {
         Self {
             max_bytes,
-            line: Vec::new(),
+            place: Place::Start,
             after_return: false,
             at_start: true,
+            is_web_page: false,
+            line: Vec::new(),
+            is_blank: true,
             event: String::new(),
-            data: String::new(),
-            bare: false,
+            object: Vec::new(),
+            nesting: Nesting::default(),
+            is_bare: false,
+            after_blank: false,
+            text: Vec::new(),
+            had_data: false,
+            named_late: false,
         }
     }
 
     /// Appends the frames that the chunk completes, also those before an error. After an error no chunk may follow.
     pub fn push(&mut self, mut chunk: &[u8], frames: &mut Vec<Frame>) -> Result<(), Error> {
         while let [first, after_first @ ..] = chunk {
-            if std::mem::take(&mut self.after_return) && *first == b'\n' {
+            if mem::take(&mut self.after_return) && *first == b'\n' {
                 chunk = after_first;
                 continue;
             }
+            if matches!(first, b'\n' | b'\r') {
+                self.after_return = *first == b'\r';
+                chunk = after_first;
+                self.end_line(frames)?;
+                continue;
+            }
             let end = chunk.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
-            let (line_bytes, rest) = chunk.split_at(end.unwrap_or(chunk.len()));
-            self.line.extend_from_slice(line_bytes);
-            if self.line.len() + self.data.len() > self.max_bytes {
-                let error = format!("a piece of it is larger than {} bytes", self.max_bytes);
-                return Err(Error::Unreadable(error));
+            let (mut line, after_line) = chunk.split_at(end.unwrap_or(chunk.len()));
+            while !line.is_empty() {
+                let read = self.read(line, frames)?;
+                line = &line[read..];
+                if self.line.len() + self.object.len() + self.text.len() > self.max_bytes {
+                    let error = format!("a piece of it is larger than {} bytes", self.max_bytes);
+                    return Err(Error::Unreadable(error));
+                }
             }
-            chunk = rest;
-            if let [end, after_end @ ..] = rest {
-                self.after_return = *end == b'\r';
-                chunk = after_end;
-                let mut line = std::mem::take(&mut self.line);
-                frames.extend(self.end_line(&line)?);
-                line.clear();
-                self.line = line;
-            }
+            chunk = after_line;
         }
         Ok(())
     }
 
-    fn end_line(&mut self, line: &[u8]) -> Result<Option<Frame>, Error> {
-        let line = str::from_utf8(line).map_err(|_| Error::Unreadable("it is not UTF-8".to_owned()))?;
-        let byte_order_mark = if std::mem::take(&mut self.at_start) { "\u{feff}" } else { "" };
-        let line = line.strip_prefix(byte_order_mark).unwrap_or(line);
-        if line.is_empty() {
-            return Ok(self.end_frame());
+    /// Appends what is complete only because the body ends here. Nothing may follow.
+    pub fn finish(&mut self, frames: &mut Vec<Frame>) -> Result<(), Error> {
+        if !self.is_blank {
+            self.end_line(frames)?;
         }
-        // No field's name begins with a brace.
-        self.bare |= self.data.is_empty() && line.starts_with('{');
-        if self.bare {
-            self.add_data(line);
-            return Ok(None);
+        self.end_event(frames)
+    }
+
+    /// Whether the body begins as a web page does.
+    pub fn is_web_page(&self) -> bool {
+        self.is_web_page
+    }
+
+    /// Reads some bytes of a line, at least one; returns how many. May read none where it moves to another place.
+    fn read(&mut self, bytes: &[u8], frames: &mut Vec<Frame>) -> Result<usize, Error> {
+        let byte = bytes[0];
+        let is_first = mem::take(&mut self.is_blank);
+        match self.place {
+            Place::Start => {
+                self.begin_line(byte, frames)?;
+                return Ok(1);
+            }
+            Place::Object if is_first && self.is_bare && self.after_blank && byte == b'{' => {
+                // The object before it was cut off.
+                self.end_broken_object(frames)?;
+                self.begin_object(true);
+                return Ok(0);
+            }
+            Place::Object => {
+                let end = self.nesting.read(bytes);
+                let read = end.unwrap_or(bytes.len());
+                self.object.extend_from_slice(&bytes[..read]);
+                if end.is_some() {
+                    self.place = Place::Behind;
+                    let object = mem::take(&mut self.object);
+                    self.end_frame(object, frames)?;
+                }
+                return Ok(read);
+            }
+            Place::Data | Place::Behind if byte == b'{' => {
+                self.end_text(frames)?;
+                self.begin_object(self.is_bare);
+                return Ok(0);
+            }
+            Place::Behind if byte.is_ascii_whitespace() => return Ok(1),
+            Place::Behind => {
+                self.place = if self.is_bare { Place::Field } else { Place::Text };
+                return Ok(0);
+            }
+            Place::Data if !byte.is_ascii_whitespace() => self.place = Place::Text,
+            Place::Data | Place::Text | Place::Field => {}
         }
+        if self.place == Place::Data {
+            self.line.push(byte);
+            return Ok(1);
+        }
+        let bracket = bytes.iter().position(|byte| *byte == b']').filter(|_| self.place == Place::Text);
+        let read = bracket.map_or(bytes.len(), |bracket| bracket + 1);
+        self.line.extend_from_slice(&bytes[..read]);
+        let may_be_done = bracket.is_some() && self.text.is_empty() && self.line.len() < MAX_DONE_BYTES;
+        if may_be_done && self.line.trim_ascii() == DONE {
+            self.place = Place::Behind;
+            self.line.clear();
+            self.end_frame(DONE.to_vec(), frames)?;
+        }
+        Ok(read)
+    }
+
+    /// Finds out by its first bytes what a line is.
+    fn begin_line(&mut self, byte: u8, frames: &mut Vec<Frame>) -> Result<(), Error> {
+        if self.line.is_empty() && byte.is_ascii_whitespace() {
+            return Ok(());
+        }
+        self.line.push(byte);
+        if self.at_start && BYTE_ORDER_MARK.starts_with(&self.line) {
+            if self.line == BYTE_ORDER_MARK {
+                self.line.clear();
+            }
+            return Ok(());
+        }
+        self.is_web_page |= mem::take(&mut self.at_start) && byte == b'<';
+        if self.line == b"{" && self.object.is_empty() {
+            self.end_text(frames)?;
+            self.begin_object(true);
+            self.object.push(byte);
+            self.nesting.read(&[byte]);
+        } else if self.line == DATA {
+            self.line.clear();
+            self.named_late = false;
+            self.is_bare = false;
+            self.place = if self.object.is_empty() { Place::Data } else { Place::Object };
+        } else if !DATA.starts_with(&self.line) {
+            self.place = Place::Field;
+        }
+        Ok(())
+    }
+
+    fn begin_object(&mut self, is_bare: bool) {
+        self.place = Place::Object;
+        self.nesting = Nesting::default();
+        self.line.clear();
+        self.is_bare = is_bare;
+        self.after_blank = false;
+    }
+
+    fn end_line(&mut self, frames: &mut Vec<Frame>) -> Result<(), Error> {
+        let was_blank = mem::replace(&mut self.is_blank, true);
+        let line = mem::take(&mut self.line);
+        match mem::replace(&mut self.place, Place::Start) {
+            Place::Object if self.nesting.is_in_string() => self.end_broken_object(frames)?,
+            Place::Object => {
+                self.object.push(b'\n');
+                self.after_blank = was_blank;
+                if self.is_bare {
+                    self.place = Place::Object;
+                }
+            }
+            Place::Start if line.is_empty() => self.end_event(frames)?,
+            Place::Start | Place::Field => self.end_field(&line)?,
+            Place::Data | Place::Text => {
+                self.text.extend_from_slice(line.strip_prefix(b" ").unwrap_or(&line));
+                self.text.push(b'\n');
+            }
+            Place::Behind => {}
+        }
+        Ok(())
+    }
+
+    fn end_field(&mut self, line: &[u8]) -> Result<(), Error> {
+        let line = utf_8(line)?;
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
-        let value = value.strip_prefix(' ').unwrap_or(value);
         match name {
-            "data" => self.add_data(value),
-            "event" => value.clone_into(&mut self.event),
+            "event" => {
+                value.strip_prefix(' ').unwrap_or(value).trim_end().clone_into(&mut self.event);
+                self.named_late =
+                    self.had_data && !self.event.is_empty() && self.object.is_empty() && self.text.is_empty();
+            }
+            "data" => self.text.push(b'\n'),
             // A comment, or a field that is not needed: id, retry or an unknown one.
             _ => {}
         }
-        Ok(None)
+        Ok(())
     }
 
-    fn add_data(&mut self, line: &str) {
-        self.data.push_str(line);
-        self.data.push('\n');
+    /// At a blank line and at the end of the body.
+    fn end_event(&mut self, frames: &mut Vec<Frame>) -> Result<(), Error> {
+        self.end_broken_object(frames)?;
+        self.end_text(frames)?;
+        if mem::take(&mut self.named_late) {
+            self.end_frame(Vec::new(), frames)?;
+        }
+        self.had_data = false;
+        self.event.clear();
+        Ok(())
     }
 
-    fn end_frame(&mut self) -> Option<Frame> {
-        self.bare = false;
-        let event = std::mem::take(&mut self.event);
-        let mut data = std::mem::take(&mut self.data);
-        data.pop();
-        (!data.is_empty()).then_some(Frame { event, data })
+    /// Of an object without end those lines are frames that are whole objects.
+    fn end_broken_object(&mut self, frames: &mut Vec<Frame>) -> Result<(), Error> {
+        let object = mem::take(&mut self.object);
+        let text = utf_8(&object)?.trim();
+        let whole: Vec<&str> = text.lines().map(str::trim).filter(|line| Nesting::is_whole(line)).collect();
+        let parts = if whole.is_empty() { vec![text] } else { whole };
+        parts
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .try_for_each(|part| self.end_frame(part.as_bytes().to_vec(), frames))
     }
+
+    fn end_text(&mut self, frames: &mut Vec<Frame>) -> Result<(), Error> {
+        let mut text = mem::take(&mut self.text);
+        text.pop();
+        if text.is_empty() { Ok(()) } else { self.end_frame(text, frames) }
+    }
+
+    fn end_frame(&mut self, data: Vec<u8>, frames: &mut Vec<Frame>) -> Result<(), Error> {
+        self.had_data = true;
+        let data = utf_8(&data)?.to_owned();
+        frames.push(Frame { event: self.event.clone(), data });
+        Ok(())
+    }
+}
+
+fn utf_8(bytes: &[u8]) -> Result<&str, Error> {
+    str::from_utf8(bytes).map_err(|_| Error::Unreadable("it is not UTF-8".to_owned()))
 }
 
 #[cfg(test)]
@@ -143,7 +353,8 @@ mod tests {
     fn parsed<'a>(max_bytes: usize, chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Frame>, bool) {
         let mut parser = Parser::new(max_bytes);
         let mut frames = Vec::new();
-        let parsed_all = chunks.into_iter().all(|chunk| parser.push(chunk, &mut frames).is_ok());
+        let parsed_all = chunks.into_iter().all(|chunk| parser.push(chunk, &mut frames).is_ok())
+            && parser.finish(&mut frames).is_ok();
         (frames, parsed_all)
     }
 
@@ -163,10 +374,10 @@ mod tests {
             ("data: a\ndata: b\ndata\ndata:c\n\n", vec!["a\nb\n\nc"]),
             (": comment\nid: 7\nretry: 10\ndata: a\nother: x\nno colon\n\n", vec!["a"]),
             ("data: a: b\n\n", vec!["a: b"]),
-            ("data: a\n{\"b\":1}\n\n", vec!["a"]),
+            ("data: a\n{\"b\":1}\n\n", vec!["a", "{\"b\":1}"]),
             ("id: 1\n\n: comment\n\ndata:\n\nevent: x\n\n\n\n", vec![]),
-            ("data: cut off\n", vec![]),
-            ("data: cut off", vec![]),
+            ("data: cut off\n", vec!["cut off"]),
+            ("data: cut off", vec!["cut off"]),
             ("", vec![]),
         ] {
             assert_eq!(data(text), expected, "{text:?}");
@@ -177,16 +388,49 @@ mod tests {
     }
 
     #[test]
-    fn bare_json_ends_with_a_blank_line() {
+    fn a_bare_object_ends_with_its_last_bracket() {
         for (text, expected) in [
             ("{\"a\":1}\n\n{\"b\":2}\r\n\r\n", vec!["{\"a\":1}", "{\"b\":2}"]),
-            ("{\n  \"a\": 1,\ndata: 5\n}\n\n", vec!["{\n  \"a\": 1,\ndata: 5\n}"]),
+            ("{\"a\":1}\n{\"b\":\"}\"} {\"c\":3}{}", vec!["{\"a\":1}", "{\"b\":\"}\"}", "{\"c\":3}", "{}"]),
+            ("{\n  \"a\": 1,\n\ndata: 5\n}\n\n", vec!["{\n  \"a\": 1,\n\ndata: 5\n}"]),
             ("{\"a\":1}\n\ndata: {\"b\":2}\n\n{}\n\n", vec!["{\"a\":1}", "{\"b\":2}", "{}"]),
-            ("{\"cut\": \"off\"}\n", vec![]),
+            (" \n \u{feff} {\"a\":1}", vec!["{\"a\":1}"]),
             ("<html>{}</html>\n\n [1]\n\n", vec![]),
+            // Cut off, in a string or outside of one, with whole objects behind it.
+            ("{\"a\": \"cut\n{\"b\":1}\n", vec!["{\"a\": \"cut", "{\"b\":1}"]),
+            ("{\"a\": [\n\n{\"b\":1}\n\n{\"c\":2}", vec!["{\"a\": [", "{\"b\":1}", "{\"c\":2}"]),
+            ("{\"a\": [\n{\"b\":1}\n{\"c\":2}", vec!["{\"b\":1}", "{\"c\":2}"]),
+            ("{\"cut\": \"off", vec!["{\"cut\": \"off"]),
         ] {
             assert_eq!(data(text), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn an_event_needs_no_blank_line_where_its_data_says_where_it_ends() {
+        for (text, expected) in [
+            ("data: {\"a\":1}\ndata: {\"b\":2}\ndata: [DONE]\n", vec!["{\"a\":1}", "{\"b\":2}", "[DONE]"]),
+            ("data: ping\ndata: {\"a\":1}\n\n", vec!["ping", "{\"a\":1}"]),
+            ("data: {\ndata: \"a\": 1\ndata: }\n\n", vec!["{\n \"a\": 1\n }"]),
+            ("data: {\ndata: {\"a\":1}\n\ndata: {\"b\":2}", vec!["{\"a\":1}", "{\"b\":2}"]),
+            ("data: {\"a\":\"cut\ndata: {\"b\":2}\n\n", vec!["{\"a\":\"cut", "{\"b\":2}"]),
+            ("data: {\"a\":1}{\"b\":2}, x\n\n", vec!["{\"a\":1}", "{\"b\":2}", ", x"]),
+            ("data: [ERROR] away\n\n", vec!["[ERROR] away"]),
+        ] {
+            assert_eq!(data(text), expected, "{text:?}");
+        }
+        // It is complete before the line ends.
+        for (text, expected) in
+            [("data: {\"a\":1}", "{\"a\":1}"), ("data: [DONE]", "[DONE]"), ("{\"a\":{}}", "{\"a\":{}}")]
+        {
+            let mut frames = Vec::new();
+            Parser::new(100).push(text.as_bytes(), &mut frames).unwrap();
+            assert_eq!(frames, [Frame { event: String::new(), data: expected.to_owned() }]);
+        }
+        let late = "data: {\"a\":1}\nevent: error\n\ndata: {\"b\":2}\nevent: b\ndata: {\"c\":3}\n\n";
+        let frames = parsed(1000, [late.as_bytes()]).0;
+        let frames: Vec<_> = frames.iter().map(|frame| (frame.event.as_str(), frame.data.as_str())).collect();
+        assert_eq!(frames, [("", "{\"a\":1}"), ("error", ""), ("", "{\"b\":2}"), ("b", "{\"c\":3}")]);
     }
 
     const SAMPLE: &str = "\u{feff}: hi\r\n\r\nevent: token\r\ndata: {\"t\":\"caf\u{e9} \u{1f600}\"}\rid: 1\r\rdata: a\n\
@@ -225,7 +469,7 @@ mod tests {
 
     #[test]
     fn fuzz_frames_are_the_same_however_they_come() {
-        let line = "(data|event|id|retry|)( ?:{0,2} ?)[a-z{}\u{e9}\u{1f600}]{0,4}|\\{\"[a-z]\":1\\}|";
+        let line = "(data|event|id|retry|)( ?:{0,2} ?)[a-z{}\"\u{e9}\u{1f600}]{0,4}|(data: )?\\{\"[a-z]\":1\\}|data: \\[DONE\\]|";
         let stream = vec((line, select(&["\n", "\r", "\r\n"])), 0..12)
             .prop_map(|lines| lines.into_iter().map(|(line, end)| line + end).collect::<String>());
         fuzz("frames", (mutated(stream), vec(1..9usize, 1..20)), |(bytes, sizes)| {
@@ -238,7 +482,8 @@ mod tests {
             }
             let whole = parsed(40, [bytes.as_slice()]);
             assert_eq!(parsed(40, chunks), whole);
-            assert!(whole.0.iter().all(|frame| !frame.data.is_empty() && frame.data.len() <= 40));
+            assert!(whole.0.iter().all(|frame| frame.data.len() <= 40));
+            assert!(whole.0.iter().all(|frame| !frame.data.is_empty() || !frame.event.is_empty()));
         });
     }
 }

@@ -1,5 +1,6 @@
 //! Bots as the server meets them.
 
+mod failures;
 mod history;
 mod hostile;
 mod streams;

@@ -3,7 +3,8 @@
 //! The operator sets the template of the request body and the JSON Pointer to the answers; the defaults fit an API that
 //! takes `{"question", "session_id"}` and answers `{"data": {"message": [{"text", …}]}}`.
 
-mod pointer;
+mod answers;
+pub mod pointer;
 mod template;
 
 #[cfg(test)]
@@ -19,11 +20,13 @@ use reqwest::Url;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use toml::Table;
-use wicara_model::{Answer, Json, Question};
-use wicara_outbound::{Client, parse_url, secret_header};
+use wicara_model::{Answer, Json, Question, json};
+use wicara_outbound::sse::Parser;
+use wicara_outbound::{Client, ErrorText, parse_url, secret_header};
 
+use crate::question_key::{IDEMPOTENCY_KEY, question_key};
 use crate::table::{ReadError, read};
-use crate::{AnswerStream, Bot, Error, StreamItem};
+use crate::{AnswerStream, Bot, Error, StreamItem, failures};
 use pointer::Pointer;
 use template::Template;
 
@@ -119,36 +122,50 @@ impl Endpoint {
     async fn call(&self, question: &Question) -> Result<Vec<Answer>, Error> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(IDEMPOTENCY_KEY, question_key(question));
         headers.extend(self.settings.headers.clone());
         let body = self.settings.body.fill(question);
         let reply = self.client.post(self.settings.url.clone(), headers, body).await?;
-        let document = reply.json(self.max_answer_bytes).await?;
-        let pointer = &self.settings.answer;
-        let found = pointer
-            .resolve(document)
-            .ok_or_else(|| Error::Unreadable(format!("there is nothing at {:?}", pointer.to_string())))?;
-        answers(found).ok_or_else(|| {
-            Error::Unreadable(format!(
-                "at {:?} stands neither a text, nor an answer object with a text, nor a list of them",
-                pointer.to_string()
-            ))
-        })
+        decode(&reply.text(self.max_answer_bytes).await?, &self.settings.answer)
     }
 }
 
-/// One answer or a list of them; `None` if the value has no known form.
-fn answers(found: Json) -> Option<Vec<Answer>> {
-    if found.as_str().starts_with('[') {
-        let list: Vec<Json> = serde_json::from_str(found.as_str()).ok()?;
-        return list.into_iter().map(answer).collect();
-    }
-    answer(found).map(|answer| vec![answer])
+/// The answers in a body.
+pub fn decode(body: &str, answer: &Pointer) -> Result<Vec<Answer>, Error> {
+    answers::of_document(document(body)?, answer)
 }
 
-/// The answer in a string or an answer object. A blank string is no answer.
-fn answer(found: Json) -> Option<Answer> {
-    match found.string() {
-        Some(text) => (!text.trim().is_empty()).then(|| Answer::text(text)),
-        None => Answer::object(found),
+/// The JSON of a body, which may come as the only event of a stream.
+fn document(body: &str) -> Result<Json, Error> {
+    let error = match Json::decodable(body) {
+        Ok(document) => return Ok(document),
+        Err(error) => Error::Unreadable(format!("it is not JSON ({})", json::fault(&error))),
+    };
+    // A document that was cut off may have whole objects in it.
+    if body.trim_start().starts_with(['{', '[']) {
+        return Err(error);
+    }
+    let lines = body.split(['\n', '\r']).filter_map(|line| line.strip_prefix("data:"));
+    if let Ok(document) = Json::decodable(&lines.collect::<Vec<_>>().join("\n")) {
+        return Ok(document);
+    }
+    let mut parser = Parser::new(body.len());
+    let mut frames = Vec::new();
+    let parsed = parser.push(body.as_bytes(), &mut frames).and_then(|()| parser.finish(&mut frames));
+    let mut documents = Vec::new();
+    for frame in frames {
+        if frame.event.eq_ignore_ascii_case("error") {
+            return Err(Error::Failed(ErrorText::new(&frame.data)));
+        }
+        if let Some(failure) = failures::of_text(&frame.data) {
+            return Err(Error::Failed(failure));
+        }
+        documents
+            .extend(Json::decodable(&frame.data).ok().filter(|json| json.as_str().starts_with(['{', '['])));
+    }
+    // Of several, nothing says which is the answer, nor whether the last of them has come.
+    match (documents.pop(), documents.is_empty(), parsed) {
+        (Some(document), true, Ok(())) => Ok(document),
+        _ => Err(error),
     }
 }

@@ -26,6 +26,12 @@ impl Pointer {
         })
     }
 
+    /// Whether it points to the whole document.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The value with its exact text; `None` if the document has no such value.
     #[must_use]
     pub fn resolve(&self, document: Json) -> Option<Json> {

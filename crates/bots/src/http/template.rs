@@ -1,20 +1,21 @@
-//! The template of a request body: JSON with placeholders for the question and the session id.
+//! The template of a request body: JSON with placeholders for the question, its id and the session id.
 
 use std::fmt;
 
 use serde::de::IgnoredAny;
 use wicara_model::{Json, Question};
 
-const PLACEHOLDERS: &str = "{{question}}, {{session_id}}";
+const PLACEHOLDERS: &str = "{{question}}, {{question_id}}, {{session_id}}";
 
 #[derive(Clone)]
 enum TemplateSegment {
     Text(String),
     Question,
+    QuestionId,
     SessionId,
 }
 
-/// A JSON text with `{{question}}` and `{{session_id}}` where JSON strings belong.
+/// A JSON text with `{{question}}`, `{{question_id}}` and `{{session_id}}` where JSON strings belong.
 #[derive(Clone)]
 pub struct Template(Vec<TemplateSegment>);
 
@@ -30,6 +31,7 @@ impl Template {
             segments.push(TemplateSegment::Text(before.to_owned()));
             segments.push(match name.trim() {
                 "question" => TemplateSegment::Question,
+                "question_id" => TemplateSegment::QuestionId,
                 "session_id" => TemplateSegment::SessionId,
                 name => {
                     return Err(format!(
@@ -63,6 +65,7 @@ impl Template {
             match segment {
                 TemplateSegment::Text(text) => body.push_str(text),
                 TemplateSegment::Question => body.push_str(Json::of(question.text.as_str()).as_str()),
+                TemplateSegment::QuestionId => body.push_str(Json::of(&question.key()).as_str()),
                 TemplateSegment::SessionId => body.push_str(Json::of(&question.session_id).as_str()),
             }
         }
@@ -99,6 +102,13 @@ mod tests {
     }
 
     #[test]
+    fn the_id_of_the_question_is_its_key() {
+        let asked = question("x");
+        let template = Template::parse(r#"{"id": {{question_id}}}"#).unwrap();
+        assert_eq!(template.fill(&asked), format!(r#"{{"id": "{}"}}"#, asked.key()));
+    }
+
+    #[test]
     fn a_template_without_placeholders_is_sent_as_it_is() {
         let template = Template::parse(r#"{"a" : [1.0]}"#).unwrap();
         assert_eq!(template.fill(&question("x")), r#"{"a" : [1.0]}"#);
@@ -113,7 +123,7 @@ mod tests {
             ("question={{question}}", "filled in, it is no JSON"),
             (
                 r#"{"q": {{message}}}"#,
-                "nothing to fill in for {{message}}, only for {{question}}, {{session_id}}",
+                "nothing to fill in for {{message}}, only for {{question}}, {{question_id}}, {{session_id}}",
             ),
             (r#"{"q": {{question"#, "a {{ is not closed"),
         ] {

@@ -65,6 +65,16 @@ async fn an_answer_may_be_a_string_an_object_or_a_list_of_either() {
         ("/answer/0", r#"{"answer":["Halo \ud83d\ude00","no"]}"#, vec![("Halo 😀", None)]),
         ("", r#"{"text":"Halo","n":1}"#, vec![("Halo", Some(r#"{"text":"Halo","n":1}"#))]),
         ("/a~1b", r#"{"a/b":["x",{"text":"y"}]}"#, vec![("x", None), ("y", Some(r#"{"text":"y"}"#))]),
+        // What is no answer is left out of a list.
+        ("/data/message", r#"{"data":{"message":["Halo",""]}}"#, vec![("Halo", None)]),
+        ("", r#"[null, "Halo", 5, {"id":"1"}]"#, vec![("Halo", None)]),
+        ("/text", "\u{feff}{\"text\":\"Halo\",\"error\":{}}", vec![("Halo", None)]),
+        (
+            "/text",
+            "event: ping\ndata: ping\n\ndata: {\"text\":\"Halo\"}\n\ndata: [DONE]\n\n",
+            vec![("Halo", None)],
+        ),
+        ("", r#"{"text":null,"image":"i"}"#, vec![("", Some(r#"{"text":null,"image":"i"}"#))]),
         // Rasa sends pictures without a text.
         ("", r#"[{"image":"http://i"}]"#, vec![("", Some(r#"{"image":"http://i"}"#))]),
     ] {
@@ -89,7 +99,14 @@ async fn an_answer_that_cannot_be_used_says_why() {
         ("/text", r#"{"text":"  "}"#, "neither a text"),
         ("", r#"{"text":5}"#, "neither a text"),
         ("", r#"[["x"]]"#, "neither a text"),
-        ("", r#"["x", 5]"#, "neither a text"),
+        ("", r#"[" ", 5, {"text":" "}]"#, "neither a text"),
+        (
+            "",
+            r#"{"text":"","id":"5","properties":{"state":"complete"},"suggest_links":[]}"#,
+            "neither a text",
+        ),
+        ("", "<html>", "a web page: is the address right?"),
+        ("", "data: {\"text\":\"a\"}\n\ndata: {\"text\":\"b\"}\n\n", "it is not JSON"),
         ("", "", "it is not JSON"),
         ("", "<html>", "it is not JSON"),
         ("", r#""x" "y""#, "it is not JSON"),
@@ -99,6 +116,51 @@ async fn an_answer_that_cannot_be_used_says_why() {
     }
     let found = unreadable(ask_with_body("answer = ''", b"\"\xff\"".to_vec()).await);
     assert_eq!(found, "it is not UTF-8");
+}
+
+#[tokio::test]
+async fn a_failure_with_a_status_of_success_is_no_answer() {
+    for (pointer, body, said) in [
+        ("", r#"{"error":"overloaded, key sk-123"}"#, "overloaded, key sk-123"),
+        ("", r#"{"text":"","error":{"message":"overloaded"}}"#, "overloaded"),
+        ("", r#"{"text":"Maaf","error":"overloaded"}"#, "overloaded"),
+        ("", r#"[{"text":"Halo"},{"error":"overloaded"}]"#, "overloaded"),
+        ("", r#"{"detail":"overloaded"}"#, "overloaded"),
+        ("", r#"{"status":"error","message":"overloaded"}"#, "overloaded"),
+        ("/message", r#"{"status":"error","message":"overloaded"}"#, "overloaded"),
+        ("/message", r#"{"success":false,"message":"overloaded"}"#, "overloaded"),
+        ("/data/message", r#"{"error":["overloaded"],"data":{"message":"Halo"}}"#, "overloaded"),
+        ("/data/message", r#"{"data":{"message":[{"text":"overloaded","category":"error"}]}}"#, "overloaded"),
+        ("/text", "event: error\ndata: overloaded\n\n", "overloaded"),
+        ("/text", "data: [ERROR] overloaded\n\n", "overloaded"),
+    ] {
+        let answers = ask_with_body(&format!("answer = '{pointer}'"), body).await;
+        let Err(Error::Failed(error)) = answers else { panic!("{body}: {answers:?}") };
+        assert!(error.reveal().contains(said), "{body}: {}", error.reveal());
+        assert!(!Error::Failed(error).to_string().contains("overloaded"));
+    }
+}
+
+#[tokio::test]
+async fn a_bot_recognises_a_question_that_it_is_asked_again() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .respond_with(ResponseTemplate::new(503))
+        .up_to_n_times(1)
+        .mount(&server)
+        .await;
+    Mock::given(method("POST"))
+        .respond_with(ResponseTemplate::new(200).set_body_string("\"ok\""))
+        .mount(&server)
+        .await;
+    ask(&server.uri(), "answer = ''\nbody = '{\"id\": {{question_id}}}'").await.unwrap();
+    let key = question("Berapa?").key().to_string();
+    let requests = server.received_requests().await.unwrap();
+    assert_eq!(requests.len(), 2);
+    for request in requests {
+        assert_eq!(request.headers["idempotency-key"], key.as_str());
+        assert_eq!(request.body, format!(r#"{{"id": "{key}"}}"#).into_bytes());
+    }
 }
 
 #[tokio::test]

@@ -8,14 +8,14 @@ use serde_json::value::RawValue;
 use wicara_model::{Answer, Json, Object};
 use wicara_outbound::ErrorText;
 
-use crate::Error;
+use crate::{Error, failures};
 
 /// The fields of a message that an answer object keeps beside the text. The others are not for visitors: the steps of an
 /// agent, the output of its tools, tracebacks, and the session id, which is the visitor's key to the conversation.
 const FIELDS: [&str; 5] = ["properties", "category", "id", "flow_id", "suggest_links"];
 
 const NULL: &str = "null";
-const COMPLETED: &str = "\"completed\"";
+const COMPLETED: &str = "completed";
 
 /// The JSON value at a path of names. Borrowed, because a response may hold megabytes of logs.
 pub fn at<'a>(json: &'a str, names: &[&str]) -> Option<&'a str> {
@@ -34,45 +34,106 @@ fn list_at<'a>(json: &'a str, name: &str) -> Vec<&'a str> {
     list.unwrap_or_default().into_iter().map(RawValue::get).collect()
 }
 
-/// The answers of a whole response of v1 or v2, each text once.
+/// The answers of a whole response of v1 or v2, each text once; none where there is no text in it.
 pub fn of_response(response: &str) -> Result<Vec<Answer>, Error> {
-    let mut answers = match at(response, &["status"]) {
-        Some(status) => of_workflow(response, status)?,
+    let has = |name: &str| at(response, &[name]).is_some();
+    let is_workflow = ["output", "outputs", "errors", "has_errors"].into_iter().any(has);
+    let mut answers = match string_at(response, &["status"]).filter(|_| is_workflow) {
+        Some(status) => of_workflow(response, &status)?,
         None => of_run(response)?,
     };
     let mut seen_texts = HashSet::new();
     answers.retain(|answer| seen_texts.insert(answer.text.clone()));
-    if answers.is_empty() {
-        return Err(Error::Unreadable("there is no text in it".to_owned()));
-    }
     Ok(answers)
 }
 
 /// v1: an answer for each output of each run.
 fn of_run(response: &str) -> Result<Vec<Answer>, Error> {
+    check(response)?;
     let runs = list_at(response, "outputs");
     let outputs = runs.iter().flat_map(|run| list_at(run, "outputs"));
     outputs.filter_map(|output| of_output(output).transpose()).collect()
 }
 
 fn of_output(output: &str) -> Result<Option<Answer>, Error> {
-    let message = at(output, &["results", "message"]);
-    let data = message.and_then(|message| at(message, &["data"])).filter(|data| *data != NULL);
-    let fields: Object = data.or(message).and_then(|fields| from_str(fields).ok()).unwrap_or_default();
-    let field = |name: &str| fields.get(name).filter(|value| value.as_str() != NULL);
-    let text = text(output);
-    if field("category").and_then(Json::string).is_some_and(|category| category == "error") {
-        return Err(Error::Failed(ErrorText::new(&text.unwrap_or_default())));
+    check(output)?;
+    for name in ["results", "artifacts"] {
+        at(output, &[name]).map_or(Ok(()), check)?;
     }
-    let Some(text) = text else { return Ok(None) };
+    let message = at(output, &["results", "message"]);
+    let text = text(output);
+    let kind = string_at(output, &["outputs", "message", "type"]);
+    if kind.is_some_and(|kind| kind.eq_ignore_ascii_case("error")) {
+        return Err(Error::Failed(ErrorText::new(&text.unwrap_or_else(|| output.to_owned()))));
+    }
+    let fields = message.map(fields).unwrap_or_default();
+    check_message(&fields, text.as_deref())?;
+    Ok(text.and_then(|text| of_fields(&fields, &text)))
+}
+
+/// The fields of a message, which are at its `data` in some versions.
+fn fields(message: &str) -> Object {
+    let data = at(message, &["data"]).filter(|data| data.starts_with('{'));
+    from_str(data.unwrap_or(message)).unwrap_or_default()
+}
+
+/// A message of the category `error`, or with `"error": true`, is a failure.
+fn check_message(fields: &Object, text: Option<&str>) -> Result<(), Error> {
+    let Some(failure) = failures::of_object(fields) else { return Ok(()) };
+    Err(Error::Failed(text.filter(|text| !text.trim().is_empty()).map_or(failure, ErrorText::new)))
+}
+
+fn of_fields(fields: &Object, text: &str) -> Option<Answer> {
     let mut payload = Object::default();
-    payload.set("text", Json::of(&text));
+    payload.set("text", Json::of(text));
     for name in FIELDS {
-        if let Some(value) = field(name) {
+        if let Some(value) = fields.get(name).filter(|value| value.as_str() != NULL) {
             payload.set(name, without_nulls(value));
         }
     }
-    Ok(Answer::object(Json::of(&payload)))
+    Answer::object(Json::of(&payload))
+}
+
+/// A message that was added to the conversation while the flow ran.
+pub struct Message {
+    pub id: String,
+    /// The flow's own, not the question.
+    pub is_from_flow: bool,
+    /// `None` where there is no text in it.
+    pub answer: Option<Answer>,
+}
+
+/// The message of an `add_message` event. One that is an error is a failure of the flow.
+pub fn of_message(data: &str) -> Result<Message, Error> {
+    let fields = fields(data);
+    let string = |name: &str| string_at(data, &[name]).or_else(|| fields.get(name).and_then(Json::string));
+    let text = string("text").unwrap_or_default();
+    let sender = string("sender").unwrap_or_default();
+    let is_from_flow = !sender.eq_ignore_ascii_case("user");
+    if is_from_flow {
+        check_message(&fields, Some(&text))?;
+        check(data)?;
+    }
+    let answer = if text.trim().is_empty() { None } else { of_fields(&fields, &text) };
+    Ok(Message { id: string("id").unwrap_or_default(), is_from_flow, answer })
+}
+
+/// What a server says that knows no answer, such as `{"detail": "Not Found"}`.
+pub fn check_detail(response: &str) -> Result<(), Error> {
+    match at(response, &["detail"]).filter(|detail| failures::says(detail)) {
+        Some(detail) => Err(Error::Failed(failures::text(detail))),
+        None => Ok(()),
+    }
+}
+
+/// A failure that stands beside an event's data.
+pub fn check_object(object: &Object) -> Result<(), Error> {
+    failures::of_object(object).map_or(Ok(()), |failure| Err(Error::Failed(failure)))
+}
+
+/// A failure that stands in an object beside what it should hold.
+pub fn check(json: &str) -> Result<(), Error> {
+    failures::of_json(json).map_or(Ok(()), |failure| Err(Error::Failed(failure)))
 }
 
 fn text(output: &str) -> Option<String> {
@@ -104,12 +165,15 @@ fn without_nulls(value: &Json) -> Json {
 
 /// v2: one text for the whole flow, or one for each component.
 fn of_workflow(response: &str, status: &str) -> Result<Vec<Answer>, Error> {
-    let has_errors = at(response, &["has_errors"]).is_some_and(|value| value == "true");
-    if has_errors || status != COMPLETED {
-        return Err(list_at(response, "errors")
-            .first()
-            .map_or_else(|| failure(response), |error| failure(error)));
+    let has_errors = at(response, &["has_errors"]).is_some_and(failures::says);
+    let reason = string_at(response, &["output", "reason"]).unwrap_or_default();
+    if let Some(error) = list_at(response, "errors").into_iter().find(|error| failures::says(error)) {
+        return Err(failure(error));
     }
+    if has_errors || !status.eq_ignore_ascii_case(COMPLETED) || failures::breaks_off(&reason) {
+        return Err(failure(response));
+    }
+    check(response)?;
     if let Some(text) = string_at(response, &["output", "text"]).filter(|text| !text.trim().is_empty()) {
         return Ok(vec![Answer::text(text)]);
     }
@@ -120,8 +184,16 @@ fn of_workflow(response: &str, status: &str) -> Result<Vec<Answer>, Error> {
 
 /// v2: the output of one component; `None` where it is no text.
 pub fn of_component(output: &str) -> Result<Option<Answer>, Error> {
-    if at(output, &["status"]).is_some_and(|status| status != COMPLETED) {
+    if string_at(output, &["status"]).is_some_and(|status| !status.eq_ignore_ascii_case(COMPLETED)) {
         return Err(failure(output));
+    }
+    check(output)?;
+    if let Some(content) = at(output, &["content"]) {
+        check(content)?;
+        let kind = string_at(content, &["message", "type"]).or_else(|| string_at(content, &["type"]));
+        if kind.is_some_and(|kind| kind.eq_ignore_ascii_case("error")) {
+            return Err(failure(output));
+        }
     }
     let text = string_at(output, &["content"]).filter(|text| !text.trim().is_empty());
     Ok(text.map(Answer::text))
@@ -130,5 +202,5 @@ pub fn of_component(output: &str) -> Result<Option<Answer>, Error> {
 /// An error that Langflow sent instead of an answer.
 pub fn failure(data: &str) -> Error {
     let text = string_at(data, &["text"]).or_else(|| string_at(data, &["error"]));
-    Error::Failed(ErrorText::new(text.as_deref().unwrap_or(data)))
+    Error::Failed(text.as_deref().map_or_else(|| failures::text(data), ErrorText::new))
 }

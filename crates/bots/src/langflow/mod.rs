@@ -4,31 +4,33 @@
 //! and its last frame holds the answers; the frames of v2 are server-sent events and each answer is one of them.
 
 mod answers;
+mod decoding;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+pub use decoding::decode;
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use std::vec;
 
-use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
+use futures_util::stream::{self, BoxStream, Peekable, StreamExt, TryStreamExt};
 use reqwest::Url;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use toml::Table;
 use uuid::Uuid;
-use wicara_model::{Answer, Json, Question, json};
-use wicara_outbound::sse::{self, Frame};
-use wicara_outbound::{Client, Reply, below, parse_url, secret_header};
+use wicara_model::Question;
+use wicara_outbound::sse::Frame;
+use wicara_outbound::{self as outbound, Client, ErrorText, below, parse_url, secret_header};
 
+use crate::question_key::{IDEMPOTENCY_KEY, question_key};
 use crate::table::{ReadError, read};
-use crate::{AnswerStream, Bot, Error, StreamItem};
+use crate::{AnswerStream, Bot, Error};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// How often a response repeats the text of an answer, in different fields.
@@ -158,29 +160,23 @@ struct RunV2<'a> {
     input_value: &'a str,
 }
 
+/// The frames of a response. A whole response is one frame.
+type Frames = Peekable<BoxStream<'static, Result<Frame, outbound::Error>>>;
+
 impl Flow {
     async fn call(&self, question: &Question) -> Result<AnswerStream, Error> {
         let streams = self.tries_a_stream();
-        if streams {
-            let reply = self.run(question, true).await?;
-            if reply.is_json() {
-                return self.whole_response(reply).await;
-            }
-            let mut frames = sse::frames(reply, self.max_bytes()).peekable();
-            // Some versions answer a request for a stream with status 200 and an empty body.
-            if let Some(first) = Pin::new(&mut frames).peek().await {
-                if first.is_ok() {
-                    *self.no_stream_until() = None;
-                }
-                return Ok(decode(frames));
-            }
+        if streams && let Some(frames) = self.run(question, true).await? {
+            *self.no_stream_until() = None;
+            return Ok(decode(frames));
         }
-        let reply = self.run(question, false).await?;
-        let answers = self.whole_response(reply).await?;
+        // Some versions answer a request for a stream with status 200 and an empty body.
+        let frames = self.run(question, false).await?;
+        let frames = frames.ok_or_else(|| Error::Unreadable("it is empty".to_owned()))?;
         if streams {
             *self.no_stream_until() = Some(Instant::now() + STREAM_RETRY_INTERVAL);
         }
-        Ok(answers)
+        Ok(decode(frames))
     }
 
     /// Whether this call asks for a stream. Once the interval is over, one call does and the interval begins anew for all
@@ -199,36 +195,55 @@ impl Flow {
     }
 
     /// Calls the API version that succeeded last, at first v1, and the other one where the server does not have the first.
-    async fn run(&self, question: &Question, streams: bool) -> Result<Reply, Error> {
+    /// `None` where the body is empty.
+    async fn run(&self, question: &Question, streams: bool) -> Result<Option<Frames>, Error> {
         let (first, second) = match self.settings.api {
             ApiChoice::V1 => (Api::V1, None),
             ApiChoice::V2 => (Api::V2, None),
             ApiChoice::Auto if self.v2_first.load(Ordering::Relaxed) => (Api::V2, Some(Api::V1)),
             ApiChoice::Auto => (Api::V1, Some(Api::V2)),
         };
-        let refused = match self.post(first, question, streams).await {
-            Err(refused @ Error::Rejected { status: 404 | 405, .. }) => refused,
-            outcome => return outcome,
+        let refused = match self.frames(first, question, streams).await {
+            // Where an address is unknown, some servers answer with the page of their user interface.
+            Err(
+                refused @ (outbound::Error::Rejected { status: 404 | 405, .. } | outbound::Error::WebPage),
+            ) => refused,
+            outcome => return Ok(outcome?),
         };
-        let Some(second) = second else { return Err(refused) };
-        let outcome = self.post(second, question, streams).await;
-        match (&outcome, &refused) {
-            (Ok(_), _) => self.v2_first.store(second == Api::V2, Ordering::Relaxed),
-            // Neither version knows the flow (v2 answers 422 to an endpoint name), or neither exists: the first error says
-            // more.
-            (Err(Error::Rejected { status: 404 | 405 | 422, .. }), Error::Rejected { status: 404, .. }) => {
-                return Err(refused);
+        let Some(second) = second else { return Err(refused.into()) };
+        let refused_too = match self.frames(second, question, streams).await {
+            Ok(frames) => {
+                self.v2_first.store(second == Api::V2, Ordering::Relaxed);
+                return Ok(frames);
             }
-            _ => {}
-        }
-        outcome
+            Err(error) => error,
+        };
+        Err(neither(first, refused, refused_too))
     }
 
-    async fn post(&self, api: Api, question: &Question, streams: bool) -> Result<Reply, Error> {
+    async fn frames(
+        &self,
+        api: Api,
+        question: &Question,
+        streams: bool,
+    ) -> Result<Option<Frames>, outbound::Error> {
+        let reply = self.post(api, question, streams).await?;
+        let mut frames = reply.frames(self.max_bytes()).boxed().peekable();
+        let begins = matches!(Pin::new(&mut frames).peek().await, Some(Ok(_)));
+        if begins { Ok(Some(frames)) } else { frames.next().await.transpose().map(|_| None) }
+    }
+
+    async fn post(
+        &self,
+        api: Api,
+        question: &Question,
+        streams: bool,
+    ) -> Result<outbound::Reply, outbound::Error> {
         let Settings { url, flow, api_key, .. } = &self.settings;
         let accept = if streams { "text/event-stream, application/json;q=0.5" } else { "application/json" };
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        headers.insert(IDEMPOTENCY_KEY, question_key(question));
         if let Some(key) = api_key {
             headers.insert(API_KEY, key.clone());
         }
@@ -246,93 +261,35 @@ impl Flow {
                 (below(url, &["api", "v2", "workflows"]), serde_json::to_string(&run))
             }
         };
-        Ok(self.client.post(url, headers, body.expect("plain data serialises")).await?)
+        self.client.post(url, headers, body.expect("plain data serialises")).await
     }
 
     /// The limit for a whole response and for one frame.
     fn max_bytes(&self) -> usize {
         self.max_answer_bytes.saturating_mul(TEXT_COPIES).saturating_add(LOG_BYTES)
     }
-
-    async fn whole_response(&self, reply: Reply) -> Result<AnswerStream, Error> {
-        let document = reply.json(self.max_bytes()).await?;
-        let answers = answers::of_response(document.as_str())?;
-        Ok(stream::iter(answers).map(|answer| Ok(StreamItem::Answer(answer))).boxed())
-    }
 }
 
-#[derive(Deserialize)]
-struct Event {
-    event: String,
-    data: Option<Json>,
-}
-
-/// Decodes the frames of a streamed run.
-pub fn decode(
-    frames: impl Stream<Item = Result<Frame, wicara_outbound::Error>> + Unpin + Send + 'static,
-) -> AnswerStream {
-    let decoder =
-        StreamDecoder { frames, streamed_message: None, seen_texts: HashSet::new(), final_answers: None };
-    stream::try_unfold(decoder, StreamDecoder::next).boxed()
-}
-
-struct StreamDecoder<F> {
-    frames: F,
-    /// The id of the message whose tokens are passed on: the first with tokens. Tokens of other messages come interleaved
-    /// with its own and are dropped.
-    streamed_message: Option<String>,
-    /// The texts of the answers so far: a message that goes to several outputs is one answer.
-    seen_texts: HashSet<String>,
-    /// The answers in the `end` event; nothing is read after it.
-    final_answers: Option<vec::IntoIter<Answer>>,
-}
-
-impl<F: Stream<Item = Result<Frame, wicara_outbound::Error>> + Unpin> StreamDecoder<F> {
-    /// The next item and the decoder's next state.
-    async fn next(mut self) -> Result<Option<(StreamItem, Self)>, Error> {
-        loop {
-            if let Some(answers) = &mut self.final_answers {
-                return Ok(answers.next().map(|answer| (StreamItem::Answer(answer), self)));
-            }
-            let Some(frame) = self.frames.next().await.transpose()? else {
-                return Err(Error::Unreadable("it broke off".to_owned()));
-            };
-            if let Some(item) = self.decode_frame(&frame)? {
-                return Ok(Some((item, self)));
-            }
+/// The error of a call where the first API version is not there and the second gave no answer either. An operator is told
+/// what both said.
+fn neither(first: Api, refused: outbound::Error, refused_too: outbound::Error) -> Error {
+    use outbound::Error::{Rejected, WebPage};
+    let names = if first == Api::V1 { ["API v1", "API v2"] } else { ["API v2", "API v1"] };
+    match (refused, refused_too) {
+        // Neither version knows the flow (v2 answers 422 to an endpoint name), or neither exists: the first error says more.
+        (
+            Rejected { status: 404, retry_after, body },
+            Rejected { status: 404 | 405 | 422, body: second, .. },
+        ) => {
+            let body = ErrorText::joined([(names[0], &body), (names[1], &second)]);
+            Error::Rejected { status: 404, retry_after, body }
         }
-    }
-
-    fn decode_frame(&mut self, frame: &Frame) -> Result<Option<StreamItem>, Error> {
-        let event = Json::decodable(&frame.data).and_then(|frame| serde_json::from_str(frame.as_str()));
-        let event: Event = event.map_err(|error| {
-            Error::Unreadable(format!("an event of it is none ({})", json::fault(&error)))
-        })?;
-        let data = event.data.as_ref().map_or("null", Json::as_str);
-        match event.event.as_str() {
-            "token" => Ok(self.token(data).map(StreamItem::Token)),
-            // v2: a component at an end of the flow has finished.
-            "output" => {
-                let answer = answers::of_component(data)?;
-                let answer = answer.filter(|answer| self.seen_texts.insert(answer.text.clone()));
-                Ok(answer.map(StreamItem::Answer))
-            }
-            "error" => Err(answers::failure(data)),
-            "end" => {
-                let answers = match answers::at(data, &["result"]) {
-                    Some(response) => answers::of_response(response)?,
-                    None => Vec::new(),
-                };
-                self.final_answers = Some(answers.into_iter());
-                Ok(None)
-            }
-            _ => Ok(None),
+        (WebPage, WebPage | Rejected { status: 404 | 405, .. }) => WebPage.into(),
+        (refused @ Rejected { .. }, WebPage) => refused.into(),
+        (Rejected { body: first, .. }, Rejected { status, retry_after, body }) => {
+            let body = ErrorText::joined([(names[0], &first), (names[1], &body)]);
+            Error::Rejected { status, retry_after, body }
         }
-    }
-
-    fn token(&mut self, data: &str) -> Option<String> {
-        let id = answers::string_at(data, &["id"]).unwrap_or_default();
-        let chunk = answers::string_at(data, &["chunk"])?;
-        (*self.streamed_message.get_or_insert_with(|| id.clone()) == id && !chunk.is_empty()).then_some(chunk)
+        (_, refused_too) => refused_too.into(),
     }
 }

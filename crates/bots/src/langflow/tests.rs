@@ -1,9 +1,12 @@
+use std::collections::HashSet;
+
 use futures_util::FutureExt;
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, prop_oneof};
 use proptest::sample::select;
 use serde_json::{Value, json};
 use wicara_fuzz::{fuzz, json, json_leaf, mutated};
+use wicara_model::{Answer, Json};
 
 use super::*;
 use crate::replay::{Recorded, SESSION, Server, ask, cassette, question, registry};
@@ -175,6 +178,25 @@ async fn an_error_instead_of_an_answer_is_the_bots_failure() {
         ),
         (Recorded::json(200, r#"{"status":"suspended","output":{"text":"x"}}"#), "suspended", ""),
         (run(warning), "no credit", ""),
+        (run(r#"{"results":{"message":{"text":"no credit","error":true}}}"#), "no credit", ""),
+        (run(r#"{"outputs":{"message":{"message":"no credit","type":"error"}}}"#), "no credit", ""),
+        (Recorded::json(200, r#"{"detail":"no credit"}"#), "no credit", ""),
+        (Recorded::json(200, r#"{"outputs":[],"error":"no credit"}"#), "no credit", ""),
+        (
+            Recorded::json(200, r#"{"status":"completed","output":{"text":"x"},"errors":["no credit"]}"#),
+            "no credit",
+            "",
+        ),
+        (
+            Recorded::stream(
+                "{\"event\":\"add_message\",\"data\":{\"text\":\"no credit\",\"category\":\"error\"}}\n\n\
+                 {\"event\":\"end\",\"data\":{}}\n\n",
+            ),
+            "no credit",
+            "",
+        ),
+        (Recorded::stream("{\"event\":\"end\",\"data\":{\"error\":\"no credit\"}}\n\n"), "no credit", ""),
+        (Recorded::stream("event: error\ndata: no credit\n\n"), "no credit", ""),
     ] {
         let (answers, streamed) = ask_server(answer, 1000).await;
         let Err(Error::Failed(error)) = answers else { panic!("{answers:?}") };
@@ -185,6 +207,36 @@ async fn an_error_instead_of_an_answer_is_the_bots_failure() {
         let recorded = Recorded::json(expected, cassette(&format!("langflow-1.13/{name}")));
         let (answers, _) = ask_server(recorded, 1000).await;
         assert!(matches!(answers, Err(Error::Rejected { status, .. }) if status == expected), "{answers:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_streamed_whole_is_the_answer_where_the_end_has_none() {
+    let token =
+        |chunk: &str| format!("{{\"event\":\"token\",\"data\":{{\"id\":\"1\",\"chunk\":\"{chunk}\"}}}}\n\n");
+    let tokens = token("Halo \\ud83d") + &token("\\ude0a!");
+    let message = r#"{"event":"add_message","data":{"sender":"Machine","id":"1","text":"Halo 😊!","category":"message"}}"#;
+    let asked = r#"{"event":"add_message","data":{"sender":"User","id":"0","text":"When?"}}"#;
+    let no_text = r#"{"result":{"outputs":[{"outputs":[{"results":{"message":{"text":""}}}]}]}}"#;
+    for (stream, has_object, streamed) in [
+        (format!("{asked}\n\n{tokens}{message}\n\n"), true, "Halo 😊!"),
+        (format!("{message}\n\n"), true, "Halo 😊!"),
+        (tokens.clone(), false, "Halo 😊!"),
+        // A message that was added before the last token is not the whole one.
+        (message.replace("Halo 😊!", "Halo") + &tokens, false, "Halo 😊!"),
+    ] {
+        for end in [r#"{"text":""}"#, "{}", "null", no_text] {
+            let stream = format!("{stream}{{\"event\":\"end\",\"data\":{end}}}\n\n");
+            let (answers, tokens) = ask_server(Recorded::stream(stream.clone()), 1000).await;
+            let answers = answers.unwrap_or_else(|error| panic!("{error}: {stream}"));
+            assert_eq!((texts(&answers), tokens.as_str()), (vec!["Halo 😊!"], streamed), "{stream}");
+            assert_eq!(answers[0].payload.is_some(), has_object, "{stream}");
+        }
+    }
+    for stream in [format!("{asked}\n\n"), token(" ")] {
+        let stream = format!("{stream}{{\"event\":\"end\",\"data\":{{}}}}\n\n");
+        let (answers, _) = ask_server(Recorded::stream(stream), 1000).await;
+        assert!(matches!(answers, Err(Error::Unreadable(_))), "{answers:?}");
     }
 }
 
@@ -212,15 +264,15 @@ async fn what_holds_no_answer_cannot_be_used() {
     for (answer, why) in [
         (Recorded::json(200, cassette("langflow-1.13/v1-run-empty.txt")), "there is no text in it"),
         (Recorded::json(200, "{}"), "there is no text in it"),
-        (Recorded::json(200, "[1]"), "there is no text in it"),
+        (Recorded::json(200, "[1]"), "it is empty"),
         (Recorded::json(200, r#"{"status":"completed"}"#), "there is no text in it"),
-        (Recorded::json(200, "<html>"), "it is not JSON"),
-        (Recorded::stream("{\"event\":\"end\",\"data\":{}}\n\n"), "it is empty"),
+        (Recorded::json(200, "<html>"), "it is not JSON but a web page: is the address right?"),
+        (Recorded::stream("{\"event\":\"end\",\"data\":{}}\n\n"), "there is no text in it"),
         (Recorded::stream("{\"event\":\"end\",\"data\":{\"result\":{}}}\n\n"), "there is no text in it"),
-        (Recorded::stream("data: [DONE]\n\n"), "an event of it is none"),
-        (Recorded::stream("data: {\"event\":5}\n\n"), "an event of it is none"),
+        (Recorded::stream("data: [DONE]\n\n"), "it broke off"),
+        (Recorded::stream("data: {\"event\":5}\n\n"), "there is no text in it"),
         (Recorded::stream(vec![b'x'; 5 << 20]), "a piece of it is larger than 4199424 bytes"),
-        (Recorded::json(200, vec![b' '; 5 << 20]), "it is larger than 4199424 bytes"),
+        (Recorded::json(200, vec![b' '; 5 << 20]), "it is empty"),
     ] {
         let server = Server::start(vec![answer], 1 << 20).await;
         let (answers, _) = ask(&bots(&server, "max_answer_bytes = 1024"), question(QUESTION_TEXT)).await;
@@ -316,6 +368,45 @@ async fn where_v1_is_missing_v2_is_asked_and_remembered() {
         let v2 = "/api/v2/workflows";
         assert_eq!(server.paths(), ["/api/v1/run/hours?stream=true", v2, v2]);
     }
+}
+
+#[tokio::test]
+async fn where_v1_is_a_web_page_v2_is_asked() {
+    let page = || Recorded {
+        content_type: "text/html",
+        ..Recorded::json(200, "\n<!doctype html><title>Langflow</title>")
+    };
+    let stream = Recorded::stream(cassette("langflow-1.13/v2-stream.txt"));
+    let server = Server::start(vec![page(), stream], 1000).await;
+    let bots = self::bots(&server, "");
+    for _ in 0..2 {
+        assert_eq!(texts(&ask(&bots, question(QUESTION_TEXT)).await.0.unwrap()), [ANSWER_TEXT]);
+    }
+    let v2 = "/api/v2/workflows";
+    assert_eq!(server.paths(), ["/api/v1/run/hours?stream=true", v2, v2]);
+
+    let is_page = "the bot's answer cannot be used: it is not JSON but a web page: is the address right?";
+    let refused = |status| Recorded::json(status, r#"{"detail":"no key"}"#);
+    for (second, error, said) in [
+        (page(), is_page, ""),
+        (refused(404), is_page, ""),
+        (refused(403), "the bot answered with status 403", "no key"),
+    ] {
+        let server = Server::start(vec![page(), second], 1000).await;
+        let (answers, _) = ask(&self::bots(&server, ""), question(QUESTION_TEXT)).await;
+        let found = answers.unwrap_err();
+        assert_eq!(found.to_string(), error);
+        if let Error::Rejected { body, .. } = &found {
+            assert!(body.reveal().contains(said), "{}", body.reveal());
+        }
+        assert_eq!(server.paths().len(), 2);
+    }
+    // What each version said reaches the operator.
+    let [first, second] = ["not here", "no UUID"].map(|detail| format!(r#"{{"detail":"{detail}"}}"#));
+    let server = Server::start(vec![Recorded::json(404, first), Recorded::json(422, second)], 1000).await;
+    let (answers, _) = ask(&self::bots(&server, ""), question(QUESTION_TEXT)).await;
+    let Err(Error::Rejected { status: 404, body, .. }) = answers else { panic!("{answers:?}") };
+    assert!(body.reveal().contains("not here") && body.reveal().contains("no UUID"), "{}", body.reveal());
 }
 
 #[tokio::test]
@@ -442,7 +533,7 @@ fn fuzz_a_response_holds_different_texts_or_is_an_error() {
         let Ok(document) = Json::parse(String::from_utf8_lossy(&bytes).into_owned()) else { return };
         let Ok(answers) = answers::of_response(document.as_str()) else { return };
         let texts: HashSet<_> = answers.iter().map(|answer| answer.text.as_str()).collect();
-        assert!(!answers.is_empty() && texts.len() == answers.len());
+        assert_eq!(texts.len(), answers.len());
         assert!(texts.iter().all(|text| !text.trim().is_empty()));
         for payload in answers.iter().filter_map(|answer| answer.payload.as_ref()) {
             let payload: Value = serde_json::from_str(payload.as_str()).unwrap();

@@ -3,24 +3,29 @@
 //!
 //! These servers leave out different fields, so only the fields that the answer needs are required.
 
+mod completion;
+mod decoding;
+
 #[cfg(test)]
 mod tests;
+
+pub use decoding::decode;
 
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use reqwest::Url;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 use toml::Table;
-use wicara_model::{Answer, Json, Question, Speaker, json};
-use wicara_outbound::sse::{self, Frame};
-use wicara_outbound::{Client, ErrorText, below, parse_url, secret_header};
+use wicara_model::{Question, Speaker};
+use wicara_outbound::{Client, below, parse_url, secret_header};
 
+use crate::question_key::{IDEMPOTENCY_KEY, question_key};
 use crate::table::{ReadError, read, within};
-use crate::{AnswerStream, Bot, Error, StreamItem};
+use crate::{AnswerStream, Bot, Error};
 
 /// The earlier messages that may be sent with a question.
 const HISTORY: RangeInclusive<i64> = 0..=200;
@@ -131,6 +136,7 @@ impl Endpoint {
     async fn call(&self, question: &Question) -> Result<AnswerStream, Error> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream, application/json;q=0.5"));
+        headers.insert(IDEMPOTENCY_KEY, question_key(question));
         if let Some(authorization) = &self.settings.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
@@ -138,14 +144,8 @@ impl Endpoint {
         let request = Request { model: &self.settings.model, messages, stream: true };
         let body = serde_json::to_string(&request).expect("plain data serialises");
         let reply = self.client.post(self.url.clone(), headers, body).await?;
-        let max_bytes = self.max_answer_bytes.saturating_add(ENVELOPE_BYTES);
-        // Some servers ignore `"stream": true` and answer with one JSON document.
-        if reply.is_json() {
-            let choice = Completion::read(&reply.text(max_bytes).await?)?.choice();
-            let content = choice.and_then(|choice| choice.message?.content);
-            return Ok(stream::iter([answer(content.unwrap_or_default())]).boxed());
-        }
-        Ok(decode(sse::frames(reply, max_bytes)))
+        // Some servers ignore `"stream": true` and answer with one JSON document, which is one frame.
+        Ok(decode(reply.frames(self.max_answer_bytes.saturating_add(ENVELOPE_BYTES))))
     }
 }
 
@@ -173,92 +173,4 @@ fn messages(system: &str, question: &Question) -> Vec<Message> {
         }
     }
     messages
-}
-
-/// A whole completion, or a chunk of a streamed one.
-#[derive(Deserialize)]
-struct Completion {
-    choices: Option<Vec<Choice>>,
-    error: Option<Json>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    /// In a whole completion.
-    message: Option<Content>,
-    /// In a chunk.
-    delta: Option<Content>,
-    finish_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Content {
-    content: Option<String>,
-}
-
-impl Completion {
-    fn read(text: &str) -> Result<Self, Error> {
-        let completion: Self = Json::decodable(text)
-            .and_then(|completion| serde_json::from_str(completion.as_str()))
-            .map_err(|error| Error::Unreadable(format!("it is no completion ({})", json::fault(&error))))?;
-        match completion.error {
-            Some(error) => Err(Error::Failed(ErrorText::new(error.as_str()))),
-            None => Ok(completion),
-        }
-    }
-
-    /// The first choice: the request asks for one. A chunk with the count of tokens has none.
-    fn choice(self) -> Option<Choice> {
-        self.choices?.into_iter().next()
-    }
-}
-
-fn answer(text: String) -> Result<StreamItem, Error> {
-    if text.trim().is_empty() {
-        return Err(Error::Unreadable("it is empty".to_owned()));
-    }
-    Ok(StreamItem::Answer(Answer::text(text)))
-}
-
-/// Decodes the frames of a streamed completion: tokens, then one answer with all of their text.
-pub fn decode(
-    frames: impl Stream<Item = Result<Frame, wicara_outbound::Error>> + Unpin + Send + 'static,
-) -> AnswerStream {
-    let decoder = StreamDecoder { frames, text: String::new(), finished: false };
-    stream::try_unfold(Some(decoder), StreamDecoder::next).boxed()
-}
-
-struct StreamDecoder<F> {
-    frames: F,
-    /// The text of all tokens so far.
-    text: String,
-    /// A `finish_reason` or `[DONE]` was received: without one, the end of the body is a broken connection.
-    finished: bool,
-}
-
-impl<F: Stream<Item = Result<Frame, wicara_outbound::Error>> + Unpin> StreamDecoder<F> {
-    /// The next item and the decoder's next state, which is `None` after the answer.
-    async fn next(decoder: Option<Self>) -> Result<Option<(StreamItem, Option<Self>)>, Error> {
-        let Some(mut decoder) = decoder else { return Ok(None) };
-        while let Some(frame) = decoder.frames.next().await.transpose()? {
-            if frame.event == "error" {
-                return Err(Error::Failed(ErrorText::new(&frame.data)));
-            }
-            if frame.data.trim() == "[DONE]" {
-                decoder.finished = true;
-                break;
-            }
-            let Some(choice) = Completion::read(&frame.data)?.choice() else { continue };
-            decoder.finished |= choice.finish_reason.is_some_and(|reason| !reason.is_empty());
-            let content = choice.delta.and_then(|delta| delta.content).unwrap_or_default();
-            if !content.is_empty() {
-                decoder.text.push_str(&content);
-                return Ok(Some((StreamItem::Token(content), Some(decoder))));
-            }
-        }
-        if !decoder.finished {
-            return Err(Error::Unreadable("it broke off".to_owned()));
-        }
-        Ok(Some((answer(decoder.text)?, None)))
-    }
 }

@@ -3,9 +3,11 @@ use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, prop_oneof};
 use serde_json::{Value, json};
 use wicara_fuzz::{fuzz, json, json_leaf, mutated};
-use wicara_model::Turn;
+use wicara_model::{Answer, Turn};
+use wicara_outbound::sse::Frame;
 
 use super::*;
+use crate::StreamItem;
 use crate::replay::{Recorded, Server, ask, cassette, question, registry};
 use crate::{Error, Registry};
 
@@ -59,6 +61,23 @@ async fn what_servers_leave_out_or_add_does_no_harm() {
         (format!("{}{hello}{STOP}", chunk(r#"{"reasoning_content":"Hmm","content":null}"#)), "Halo"),
         (format!(": OPENROUTER PROCESSING\n\n{hello}{STOP}"), "Halo"),
         (format!("{hello}data:[DONE]\n\ndata: what is this\n\n"), "Halo"),
+        (format!("{hello}data: [DONE]"), "Halo"),
+        (format!("{hello}event: ping\ndata: ping\n\ndata: {{\"choices\n\n{STOP}"), "Halo"),
+        (
+            format!("{}{}{STOP}", chunk(r#"{"content":"Halo \ud83d"}"#), chunk(r#"{"content":"\ude0a!"}"#)),
+            "Halo 😊!",
+        ),
+        (format!("{}{STOP}", chunk(r#"{"content":null,"refusal":"Maaf"}"#)), "Maaf"),
+        (
+            format!(
+                "{}{STOP}",
+                chunk(r#"{"content":[{"type":"thinking","thinking":"x"},{"type":"text","text":"Jam"}]}"#)
+            ),
+            "Jam",
+        ),
+        (hello.replace("}}]", "},\"error\":{}}],\"error\":{\"message\":null}") + STOP, "Halo"),
+        ("data: {\"choices\":[{\"message\":{\"content\":\"Halo\"}}]}\n\n".to_owned(), "Halo"),
+        (format!("{hello}{STOP}").replace("\n\n", "\n"), "Halo"),
         (
             format!(
                 "data: {{\"error\":null,\"choices\":[{{\"delta\":{{\"content\":\"a\"}},\"finish_reason\":\"\",\"x\":[1]}}]}}\n\n{hello}{STOP}"
@@ -93,12 +112,11 @@ async fn an_incomplete_answer_is_a_failure() {
     for (body, why, streamed) in [
         (hello.clone(), "it broke off", "Halo"),
         (String::new(), "it broke off", ""),
-        ("<html>Welcome</html>\n\n".to_owned(), "it broke off", ""),
-        (format!("{hello}data: [DONE]"), "it broke off", "Halo"),
+        ("<html>Welcome</html>\n\n".to_owned(), "a web page: is the address right?", ""),
         (hello.replace("}]", ",\"finish_reason\":\"\"}]"), "it broke off", "Halo"),
         (format!("{STOP}data: [DONE]\n\n"), "it is empty", ""),
         (format!("{}{STOP}", chunk(r#"{"content":" \n"}"#)), "it is empty", " \n"),
-        ("data: nonsense\n\n".to_owned(), "it is no completion", ""),
+        ("data: nonsense\n\n".to_owned(), "it broke off", ""),
         (
             format!("data: {{\"choices\":[],\"x\":\"{}\"}}\n\n", "x".repeat(70_000)),
             "a piece of it is larger",
@@ -120,6 +138,30 @@ async fn an_incomplete_answer_is_a_failure() {
 #[tokio::test]
 async fn an_error_instead_of_an_answer_is_the_bots_failure() {
     let midway = cassette("litellm/stream-failed-midway.txt");
+    let half = chunk(r#"{"content":"Syaratnya: KTP, "}"#);
+    let after_half = |end: &str| Recorded::stream(format!("{half}data: {end}\n\ndata: [DONE]\n\n"));
+    for end in [
+        r#"{"choices":[{"delta":{"content":""},"finish_reason":"error","error":{"code":502,"message":"away"}}]}"#,
+        r#"{"choices":[{"delta":{"content":""},"finish_reason":"error"}],"x":"away"}"#,
+        r#"{"choices":[{"delta":{"error":"away"},"finish_reason":"stop"}]}"#,
+        r#"{"choices":[{"message":{"error":{"message":"away"}},"finish_reason":"stop"}]}"#,
+        r#"{"choices":[{"delta":{},"finish_reason":"abort"}],"x":"away"}"#,
+        r#"{"error":"away"}"#,
+        r#"{"error":{"message":"away"},"choices":[{"delta":{},"finish_reason":"stop"}]}"#,
+        r#"{"object":"error","message":"away"}"#,
+        r#""error: away""#,
+        "[ERROR] away",
+        "{}\nevent: error",
+    ] {
+        let (answers, streamed) = ask_server(after_half(end), 100).await;
+        let Err(Error::Failed(error)) = answers else { panic!("{end}: {answers:?}") };
+        let said = error.reveal();
+        assert!(
+            said.contains("away") || said == "error" || said == "abort" || said.is_empty(),
+            "{end}: {said}"
+        );
+        assert_eq!(streamed, "Syaratnya: KTP, ");
+    }
     for (answer, error_text, tokens) in [
         (Recorded::stream(midway), "half way", "Opening hours are"),
         (Recorded::stream("event: error\ndata: overloaded\n\n"), "overloaded", ""),
@@ -258,12 +300,68 @@ fn fuzz_an_answer_is_the_text_of_its_tokens() {
 #[test]
 fn fuzz_a_whole_completion_has_a_text_or_an_error() {
     fuzz("completion", mutated(json(NAMES)), |bytes| {
-        let read = Completion::read(&String::from_utf8_lossy(&bytes));
-        let content = read.map(|completion| completion.choice().and_then(|choice| choice.message?.content));
-        if let Ok(content) = content
-            && let Ok(item) = answer(content.unwrap_or_default())
-        {
-            assert!(matches!(item, StreamItem::Answer(answer) if !answer.text.trim().is_empty()));
-        }
+        let data = String::from_utf8_lossy(&bytes).into_owned();
+        let (tokens, end) = decoded(vec![Frame { event: String::new(), data }]);
+        assert!(end.is_err() || !tokens.trim().is_empty());
     });
+}
+
+#[tokio::test]
+async fn what_is_finished_is_answered_though_the_connection_stays_open() {
+    let hello = chunk(r#"{"content":"Halo"}"#);
+    let whole = r#"{"choices":[{"message":{"content":"Halo"},"finish_reason":"stop"}]}"#;
+    for body in [
+        format!("{hello}{STOP}"),
+        format!("{hello}{}", STOP.trim_end()),
+        format!("{hello}data: [DONE]"),
+        "data: {\"choices\":[{\"delta\":{\"content\":\"Halo\"},\"finish_reason\":\"stop\"}]}".to_owned(),
+        whole.to_owned(),
+    ] {
+        let (texts, _) = ask_server(Recorded { hangs: true, ..Recorded::stream(body.clone()) }, 1000).await;
+        assert_eq!(texts.unwrap(), ["Halo"], "{body}");
+    }
+}
+
+#[tokio::test]
+async fn the_growing_message_in_each_piece_may_be_as_long_as_it_likes() {
+    let mut body = String::new();
+    let mut said = String::new();
+    for piece in 0..3000 {
+        said.push_str(&format!("{piece:07}. "));
+        let piece = format!(r#""delta":{{"content":"{piece:07}. "}},"message":{{"content":"{said}"}}"#);
+        body.push_str(&format!("data: {{\"choices\":[{{{piece}}}]}}\n\n"));
+    }
+    assert!(body.len() > 35 << 20);
+    let (texts, _) = ask_server(Recorded::stream(body + STOP), 1 << 20).await;
+    assert_eq!(texts.unwrap(), [said]);
+    // Without pieces beside it.
+    let growing = ["Ha", "Halo \\ud83d", "Halo \\ud83d\\ude0a"].map(|said| {
+        format!(
+            "data: {{\"choices\":[{{\"message\":{{\"content\":\"{said}\"}},\"finish_reason\":null}}]}}\n\n"
+        )
+    });
+    let (texts, tokens) = ask_server(Recorded::stream(growing.concat() + STOP), 1000).await;
+    assert_eq!((texts.unwrap(), tokens.as_str()), (vec!["Halo 😊".to_owned()], "Halo 😊"));
+    let (cut, _) = ask_server(Recorded::stream(growing[..1].concat()), 1000).await;
+    assert!(matches!(cut, Err(Error::Unreadable(_))), "{cut:?}");
+}
+
+#[tokio::test]
+async fn thoughts_are_left_out_unless_the_operator_wants_them() {
+    let pieces = ["<thi", "nk>RAHASIA</", "think>\\n\\nJam buka"];
+    let body: String = pieces.map(|piece| chunk(&format!(r#"{{"content":"{piece}"}}"#))).concat() + STOP;
+    let orphan = chunk(r#"{"content":"RAHASIA</think>Jam buka"}"#) + STOP;
+    let thoughts = chunk(r#"{"content":"<think>RAHASIA"}"#) + STOP;
+    for (body, more, text, streamed) in [
+        (&body, "", "Jam buka", "Jam buka"),
+        (&orphan, "", "Jam buka", "Jam buka"),
+        (&orphan, "hide_thoughts = false", "RAHASIA</think>Jam buka", "RAHASIA</think>Jam buka"),
+    ] {
+        let server = Server::start(vec![Recorded::stream(body.clone())], 1000).await;
+        let (answers, tokens) = ask(&bots(&server, more), question("When?")).await;
+        assert_eq!((answers.unwrap()[0].text.as_str(), tokens.as_str()), (text, streamed));
+    }
+    let (answers, tokens) = ask_server(Recorded::stream(thoughts), 1000).await;
+    assert!(matches!(&answers, Err(Error::Unreadable(why)) if why.contains("thoughts alone")), "{answers:?}");
+    assert_eq!(tokens, "");
 }

@@ -1,0 +1,412 @@
+//! A recorded answer taken apart, so that each part can be changed, and put together again.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+use crate::replay::{Recorded, cassette};
+
+/// Stand for the halves of a surrogate pair until the text is written.
+const HALVES: [(char, &str); 2] = [('\u{e000}', "\\ud83d"), ('\u{e001}', "\\ude00")];
+const PAIR: char = '\u{1f600}';
+
+/// What the documents of the answer are sent as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// One document alone.
+    Document,
+    /// Each behind `data:`.
+    Events,
+    /// Each by itself, as Langflow sends them.
+    Bare,
+}
+
+/// How JSON is written.
+#[derive(Debug, Default)]
+pub struct Style {
+    pub repeats_names: bool,
+    pub reverses: bool,
+    pub escapes: bool,
+    pub spaces: bool,
+}
+
+#[derive(Debug)]
+pub enum Part {
+    Json(Value),
+    /// Data that is sent as it is.
+    Data(String),
+    /// Lines of an event stream.
+    Lines(String),
+}
+
+#[derive(Debug)]
+pub struct Script {
+    pub status: u16,
+    pub content_type: &'static str,
+    pub headers: &'static str,
+    pub start: String,
+    pub form: Form,
+    pub parts: Vec<Part>,
+    pub style: Style,
+    pub line_end: &'static str,
+    pub line_ends_between: usize,
+    pub line_ends_at_end: usize,
+    pub chunk_bytes: usize,
+    pub hangs: bool,
+    pub closes: bool,
+    /// Of the body's bytes, how many are sent.
+    sent_percent: usize,
+    is_http: bool,
+    is_langflow: bool,
+}
+
+impl Script {
+    pub fn of(name: &'static str) -> Self {
+        let text = String::from_utf8(cassette(name)).unwrap();
+        let is_stream = name.contains("stream");
+        let form = match (is_stream, text.starts_with("data:")) {
+            (false, _) => Form::Document,
+            (true, true) => Form::Events,
+            (true, false) => Form::Bare,
+        };
+        let lines = text.lines().filter_map(|line| match form {
+            Form::Events => line.strip_prefix("data: "),
+            Form::Bare => Some(line).filter(|line| !line.is_empty()),
+            Form::Document => None,
+        });
+        let part =
+            |text: &str| serde_json::from_str(text).map_or_else(|_| Part::Data(text.to_owned()), Part::Json);
+        let parts = if is_stream { lines.map(part).collect() } else { vec![part(&text)] };
+        Self {
+            status: 200,
+            content_type: if is_stream { "text/event-stream" } else { "application/json" },
+            headers: "",
+            start: String::new(),
+            form,
+            parts,
+            style: Style::default(),
+            line_end: "\n",
+            line_ends_between: 2,
+            line_ends_at_end: 2,
+            chunk_bytes: 1 << 16,
+            hangs: false,
+            closes: false,
+            sent_percent: 100,
+            is_http: name.starts_with("rasa"),
+            is_langflow: name.starts_with("langflow"),
+        }
+    }
+
+    pub fn recorded(&self) -> Recorded {
+        let mut body = self.body();
+        body.truncate(body.len() * self.sent_percent / 100);
+        let recorded = Recorded {
+            content_type: self.content_type,
+            headers: self.headers,
+            ..Recorded::json(self.status, body)
+        };
+        Recorded { hangs: self.hangs, closes: self.closes, ..recorded }
+    }
+
+    fn body(&self) -> Vec<u8> {
+        let mut body = self.start.clone();
+        for (index, part) in self.parts.iter().enumerate() {
+            if index > 0 {
+                body.push_str(&"\n".repeat(self.line_ends_between));
+            }
+            let data = match part {
+                Part::Json(value) => self.style.written(value),
+                Part::Data(data) => data.clone(),
+                Part::Lines(lines) => {
+                    body.push_str(lines);
+                    continue;
+                }
+            };
+            match self.form {
+                Form::Events => body.push_str(&format!("data: {}", data.replace('\n', "\ndata: "))),
+                Form::Document | Form::Bare => body.push_str(&data),
+            }
+        }
+        if self.form != Form::Document {
+            body.push_str(&"\n".repeat(self.line_ends_at_end));
+        }
+        body.replace('\n', self.line_end).into_bytes()
+    }
+
+    fn documents(&mut self) -> impl Iterator<Item = &mut Value> {
+        self.parts.iter_mut().filter_map(|part| match part {
+            Part::Json(value) => Some(value),
+            _ => None,
+        })
+    }
+
+    /// Inserts lines of an event stream before each part of a stream.
+    pub fn insert_lines(&mut self, lines: &str) {
+        if self.form != Form::Document {
+            self.insert(|| Part::Lines(lines.to_owned()));
+        }
+    }
+
+    /// Inserts data before each part of a stream, but not for the kind `http`, which knows no data by its form.
+    pub fn insert_data(&mut self, data: &str) {
+        if self.form == Form::Events && !self.is_http {
+            self.insert(|| Part::Data(data.to_owned()));
+        }
+    }
+
+    fn insert(&mut self, part: impl Fn() -> Part) {
+        let parts = std::mem::take(&mut self.parts);
+        self.parts = parts.into_iter().flat_map(|before| [part(), before]).collect();
+    }
+
+    /// Adds a field to each document that is an object, or to the objects of a list.
+    pub fn add_field(&mut self, name: &str, value: &str) {
+        let value: Value = serde_json::from_str(value).unwrap();
+        for document in self.documents() {
+            let objects = match document {
+                Value::Array(list) => list.iter_mut().collect(),
+                object => vec![object],
+            };
+            for object in objects.into_iter().filter_map(Value::as_object_mut) {
+                object.insert(name.to_owned(), value.clone());
+            }
+        }
+    }
+
+    /// The messages and deltas of a completion.
+    fn completion_messages(&mut self) -> impl Iterator<Item = &mut Map<String, Value>> {
+        self.documents().filter_map(|document| {
+            let choice = document.get_mut("choices")?.get_mut(0)?.as_object_mut()?;
+            let name = if choice.contains_key("delta") { "delta" } else { "message" };
+            choice.get_mut(name)?.as_object_mut()
+        })
+    }
+
+    pub fn put_content_in_parts(&mut self) {
+        for message in self.completion_messages() {
+            if let Some(Value::String(text)) = message.get("content") {
+                let thinking = json!({"type": "thinking", "thinking": [{"type": "text", "text": "RAHASIA"}]});
+                let parts = json!([thinking, {"type": "text", "text": text}]);
+                message.insert("content".to_owned(), parts);
+            }
+        }
+    }
+
+    /// Cuts each piece of a streamed text within its surrogate pair.
+    pub fn cut_pairs(&mut self) {
+        let mut parts = Vec::new();
+        for part in std::mem::take(&mut self.parts) {
+            let pointer = if self.is_langflow { "/data/chunk" } else { "/choices/0/delta/content" };
+            let text = match &part {
+                Part::Json(value) => value.pointer(pointer).and_then(Value::as_str),
+                _ => None,
+            };
+            let Some((before, after)) = text.and_then(|text| text.split_once(PAIR)) else {
+                parts.push(part);
+                continue;
+            };
+            let pieces = [format!("{before}{}", HALVES[0].0), format!("{}{after}", HALVES[1].0)];
+            let Part::Json(value) = &part else { continue };
+            for piece in pieces {
+                let mut value = value.clone();
+                *value.pointer_mut(pointer).unwrap() = Value::String(piece);
+                parts.push(Part::Json(value));
+            }
+        }
+        self.parts = parts;
+    }
+
+    /// Sends a document as the only event of a stream.
+    pub fn wrap(&mut self) {
+        if self.form == Form::Document {
+            self.form = Form::Events;
+        }
+    }
+
+    /// Adds thoughts to the text of a completion, their tags cut in two.
+    pub fn add_thoughts(&mut self) {
+        let Some(at) = self
+            .parts
+            .iter()
+            .position(|part| matches!(part, Part::Json(value) if value.get("choices").is_some()))
+        else {
+            return;
+        };
+        let Part::Json(first) = &self.parts[at] else { return };
+        let is_delta = first.pointer("/choices/0/delta").is_some();
+        if !is_delta {
+            for message in self.completion_messages() {
+                if let Some(Value::String(text)) = message.get_mut("content") {
+                    text.insert_str(0, "<think>RAHASIA</think>\n\n");
+                }
+            }
+            return;
+        }
+        let pieces = ["<thi", "nk>RAHASIA<", "/think>\n"];
+        let pieces =
+            pieces.map(|piece| Part::Json(json!({"choices": [{"index": 0, "delta": {"content": piece}}]})));
+        self.parts.splice(at..at, pieces);
+    }
+
+    /// Inserts what such a server says when it fails, behind so much of the parts before the end.
+    pub fn insert_failure(&mut self, percent: usize) {
+        let failure = match (self.is_http, self.is_langflow) {
+            (true, _) => json!({"error": "away"}),
+            (_, true) if self.form == Form::Document => json!({"detail": "away", "error": "away"}),
+            (_, true) => json!({"event": "error", "data": {"text": "away", "category": "error"}}),
+            _ => json!({"error": {"message": "away", "code": 502}}),
+        };
+        if self.form == Form::Document || self.parts.len() == 1 {
+            match &mut self.parts[0] {
+                Part::Json(Value::Array(list)) => list.insert(0, failure),
+                part => *part = Part::Json(failure),
+            }
+            return;
+        }
+        let end = self.end();
+        let at = end * percent / 100;
+        self.parts.insert(at, Part::Json(failure));
+    }
+
+    /// The index of the part that ends the answer.
+    fn end(&self) -> usize {
+        let is_end = |part: &Part| match part {
+            Part::Json(value) => {
+                value["event"] == "end"
+                    || value.pointer("/choices/0/finish_reason").is_some_and(Value::is_string)
+            }
+            Part::Data(data) => data == "[DONE]",
+            Part::Lines(_) => false,
+        };
+        self.parts.iter().position(is_end).unwrap_or(self.parts.len() - 1)
+    }
+
+    /// Puts an error beside the text, where the kind of bot has a place for it.
+    pub fn put_error_inside(&mut self) {
+        let error = json!({"code": 502, "message": "away"});
+        let is_langflow = self.is_langflow;
+        let mut messages: Vec<_> = self.completion_messages().collect();
+        let middle = messages.len() / 2;
+        if let Some(message) = messages.get_mut(middle) {
+            message.insert("error".to_owned(), error);
+            return;
+        }
+        if !is_langflow {
+            self.insert_failure(0);
+            return;
+        }
+        for document in self.documents() {
+            set_in_messages(document);
+        }
+    }
+
+    pub fn end_in_failure(&mut self) {
+        let mut has_changed = false;
+        for document in self.documents() {
+            if let Some(reason @ Value::String(_)) = document.pointer_mut("/choices/0/finish_reason") {
+                *reason = json!("error");
+                has_changed = true;
+            }
+            if document.get("status").is_some_and(Value::is_string) {
+                document["status"] = json!("failed");
+                has_changed = true;
+            }
+            if document["event"] == "output" {
+                document["data"]["status"] = json!("failed");
+                has_changed = true;
+            }
+        }
+        if !has_changed {
+            self.put_error_inside();
+        }
+    }
+
+    pub fn cut_off(&mut self) {
+        if self.form == Form::Document || self.parts.len() == 1 {
+            self.sent_percent = 70;
+            return;
+        }
+        let end = self.end();
+        self.parts.truncate(end.max(1));
+    }
+}
+
+/// Makes errors of all messages of a Langflow answer.
+fn set_in_messages(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            if object.get("category").is_some_and(Value::is_string) {
+                object.insert("category".to_owned(), json!("error"));
+            }
+            if object.get("status").is_some_and(|status| status == "completed") {
+                object.insert("status".to_owned(), json!("failed"));
+            }
+            object.values_mut().for_each(set_in_messages);
+        }
+        Value::Array(list) => list.iter_mut().for_each(set_in_messages),
+        _ => {}
+    }
+}
+
+impl Style {
+    fn written(&self, value: &Value) -> String {
+        let mut text = String::new();
+        self.write(value, &mut text);
+        for (stand_in, half) in HALVES {
+            text = text.replace(stand_in, half).replace(&format!("\\u{:04x}", u32::from(stand_in)), half);
+        }
+        text
+    }
+
+    fn write(&self, value: &Value, text: &mut String) {
+        let space = if self.spaces { " \n\n " } else { "" };
+        match value {
+            Value::Object(object) => {
+                let mut fields: Vec<_> = object.iter().collect();
+                if self.reverses {
+                    fields.reverse();
+                }
+                let mut written = Vec::new();
+                for (name, value) in fields {
+                    let mut field = String::new();
+                    self.write_text(name, &mut field);
+                    if self.repeats_names {
+                        written.push(format!("{field}:[\"x\"]"));
+                    }
+                    field.push_str(&format!("{space}:{space}"));
+                    self.write(value, &mut field);
+                    written.push(field);
+                }
+                text.push_str(&format!("{{{space}{}{space}}}", written.join(&format!(",{space}"))));
+            }
+            Value::Array(list) => {
+                let mut items = Vec::new();
+                for value in list {
+                    let mut item = String::new();
+                    self.write(value, &mut item);
+                    items.push(item);
+                }
+                text.push_str(&format!("[{space}{}{space}]", items.join(&format!(",{space}"))));
+            }
+            Value::String(string) => self.write_text(string, text),
+            other => text.push_str(&other.to_string()),
+        }
+    }
+
+    fn write_text(&self, string: &str, text: &mut String) {
+        if !self.escapes {
+            text.push_str(&Value::from(string).to_string());
+            return;
+        }
+        let units = string.encode_utf16().map(|unit| format!("\\u{unit:04x}"));
+        text.push_str(&format!("\"{}\"", units.collect::<String>()));
+    }
+}
+
+/// The beginning of the body, where a test fails.
+impl fmt::Display for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let body = String::from_utf8_lossy(&self.body()).chars().take(2000).collect::<String>();
+        write!(f, "{body:?}")
+    }
+}

@@ -1,0 +1,212 @@
+//! Leaves out what a model thinks aloud in its answer: `<think>…</think>`, as DeepSeek, Qwen and others write it where their
+//! server does not take it out.
+
+use wicara_model::{Answer, Json, Object};
+
+/// The names of the tags.
+const NAMES: [&str; 5] = ["think", "thinking", "thought", "thoughts", "reasoning"];
+
+/// Takes thoughts out of a text that comes in pieces, whose tags may be cut anywhere.
+///
+/// Some chat templates begin the thoughts themselves, so that only the closing tag is in the answer. What stood before it
+/// may have gone to a reader by then; of a whole text [`visible`] leaves it out.
+#[derive(Debug, Default)]
+pub struct ThoughtFilter {
+    /// What may be the beginning of a tag.
+    held: String,
+    in_thoughts: bool,
+    /// White space is left out, up to the first other character behind thoughts that the text begins with.
+    trims: bool,
+    has_text: bool,
+}
+
+enum Tag {
+    Opens(usize),
+    Closes(usize),
+    /// It may become one with what follows.
+    Begins,
+    No,
+}
+
+impl ThoughtFilter {
+    /// The visible text of the next piece.
+    pub fn next(&mut self, piece: &str) -> String {
+        let text = std::mem::take(&mut self.held) + piece;
+        let mut visible = String::new();
+        let mut rest = text.as_str();
+        while let Some(at) = rest.find('<') {
+            self.show(&rest[..at], &mut visible);
+            rest = &rest[at..];
+            match tag(rest) {
+                Tag::Opens(length) if !self.in_thoughts => {
+                    self.in_thoughts = true;
+                    rest = &rest[length..];
+                }
+                Tag::Closes(length) => {
+                    if !std::mem::take(&mut self.in_thoughts) {
+                        visible.clear();
+                        self.has_text = false;
+                    }
+                    self.trims = !self.has_text;
+                    rest = &rest[length..];
+                }
+                Tag::Begins => {
+                    rest.clone_into(&mut self.held);
+                    return visible;
+                }
+                Tag::Opens(_) | Tag::No => {
+                    self.show("<", &mut visible);
+                    rest = &rest[1..];
+                }
+            }
+        }
+        self.show(rest, &mut visible);
+        visible
+    }
+
+    /// The visible text behind the last piece.
+    pub fn end(&mut self) -> String {
+        let held = std::mem::take(&mut self.held);
+        let mut visible = String::new();
+        self.show(&held, &mut visible);
+        visible
+    }
+
+    fn show(&mut self, text: &str, visible: &mut String) {
+        if self.in_thoughts {
+            return;
+        }
+        let text = if self.trims { text.trim_start() } else { text };
+        if !text.trim().is_empty() {
+            self.has_text = true;
+            self.trims = false;
+        }
+        visible.push_str(text);
+    }
+}
+
+/// The tag that a text begins with, which begins with `<`.
+fn tag(text: &str) -> Tag {
+    let closes = text.as_bytes().get(1) == Some(&b'/');
+    let name_start = if closes { 2 } else { 1 };
+    let begin = &text.as_bytes()[name_start.min(text.len())..];
+    let mut begins = false;
+    for name in NAMES {
+        let end = begin.get(..name.len()).is_some_and(|found| found.eq_ignore_ascii_case(name.as_bytes()));
+        if end && begin.get(name.len()) == Some(&b'>') {
+            let length = name_start + name.len() + 1;
+            return if closes { Tag::Closes(length) } else { Tag::Opens(length) };
+        }
+        let common = begin.len().min(name.len());
+        begins |= begin.len() <= name.len() && name.as_bytes()[..common].eq_ignore_ascii_case(begin);
+    }
+    if begins { Tag::Begins } else { Tag::No }
+}
+
+/// A whole text without its thoughts, of which there are none in most texts. What stands before a closing tag without an
+/// opening one is thought too.
+fn visible(text: &str) -> String {
+    let mut filter = ThoughtFilter::default();
+    let visible = filter.next(text);
+    visible + &filter.end()
+}
+
+/// An answer without its thoughts; `None` where it holds nothing else.
+pub fn without_thoughts(mut answer: Answer) -> Option<Answer> {
+    let text = visible(&answer.text);
+    if text == answer.text {
+        return Some(answer);
+    }
+    if text.trim().is_empty() {
+        return None;
+    }
+    let payload = answer.payload.take().map(|payload| {
+        let object = serde_json::from_str::<Object>(payload.as_str());
+        object.map_or(payload, |mut object| {
+            object.set("text", Json::of(text.as_str()));
+            Json::of(&object)
+        })
+    });
+    Some(Answer { text, payload, ..answer })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::Strategy;
+    use proptest::sample::select;
+    use wicara_fuzz::fuzz;
+
+    use super::*;
+
+    /// The visible text of these pieces, as it is streamed.
+    fn streamed<'a>(pieces: impl IntoIterator<Item = &'a str>) -> String {
+        let mut filter = ThoughtFilter::default();
+        let shown: String = pieces.into_iter().map(|piece| filter.next(piece)).collect();
+        shown + &filter.end()
+    }
+
+    #[test]
+    fn thoughts_are_left_out_wherever_their_tags_are_cut() {
+        for (text, expected) in [
+            ("<think>RAHASIA</think>Jam buka", "Jam buka"),
+            ("<think>\nRAHASIA\n</think>\n\n Jam buka\n", "Jam buka\n"),
+            (" <THINK></Think> Jam", " Jam"),
+            ("Jam <thinking>RAHASIA < x <b></thinking>buka <think>RAHASIA", "Jam buka "),
+            ("<think>RAHASIA<think>x</think>Jam", "Jam"),
+            ("<think>RAHASIA", ""),
+            (" Jam <b>buka</b> < 5 <thin <thinks>", " Jam <b>buka</b> < 5 <thin <thinks>"),
+            ("Jam <", "Jam <"),
+            ("<think", "<think"),
+            ("<é<think>RAHASIA</think>é", "<éé"),
+        ] {
+            assert_eq!(visible(text), expected, "{text}");
+            let cuts: Vec<usize> = (0..=text.len()).filter(|at| text.is_char_boundary(*at)).collect();
+            for (index, first) in cuts.iter().enumerate() {
+                for second in &cuts[index..] {
+                    let pieces = [&text[..*first], &text[*first..*second], &text[*second..]];
+                    assert_eq!(streamed(pieces), expected, "{pieces:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn without_an_opening_tag_all_before_the_closing_one_is_thought() {
+        assert_eq!(visible("RAHASIA\n</think>\n\nJam"), "Jam");
+        assert_eq!(visible("RAHASIA</think>Jam<think>RAHASIA</think> buka"), "Jam buka");
+        assert_eq!(visible("RAHASIA</think>"), "");
+        assert_eq!(streamed(["RAHA", "SIA</thi", "nk>Jam"]), "RAHASIAJam");
+    }
+
+    #[test]
+    fn the_answer_object_has_the_same_text() {
+        let answer = |json: &str| Answer::object(Json::parse(json.to_owned()).unwrap()).unwrap();
+        let found = without_thoughts(answer(r#"{"a":1.0,"text":"<think>x</think>Jam","id":"5"}"#)).unwrap();
+        assert_eq!(found.text, "Jam");
+        assert_eq!(found.payload.unwrap().as_str(), r#"{"a":1.0,"text":"Jam","id":"5"}"#);
+        assert_eq!(without_thoughts(answer(r#"{"text":"<think>x</think> \n"}"#)), None);
+        let picture = answer(r#"{"text" : "","image":"i"}"#);
+        assert_eq!(without_thoughts(picture.clone()), Some(picture));
+    }
+
+    #[test]
+    fn fuzz_no_piece_of_a_thought_is_seen() {
+        let parts: &[&str] = &["<think>", "</think>", "<", "a ", "<b>", "</thinking>", "<Thinking>", "é"];
+        let text = vec(select(parts), 0..12).prop_map(|parts| parts.concat());
+        fuzz("thoughts", (text, vec(1..5usize, 1..12)), |(text, sizes)| {
+            let chars: Vec<char> = text.chars().collect();
+            let mut pieces: Vec<String> = Vec::new();
+            let (mut at, mut sizes) = (0, sizes.into_iter().cycle());
+            while at < chars.len() {
+                let end = (at + sizes.next().unwrap_or(1)).min(chars.len());
+                pieces.push(chars[at..end].iter().collect());
+                at = end;
+            }
+            let shown = streamed(pieces.iter().map(String::as_str));
+            let whole = visible(&text);
+            assert!(shown.ends_with(&whole), "{shown:?} {whole:?}");
+            assert!(!whole.to_lowercase().contains("</think"), "{whole:?}");
+        });
+    }
+}
