@@ -353,7 +353,11 @@ impl Style {
         let mut text = String::new();
         self.write(value, &mut text);
         for (stand_in, half) in HALVES {
-            text = text.replace(stand_in, half).replace(&format!("\\u{:04x}", u32::from(stand_in)), half);
+            for written in [stand_in.to_string(), format!("\\u{:04x}", u32::from(stand_in))] {
+                if text.contains(&written) {
+                    text = text.replace(&written, half);
+                }
+            }
         }
         text
     }
