@@ -365,6 +365,22 @@ mod tests {
     }
 
     #[test]
+    fn in_a_piece_of_a_text_half_a_pair_stays() {
+        let text = r#"{"\ud83d":1,"a":"x","a":["\ude00 \ud83d"],"b":"\\\ud83d"}"#;
+        assert_eq!(joinable(text), r#"{"\ufffd":1,"a":["\ude00 \ud83d"],"b":"\\\ud83d"}"#);
+        for (text, ends) in [
+            (r"\ud83d", true),
+            (r"x\uDBFF", true),
+            (r"\\ud83d", false),
+            (r"\\\ud83d", true),
+            (r"\ude00", false),
+            ("", false),
+        ] {
+            assert_eq!(ends_with_half(text), ends, "{text}");
+        }
+    }
+
+    #[test]
     fn of_a_name_that_stands_twice_the_last_value_stands_in_the_first_place() {
         for (text, expected) in [
             (r#"{"a":1,"b":2,"a":3}"#, r#"{"a":3,"b":2}"#),
