@@ -21,10 +21,11 @@ const UNSHOWN: &str = "the welcome could be written nowhere: if this was the fir
 /// The URLs of the server, and after the first start how to sign in and ask a first question.
 pub(super) fn text(app: &App, default_bot: Option<&str>) -> String {
     let base = &app.base;
-    let mut ready = format!("Wicara is ready at {base}\nConversations are kept in {}\n", app.database);
+    let mut ready = format!("Wicara is ready at {base}\n");
     if let Some(url) = app.metrics_url() {
         ready += &format!("Metrics for Prometheus at {url}\n");
     }
+    ready += &format!("Conversations are kept in {}\n", app.database);
     let Some(administrator) = &app.first_administrator else { return ready };
     let email = &administrator.email;
     let (heading, password) = match &administrator.generated_password {

@@ -20,7 +20,7 @@ const ROWS: f64 = 2000.0;
 const STEPS: u64 = 150_000;
 
 /// What may be read from one end to the other, by which operation (`""`: any).
-const SMALL: [(&str, &str); 9] = [
+const SMALL: [(&str, &str); 10] = [
     // A row for each server.
     ("", "node_batches"),
     ("", "node_folds"),
@@ -29,10 +29,12 @@ const SMALL: [(&str, &str); 9] = [
     ("", "refinery_schema_history"),
     // Conversations that are being deleted.
     ("", "deletions"),
-    // People and programs, listed by a command; a start looks whether there is anybody.
+    // People and programs, listed by a command; a start looks whether there is anybody, and removing a person whether
+    // another administrator stays.
     ("start", "users"),
     ("user_list", "users"),
     ("key_list", "keys"),
+    ("user_delete", "users"),
     // What is being asked, looked through every half minute.
     ("", "asks"),
 ];
