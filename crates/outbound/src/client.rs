@@ -215,15 +215,26 @@ pub fn client_for(url: &Url) -> ClientBuilder {
     if url.scheme() == "https" { builder } else { builder.tls_certs_only([]) }
 }
 
-/// The text of the innermost error, without the URL, which may hold a secret.
+/// The text of the innermost error, without the URL, which may hold a secret; with what to change where the port speaks the
+/// other of `http` and `https`.
 #[must_use]
 pub fn cause(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut deepest: &dyn std::error::Error = &error;
+    let mut is_no_http = false;
     while let Some(source) = deepest.source() {
         deepest = source;
+        is_no_http |= deepest.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse);
     }
-    deepest.to_string()
+    let text = deepest.to_string();
+    // rustls' name for a first byte that begins no record of TLS.
+    if text.contains("InvalidContentType") {
+        format!("the port does not speak https: is the address http://? ({text})")
+    } else if is_no_http {
+        format!("the port does not answer as http does: is the address https://? ({text})")
+    } else {
+        text
+    }
 }
 
 /// A secret as a header's value, marked as sensitive. The error does not contain it.
@@ -260,4 +271,39 @@ pub fn parse_url(text: &str) -> Result<Url, String> {
 pub fn host(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// The error of a request to a port that answers every connection with these bytes.
+    async fn error_of(scheme: &str, answer: &'static [u8]) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let _ = socket.read(&mut [0; 4096]).await;
+                let _ = socket.write_all(answer).await;
+            }
+        });
+        let client = Client::new(&url, true).unwrap();
+        match client.post(url, HeaderMap::new(), String::new()).await {
+            Err(Error::Unreachable(why)) => why,
+            Err(other) => panic!("{other:?}"),
+            Ok(_) => panic!("it is answered"),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_wrong_one_of_http_and_https_is_named() {
+        let plain = error_of("https", b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+        assert!(plain.contains("is the address http://?"), "{plain}");
+        // The alert of a TLS server that got an HTTP request.
+        let tls = error_of("http", &[0x15, 3, 1, 0, 2, 2, 22]).await;
+        assert!(tls.contains("is the address https://?"), "{tls}");
+    }
 }

@@ -57,12 +57,12 @@ const SILENT_FIELDS: &[&str] = &[
 pub fn of_document(document: Json, pointer: &Pointer) -> Result<Vec<Answer>, Error> {
     // Where the document is the answer object itself, it is looked at below.
     let failure = failures::of_json(document.as_str()).filter(|_| !pointer.is_empty());
-    let found = pointer.resolve(document);
+    let found = pointer.resolve(&document);
     if let Some(failure) = failure {
         return Err(Error::Failed(failure));
     }
     let place = pointer.to_string();
-    let found = found.ok_or_else(|| Error::Unreadable(format!("there is nothing at {place:?}")))?;
+    let found = found.ok_or_else(|| Error::Unreadable(nothing_at(&place, &document)))?;
     let values: Vec<Json> = match found.as_str().starts_with('[') {
         true => from_str(found.as_str()).unwrap_or_default(),
         false => vec![found],
@@ -81,6 +81,16 @@ pub fn of_document(document: Json, pointer: &Pointer) -> Result<Vec<Answer>, Err
         )));
     }
     Ok(answers)
+}
+
+/// Says where texts stand instead, and not what they say: that may be personal, and errors are logged.
+fn nothing_at(place: &str, document: &Json) -> String {
+    let texts = Pointer::to_texts(document);
+    let texts: Vec<_> = texts.iter().map(|pointer| format!("{:?}", pointer.to_string())).collect();
+    match texts.is_empty() {
+        true => format!("there is nothing at {place:?}, and no text elsewhere in it"),
+        false => format!("there is nothing at {place:?}; there are texts at {}", texts.join(", ")),
+    }
 }
 
 /// The answer in a string or an answer object; `None` where there is nothing to show.

@@ -1,8 +1,14 @@
 //! JSON Pointer (RFC 6901) over JSON that keeps its text.
 
+use std::collections::VecDeque;
 use std::fmt;
 
 use wicara_model::{Json, Object};
+
+/// Bounds of [`Pointer::to_texts`]: texts that are named, and what is looked through for them.
+const MAX_TEXTS: usize = 8;
+const MAX_LEVELS: usize = 5;
+const MAX_FIELDS: usize = 32;
 
 /// Points to one value of a JSON document, such as `/data/message`. Empty for the whole document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +40,30 @@ impl Pointer {
 
     /// The value with its exact text; `None` if the document has no such value.
     #[must_use]
-    pub fn resolve(&self, document: Json) -> Option<Json> {
-        self.0.iter().try_fold(document, |value, token| child(&value, token))
+    pub fn resolve(&self, document: &Json) -> Option<Json> {
+        let Some((first, rest)) = self.0.split_first() else { return Some(document.clone()) };
+        rest.iter().try_fold(child(document, first)?, |value, token| child(&value, token))
+    }
+
+    /// The places of texts in a document, outermost first, for an operator who looks for the right pointer: at most
+    /// eight. Of a list its first entry stands for all.
+    #[must_use]
+    pub fn to_texts(document: &Json) -> Vec<Self> {
+        let mut found = Vec::new();
+        let mut waiting = VecDeque::from([(Self(Vec::new()), document.clone())]);
+        while let Some((pointer, value)) = waiting.pop_front()
+            && found.len() < MAX_TEXTS
+        {
+            if value.as_str().starts_with('"') {
+                found.push(pointer);
+            } else if pointer.0.len() < MAX_LEVELS {
+                waiting.extend(first_children(&value).map(|(token, value)| {
+                    let tokens = pointer.0.iter().cloned().chain([token]).collect();
+                    (Self(tokens), value)
+                }));
+            }
+        }
+        found
     }
 }
 
@@ -57,6 +85,15 @@ fn unescape(token: &str) -> Option<String> {
         name.push_str(&segment[1..]);
     }
     Some(name)
+}
+
+/// The fields of an object, or the first entry of a list.
+fn first_children(value: &Json) -> impl Iterator<Item = (String, Json)> {
+    let object = serde_json::from_str::<Object>(value.as_str()).unwrap_or_default();
+    let fields: Vec<_> =
+        object.iter().take(MAX_FIELDS).map(|(name, value)| (name.to_owned(), value.clone())).collect();
+    let entry = child(value, "0").filter(|_| value.as_str().starts_with('['));
+    fields.into_iter().chain(entry.map(|entry| ("0".to_owned(), entry)))
 }
 
 fn child(value: &Json, token: &str) -> Option<Json> {
@@ -81,7 +118,22 @@ mod tests {
 
     fn resolve(pointer: &str, document: &str) -> Option<String> {
         let document = Json::parse(document.to_owned()).unwrap();
-        Pointer::parse(pointer).unwrap().resolve(document).map(|value| value.as_str().to_owned())
+        Pointer::parse(pointer).unwrap().resolve(&document).map(|value| value.as_str().to_owned())
+    }
+
+    #[test]
+    fn the_places_of_texts_are_named() {
+        for (document, expected) in [
+            (r#"{"data":{"answer":"a","n":1},"status":"b"}"#, "/status /data/answer"),
+            (r#"[{"text":"a"},{"other":"b"}]"#, "/0/text"),
+            (r#"{"a/b":{"~":"a"}}"#, "/a~1b/~0"),
+            (r#"{"a":[],"b":null,"c":[5,"x"]}"#, ""),
+            (r#"{"a":{"a":{"a":{"a":{"a":{"a":"too deep"}}}}}}"#, ""),
+        ] {
+            let document = Json::parse(document.to_owned()).unwrap();
+            let found: Vec<_> = Pointer::to_texts(&document).iter().map(Pointer::to_string).collect();
+            assert_eq!(found.join(" "), expected, "{document:?}");
+        }
     }
 
     #[test]

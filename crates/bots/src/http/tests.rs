@@ -93,7 +93,12 @@ async fn an_answer_that_cannot_be_used_says_why() {
         ("/data/message", r#"{"data":{"message":[]}}"#, "it is empty"),
         // Rasa's answer when it failed.
         ("", "[]", "it is empty"),
-        ("/data/message", r#"{"data":{}}"#, "there is nothing at \"/data/message\""),
+        ("/data/message", r#"{"data":{}}"#, "there is nothing at \"/data/message\", and no text"),
+        (
+            "/data/message",
+            r#"{"data":{"answer":"a"},"id":"5"}"#,
+            "there is nothing at \"/data/message\"; there are texts at \"/id\", \"/data/answer\"",
+        ),
         ("/text", r#"{"text":5}"#, "neither a text"),
         ("/text", r#"{"text":null}"#, "neither a text"),
         ("/text", r#"{"text":"  "}"#, "neither a text"),
