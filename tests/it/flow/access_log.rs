@@ -1,7 +1,5 @@
 //! The line that the log has of each request: from where, by whom and about which conversation, and never a session.
 
-use std::fs::File;
-use std::process::Command;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -12,15 +10,14 @@ use wicara_platform::{Clock, Random};
 use wicara_service::People;
 use wicara_store::Store;
 
-use super::process::Server;
+use super::process::LoggedServer;
 use crate::support::app::PASSWORD;
 use crate::support::{Answer, Bot, Client, Database, Engine, on_both_engines};
 
 on_both_engines!(a_line_tells_who_did_what, a_refused_page_is_named_beside_the_server);
 
 struct Place {
-    server: Server,
-    folder: tempfile::TempDir,
+    server: LoggedServer,
     database: Database,
     key: String,
     _bot: Bot,
@@ -41,22 +38,16 @@ impl Place {
              [[bot]]\nid = \"echo\"\nkind = \"http\"\nurl = \"{}\"\ndefault = true\n",
             database.url, bot.url
         );
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("wicara.toml"), config).unwrap();
-        let log = File::create(folder.path().join("log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wicara"));
-        command.current_dir(folder.path()).env("WICARA_LOG", "info").stderr(log);
-        Self { server: Server::run(&mut command), folder, database, key, _bot: bot }
+        Self { server: LoggedServer::start(&config, "info"), database, key, _bot: bot }
     }
 
     fn visitor(&self) -> Client {
-        Client::new(&self.server.base)
+        Client::new(self.server.base())
     }
 
     /// The lines of the log until the server ended.
     fn lines(self) -> (Vec<Value>, Database) {
-        self.server.terminate();
-        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap();
+        let log = self.server.log();
         (log.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), self.database)
     }
 }
@@ -158,7 +149,7 @@ async fn a_refused_page_is_named_beside_the_server(engine: Engine) {
     let login = json!({"email": "siti@example.org", "password": PASSWORD});
     let logged_in = place.visitor().post("/api/auth/login", &login).await;
     let cookie = logged_in.header("set-cookie").unwrap().split_once(';').unwrap().0.to_owned();
-    let own = place.server.base.clone();
+    let own = place.server.base().to_owned();
     let page = place.visitor().with("cookie", &cookie).with("origin", "https://chat.example.org");
     let room = json!({"room": "r", "integrationType": "w"});
     let refused = page.post("/api/conversation", &room).await;

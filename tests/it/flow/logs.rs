@@ -17,7 +17,7 @@ use wicara_platform::{Clock, Random};
 use wicara_service::People;
 use wicara_store::Store;
 
-use super::process::Server;
+use super::process::LoggedServer;
 use crate::support::{Bot, Database, Engine, on_both_engines};
 
 on_both_engines!(no_line_tells_a_secret);
@@ -67,8 +67,7 @@ api_key = "canary-key"
 "#;
 
 struct Place {
-    server: Server,
-    folder: tempfile::TempDir,
+    server: LoggedServer,
     database: Database,
     key: String,
     _bot: Bot,
@@ -92,22 +91,16 @@ impl Place {
              auth.admin_password = \"canary password\"\n{}",
             BOTS.replace("{bot}", at).replace("{odd}", &odd().await)
         );
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("wicara.toml"), config).unwrap();
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wicara"));
-        command.current_dir(folder.path()).env("WICARA_LOG", "trace").stderr(log);
-        Self { server: Server::run(&mut command), folder, database, key, _bot: bot }
+        Self { server: LoggedServer::start(&config, "trace"), database, key, _bot: bot }
     }
 
     /// Everything that the server logged until it ended.
     fn log(self) -> String {
-        self.server.terminate();
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+        self.server.log()
     }
 
     async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
-        let mut request = http().request(method, format!("{}{path}", self.server.base));
+        let mut request = http().request(method, format!("{}{path}", self.server.base()));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -194,7 +187,7 @@ async fn sign_in(place: &Place) -> String {
     ] {
         assert!([400, 401].contains(&place.post("/api/auth/login", &[], &body).await.0));
     }
-    let request = http().post(format!("{}/api/auth/login", place.server.base));
+    let request = http().post(format!("{}/api/auth/login", place.server.base()));
     let body = json!({"email": "keeper@localhost", "password": "canary password"}).to_string();
     let response = request.header("content-type", "application/json").body(body).send().await.unwrap();
     let cookie = response.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
@@ -256,7 +249,7 @@ async fn babble(place: &Place) {
         "POST /api/questions HTTP/1.1\r\nHost: a\r\nContent-Length: canary\r\n\r\n",
         "POST /api/questions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\ncanary\r\n",
     ] {
-        let at = place.server.base.strip_prefix("http://").unwrap();
+        let at = place.server.base().strip_prefix("http://").unwrap();
         let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
         stream.write_all(bytes.as_bytes()).await.unwrap();
         stream.shutdown().await.unwrap();

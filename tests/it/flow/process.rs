@@ -1,5 +1,6 @@
 //! The server as a process of its own.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -14,6 +15,34 @@ use wicara_service::People;
 use wicara_store::Store;
 
 use crate::support::{Bot, Client, Database, Engine, until};
+
+/// A server whose log is kept.
+pub struct LoggedServer {
+    server: Server,
+    folder: TempDir,
+}
+
+impl LoggedServer {
+    /// With this configuration and level of the log.
+    pub fn start(config: &str, level: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("wicara.toml"), config).unwrap();
+        let log = File::create(folder.path().join("log")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wicara"));
+        command.current_dir(folder.path()).env("WICARA_LOG", level).stderr(log);
+        Self { server: Server::run(&mut command), folder }
+    }
+
+    pub fn base(&self) -> &str {
+        &self.server.base
+    }
+
+    /// Everything that the server logged until it ended.
+    pub fn log(self) -> String {
+        self.server.terminate();
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+}
 
 pub struct Server {
     process: Child,
