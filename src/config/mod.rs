@@ -27,8 +27,7 @@ use layers::{Environment, Layers};
 #[error("{0}")]
 pub struct Invalid(String);
 
-/// A secret that a command takes from the environment: without the line break at its end, and refused with characters
-/// that nobody sees.
+/// A secret that a command takes from the environment: without the line break at its end, and refused in quotes.
 pub fn secret(variable: &str) -> Result<Option<String>, Invalid> {
     let environment = Environment::of_process();
     Ok(environment.get(variable)?.map(str::to_owned))

@@ -15,9 +15,9 @@ use super::{Error, Result, postgres_connection, sqlite_connection, sqlite_file};
 const MIGRATION_LOCK: i64 = 0x7769_6361_7261;
 /// The advisory lock that a copy or a restore holds on a PostgreSQL database. A server that starts asks for it in shared
 /// mode, so that it is refused meanwhile.
-pub const COPY_LOCK: i64 = MIGRATION_LOCK + 1;
+const COPY_LOCK: i64 = MIGRATION_LOCK + 1;
 /// How long that lock is waited for.
-pub const COPY_LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+const COPY_LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 /// The table that marks a database as an unfinished copy, which no server may use. A copy or a restore creates it before
 /// its first row and drops it after its last check; no migration has it.
 pub const UNFINISHED_COPY: &str = "unfinished_copy";
@@ -53,18 +53,23 @@ pub async fn migrate_postgres_copy(server: &Server, version: i32) -> Result<()> 
     run_postgres(server.connect().await?, Target::Version(version)).await
 }
 
-async fn refuse_copying(connection: &mut Connection) -> Result<()> {
-    // Waits a moment, for a copy that has just ended and whose session PostgreSQL is closing.
+/// Takes the lock of copies by one of PostgreSQL's functions for advisory locks, until the connection ends. `Setup` with
+/// the sentence `refusal` where it is held. Waits a moment, for a copy that has just ended and whose session PostgreSQL is
+/// closing; later statements wait for locks without a limit.
+pub async fn take_copy_lock(connection: &Connection, function: &str, refusal: &str) -> Result<()> {
     let lock = format!(
-        "SET lock_timeout = {}; SELECT pg_advisory_lock_shared({COPY_LOCK}); RESET lock_timeout",
+        "SET lock_timeout = {}; SELECT {function}({COPY_LOCK}); SET lock_timeout = 0",
         COPY_LOCK_TIMEOUT.as_millis()
     );
     connection.execute(&lock).await.map_err(|error| match error {
-        Error::Locked(_) => Error::Setup(
-            "a `wicara copy` or `wicara restore` is using this database: wait until it ends".into(),
-        ),
+        Error::Locked(_) => Error::Setup(refusal.into()),
         other => other,
-    })?;
+    })
+}
+
+async fn refuse_copying(connection: &mut Connection) -> Result<()> {
+    let refusal = "a `wicara copy` or `wicara restore` is using this database: wait until it ends";
+    take_copy_lock(connection, "pg_advisory_lock_shared", refusal).await?;
     let marked = format!("SELECT to_regclass('{UNFINISHED_COPY}') IS NOT NULL");
     let marked = connection.client().query_one(&marked, &[]).await;
     let marked = marked.map_err(|error| postgres_connection::failure(&error))?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::lines::{TableSum, line};
 use super::tables::Table;
-use crate::engine::migrations::{COPY_LOCK, COPY_LOCK_TIMEOUT, UNFINISHED_COPY, newest_version};
+use crate::engine::migrations::{UNFINISHED_COPY, newest_version, take_copy_lock};
 use crate::engine::postgres::Server;
 use crate::engine::postgres_connection::Connection;
 use crate::engine::{DatabaseClock, DatabaseUrl, Error, Executor, Result, Row, Sql, Value};
@@ -133,17 +133,9 @@ impl Database {
 
     /// Keeps servers from starting on PostgreSQL for as long as this connection is open.
     pub async fn lock(&self) -> Result<()> {
-        let Self::Postgres(_) = self else { return Ok(()) };
-        let lock = format!(
-            "SET lock_timeout = {}; SELECT pg_advisory_lock({COPY_LOCK}); SET lock_timeout = 0",
-            COPY_LOCK_TIMEOUT.as_millis()
-        );
-        self.execute(&lock).await.map_err(|error| match error {
-            Error::Locked(_) => Error::Setup(
-                "another copy or restore uses this database, or a server is just starting on it".into(),
-            ),
-            other => other,
-        })
+        let Self::Postgres(connection) = self else { return Ok(()) };
+        let refusal = "another copy or restore uses this database, or a server is just starting on it";
+        take_copy_lock(connection, "pg_advisory_lock", refusal).await
     }
 
     /// Refuses a PostgreSQL database that a server uses.
