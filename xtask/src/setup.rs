@@ -5,6 +5,7 @@ use std::process::Command;
 use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
+use xtask::chromium;
 use xtask::postgres::Programs;
 
 const INSTALL_POSTGRES: &str = "\
@@ -109,6 +110,18 @@ pub fn pgbouncer() -> Result<()> {
         progress("no PgBouncer found: installing it with apt-get");
         apt_get_install("pgbouncer")?;
         ensure!(found(), INSTALL_PGBOUNCER);
+    }
+    Ok(())
+}
+
+/// Makes sure of the browser that the tests open pages in.
+pub fn chromium() -> Result<()> {
+    if chromium::find().is_none() {
+        ensure!(may_install(), chromium::INSTALL);
+        progress("no Chromium found: installing it with apt-get");
+        // Ubuntu has it as a snap only, and no package to install.
+        apt_get_install("chromium").context(chromium::INSTALL)?;
+        ensure!(chromium::find().is_some(), chromium::INSTALL);
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use crate::setup::{self, cargo, progress};
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
     let programs = setup::postgres()?;
     setup::pgbouncer()?;
+    setup::chromium()?;
     let version = programs.version()?;
     progress(&format!("starting PostgreSQL {version} from {}", programs.folder().display()));
     let folder = programs.folder().to_owned();

@@ -1,6 +1,7 @@
 //! The server as a whole, through what happens to it.
 
 mod access_log;
+mod browser;
 mod crash;
 mod disk;
 mod doubt;

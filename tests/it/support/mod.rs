@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod bot;
+pub mod browser;
 pub mod client;
 pub mod database;
 pub mod events;
@@ -16,6 +17,7 @@ pub mod routed;
 
 pub use app::{TestApp, manual_clock};
 pub use bot::Bot;
+pub use browser::{Browser, Call};
 pub use client::{Answer, Client};
 pub use database::{Database, Engine};
 pub use events::Events;
