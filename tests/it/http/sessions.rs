@@ -51,7 +51,9 @@ async fn signing_in_and_who_it_is(engine: Engine) {
         let answer = log_in(&app.anonymous(), email, PASSWORD).await;
         let body = answer.ok();
         let id = body["data"]["id"].clone();
-        let data = json!({"id": id, "email": email.trim().to_lowercase(), "role": role, "bots": bots});
+        let email = email.trim().to_lowercase();
+        let name = email.split_once('@').unwrap().0;
+        let data = json!({"id": id, "email": email, "name": name, "role": role, "bots": bots});
         assert_eq!(body, json!({"status": 200, "message": "success", "data": data}));
         assert!(!answer.text.contains(PASSWORD) && !answer.text.contains("argon2"), "{}", answer.text);
         let (_, token) = cookie(&answer);

@@ -48,6 +48,9 @@ struct Account<'a> {
     id: UserId,
     #[schema(example = "admin@localhost")]
     email: &'a str,
+    /// The display name: what stands before the @ of the e-mail, unless another was given.
+    #[schema(example = "admin")]
+    name: &'a str,
     /// `viewer`, `agent` or `admin`.
     #[schema(value_type = String, pattern = "^(viewer|agent|admin)$", example = "admin")]
     role: Role,
@@ -58,7 +61,13 @@ struct Account<'a> {
 
 impl<'a> Account<'a> {
     fn new(person: &'a Person) -> Self {
-        Self { id: person.id, email: &person.email, role: person.role, bots: person.bots.list() }
+        Self {
+            id: person.id,
+            email: &person.email,
+            name: &person.name,
+            role: person.role,
+            bots: person.bots.list(),
+        }
     }
 }
 

@@ -335,8 +335,7 @@ fn people_and_programs_see_who_they_are() {
     let bots = Bots::Only(vec!["guide".into()]);
     let person =
         Person { id: UserId(1), email: "a@b".into(), name: "a".into(), role: Role::Admin, bots: Bots::All };
-    let expected =
-        r#"{"status":200,"message":"success","data":{"id":"1","email":"a@b","role":"admin","bots":null}}"#;
+    let expected = r#"{"status":200,"message":"success","data":{"id":"1","email":"a@b","name":"a","role":"admin","bots":null}}"#;
     shows(&LoggedIn::new(&person), expected);
     shows(&Me::new(&Caller::Person(person)).unwrap(), expected);
 
