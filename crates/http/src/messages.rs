@@ -74,8 +74,9 @@ async fn message_create(
         conversation_id.map_err(|_| ConversationApi(Error::NotFound(Missing::Conversation)))?;
 
     let new = model::NewMessage { role, kind, text, payload: None, reply_to: None, author: None, time: None };
-    let message =
-        service.message_create(&writer, conversation_id, new, idempotency).await.map_err(ConversationApi)?;
+    let found = |id| log.conversation(id);
+    let message = service.message_create(&writer, conversation_id, new, idempotency, &found).await;
+    let message = message.map_err(ConversationApi)?;
     log.conversation(message.conversation_id);
     Ok(json_body::ok(&MessageCreated::new(Message::new(&message))))
 }

@@ -85,7 +85,11 @@ async fn question_ask(
     let Question { message: text, session_id, bot_id, integration_type, user_id, room } = question;
     let description = Description { integration_type, user_id, room };
     let question = NewQuestion { text, session_id, bot_id, description };
-    let pending = service.question_ask(&asker, question, idempotency).await.map_err(ChatbotApi)?;
+    let pending = service.question_ask(&asker, question, idempotency, &|id| log.conversation(id)).await;
+    if let Err(Error::StillRunning { question: Some(first), .. }) = &pending {
+        log.conversation(first.conversation_id);
+    }
+    let pending = pending.map_err(ChatbotApi)?;
     log.conversation(pending.question.conversation_id);
     if events::are_accepted(&headers) {
         return Ok(events::response(pending, &metrics));

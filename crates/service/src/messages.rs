@@ -13,18 +13,25 @@ use crate::{
 
 impl Service {
     /// Stores a message. Its bot is not called.
+    ///
+    /// `found`: gets the conversation, where it is looked up before the store may refuse the message.
     pub async fn message_create(
         &self,
         writer: &Writer,
         conversation_id: ConversationId,
         new: NewMessage,
         idempotency: Option<IdempotencyRequest>,
+        found: &(dyn Fn(ConversationId) + Sync),
     ) -> Result<Message> {
         let new = NewMessage { author: writer.reader().caller().author(), ..new };
         // The append finds out whether the conversation exists; but with a known idempotency key it stops before that.
         let conversation = match writer.any_conversation(conversation_id) {
             Some(conversation) if idempotency.is_none() => conversation,
-            _ => self.conversation_get_writable(writer, conversation_id).await?.id(),
+            _ => {
+                let conversation = self.conversation_get_writable(writer, conversation_id).await?;
+                found(conversation_id);
+                conversation.id()
+            }
         };
         let claim = idempotency
             .map(|request| request.claim(idempotency::scope(writer.reader(), "POST /api/message")));

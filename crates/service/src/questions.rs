@@ -80,14 +80,17 @@ pub struct Thread {
 impl Service {
     /// Stores the question and calls the conversation's bot. Returns when the question is stored; the rest runs to its
     /// end even if the caller is gone.
+    ///
+    /// `found`: gets the conversation that the question goes on with before limits and the store may refuse it.
     pub async fn question_ask(
         self: &Arc<Self>,
         asker: &Asker,
         new: NewQuestion,
         idempotency: Option<IdempotencyRequest>,
+        found: &(dyn Fn(ConversationId) + Sync),
     ) -> Result<PendingAnswer> {
         for _ in 0..BOT_CHANGES {
-            if let Some(pending) = self.question_begin(asker, &new, idempotency.clone()).await? {
+            if let Some(pending) = self.question_begin(asker, &new, idempotency.clone(), found).await? {
                 return Ok(pending);
             }
         }
@@ -100,6 +103,7 @@ impl Service {
         asker: &Asker,
         new: &NewQuestion,
         idempotency: Option<IdempotencyRequest>,
+        found: &(dyn Fn(ConversationId) + Sync),
     ) -> Result<Option<PendingAnswer>> {
         let permit = self.write_permit()?;
         self.check_answer_backlog()?;
@@ -107,6 +111,9 @@ impl Service {
             Some(session_id) => Some(self.question_conversation(asker, session_id).await?),
             None => None,
         };
+        if let Some(conversation) = &conversation {
+            found(conversation.id);
+        }
         let bot_id = self.question_bot(asker, conversation.as_ref(), new.bot_id.clone())?;
         self.question_admit_in(conversation.as_ref())?;
         let deadline = self.bots.get(&bot_id).map(bots::ConfiguredBot::timeout).unwrap_or_default();

@@ -12,19 +12,28 @@ use wicara_store::Store;
 
 use super::process::LoggedServer;
 use crate::support::app::PASSWORD;
+use crate::support::database::refuse_writes;
 use crate::support::{Answer, Bot, Client, Database, Engine, on_both_engines};
 
-on_both_engines!(a_line_tells_who_did_what, a_refused_page_is_named_beside_the_server);
+on_both_engines!(
+    a_line_tells_who_did_what,
+    a_refused_question_names_its_conversation,
+    a_refused_page_is_named_beside_the_server,
+);
 
 struct Place {
     server: LoggedServer,
     database: Database,
     key: String,
-    _bot: Bot,
+    bot: Bot,
 }
 
 impl Place {
     async fn new(engine: Engine) -> Self {
+        Self::with(engine, "").await
+    }
+
+    async fn with(engine: Engine, more: &str) -> Self {
         let database = Database::new(engine).await;
         let store =
             Store::open(&database.url, Duration::ZERO, &Random::System, &Metrics::default()).await.unwrap();
@@ -35,10 +44,10 @@ impl Place {
         let bot = Bot::start().await;
         let config = format!(
             "server.listen = \"127.0.0.1:0\"\nserver.trusted_proxies = [\"127.0.0.1\"]\nstore.url = \"{}\"\n\
-             [[bot]]\nid = \"echo\"\nkind = \"http\"\nurl = \"{}\"\ndefault = true\n",
+             {more}[[bot]]\nid = \"echo\"\nkind = \"http\"\nurl = \"{}\"\ndefault = true\n",
             database.url, bot.url
         );
-        Self { server: LoggedServer::start(&config, "info"), database, key, _bot: bot }
+        Self { server: LoggedServer::start(&config, "info"), database, key, bot }
     }
 
     fn visitor(&self) -> Client {
@@ -141,6 +150,64 @@ async fn a_line_tells_who_did_what(engine: Engine) {
             assert!(!line.to_string().contains(secret), "{line} tells {secret}");
         }
     }
+}
+
+/// Nothing is stored of what is refused here, but the conversation that it was for is known.
+async fn a_refused_question_names_its_conversation(engine: Engine) {
+    let place = Place::with(engine, "limits.questions_per_minute = 2\n").await;
+    let visitor = place.visitor();
+    let ask = |key: &str, body: &Value| {
+        let (client, body) = (visitor.with("idempotency-key", key), body.clone());
+        async move { client.post("/api/questions", body).await }
+    };
+    // A question that is being answered, one that was, and two conversations of them.
+    let first = json!({"message": "held 1"});
+    let running = tokio::spawn(ask("the-first-question", &first));
+    place.bot.until_asked(1).await;
+    let again = ask("the-first-question", &first).await;
+    let stored = visitor.post("/api/questions", json!({"message": "halo"})).await;
+    let (session, conversation) = (stored.ok()["session_id"].clone(), stored.ok()["conversation_id"].clone());
+    let further = |text: &str| json!({"message": text, "session_id": session});
+    let held = tokio::spawn(ask("the-second-question", &further("held 2")));
+    place.bot.until_asked(3).await;
+    let mut elsewhere = further("halo");
+    elsewhere["botId"] = json!("another");
+    let message = |text: &str| json!({"message": text, "type": "text", "role": "agent", "conversationId": conversation});
+    let program = visitor.with("x-api-key", &place.key).with("idempotency-key", "a-message");
+    program.post("/api/message", message("a")).await.ok();
+    let refused = [
+        (ask("the-second-question", &further("held 2")).await, 409),
+        (ask("the-second-question", &further("halo")).await, 422),
+        (visitor.post("/api/questions", &elsewhere).await, 400),
+        (program.post("/api/message", message("b")).await, 422),
+        (visitor.post("/api/questions", further("satu")).await, 200),
+        (visitor.post("/api/questions", further("dua")).await, 429),
+    ];
+    let unknown = json!({"message": "halo", "session_id": "00000000-0000-4000-8000-000000000000"});
+    let unknown = visitor.post("/api/questions", unknown).await;
+    place.bot.let_go();
+    let first = running.await.unwrap().ok()["conversation_id"].clone();
+    held.await.unwrap().ok();
+
+    let (lines, _database) = place.lines();
+    for (answer, status) in &refused {
+        let line = line(&lines, answer.has_status(*status));
+        assert_eq!(line["conversation"], conversation, "{line}");
+    }
+    assert_eq!(line(&lines, again.has_status(409))["conversation"], first);
+    assert_eq!(line(&lines, unknown.has_status(404))["conversation"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_that_the_database_refuses_names_its_conversation() {
+    let place = Place::new(Engine::Postgres).await;
+    let asked = place.visitor().post("/api/questions", json!({"message": "halo"})).await;
+    let further = json!({"message": "halo", "session_id": asked.ok()["session_id"]});
+    // As where the disk is full.
+    refuse_writes(&place.database.url, "53100").await;
+    let refused = place.visitor().post("/api/questions", further).await;
+    let (lines, _database) = place.lines();
+    assert_eq!(line(&lines, refused.has_status(503))["conversation"], asked.ok()["conversation_id"]);
 }
 
 /// As behind a proxy that does not forward `Host`.
