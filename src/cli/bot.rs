@@ -133,6 +133,7 @@ fn answer_object(answer: &Answer) -> Json {
 
 /// Why the bot gave no answer, and what to change.
 fn refusal(id: &str, error: &Error) -> Failure {
+    const UNREADABLE: &str = "compare with what it really sends, and check the settings of its kind";
     let (advice, bot_error) = match error {
         Error::Timeout(_) => ("see whether it works on its own, or raise timeout_seconds", None),
         Error::Unreachable(_) => ("see whether it runs, and whether url is right", None),
@@ -150,9 +151,8 @@ fn refusal(id: &str, error: &Error) -> Failure {
             (advice, Some(body))
         }
         Error::Failed(body) => ("its own log says more", Some(body)),
-        Error::Unreadable(_) => {
-            ("compare with what it really sends, and check the settings of its kind", None)
-        }
+        Error::Unreadable(_) => (UNREADABLE, None),
+        Error::NotJson { body, .. } => (UNREADABLE, Some(body)),
         Error::Busy | Error::Unconfigured | Error::Interrupted | Error::Suspended { .. } => {
             ("try again", None)
         }

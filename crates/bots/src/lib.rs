@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 use wicara_model::{Answer, FailureReason, Question};
-use wicara_outbound::{self as outbound, ErrorText, Suspended, WEB_PAGE};
+use wicara_outbound::{self as outbound, ErrorText, NO_FRAMES, Suspended, WEB_PAGE};
 
 pub use configured_bot::ConfiguredBot;
 pub use registry::{Registry, check};
@@ -81,6 +81,9 @@ pub enum Error {
     Failed(ErrorText),
     #[error("the bot's answer cannot be used: {0}")]
     Unreadable(String),
+    /// The same, where the beginning of the answer may say more to an operator than the reason does.
+    #[error("the bot's answer cannot be used: {why}")]
+    NotJson { why: String, body: ErrorText },
     #[error("too many questions wait for the bot")]
     Busy,
     /// The conversation's bot is not in the configuration any more.
@@ -104,6 +107,7 @@ impl From<outbound::Error> for Error {
             outbound::Error::TooLarge { max_bytes } => Error::too_large(max_bytes),
             outbound::Error::Unreadable(why) => Error::Unreadable(why),
             outbound::Error::WebPage => Error::Unreadable(WEB_PAGE.to_owned()),
+            outbound::Error::NoFrames { body } => Error::NotJson { why: NO_FRAMES.to_owned(), body },
         }
     }
 }
@@ -126,7 +130,7 @@ impl Error {
             Error::Timeout(_) => FailureReason::Timeout,
             Error::Unreachable(_) => FailureReason::Unreachable,
             Error::Rejected { .. } | Error::Failed(_) => FailureReason::Rejected,
-            Error::Unreadable(_) => FailureReason::Unreadable,
+            Error::Unreadable(_) | Error::NotJson { .. } => FailureReason::Unreadable,
             Error::Busy => FailureReason::Busy,
             Error::Unconfigured => FailureReason::Unconfigured,
             Error::Interrupted => FailureReason::Interrupted,
@@ -159,7 +163,7 @@ impl Error {
             Error::Rejected { status, .. } => *status >= 500 || matches!(status, 401 | 403 | 404 | 408 | 429),
             Error::Timeout(_) | Error::Unreachable(_) => true,
             // The bot works: a certain question may always get such an answer.
-            Error::Failed(_) | Error::Unreadable(_) => false,
+            Error::Failed(_) | Error::Unreadable(_) | Error::NotJson { .. } => false,
             Error::Busy | Error::Unconfigured | Error::Interrupted | Error::Suspended { .. } => false,
         }
     }

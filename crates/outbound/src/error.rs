@@ -6,6 +6,9 @@ use std::time::Duration;
 /// What is said of [`Error::WebPage`].
 pub const WEB_PAGE: &str = "it is not JSON but a web page: is the address right?";
 
+/// What is said of [`Error::NoFrames`].
+pub const NO_FRAMES: &str = "it is neither a JSON object nor a stream of events";
+
 /// Why a call got no usable reply. The text is for the log: it may name addresses, never secrets or a body.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
@@ -25,15 +28,20 @@ pub enum Error {
     Unreadable(String),
     #[error("the reply cannot be used: {WEB_PAGE}")]
     WebPage,
+    /// No frame came, and what came is no stream of events either.
+    #[error("the reply cannot be used: {NO_FRAMES}")]
+    NoFrames { body: ErrorText },
 }
 
-/// The beginning of a server's error response. Only for an operator who tries a bot out, never for logs or visitors: it may
+/// The beginning of a server's error response, or of a reply that cannot be read. Only for an operator who tries a bot out, never for logs or visitors: it may
 /// repeat what was sent to the server, even a key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ErrorText(String);
 
 impl ErrorText {
     const CHARS: usize = 500;
+    /// Enough of a body for them, also where each has four bytes.
+    pub(crate) const BYTES: usize = 4 * Self::CHARS;
 
     /// Keeps the first 500 characters.
     #[must_use]

@@ -16,5 +16,5 @@ pub use breaker::{Breaker, BreakerPermit, Suspended};
 pub use client::{
     Client, Reply, below, cause, client_for, host, parse_url, secret_header, shortly, whole_text,
 };
-pub use error::{Error, ErrorText, WEB_PAGE};
+pub use error::{Error, ErrorText, NO_FRAMES, WEB_PAGE};
 pub use nesting::Nesting;

@@ -11,8 +11,8 @@ use std::mem;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 
-use crate::Error;
 use crate::nesting::Nesting;
+use crate::{Error, ErrorText};
 
 /// The data that ends the streams of OpenAI and of all servers like it.
 const DONE: &[u8] = b"[DONE]";
@@ -34,22 +34,37 @@ pub struct Frame {
 /// The frames of a body, each when it is complete. At the end of the body a frame needs no blank line. One frame has a limit
 /// and all of them together have none: the caller has a deadline and bounds what it keeps.
 ///
-/// A body that begins with `<` is [`Error::WebPage`].
+/// A body that begins with `<` is [`Error::WebPage`], one of other text without a frame [`Error::NoFrames`].
 pub fn frames(
     chunks: impl Stream<Item = Result<Bytes, Error>> + Unpin + Send + 'static,
     max_frame_bytes: usize,
 ) -> impl Stream<Item = Result<Frame, Error>> + Unpin + Send + 'static {
     let mut parser = Parser::new(max_frame_bytes);
+    // Kept until the first frame.
+    let mut beginning = Some(Vec::new());
     let end = stream::iter([None]);
     chunks
         .map(Some)
         .chain(end)
         .map(move |chunk| {
             let mut frames = Vec::new();
+            let is_end = chunk.is_none();
             let mut parsed = match chunk {
-                Some(chunk) => chunk.and_then(|chunk| parser.push(&chunk, &mut frames)),
+                Some(chunk) => chunk.and_then(|chunk| {
+                    if let Some(beginning) = &mut beginning {
+                        let room = ErrorText::BYTES - beginning.len();
+                        beginning.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                    }
+                    parser.push(&chunk, &mut frames)
+                }),
                 None => parser.finish(&mut frames),
             };
+            if !frames.is_empty() {
+                beginning = None;
+            }
+            if let (true, Ok(()), Some(beginning)) = (is_end, &parsed, &beginning) {
+                parsed = check_events(beginning);
+            }
             if parser.is_web_page() {
                 frames.clear();
                 parsed = Err(Error::WebPage);
@@ -57,6 +72,15 @@ pub fn frames(
             stream::iter(frames.into_iter().map(Ok).chain(parsed.err().map(Err)))
         })
         .flatten()
+}
+
+/// Whether a body without a frame that begins so may be a stream of events: one without any event, or an empty one.
+fn check_events(beginning: &[u8]) -> Result<(), Error> {
+    let text = String::from_utf8_lossy(beginning);
+    let text = text.trim_start_matches(|first: char| first == '\u{feff}' || first.is_whitespace());
+    let field = text.split([':', '\n', '\r']).next().unwrap_or_default();
+    let is_field = ["", "data", "event", "id", "retry"].contains(&field);
+    if is_field { Ok(()) } else { Err(Error::NoFrames { body: ErrorText::new(text) }) }
 }
 
 /// An incremental parser: chunks of any size give the same frames.
@@ -431,6 +455,33 @@ mod tests {
         let frames = parsed(1000, [late.as_bytes()]).0;
         let frames: Vec<_> = frames.iter().map(|frame| (frame.event.as_str(), frame.data.as_str())).collect();
         assert_eq!(frames, [("", "{\"a\":1}"), ("error", ""), ("", "{\"b\":2}"), ("b", "{\"c\":3}")]);
+    }
+
+    #[test]
+    fn a_body_that_is_no_stream_is_shown_from_its_beginning() {
+        let end = |chunks: Vec<String>| {
+            let chunks = stream::iter(chunks.into_iter().map(|chunk| Ok(Bytes::from(chunk))));
+            futures_util::FutureExt::now_or_never(frames(chunks, 20_000).collect::<Vec<_>>()).unwrap()
+        };
+        let long = "halo ".repeat(1000);
+        for (chunks, expected) in [
+            (vec!["Halo ", "dunia\n\nlagi"], "Halo dunia\n\nlagi"),
+            (vec![" \n\u{feff}", "data yang dicari: tidak ada"], "data yang dicari: tidak ada"),
+            (vec!["[1]"], "[1]"),
+            (vec!["\"Halo\""], "\"Halo\""),
+            (vec!["Halo", "", &long, &long], &format!("Halo{long}")[..500]),
+        ] {
+            let found = end(chunks.iter().map(|chunk| (*chunk).to_owned()).collect());
+            let [Err(error @ Error::NoFrames { body })] = &found[..] else { panic!("{chunks:?}: {found:?}") };
+            assert_eq!(body.reveal(), expected);
+            let logged = format!("{error}{error:?}");
+            assert!(!logged.contains("Halo") && !logged.contains("halo"), "{logged}");
+        }
+        for text in ["", " \n", "\u{feff}", ": ping\n\n", "event: a\n\n", "id\n", "data:\n\n", "retry: 5\n\n"]
+        {
+            assert!(end(vec![text.to_owned()]).is_empty(), "{text:?}");
+        }
+        assert_eq!(end(vec!["data: a\n\nHalo".to_owned()]).len(), 1);
     }
 
     const SAMPLE: &str = "\u{feff}: hi\r\n\r\nevent: token\r\ndata: {\"t\":\"caf\u{e9} \u{1f600}\"}\rid: 1\r\rdata: a\n\

@@ -1,6 +1,8 @@
 //! `wicara ask` and `wicara bot`.
 
 use serde_json::{Value, json};
+use wiremock::matchers::any;
+use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::call;
 use super::place::Place;
@@ -30,6 +32,7 @@ async fn a_question_on_the_command_line(engine: Engine) {
         .find(|word| word.starts_with("http"))
         .unwrap_or_else(|| panic!("no link: {out}"));
     let path = link.strip_prefix(&server.base).unwrap().split('#').next().unwrap();
+    wicara_platform::tls::install();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     assert_eq!(client.get(format!("{}{path}", server.base)).send().await.unwrap().status(), 200);
 
@@ -111,5 +114,26 @@ async fn a_bot_is_tried_without_a_server() {
     ] {
         let refused = place.run(&["bot", "try", id, question]).failed(code);
         assert!(refused.contains(expected), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_bot_sends_in_place_of_json_is_shown() {
+    let server = MockServer::start().await;
+    let text = format!("Halo \u{1b}[31m{}", "dunia ".repeat(200));
+    Mock::given(any()).respond_with(ResponseTemplate::new(200).set_body_string(text)).mount(&server).await;
+    let bot = |kind: &str, more: &str| {
+        format!("[[bot]]\nid = \"{kind}\"\nkind = \"{kind}\"\nurl = \"{}\"\n{more}\n", server.uri())
+    };
+    let bots =
+        [bot("http", "default = true"), bot("openai", "model = \"m\""), bot("langflow", "flow = \"f\"")];
+    let place = Place::with_config(&bots.concat());
+    for kind in ["http", "openai", "langflow"] {
+        let refused = place.run(&["bot", "try", kind, "apa?"]).failed(1);
+        assert!(refused.contains("cannot be used: it is ") && refused.contains("compare with"), "{refused}");
+        // As much as 500 characters of it, and nothing that steers the terminal.
+        let said = refused.split_once("It said: ").unwrap_or_else(|| panic!("{refused}")).1;
+        assert!(said.starts_with("Halo \\u{1b}[31mdunia "), "{said}");
+        assert_eq!(said.matches("dunia").count(), 81, "{said}");
     }
 }

@@ -139,7 +139,10 @@ pub fn decode(body: &str, answer: &Pointer) -> Result<Vec<Answer>, Error> {
 fn document(body: &str) -> Result<Json, Error> {
     let error = match Json::decodable(body) {
         Ok(document) => return Ok(document),
-        Err(error) => Error::Unreadable(format!("it is not JSON ({})", json::fault(&error))),
+        Err(error) => Error::NotJson {
+            why: format!("it is not JSON ({})", json::fault(&error)),
+            body: ErrorText::new(body),
+        },
     };
     // A document that was cut off may have whole objects in it.
     if body.trim_start().starts_with(['{', '[']) {

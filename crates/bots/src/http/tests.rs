@@ -40,8 +40,19 @@ async fn ask_with_body(more: &str, body: impl Into<Vec<u8>>) -> Result<Vec<Answe
 
 fn unreadable(result: Result<Vec<Answer>, Error>) -> String {
     match result {
-        Err(Error::Unreadable(why)) => why,
+        Err(Error::Unreadable(why) | Error::NotJson { why, .. }) => why,
         other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_text_in_place_of_json_is_for_the_operator() {
+    for body in ["Halo dunia", "{\"data\": Halo dunia}", "data: Halo dunia\n\ndata: lagi"] {
+        let Err(error) = ask_with_body("", body).await else { panic!("{body} is an answer") };
+        let Error::NotJson { body: found, .. } = &error else { panic!("{error:?}") };
+        assert_eq!(found.reveal(), body);
+        let logged = format!("{error}{error:?}");
+        assert!(!logged.contains("Halo dunia"), "{logged}");
     }
 }
 

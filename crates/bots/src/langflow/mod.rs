@@ -230,7 +230,14 @@ impl Flow {
         let reply = self.post(api, question, streams).await?;
         let mut frames = reply.frames(self.max_bytes()).boxed().peekable();
         let begins = matches!(Pin::new(&mut frames).peek().await, Some(Ok(_)));
-        if begins { Ok(Some(frames)) } else { frames.next().await.transpose().map(|_| None) }
+        if begins {
+            return Ok(Some(frames));
+        }
+        match frames.next().await {
+            // As an empty body: without a stream it may be another one.
+            Some(Err(outbound::Error::NoFrames { .. })) if streams => Ok(None),
+            end => end.transpose().map(|_| None),
+        }
     }
 
     async fn post(

@@ -264,7 +264,7 @@ async fn what_holds_no_answer_cannot_be_used() {
     for (answer, why) in [
         (Recorded::json(200, cassette("langflow-1.13/v1-run-empty.txt")), "there is no text in it"),
         (Recorded::json(200, "{}"), "there is no text in it"),
-        (Recorded::json(200, "[1]"), "it is empty"),
+        (Recorded::json(200, ""), "it is empty"),
         (Recorded::json(200, r#"{"status":"completed"}"#), "there is no text in it"),
         (Recorded::json(200, "<html>"), "it is not JSON but a web page: is the address right?"),
         (Recorded::stream("{\"event\":\"end\",\"data\":{}}\n\n"), "there is no text in it"),
@@ -280,6 +280,18 @@ async fn what_holds_no_answer_cannot_be_used() {
             matches!(&answers, Err(Error::Unreadable(found)) if found.contains(why)),
             "{why}: {answers:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_text_in_place_of_an_answer_is_for_the_operator() {
+    for body in ["Halo dunia", "[1]"] {
+        let server = Server::start(vec![Recorded::json(200, body)], 1000).await;
+        let (answers, _) = ask(&bots(&server, ""), question(QUESTION_TEXT)).await;
+        let Err(Error::NotJson { body: found, .. }) = &answers else { panic!("{answers:?}") };
+        assert_eq!(found.reveal(), body);
+        // Asked for whole before it is given up.
+        assert_eq!(server.paths().len(), 2);
     }
 }
 

@@ -3,7 +3,7 @@ use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, prop_oneof};
 use serde_json::{Value, json};
 use wicara_fuzz::{fuzz, json, json_leaf, mutated};
-use wicara_model::{Answer, Turn};
+use wicara_model::{Answer, FailureReason, Turn};
 use wicara_outbound::sse::Frame;
 
 use super::*;
@@ -129,9 +129,21 @@ async fn an_incomplete_answer_is_a_failure() {
         assert!(matches!(&error, Error::Unreadable(found) if found.contains(why)), "{body}: {error}");
         assert_eq!(tokens, streamed, "{body}");
     }
-    for body in [r#"{"choices":[]}"#, r#"{"choices":[{"message":{"content":null}}]}"#, "{}", "[]", "x"] {
+    for body in [r#"{"choices":[]}"#, r#"{"choices":[{"message":{"content":null}}]}"#, "{}"] {
         let (answers, _) = ask_server(Recorded::json(200, body), 1000).await;
         assert!(matches!(answers, Err(Error::Unreadable(_))), "{body}: {answers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_text_in_place_of_a_completion_is_for_the_operator() {
+    for body in ["Halo dunia", "[]", "\"Halo\""] {
+        let (answers, tokens) = ask_server(Recorded::json(200, body), 1000).await;
+        let Err(error @ Error::NotJson { body: found, .. }) = &answers else { panic!("{answers:?}") };
+        assert_eq!((found.reveal(), tokens.as_str()), (body, ""));
+        assert_eq!(error.reason(), FailureReason::Unreadable);
+        let logged = format!("{error}{error:?}");
+        assert!(!logged.contains(body), "{logged}");
     }
 }
 
