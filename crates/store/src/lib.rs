@@ -45,7 +45,7 @@ pub use message_previews::{Embed, ListedConversation};
 pub use message_windows::{MessageChunk, Remaining, split_by_size};
 pub use messages::BotMessage;
 pub use rows::{CHUNK_BYTES, MessageRef};
-pub use transfer::{ColumnType, Progress, Table, TableSum, backup, copy, restore, stored_tables};
+pub use transfer::{ColumnType, Progress, Table, TableSum, Unfinished, backup, copy, restore, stored_tables};
 
 /// The pause between two attempts to reach the database at start.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);

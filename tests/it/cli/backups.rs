@@ -39,14 +39,28 @@ async fn a_backup_is_restored_and_a_database_copied_to_the_other_engine(engine: 
     let sums = |out: String| out.lines().filter(|line| !line.contains('.')).collect::<Vec<_>>().join("\n");
     let copied = place.run(&["copy", "--to", &target.url]).done();
     assert!(copied.contains("Set store.url to the target"), "{copied}");
-    let restored = Place::new(other, "").await;
+    // As if another copy had been cut off.
+    let half = "CREATE TABLE unfinished_copy (source text, table_name text, row_count bigint, last_key text); \
+                INSERT INTO unfinished_copy VALUES ('another', '', 0, '')";
+    crate::store::execute(&target, half).await;
+    let told = place.run(&["copy", "--to", &target.url]).failed(1);
+    assert!(told.contains("--start-over"), "{told}");
+    assert_eq!(sums(place.run(&["copy", "--to", &target.url, "--start-over"]).done()), sums(copied));
+    let on = |database: &Database| {
+        Place::with_config(&format!("server.listen = \"127.0.0.1:0\"\nstore.url = \"{}\"\n", database.url))
+    };
+    let empty = Database::new(other).await;
+    let restored = on(&empty);
     let file = place.path().join("a.backup");
-    let done = restored.run(&["restore", file.to_str().unwrap()]).done();
+    let file = file.to_str().unwrap();
+    restored.run(&["restore", file]).done();
+    crate::store::execute(&empty, half).await;
+    let told = restored.run(&["restore", file]).failed(1);
+    assert!(told.contains("--start-over"), "{told}");
+    let done = restored.run(&["restore", file, "--start-over"]).done();
     assert_eq!(sums(done), sums(saved));
 
-    let copy =
-        Place::with_config(&format!("server.listen = \"127.0.0.1:0\"\nstore.url = \"{}\"\n", target.url));
-    for place in [&restored, &copy] {
+    for place in [&restored, &on(&target)] {
         let server = place.serve();
         assert_eq!(log_in(&server, "ada@example.org", PASSWORD).await.0, 200);
         assert_eq!(call(&server, "/api/auth/me", ("x-api-key", &key), None).await.0, 200);

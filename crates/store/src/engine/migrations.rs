@@ -22,7 +22,7 @@ const COPY_LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 /// its first row and drops it after its last check; no migration has it.
 pub const UNFINISHED_COPY: &str = "unfinished_copy";
 const UNFINISHED: &str = "this database is an unfinished copy: run the same `wicara copy` or `wicara restore` again to \
-     finish it, or begin anew with an empty database";
+     finish it, or with --start-over to empty it and begin anew";
 
 mod postgres {
     refinery::embed_migrations!("../../migrations/postgres");

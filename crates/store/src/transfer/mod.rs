@@ -22,6 +22,7 @@ use target::Target;
 
 pub use lines::TableSum;
 pub use tables::{ColumnType, Table, stored_tables};
+pub use target::Unfinished;
 
 /// How far it has come.
 #[derive(Debug, Clone, Copy)]
@@ -37,8 +38,13 @@ pub struct Progress<'a> {
 /// sums, which are the same in both.
 ///
 /// `Setup` where the source is in use or cannot be read, the target is neither empty nor an unfinished copy of the same
-/// source, or the two differ at the end; the target stays marked as unfinished then.
-pub async fn copy(from: &str, to: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Vec<TableSum>> {
+/// source (of any, to start over), or the two differ at the end; the target stays marked as unfinished then.
+pub async fn copy(
+    from: &str,
+    to: &str,
+    unfinished: Unfinished,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Vec<TableSum>> {
     check_different(from, to)?;
     // Dropped after the database: see `Target`.
     let lock = lock_source(from)?;
@@ -48,7 +54,7 @@ pub async fn copy(from: &str, to: &str, progress: &mut dyn FnMut(Progress<'_>)) 
     source.check_readable().await.map_err(in_source)?;
     source.begin_snapshot().await?;
     let identity = format!("database of {}", source.identity().await?);
-    let mut target = Target::open(to, &identity, newest_version()).await.map_err(in_target)?;
+    let mut target = Target::open(to, &identity, newest_version(), unfinished).await.map_err(in_target)?;
     let tables = stored_tables();
     for table in &tables {
         let Some(start) = target.start(table)? else { continue };
@@ -99,6 +105,7 @@ pub async fn backup(url: &str, path: &Path, progress: &mut dyn FnMut(Progress<'_
 pub async fn restore(
     path: &Path,
     url: &str,
+    unfinished: Unfinished,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Vec<TableSum>> {
     let reader = BackupReader::open(path)?;
@@ -106,7 +113,7 @@ pub async fn restore(
     let tables = reader.check(|table, rows| progress(Progress { step: "checking", table, rows }))?;
     let sums: Vec<_> = tables.iter().map(|(_, sum)| format!("{} {}", sum.rows, sum.checksum())).collect();
     let identity = format!("backup of {}", sums.join(" "));
-    let mut target = Target::open(url, &identity, schema).await.map_err(in_target)?;
+    let mut target = Target::open(url, &identity, schema, unfinished).await.map_err(in_target)?;
     let mut reader = BackupReader::open(path)?;
     while let Some(table) = reader.next_table()? {
         let start = target.start(&table)?;
@@ -142,7 +149,7 @@ async fn compare(
     }
     Err(Error::Setup(format!(
         "the table {} has {} rows with the sum {} at the source, and {} with {} at the target: one of the two was changed \
-         meanwhile. Begin again with an empty target",
+         meanwhile. Begin anew with --start-over, or with an empty target",
         table.name,
         expected.rows,
         expected.checksum(),

@@ -198,6 +198,11 @@ impl Table {
         ![TOTALS, SEQUENCES].contains(&self.name.as_str())
     }
 
+    /// Whether it is a table on both engines: PostgreSQL has sequences in place of one.
+    pub fn has_rows_of_its_own(&self) -> bool {
+        self.name != SEQUENCES
+    }
+
     /// The row's values as the columns' types have them: SQLite has UUIDs as bytes.
     pub fn typed(&self, row: Row) -> Result<Vec<Value>> {
         let typed = |((name, kind), value): (&(String, ColumnType), Value)| match (kind, value) {

@@ -10,6 +10,15 @@ use crate::engine::migrations::{
 };
 use crate::engine::{Columns, Error, Result, Value, sqlite_connection, sqlite_file};
 
+/// What becomes of a target that an interrupted copy or restore left. No other database is ever emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfinished {
+    /// It is finished, if it is one of the same source.
+    GoesOn,
+    /// It is emptied, whatever it is a copy of.
+    StartOver,
+}
+
 pub struct Target {
     // Before the lock, since the files of the lock may be closed only after SQLite's.
     database: Database,
@@ -48,9 +57,9 @@ pub struct Start {
 }
 
 impl Target {
-    /// Opens a target that is empty, or an unfinished copy of the same source. `source`: its identity, and `version` that
-    /// of the schema in which its rows are.
-    pub async fn open(url: &str, source: &str, version: i32) -> Result<Self> {
+    /// Opens a target that is empty, or an unfinished copy of the same source, or of any where it starts over. `source`: its
+    /// identity, and `version` that of the schema in which its rows are.
+    pub async fn open(url: &str, source: &str, version: i32, unfinished: Unfinished) -> Result<Self> {
         let address = Address::of(url)?;
         let lock = ServerLock::take_at_rest(url)?;
         let database = match &address {
@@ -68,7 +77,12 @@ impl Target {
             is_compared: false,
         };
         let found = target.database.version().await?;
-        if target.database.has_table(UNFINISHED_COPY).await? {
+        let mut is_marked = target.database.has_table(UNFINISHED_COPY).await?;
+        if is_marked && unfinished == Unfinished::StartOver {
+            target.clear().await?;
+            is_marked = false;
+        }
+        if is_marked {
             target.resume(source).await?;
             target.is_compared = found > version;
         } else {
@@ -92,12 +106,35 @@ impl Target {
         let mut columns = row.columns(UNFINISHED_COPY);
         if columns.text("source")? != source {
             return Err(Error::Setup(
-                "it is an unfinished copy of something else: finish that one, or begin with an empty database".into(),
+                "it is an unfinished copy of something else: finish that one, take an empty database, or empty this one \
+                 with --start-over"
+                    .into(),
             ));
         }
         self.position = Position::read(columns)?;
         self.is_reached = self.position.table.is_empty();
         Ok(())
+    }
+
+    /// Deletes the rows of an unfinished copy and its mark. Sequences stay, since a copy sets them anyway.
+    async fn clear(&self) -> Result<()> {
+        let mut tables = Vec::new();
+        for table in stored_tables().iter().filter(|table| table.has_rows_of_its_own()).rev() {
+            if self.database.has_table(&table.name).await? {
+                tables.push(format!("\"{}\"", table.name));
+            }
+        }
+        let delete = match self.database {
+            Database::Postgres(_) => format!("TRUNCATE {}", tables.join(", ")),
+            Database::Sqlite(_) => {
+                tables.iter().map(|table| format!("DELETE FROM {table}")).collect::<Vec<_>>().join("; ")
+            }
+        };
+        self.in_transaction(async {
+            self.database.execute(&delete).await?;
+            self.database.execute(&format!("DROP TABLE {UNFINISHED_COPY}")).await
+        })
+        .await
     }
 
     async fn check_empty(&self) -> Result<()> {

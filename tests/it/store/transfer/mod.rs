@@ -19,6 +19,7 @@ use wicara_model::{Answer, Api, Bots, NewKey, NewMessage, NewUser, Role};
 use wicara_platform::Random;
 use wicara_store::{
     Append, Ask, Attempt, Claim, ColumnType, Error, IdempotencyKey, Progress, ServerLock, Store, Target,
+    Unfinished::{GoesOn, StartOver},
     backup, copy, restore, stored_tables,
 };
 
@@ -34,6 +35,8 @@ on_both_engines!(
     an_interrupted_copy_is_in_no_use_and_goes_on,
     a_source_that_changed_between_is_noticed,
     an_interrupted_restore_goes_on,
+    what_is_unfinished_is_started_over,
+    what_is_finished_is_never_emptied,
     a_database_in_use_is_not_copied,
     no_server_starts_on_a_source_meanwhile,
     a_target_that_is_not_empty_is_left_alone,
@@ -52,7 +55,7 @@ fn silent(_: Progress<'_>) {}
 
 async fn copied(from: &Database, engine: Engine) -> Database {
     let to = Database::new(engine).await;
-    copy(&from.url, &to.url, &mut silent).await.unwrap();
+    copy(&from.url, &to.url, GoesOn, &mut silent).await.unwrap();
     to
 }
 
@@ -299,7 +302,7 @@ async fn a_backup_under_load_is_consistent_on_the_other_engine(engine: Engine) {
     store.close().await;
 
     let restored = Database::new(other(engine)).await;
-    assert_eq!(restore(&file.path, &restored.url, &mut silent).await.unwrap(), saved);
+    assert_eq!(restore(&file.path, &restored.url, GoesOn, &mut silent).await.unwrap(), saved);
     let none = async |what: &str, sql: &str| assert_eq!(rows(&restored, sql).await, [["0"]], "{what}");
     none(
         "messages without a conversation",
@@ -368,20 +371,20 @@ async fn an_interrupted_copy_is_in_no_use_and_goes_on(engine: Engine) {
     let source = filled(other(engine)).await;
     let target = Database::new(engine).await;
     refuse_from(&target, 3014).await;
-    let told = copy(&source.url, &target.url, &mut silent).await.unwrap_err().to_string();
+    let told = copy(&source.url, &target.url, GoesOn, &mut silent).await.unwrap_err().to_string();
     assert!(told.contains("a fault of the test"), "{told}");
     let half = count(&target, "messages").await;
     assert!(0 < half && half < count(&source, "messages").await, "{half}");
 
     let told = reason(try_open(&target.url).await);
     assert!(told.contains("unfinished copy") && told.contains("wicara copy"), "{told}");
-    let told = reason(copy(&target.url, &Database::new(engine).await.url, &mut silent).await);
+    let told = reason(copy(&target.url, &Database::new(engine).await.url, GoesOn, &mut silent).await);
     assert!(told.contains("the source: this database is an unfinished copy"), "{told}");
     let file = file();
     let told = reason(backup(&target.url, &file.path, &mut silent).await);
     assert!(told.contains("unfinished copy") && !file.path.exists(), "{told}");
     let another = filled(engine).await;
-    let told = reason(copy(&another.url, &target.url, &mut silent).await);
+    let told = reason(copy(&another.url, &target.url, GoesOn, &mut silent).await);
     assert!(told.contains("the target: it is an unfinished copy of something else"), "{told}");
 
     accept(&target).await;
@@ -389,7 +392,7 @@ async fn an_interrupted_copy_is_in_no_use_and_goes_on(engine: Engine) {
     let mut note = |progress: Progress<'_>| {
         first.get_or_insert((progress.step, progress.table.to_owned(), progress.rows));
     };
-    copy(&source.url, &target.url, &mut note).await.unwrap();
+    copy(&source.url, &target.url, GoesOn, &mut note).await.unwrap();
     let (step, table, rows) = first.unwrap();
     assert!(
         (step, table.as_str()) == ("writing", "messages") && rows > half.unsigned_abs(),
@@ -397,7 +400,7 @@ async fn an_interrupted_copy_is_in_no_use_and_goes_on(engine: Engine) {
     );
     assert_eq!(dump(&target).await, dump(&source).await);
     try_open(&target.url).await.unwrap().close().await;
-    let told = reason(copy(&source.url, &target.url, &mut silent).await);
+    let told = reason(copy(&source.url, &target.url, GoesOn, &mut silent).await);
     assert!(told.contains("the target: it is not empty"), "{told}");
 }
 
@@ -405,12 +408,17 @@ async fn a_source_that_changed_between_is_noticed(engine: Engine) {
     let source = filled(engine).await;
     let target = Database::new(other(engine)).await;
     refuse_from(&target, 3014).await;
-    copy(&source.url, &target.url, &mut silent).await.unwrap_err();
+    copy(&source.url, &target.url, GoesOn, &mut silent).await.unwrap_err();
     accept(&target).await;
     execute(&source, "UPDATE users SET name = 'changed'").await;
-    let told = reason(copy(&source.url, &target.url, &mut silent).await);
+    let told = reason(copy(&source.url, &target.url, GoesOn, &mut silent).await);
     assert!(told.contains("the table users") && told.contains("changed meanwhile"), "{told}");
-    assert!(reason(try_open(&target.url).await).contains("unfinished copy"));
+    assert!(told.contains("--start-over"), "{told}");
+    assert!(reason(try_open(&target.url).await).contains("--start-over"));
+    assert!(reason(copy(&source.url, &target.url, GoesOn, &mut silent).await).contains("changed meanwhile"));
+    copy(&source.url, &target.url, StartOver, &mut silent).await.unwrap();
+    assert_eq!(dump(&target).await, dump(&source).await);
+    try_open(&target.url).await.unwrap().close().await;
 }
 
 async fn an_interrupted_restore_goes_on(engine: Engine) {
@@ -419,14 +427,52 @@ async fn an_interrupted_restore_goes_on(engine: Engine) {
     let saved = backup(&source.url, &file.path, &mut silent).await.unwrap();
     let target = Database::new(engine).await;
     refuse_from(&target, 3014).await;
-    let told = restore(&file.path, &target.url, &mut silent).await.unwrap_err().to_string();
+    let told = restore(&file.path, &target.url, GoesOn, &mut silent).await.unwrap_err().to_string();
     assert!(told.contains("a fault of the test"), "{told}");
     assert!(count(&target, "messages").await > 0);
     assert!(reason(try_open(&target.url).await).contains("wicara restore"));
     accept(&target).await;
-    assert_eq!(restore(&file.path, &target.url, &mut silent).await.unwrap(), saved);
+    assert_eq!(restore(&file.path, &target.url, GoesOn, &mut silent).await.unwrap(), saved);
     assert_eq!(dump(&target).await, dump(&source).await);
     try_open(&target.url).await.unwrap().close().await;
+}
+
+async fn what_is_unfinished_is_started_over(engine: Engine) {
+    let (source, another) = (filled(other(engine)).await, filled(engine).await);
+    execute(&another, "UPDATE users SET name = 'changed'; DELETE FROM asks").await;
+    let file = file();
+    backup(&another.url, &file.path, &mut silent).await.unwrap();
+    let target = Database::new(engine).await;
+    refuse_from(&target, 3014).await;
+    copy(&source.url, &target.url, StartOver, &mut silent).await.unwrap_err();
+    accept(&target).await;
+    let half = count(&target, "messages").await;
+    assert!(half > 0);
+    // A damaged file empties nothing.
+    let damaged = self::file();
+    std::fs::write(&damaged.path, b"no backup").unwrap();
+    reason(restore(&damaged.path, &target.url, StartOver, &mut silent).await);
+    assert_eq!(count(&target, "messages").await, half);
+
+    let told = reason(restore(&file.path, &target.url, GoesOn, &mut silent).await);
+    assert!(told.contains("unfinished copy of something else") && told.contains("--start-over"), "{told}");
+    restore(&file.path, &target.url, StartOver, &mut silent).await.unwrap();
+    assert_eq!((dump(&target).await, ids(&target).await), (dump(&another).await, ids(&another).await));
+    try_open(&target.url).await.unwrap().close().await;
+}
+
+async fn what_is_finished_is_never_emptied(engine: Engine) {
+    let (source, target) = (filled(other(engine)).await, filled(engine).await);
+    let file = file();
+    backup(&source.url, &file.path, &mut silent).await.unwrap();
+    let before = (dump(&target).await, ids(&target).await);
+    for told in [
+        reason(copy(&source.url, &target.url, StartOver, &mut silent).await),
+        reason(restore(&file.path, &target.url, StartOver, &mut silent).await),
+    ] {
+        assert!(told.contains("it is not empty"), "{told}");
+    }
+    assert_eq!((dump(&target).await, ids(&target).await), before);
 }
 
 async fn a_database_in_use_is_not_copied(engine: Engine) {
@@ -434,14 +480,14 @@ async fn a_database_in_use_is_not_copied(engine: Engine) {
     let lock = ServerLock::take(&store.database.url).unwrap();
     store.node_renew().await.unwrap();
     let target = Database::new(other(engine)).await;
-    let told = reason(copy(&store.database.url, &target.url, &mut silent).await);
+    let told = reason(copy(&store.database.url, &target.url, GoesOn, &mut silent).await);
     assert!(told.starts_with("the source: ") && told.contains("stop"), "{told}");
     let source = filled(other(engine)).await;
-    let told = reason(copy(&source.url, &store.database.url, &mut silent).await);
+    let told = reason(copy(&source.url, &store.database.url, GoesOn, &mut silent).await);
     assert!(told.starts_with("the target: ") && told.contains("stop"), "{told}");
     drop(lock);
     store.close().await;
-    copy(&store.database.url, &target.url, &mut silent).await.unwrap();
+    copy(&store.database.url, &target.url, GoesOn, &mut silent).await.unwrap();
 }
 
 async fn no_server_starts_on_a_source_meanwhile(engine: Engine) {
@@ -462,7 +508,7 @@ async fn no_server_starts_on_a_source_meanwhile(engine: Engine) {
         }
     };
     let target = Database::new(engine).await;
-    copy(&source.url, &target.url, &mut try_to_start).await.unwrap();
+    copy(&source.url, &target.url, GoesOn, &mut try_to_start).await.unwrap();
     assert!(refused > 0);
     try_open(&source.url).await.unwrap().close().await;
 }
@@ -472,13 +518,13 @@ async fn a_target_that_is_not_empty_is_left_alone(engine: Engine) {
     let file = file();
     backup(&source.url, &file.path, &mut silent).await.unwrap();
     let before = dump(&target).await;
-    let told = reason(copy(&source.url, &target.url, &mut silent).await);
+    let told = reason(copy(&source.url, &target.url, GoesOn, &mut silent).await);
     assert!(told.contains("the target: it is not empty: there are rows in users"), "{told}");
-    let told = reason(restore(&file.path, &target.url, &mut silent).await);
+    let told = reason(restore(&file.path, &target.url, GoesOn, &mut silent).await);
     assert!(told.contains("it is not empty: there are rows in users"), "{told}");
     assert_eq!(dump(&target).await, before);
     try_open(&target.url).await.unwrap().close().await;
-    let told = reason(copy(&source.url, &source.url, &mut silent).await);
+    let told = reason(copy(&source.url, &source.url, GoesOn, &mut silent).await);
     assert!(told.contains("the same database"), "{told}");
     let told = reason(backup(&source.url, &file.path, &mut silent).await);
     assert!(told.contains("exists already"), "{told}");
@@ -495,13 +541,13 @@ async fn a_damaged_backup_touches_nothing(engine: Engine) {
         wrong[place] ^= 0x10;
         for bytes in [&whole[..place], &wrong[..]] {
             std::fs::write(&file.path, bytes).unwrap();
-            let told = reason(restore(&file.path, &target.url, &mut silent).await);
+            let told = reason(restore(&file.path, &target.url, GoesOn, &mut silent).await);
             let expected = ["is no backup of wicara", "is damaged", "ends too early"];
             assert!(expected.iter().any(|expected| told.contains(expected)), "{place}: {told}");
         }
     }
     std::fs::write(&file.path, &whole).unwrap();
-    restore(&file.path, &target.url, &mut silent).await.unwrap();
+    restore(&file.path, &target.url, GoesOn, &mut silent).await.unwrap();
 }
 
 async fn a_backup_of_an_earlier_schema_is_brought_up_to_date(engine: Engine) {
@@ -520,7 +566,7 @@ async fn a_backup_of_an_earlier_schema_is_brought_up_to_date(engine: Engine) {
     lines.iter().for_each(|line| packed.write_all(format!("{line}\n").as_bytes()).unwrap());
     packed.finish().unwrap();
     let target = Database::new(engine).await;
-    restore(&file.path, &target.url, &mut silent).await.unwrap();
+    restore(&file.path, &target.url, GoesOn, &mut silent).await.unwrap();
     assert_eq!(rows(&target, "SELECT CAST(id AS text), name FROM users").await, [["7", "ada"]]);
     create(&reopen(&target).await, "guide", &["halo"]).await;
 }
