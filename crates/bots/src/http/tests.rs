@@ -46,6 +46,18 @@ fn unreadable(result: Result<Vec<Answer>, Error>) -> String {
 }
 
 #[tokio::test]
+async fn thoughts_are_left_out_of_the_answer_object_too() {
+    let body = |text: &str| format!(r#"{{"data":{{"message":[{{"id":"5","text":"{text}"}}]}}}}"#);
+    let thought = "<think>RAHASIA</think>\\n\\nJam buka";
+    for (more, shown) in [("", "Jam buka"), ("hide_thoughts = false", thought)] {
+        let answers = ask_with_body(more, body(thought)).await.unwrap();
+        let payload = answers[0].payload.as_ref().unwrap().as_str();
+        assert_eq!(payload, format!(r#"{{"id":"5","text":"{shown}"}}"#));
+        assert_eq!(answers[0].text, shown.replace("\\n", "\n"));
+    }
+}
+
+#[tokio::test]
 async fn a_text_in_place_of_json_is_for_the_operator() {
     for body in ["Halo dunia", "{\"data\": Halo dunia}", "data: Halo dunia\n\ndata: lagi"] {
         let Err(error) = ask_with_body("", body).await else { panic!("{body} is an answer") };
