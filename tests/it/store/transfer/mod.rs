@@ -537,8 +537,9 @@ async fn a_damaged_backup_touches_nothing(engine: Engine) {
     let whole = std::fs::read(&file.path).unwrap();
     let target = Database::new(engine).await;
     for place in [1, 20, whole.len() / 2, whole.len() - 8, whole.len() - 2] {
+        // One bit may leave the content as it is: a repetition that is found at another place.
         let mut wrong = whole.clone();
-        wrong[place] ^= 0x10;
+        wrong[place..].iter_mut().take(16).for_each(|byte| *byte ^= 0x5a);
         for bytes in [&whole[..place], &wrong[..]] {
             std::fs::write(&file.path, bytes).unwrap();
             let told = reason(restore(&file.path, &target.url, GoesOn, &mut silent).await);
