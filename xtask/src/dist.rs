@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -12,11 +12,19 @@ use sha2::{Digest, Sha256};
 
 use crate::setup::{cargo, progress};
 
-/// The files of the archive beside the program and the licences of others.
-const FILES: [&str; 5] =
-    ["README.md", "CHANGELOG.md", "LICENSE", "wicara.default.toml", "packaging/wicara.service"];
+/// The files of the archive beside the program, `INSTALL.md` and the licences of others.
+const FILES: [&str; 4] = ["CHANGELOG.md", "LICENSE", "wicara.default.toml", "packaging/wicara.service"];
+/// The text for those who install the archive; `{{requirements}}` in it becomes a sentence about this program.
+const INSTALL: &str = "packaging/INSTALL.md";
 /// How the names of files with a licence begin, in capitals.
 const LICENCE_NAMES: [&str; 5] = ["LICENSE", "LICENCE", "COPYING", "NOTICE", "UNLICENSE"];
+/// Texts that packages do not bring along: their published files leave them out, or they are of what they contain.
+const LICENCES_ELSEWHERE: [(&str, &str); 4] = [
+    ("refinery", "packaging/licenses/refinery.txt"),
+    ("refinery-core", "packaging/licenses/refinery.txt"),
+    ("refinery-macros", "packaging/licenses/refinery.txt"),
+    ("utoipa-swagger-ui", "packaging/licenses/swagger-ui.txt"),
+];
 
 pub fn run() -> Result<ExitCode> {
     let built = cargo().args(["build", "--release", "--locked"]).status()?;
@@ -34,27 +42,84 @@ pub fn run() -> Result<ExitCode> {
         fs::remove_dir_all(&folder)?;
     }
     fs::create_dir_all(&folder)?;
-    fs::copy("target/release/wicara", folder.join("wicara"))?;
+    let program = Path::new("target/release/wicara");
+    fs::copy(program, folder.join("wicara"))?;
     for file in FILES.map(Path::new) {
         let to = folder.join(file.file_name().context("a file has a name")?);
         fs::copy(file, to).with_context(|| file.display().to_string())?;
     }
+    let install = fs::read_to_string(INSTALL).context(INSTALL)?;
+    let install = install.replace("{{requirements}}", &requirements(&host, &fs::read(program)?));
+    fs::write(folder.join("INSTALL.md"), install)?;
     fs::write(folder.join("THIRD-PARTY-LICENSES.txt"), licences(&metadata)?)?;
+    let library = library_licences()?;
+    fs::copy(&library, folder.join("RUST-LIBRARY-LICENSES.html"))
+        .with_context(|| library.display().to_string())?;
 
-    let archive = format!("{name}.tar.gz");
-    // Everything that would differ from run to run is left out: owner, order, times of the archive.
-    let packed = Command::new("tar")
-        .args(["--create", "--gzip", "--owner=0", "--group=0", "--numeric-owner", "--file", &archive, &name])
-        .current_dir(dist)
-        .status()
-        .context("tar cannot be started")?;
-    ensure!(packed.success(), "tar: {packed}");
+    let archive = pack(dist, &name, &source_date()?)?;
     check(&dist.join(&archive), &name)?;
     let sum = Sha256::digest(fs::read(dist.join(&archive))?);
     let sum = sum.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     fs::write(dist.join("SHA256SUMS"), format!("{sum}  {archive}\n"))?;
     println!("{}\n{}", dist.join(&archive).display(), dist.join("SHA256SUMS").display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Packs the folder `name` in `dist`, and returns the archive's name. The same files give the same bytes: owners, modes,
+/// order and times do not depend on when and where it is packed. `date`: seconds since 1970.
+fn pack(dist: &Path, name: &str, date: &str) -> Result<String> {
+    let archive = format!("{name}.tar.gz");
+    let packed = Command::new("tar")
+        .args(["--create", "--format=gnu", "--sort=name", "--owner=0", "--group=0", "--numeric-owner"])
+        .args(["--mode=u=rwX,go=rX", &format!("--mtime=@{date}")])
+        .args(["--use-compress-program=gzip --no-name", "--file", &archive, name])
+        .current_dir(dist)
+        .status()
+        .context("tar cannot be started")?;
+    ensure!(packed.success(), "tar: {packed}; GNU tar is needed");
+    Ok(archive)
+}
+
+/// The time that all files of the archive get, in seconds since 1970: `SOURCE_DATE_EPOCH`, else that of the last commit.
+fn source_date() -> Result<String> {
+    if let Ok(date) = env::var("SOURCE_DATE_EPOCH") {
+        return Ok(date);
+    }
+    let output =
+        Command::new("git").args(["log", "-1", "--format=%ct"]).output().context("git cannot be started")?;
+    ensure!(output.status.success(), "no commit to take the time from: set SOURCE_DATE_EPOCH");
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+/// The sentence about the machines that the program runs on.
+fn requirements(host: &str, program: &[u8]) -> String {
+    match newest_glibc(program) {
+        Some((major, minor)) => format!(
+            "The program is for `{host}`, with glibc {major}.{minor} or newer: `ldd --version` shows that of a machine."
+        ),
+        None => format!("The program is for `{host}`."),
+    }
+}
+
+/// The newest version of glibc that the symbols of a program ask for; `None` where it links none.
+fn newest_glibc(program: &[u8]) -> Option<(u32, u32)> {
+    let mark = b"GLIBC_";
+    let versions =
+        program.windows(mark.len()).enumerate().filter(|(_, window)| window == mark).filter_map(|(at, _)| {
+            let rest = &program[at + mark.len()..];
+            let end = rest.iter().position(|byte| !byte.is_ascii_digit() && *byte != b'.')?;
+            let mut numbers = std::str::from_utf8(&rest[..end]).ok()?.split('.');
+            Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+        });
+    versions.max()
+}
+
+/// The licences of Rust's standard library, which is part of the program, as the toolchain brings them.
+fn library_licences() -> Result<PathBuf> {
+    let output =
+        Command::new("rustc").args(["--print", "sysroot"]).output().context("rustc cannot be started")?;
+    let sysroot = String::from_utf8(output.stdout)?;
+    Ok(Path::new(sysroot.trim()).join("share/doc/rust/COPYRIGHT-library.html"))
 }
 
 /// The target triple of this machine.
@@ -94,10 +159,12 @@ fn check(archive: &Path, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The licences of all packages that are in the program, each text once with the packages that it is of.
+/// The licences of all packages that are in the program, each text once with the packages that it is of. Fails where a
+/// package has none.
 fn licences(metadata: &Value) -> Result<String> {
     let in_program = packages_in_program(metadata)?;
     let packages = metadata["packages"].as_array().context("cargo metadata has no packages")?;
+    let workspace = Path::new(metadata["workspace_root"].as_str().context("cargo metadata has no root")?);
     let mut texts: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut summary = String::new();
     for package in packages {
@@ -109,7 +176,12 @@ fn licences(metadata: &Value) -> Result<String> {
         let name = format!("{} {}", text_of("name"), text_of("version"));
         writeln!(summary, "{name}: {}", text_of("license"))?;
         let manifest = Path::new(text_of("manifest_path"));
-        for text in licence_files(manifest.parent().context("a manifest is in a folder")?)? {
+        let mut found = licence_files(manifest.parent().context("a manifest is in a folder")?)?;
+        for (_, file) in LICENCES_ELSEWHERE.iter().filter(|(package, _)| *package == text_of("name")) {
+            found.push(fs::read_to_string(workspace.join(file)).context(*file)?);
+        }
+        ensure!(!found.is_empty(), "{name} brings no text of its licence: add one to LICENCES_ELSEWHERE");
+        for text in found {
             texts.entry(text).or_default().insert(name.clone());
         }
     }
@@ -162,4 +234,40 @@ fn packages_in_program(metadata: &Value) -> Result<BTreeSet<String>> {
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An archive of two files, written in the order given.
+    fn packed(order: [&str; 2]) -> Vec<u8> {
+        let dist = tempfile::tempdir().unwrap();
+        fs::create_dir(dist.path().join("wicara")).unwrap();
+        for file in order {
+            fs::write(dist.path().join("wicara").join(file), file).unwrap();
+        }
+        let written = fs::File::open(dist.path().join("wicara").join(order[0])).unwrap();
+        written.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        let archive = pack(dist.path(), "wicara", "1700000000").unwrap();
+        fs::read(dist.path().join(archive)).unwrap()
+    }
+
+    #[test]
+    fn the_same_files_are_packed_to_the_same_bytes() {
+        assert!(packed(["LICENSE", "wicara.service"]) == packed(["wicara.service", "LICENSE"]));
+    }
+
+    #[test]
+    fn the_newest_glibc_of_a_program_is_compared_as_numbers() {
+        assert_eq!(newest_glibc(b"\0GLIBC_2.9\0GLIBC_2.34\0GLIBC_2.2.5\0GLIBC_PRIVATE\0"), Some((2, 34)));
+        assert_eq!(newest_glibc(b"GLIBC_\0no version"), None);
+    }
+
+    #[test]
+    fn each_package_in_the_program_has_the_text_of_its_licence() {
+        let texts = licences(&metadata(&host().unwrap()).unwrap()).unwrap();
+        assert!(texts.contains("Copyright (c) 2018 Katharina"), "refinery's");
+        assert!(texts.contains("SmartBear Software Inc."), "Swagger UI's");
+    }
 }
