@@ -1,56 +1,155 @@
 //! Finds failures in what a bot says with a status of success. Servers put them into different places and give them
 //! different forms; one that is overlooked would be stored as an answer.
 
-use serde_json::value::RawValue;
+mod end;
+mod value;
+
 use wicara_model::{Json, Object};
 use wicara_outbound::ErrorText;
 
-/// Levels of an error's value that are looked at for anything that is said.
-const LEVELS: usize = 8;
+use crate::Error;
+use crate::field_name::plain;
 
-/// Fields whose value, where it says anything, is an error.
-const ERROR_FIELDS: [&str; 8] =
-    ["error", "errors", "exception", "error_message", "errorMessage", "error_msg", "error_code", "fault"];
+pub use end::{breaks_off, reason};
+pub use value::{says, text};
+
+/// The names of fields whose value, where it says anything, is an error: one of these, perhaps behind one of
+/// [`BEFORE_ERROR`], and one of [`BEHIND_ERROR`]. As [`plain`] returns them, like all names here.
+const ERROR_NAMES: [&str; 5] = ["error", "err", "exception", "fault", "failure"];
+const BEFORE_ERROR: [&str; 2] = ["is", "has"];
+const BEHIND_ERROR: [&str; 19] = [
+    "",
+    "s",
+    "code",
+    "codes",
+    "no",
+    "id",
+    "type",
+    "name",
+    "class",
+    "title",
+    "msg",
+    "message",
+    "messages",
+    "text",
+    "string",
+    "description",
+    "detail",
+    "details",
+    "reason",
+];
 /// Fields that may hold [`ERROR`] or one of [`FAILED`] in place of another word.
-const STATE_FIELDS: [&str; 5] = ["object", "type", "status", "category", "event"];
+const STATE_NAMES: [&str; 5] = ["object", "type", "status", "category", "event"];
 const ERROR: &str = "error";
 const FAILED: [&str; 4] = ["failed", "failure", "fail", "exception"];
+/// The fields of these that may hold the name of an error, such as `server_error`.
+const TYPE_NAMES: [&str; 3] = ["object", "type", "event"];
 /// Fields that may hold the status of HTTP.
-const STATUS_FIELDS: [&str; 4] = ["status", "status_code", "statusCode", "code"];
+const STATUS_NAMES: [&str; 4] = ["status", "statuscode", "httpstatus", "httpstatuscode"];
+const CODE: &str = "code";
 /// Fields that are `false` where it failed.
-const SUCCESS_FIELDS: [&str; 3] = ["success", "ok", "succeeded"];
-/// Parts of the reasons for which a model's answer breaks off unfinished, beside those for which it is finished such as
-/// `stop` and `length`. Seen: `error`, `abort` (vLLM), `insufficient_system_resource` (DeepSeek), `network_error`.
-const BROKEN_OFF: [&str; 9] =
-    ["error", "fail", "abort", "cancel", "insufficient", "interrupt", "timeout", "unavailable", "overload"];
+const SUCCESS_NAMES: [&str; 5] = ["success", "issuccess", "successful", "ok", "succeeded"];
+/// The reason for which a model's answer ended. `stop_reason` is none: vLLM puts the text there that it was told to stop at.
+const END_NAME: &str = "finishreason";
+/// Fields in which a server says in words what happened.
+const MESSAGE_NAMES: [&str; 4] = ["message", "msg", "detail", "details"];
+
+/// The signs of a failure in an object's fields.
+#[derive(Default)]
+struct Signs {
+    /// What an error field says.
+    error: Option<ErrorText>,
+    /// The reason for which a model's answer broke off.
+    end: Option<ErrorText>,
+    is_error: bool,
+    has_error_type: bool,
+    has_failed: bool,
+    /// A status of HTTP that is one of failure.
+    has_status: bool,
+    /// The same number as a code, which may also be about what was asked for.
+    has_code: bool,
+    denies_success: bool,
+}
+
+impl Signs {
+    fn of(object: &Object) -> Self {
+        let end = object.iter().find(|(name, _)| plain(name) == END_NAME);
+        Self { end: end.and_then(|(_, reason)| end::failure(reason)), ..Self::beside_end(object) }
+    }
+
+    /// Without the reason for the end, which may be such an object itself, and so on without end.
+    fn beside_end(object: &Object) -> Self {
+        let mut signs = Self::default();
+        for (name, value) in object.iter() {
+            signs.read(&plain(name), value);
+        }
+        signs
+    }
+
+    fn read(&mut self, name: &str, value: &Json) {
+        if is_error_name(name) && says(value.as_str()) {
+            self.error.get_or_insert_with(|| text(value.as_str()));
+        }
+        let bare = value.as_str().trim_matches('"');
+        let is_failed_status = bare.parse::<u64>().is_ok_and(|status| (400..600).contains(&status));
+        self.has_status |= is_failed_status && STATUS_NAMES.contains(&name);
+        self.has_code |= is_failed_status && name == CODE;
+        self.denies_success |= SUCCESS_NAMES.contains(&name) && bare.eq_ignore_ascii_case("false");
+        if STATE_NAMES.contains(&name) {
+            let word = value.string().unwrap_or_default().to_lowercase();
+            self.is_error |= word == ERROR;
+            self.has_failed |= FAILED.contains(&word.as_str());
+            self.has_error_type |= TYPE_NAMES.contains(&name) && is_error_type(&word);
+        }
+    }
+
+    /// What the object says of the failure, where it has any of these signs.
+    fn found(self, object: &Object) -> Option<ErrorText> {
+        let has_word = self.is_error || self.has_error_type || self.has_failed;
+        let is_failure = has_word || self.has_status || self.has_code || self.denies_success;
+        self.error.or(self.end).or_else(|| is_failure.then(|| text(Json::of(object).as_str())))
+    }
+}
 
 /// What an object says of a failure; `None` where it says nothing of one.
 pub fn of_object(object: &Object) -> Option<ErrorText> {
-    let has_failed = STATE_FIELDS.iter().any(|name| FAILED.contains(&word(object, name).as_str()));
-    of_answer(object).or_else(|| has_failed.then(|| text(Json::of(object).as_str())))
+    Signs::of(object).found(object)
 }
 
-/// The same of an object that has a text for the reader: there, words such as `failed` may be about what was asked for, such
-/// as a payment.
-pub fn of_answer(object: &Object) -> Option<ErrorText> {
-    let error = ERROR_FIELDS.iter().find_map(|name| object.get(name).filter(|value| says(value.as_str())));
-    if let Some(error) = error {
-        return Some(text(error.as_str()));
-    }
-    let number = |name: &&str| object.get(name)?.as_str().trim_matches('"').parse::<u64>().ok();
-    let has_failed = STATE_FIELDS.iter().any(|name| word(object, name) == ERROR)
-        || STATUS_FIELDS.iter().filter_map(number).any(|status| (400..600).contains(&status))
-        || SUCCESS_FIELDS.iter().any(|name| object.get(name).is_some_and(|value| value.as_str() == "false"));
-    has_failed.then(|| text(Json::of(object).as_str()))
+/// What an object says of a failure that has a text for the reader in one of its fields: beside it, a code may be about what
+/// was asked for, such as a counter's.
+pub fn beside_text(object: &Object) -> Option<ErrorText> {
+    Signs { has_code: false, ..Signs::of(object) }.found(object)
 }
 
-fn word(object: &Object, name: &str) -> String {
-    object.get(name).and_then(Json::string).unwrap_or_default().to_lowercase()
+/// What an answer object says of a failure. Words in it such as `failed` may be about what was asked for, such as a payment,
+/// and a code too where it has a text; both together are not.
+pub fn of_answer_object(object: &Object) -> Option<ErrorText> {
+    let signs = Signs::of(object);
+    let has_text = object.get("text").and_then(Json::string).is_some_and(|text| !text.trim().is_empty());
+    let has_code = signs.has_code && (signs.has_failed || !has_text);
+    Signs { has_code, has_failed: false, has_error_type: false, ..signs }.found(object)
 }
 
-/// The same of a JSON value, where it is an object.
+/// Whether an object names an error, whatever it is about: its words and numbers alone do not.
+pub fn names_error(object: &Object) -> bool {
+    let signs = Signs::of(object);
+    signs.error.is_some() || signs.is_error || signs.denies_success
+}
+
+/// What a JSON value says of a failure, where it is an object.
 pub fn of_json(json: &str) -> Option<ErrorText> {
     of_object(&serde_json::from_str(json).ok()?)
+}
+
+/// The error of a bot whose object says that it failed.
+pub fn check(object: &Object) -> Result<(), Error> {
+    of_object(object).map_or(Ok(()), |failure| Err(Error::Failed(failure)))
+}
+
+/// As [`check`], for a JSON value that may be an object.
+pub fn check_json(json: &str) -> Result<(), Error> {
+    of_json(json).map_or(Ok(()), |failure| Err(Error::Failed(failure)))
 }
 
 /// What data says of a failure that is no JSON object, such as `[ERROR] away` or `"error: away"`.
@@ -60,32 +159,33 @@ pub fn of_text(data: &str) -> Option<ErrorText> {
     (begins && !data.trim_start().starts_with('{')).then(|| ErrorText::new(data))
 }
 
-/// Whether a model's answer broke off, by its `finish_reason`.
-pub fn breaks_off(finish_reason: &str) -> bool {
-    let reason = finish_reason.to_lowercase();
-    BROKEN_OFF.iter().any(|part| reason.contains(part))
+/// Whether an event of this name is a failure, whatever its data says.
+pub fn is_error_event(name: &str) -> bool {
+    let name = name.to_lowercase();
+    is_error_type(&name) || FAILED.contains(&name.as_str())
 }
 
-/// Whether an error's value says anything: servers send `null`, `""`, `{}` or an object of such values beside good answers.
-pub fn says(json: &str) -> bool {
-    says_within(json, LEVELS)
+/// Whether a field of this name, as [`plain`] returns it, may hold the words of an error.
+pub fn is_message_name(name: &str) -> bool {
+    MESSAGE_NAMES.contains(&name) || name == "reason"
 }
 
-fn says_within(json: &str, levels: usize) -> bool {
-    match json.as_bytes().first() {
-        None | Some(b'n' | b'f') => false,
-        Some(b'"') => !serde_json::from_str::<String>(json).is_ok_and(|text| text.trim().is_empty()),
-        Some(b'{') if levels > 0 => serde_json::from_str::<Object>(json)
-            .is_ok_and(|object| object.iter().any(|(_, value)| says_within(value.as_str(), levels - 1))),
-        Some(b'[') if levels > 0 => serde_json::from_str::<Vec<&RawValue>>(json)
-            .is_ok_and(|list| list.iter().any(|value| says_within(value.get(), levels - 1))),
-        _ => json.parse::<f64>() != Ok(0.0),
-    }
+/// What the object says in words, where it may be an error's.
+pub fn message(object: &Object) -> Option<&Json> {
+    let mut fields = object.iter();
+    let found =
+        fields.find(|(name, value)| MESSAGE_NAMES.contains(&plain(name).as_str()) && says(value.as_str()));
+    found.map(|(_, value)| value)
 }
 
-/// An error's text: that of a string, or the JSON of anything else.
-pub fn text(json: &str) -> ErrorText {
-    serde_json::from_str::<String>(json).map_or_else(|_| ErrorText::new(json), |text| ErrorText::new(&text))
+fn is_error_name(name: &str) -> bool {
+    let name = BEFORE_ERROR.iter().find_map(|before| name.strip_prefix(before)).unwrap_or(name);
+    ERROR_NAMES.iter().any(|error| name.strip_prefix(error).is_some_and(|rest| BEHIND_ERROR.contains(&rest)))
+}
+
+/// Whether a word in lower case names an error, such as `server_error` or `throttlingexception`.
+fn is_error_type(word: &str) -> bool {
+    [ERROR, "exception"].iter().any(|end| word.ends_with(end))
 }
 
 #[cfg(test)]
@@ -109,6 +209,24 @@ mod tests {
             r#"{"code":"502","message":"away"}"#,
             r#"{"success":false,"message":"away"}"#,
             r#"{"category":"error","text":"away"}"#,
+            r#"{"Error":"away"}"#,
+            r#"{"err":"away"}"#,
+            r#"{"errcode":1,"errmsg":"away"}"#,
+            r#"{"error_description":"away"}"#,
+            r#"{"Error-Message":"away"}"#,
+            r#"{"isError":true,"content":"away"}"#,
+            r#"{"Status":"Error"}"#,
+            r#"{"type":"server_error","message":"away"}"#,
+            r#"{"__type":"x#ThrottlingException"}"#,
+            r#"{"success":"False","message":"away"}"#,
+            r#"{"error":{"id":"E17","code":17}}"#,
+            r#"{"error":{"id":"E17"}}"#,
+            r#"{"error":{"code":0,"message":"","details":["away"]}}"#,
+            r#"{"error":"success rate too low"}"#,
+            r#"{"error":"?"}"#,
+            r#"{"error_code":"-200"}"#,
+            r#"{"finish_reason":"aborted"}"#,
+            r#"{"finishReason":{"type":"abort"}}"#,
         ] {
             assert!(of_json(object).is_some(), "{object}");
         }
@@ -124,13 +242,43 @@ mod tests {
             r#"{"error_code":0}"#,
             r#"{"status":"completed","object":"chat.completion","type":"message"}"#,
             r#"{"status":200,"success":true,"message":"error"}"#,
+            r#"{"error_code":"0","error_msg":"success"}"#,
+            r#"{"errcode":0,"errmsg":"ok"}"#,
+            r#"{"error":"none"}"#,
+            r#"{"error":"No error."}"#,
+            r#"{"error":"NO_ERROR"}"#,
+            r#"{"error":"N/A"}"#,
+            r#"{"error":"null","exception":"None","errors":["-"]}"#,
+            r#"{"error":{"code":0,"message":"OK"}}"#,
+            r#"{"error":{"code":"00","message":"Berhasil","requestId":"5","timestamp":1795323025}}"#,
+            r#"{"error":{"success":true,"request_id":"5"}}"#,
+            r#"{"error":{"code":200,"message":"OK","status":"success"}}"#,
+            r#"{"error_code":"200","has_errors":"false","errorDetails":{"list":[]}}"#,
+            r#"{"errand":"away","Errata":"away","error_rate":0.5,"last_error":"away"}"#,
+            r#"{"finish_reason":"stop","stop_reason":"Error:"}"#,
             "[]",
             "5",
         ] {
             assert!(of_json(object).is_none(), "{object}");
         }
         let paid: Object = serde_json::from_str(r#"{"text":"Pembayaran gagal","status":"failed"}"#).unwrap();
-        assert!(of_answer(&paid).is_none() && of_object(&paid).is_some());
+        assert!(of_answer_object(&paid).is_none() && of_object(&paid).is_some());
+        for (object, is_failure) in [
+            (r#"{"text":"Loket 3","code":"450"}"#, false),
+            (r#"{"text":"Loket 3","Code":450}"#, false),
+            (r#"{"text":"","code":450}"#, true),
+            (r#"{"image":"i","code":450}"#, true),
+            (r#"{"text":"away","code":450,"status":"failed"}"#, true),
+            (r#"{"text":"away","status":450}"#, true),
+            (r#"{"text":"Restart it","type":"printer_error"}"#, false),
+            (r#"{"text":"away","type":"error"}"#, true),
+            (r#"{"text":"half","finish_reason":"error"}"#, true),
+        ] {
+            let fields: Object = serde_json::from_str(object).unwrap();
+            assert_eq!(of_answer_object(&fields).is_some(), is_failure, "{object}");
+        }
+        let deep = format!("{}1{}", r#"{"finish_reason":"#.repeat(100_000), "}".repeat(100_000));
+        assert!(of_json(&deep).is_none());
         let deep = format!(r#"{{"error":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
         assert!(of_json(&deep).is_none_or(|text| !text.reveal().is_empty()));
     }
@@ -148,18 +296,5 @@ mod tests {
         ] {
             assert_eq!(of_text(data).is_some(), is_failure, "{data}");
         }
-    }
-
-    #[test]
-    fn a_reason_to_finish_may_be_none() {
-        assert!(
-            ["error", "abort", "Cancelled", "insufficient_system_resource"]
-                .map(breaks_off)
-                .iter()
-                .all(|it| *it)
-        );
-        assert!(
-            ["stop", "length", "content_filter", "tool_calls", "eos"].map(breaks_off).iter().all(|it| !it)
-        );
     }
 }

@@ -9,6 +9,7 @@ mod configured_bot;
 mod deadlines;
 mod documents;
 mod failures;
+mod field_name;
 mod http;
 mod langflow;
 mod openai;
@@ -16,6 +17,7 @@ mod pieces;
 mod question_key;
 mod registry;
 mod settings;
+mod shown;
 mod table;
 mod thoughts;
 

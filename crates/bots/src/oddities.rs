@@ -2,6 +2,7 @@
 //! once; a failure stays one, with an oddity too.
 
 mod script;
+mod style;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,6 +14,7 @@ use futures_util::stream::{self, StreamExt};
 use proptest::option;
 use proptest::prelude::any;
 use proptest::sample::Index;
+use serde_json::json;
 use tokio::io::BufReader;
 use tokio::net::TcpListener;
 use tokio::runtime;
@@ -32,9 +34,12 @@ use script::Script;
 const OPENAI: &str = "kind = 'openai'\nmodel = 'sample'";
 const LANGFLOW: &str = "kind = 'langflow'\nflow = 'hours'";
 const HTTP: &str = "kind = 'http'\nanswer = ''";
+const HTTP_DEFAULT: &str = "kind = 'http'\nanswer = '/data/message'";
+const HTTP_TEXT: &str = "kind = 'http'\nanswer = '/choices/0/message/content'";
+const HTTP_OBJECT: &str = "kind = 'http'\nanswer = '/outputs/0/outputs/0/results/message'";
 
 /// Recorded answers with the texts that they hold.
-const GOOD: [(&str, &str, &[&str]); 14] = [
+const GOOD: [(&str, &str, &[&str]); 17] = [
     (OPENAI, "litellm/stream.txt", &["Opening hours: 08.00 to 16.00, café 😀"]),
     (OPENAI, "litellm/stream-usage.txt", &["Opening hours: 08.00 to 16.00, café 😀"]),
     (OPENAI, "litellm/plain.txt", &["Opening hours: 08.00 to 16.00, café 😀"]),
@@ -49,6 +54,9 @@ const GOOD: [(&str, &str, &[&str]); 14] = [
     (HTTP, "rasa/text.txt", &["Opening hours: 08.00 to 16.00, café 😀", "On Fridays to 11.00."]),
     (HTTP, "rasa/buttons-custom.txt", &["Which counter?", ""]),
     (HTTP, "rasa/image.txt", &["Here is the map.", ""]),
+    (HTTP_DEFAULT, "seeds/answer-objects.txt", &["Opening hours: 08.00 to 16.00, café 😀", ""]),
+    (HTTP_TEXT, "litellm/plain.txt", &["Opening hours: 08.00 to 16.00, café 😀"]),
+    (HTTP_OBJECT, "langflow-1.13/v1-run.txt", &["When do you open?"]),
 ];
 
 type Change = (&'static str, fn(&mut Script));
@@ -82,6 +90,9 @@ const ODDITIES: &[Change] = &[
     ("spaces", |script| script.style.spaces = true),
     ("an empty error", |script| script.add_field("error", "{}")),
     ("an error of null", |script| script.add_field("error", r#"{"message":null,"code":""}"#)),
+    ("an error that says success", |script| script.add_field("Error", r#"{"code":"0","message":"OK"}"#)),
+    ("no error near the answer", |script| script.add_on_way(100, "error_msg", "\"success\"")),
+    ("a code beside a text", Script::add_codes),
     ("unknown fields", |script| script.add_field("x", r#"{"content":[],"text":null,"deep":[[[[]]]]}"#)),
     ("content in parts", Script::put_content_in_parts),
     ("a pair cut in two", Script::cut_pairs),
@@ -101,8 +112,16 @@ const FAILURES: &[Change] = &[
     ("an error as a text", |script| script.add_field("error", "\"away\"")),
     ("an error as an object", |script| script.add_field("error", r#"{"error":{"code":502}}"#)),
     ("errors as a list", |script| script.add_field("errors", r#"[{"message":"away"}]"#)),
+    ("a server's error in the middle", |script| {
+        script.insert_part(50, json!({"type": "server_error", "message": "away"}))
+    }),
+    ("an error by its event's name", Script::insert_error_event),
+    ("an error on the way", |script| script.add_on_way(50, "error", r#"{"code":502}"#)),
+    ("an error under another name", |script| script.add_on_way(100, "ErrMsg", "\"away\"")),
+    ("no success near the answer", |script| script.add_on_way(100, "success", "false")),
     ("an error in the first part", Script::put_error_inside),
-    ("a failure for its end", Script::end_in_failure),
+    ("an error for its end", |script| script.end_in_failure("error")),
+    ("another failure for its end", |script| script.end_in_failure("server_disconnected")),
     ("cut off", Script::cut_off),
     ("a status of failure", |script| script.status = 500),
 ];
@@ -139,7 +158,7 @@ impl Bots {
             }
         });
         let more = "retries = 0\ntimeout_seconds = 120\nconcurrency = 1000\nbreaker_failures = 0";
-        let bots = [OPENAI, LANGFLOW, HTTP]
+        let bots = [OPENAI, LANGFLOW, HTTP, HTTP_DEFAULT, HTTP_TEXT, HTTP_OBJECT]
             .map(|settings| (settings, registry(&format!("{settings}\nurl = '{url}'\n{more}"))));
         Self { registries: bots.into(), scripts, asked: AtomicI64::new(0) }
     }
@@ -168,13 +187,13 @@ impl Bots {
     }
 }
 
-/// A bot that reads the body of a script.
+/// A bot with these settings that reads the body of a script.
 struct Reader(Sent, &'static str);
 
 impl Bot for Reader {
     fn ask(&self, _: Question) -> AnswerStream {
         const MAX_BYTES: usize = 5 << 20;
-        let Self(Sent { recorded, chunk_bytes }, kind) = self;
+        let Self(Sent { recorded, chunk_bytes }, settings) = self;
         let chunks: Vec<_> =
             recorded.body.chunks(*chunk_bytes).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
         let end = match (recorded.hangs, recorded.closes) {
@@ -183,13 +202,13 @@ impl Bot for Reader {
             _ => stream::empty().boxed(),
         };
         let chunks = stream::iter(chunks).chain(end);
-        match *kind {
+        match *settings {
             OPENAI => openai::decode(sse::frames(chunks, MAX_BYTES)),
             LANGFLOW => langflow::decode(sse::frames(chunks, MAX_BYTES)),
-            _ => {
+            settings => {
                 let answers = async move {
                     let text = whole_text(chunks, MAX_BYTES).await?;
-                    http::decode(&text, &Pointer::parse("").unwrap())
+                    http::decode(&text, &Pointer::parse(script::answer(settings).unwrap()).unwrap())
                 };
                 stream::once(answers)
                     .map_ok(|answers| stream::iter(answers).map(|answer| Ok(StreamItem::Answer(answer))))
@@ -202,7 +221,7 @@ impl Bot for Reader {
 
 /// Reads the recorded answer with these changes. `chunk_bytes`: in place of what the changes say.
 async fn check(good: usize, changes: &[Change], chunk_bytes: Option<usize>, survives: bool) {
-    let (kind, name, texts) = GOOD[good];
+    let (bot, name, texts) = GOOD[good];
     let script = changed(good, changes);
     if script.status != 200 {
         return;
@@ -213,7 +232,7 @@ async fn check(good: usize, changes: &[Change], chunk_bytes: Option<usize>, surv
     let settings = Settings::from_table(settings.unwrap()).unwrap();
     let bot = ConfiguredBot::with_bot(
         &settings,
-        Box::new(Reader(sent, kind)),
+        Box::new(Reader(sent, bot)),
         Random::System,
         Metrics::default().bot("a"),
     );
@@ -225,7 +244,8 @@ async fn check(good: usize, changes: &[Change], chunk_bytes: Option<usize>, surv
 }
 
 fn changed(good: usize, changes: &[Change]) -> Script {
-    let mut script = Script::of(GOOD[good].1);
+    let (settings, name, _) = GOOD[good];
+    let mut script = Script::of(name, settings);
     for (_, change) in changes {
         change(&mut script);
     }

@@ -1,7 +1,10 @@
 //! Leaves out what a model thinks aloud in its answer: `<think>…</think>`, as DeepSeek, Qwen and others write it where their
 //! server does not take it out.
 
+use serde_json::from_str;
 use wicara_model::{Answer, Json, Object};
+
+use crate::shown::shows;
 
 /// The names of the tags.
 const NAMES: [&str; 5] = ["think", "thinking", "thought", "thoughts", "reasoning"];
@@ -112,21 +115,20 @@ fn visible(text: &str) -> String {
 }
 
 /// An answer without its thoughts; `None` where it holds nothing else.
-pub fn without_thoughts(mut answer: Answer) -> Option<Answer> {
-    let text = visible(&answer.text);
-    if text == answer.text {
+pub fn without_thoughts(answer: Answer) -> Option<Answer> {
+    let visible = visible(&answer.text);
+    if visible == answer.text {
         return Some(answer);
     }
-    if text.trim().is_empty() {
+    let mut object = answer.payload.as_ref().and_then(|payload| from_str::<Object>(payload.as_str()).ok());
+    let text = if visible.trim().is_empty() { String::new() } else { visible };
+    if text.is_empty() && !object.as_ref().is_some_and(shows) {
         return None;
     }
-    let payload = answer.payload.take().map(|payload| {
-        let object = serde_json::from_str::<Object>(payload.as_str());
-        object.map_or(payload, |mut object| {
-            object.set("text", Json::of(text.as_str()));
-            Json::of(&object)
-        })
-    });
+    if let Some(object) = &mut object {
+        object.set("text", Json::of(text.as_str()));
+    }
+    let payload = object.map_or(answer.payload, |object| Some(Json::of(&object)));
     Some(Answer { text, payload, ..answer })
 }
 
@@ -186,6 +188,14 @@ mod tests {
         assert_eq!(found.text, "Jam");
         assert_eq!(found.payload.unwrap().as_str(), r#"{"a":1.0,"text":"Jam","id":"5"}"#);
         assert_eq!(without_thoughts(answer(r#"{"text":"<think>x</think> \n"}"#)), None);
+        let found = without_thoughts(answer(r#"{"text":"<think>x</think>\n","image":"i"}"#)).unwrap();
+        assert_eq!(
+            (found.text.as_str(), found.payload.unwrap().as_str()),
+            ("", r#"{"text":"","image":"i"}"#)
+        );
+        let links = |links| format!(r#"{{"text":"x</think>","id":"5","suggest_links":{links}}}"#);
+        assert_eq!(without_thoughts(answer(&links("[]"))), None);
+        assert!(without_thoughts(answer(&links(r#"[{"title":"a"}]"#))).is_some());
         let picture = answer(r#"{"text" : "","image":"i"}"#);
         assert_eq!(without_thoughts(picture.clone()), Some(picture));
     }

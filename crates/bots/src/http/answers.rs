@@ -5,62 +5,13 @@ use wicara_model::{Answer, Json, Object};
 use wicara_outbound::ErrorText;
 
 use super::pointer::Pointer;
+use crate::field_name::plain;
+use crate::shown::shows;
 use crate::{Error, failures};
-
-/// Fields of an answer object that show a reader nothing: an object that has no text and no fields but these is no answer.
-const SILENT_FIELDS: &[&str] = &[
-    "text",
-    "id",
-    "message_id",
-    "messageId",
-    "conversation_id",
-    "conversationId",
-    "session_id",
-    "sessionId",
-    "recipient_id",
-    "task_id",
-    "request_id",
-    "requestId",
-    "trace_id",
-    "flow_id",
-    "sender",
-    "sender_name",
-    "role",
-    "category",
-    "properties",
-    "metadata",
-    "usage",
-    "model",
-    "object",
-    "type",
-    "event",
-    "mode",
-    "status",
-    "status_code",
-    "statusCode",
-    "code",
-    "success",
-    "ok",
-    "state",
-    "message",
-    "msg",
-    "detail",
-    "details",
-    "reason",
-    "timestamp",
-    "created",
-    "created_at",
-    "createdAt",
-];
 
 /// The answers at the pointer: at least one.
 pub fn of_document(document: Json, pointer: &Pointer) -> Result<Vec<Answer>, Error> {
-    // Where the document is the answer object itself, it is looked at below.
-    let failure = failures::of_json(document.as_str()).filter(|_| !pointer.is_empty());
-    let found = pointer.resolve(&document);
-    if let Some(failure) = failure {
-        return Err(Error::Failed(failure));
-    }
+    let found = pointer.resolve(&document, check_step)?;
     let place = pointer.to_string();
     let found = found.ok_or_else(|| Error::Unreadable(nothing_at(&place, &document)))?;
     let values: Vec<Json> = match found.as_str().starts_with('[') {
@@ -83,10 +34,20 @@ pub fn of_document(document: Json, pointer: &Pointer) -> Result<Vec<Answer>, Err
     Ok(answers)
 }
 
+/// The error where a value on the way to the answer says of a failure, by its fields or by an error in the answer's place.
+fn check_step(value: &Json, name: &str, next: Option<&Json>) -> Result<(), Error> {
+    let Ok(object) = from_str::<Object>(value.as_str()) else { return Ok(()) };
+    let text = next.and_then(Json::string).filter(|text| !text.trim().is_empty());
+    // Of a failure a text says what happened.
+    let is_answer = text.is_some() && !failures::is_message_name(&plain(name));
+    let failure = if is_answer { failures::beside_text(&object) } else { failures::of_object(&object) };
+    failure.map_or(Ok(()), |failure| Err(Error::Failed(failure)))
+}
+
 /// Says where texts stand instead, and not what they say: that may be personal, and errors are logged.
 fn nothing_at(place: &str, document: &Json) -> String {
-    let texts = Pointer::to_texts(document);
-    let texts: Vec<_> = texts.iter().map(|pointer| format!("{:?}", pointer.to_string())).collect();
+    let texts = Pointer::places_of_texts(document);
+    let texts: Vec<_> = texts.iter().map(|place| format!("{place:?}")).collect();
     match texts.is_empty() {
         true => format!("there is nothing at {place:?}, and no text elsewhere in it"),
         false => format!("there is nothing at {place:?}; there are texts at {}", texts.join(", ")),
@@ -99,21 +60,17 @@ fn answer(found: Json) -> Result<Option<Answer>, Error> {
         return Ok((!text.trim().is_empty()).then(|| Answer::text(text)));
     }
     let Ok(object) = from_str::<Object>(found.as_str()) else { return Ok(None) };
-    if let Some(failure) = failures::of_answer(&object) {
+    if let Some(failure) = failures::of_answer_object(&object) {
         return Err(Error::Failed(failure));
     }
-    let says_error = |name: &str| object.get(name).is_some_and(|value| failures::says(value.as_str()));
-    let shows =
-        object.iter().any(|(name, value)| !SILENT_FIELDS.contains(&name) && failures::says(value.as_str()));
     let Some(answer) = Answer::object(found) else { return Ok(None) };
-    match answer.text.trim().is_empty() && !shows {
-        false => Ok(Some(answer)),
-        // What it says in place of a text, such as `{"detail": "Not Found"}`, is for the operator.
-        true if failures::of_object(&object).is_some()
-            || ["message", "msg", "detail", "details", "reason"].into_iter().any(says_error) =>
-        {
-            Err(Error::Failed(ErrorText::new(Json::of(&object).as_str())))
-        }
-        true => Ok(None),
+    if !answer.text.trim().is_empty() || shows(&object) {
+        return Ok(Some(answer));
     }
+    failures::check(&object)?;
+    // What it says in place of a text, such as `{"detail": "Not Found"}`, is for the operator.
+    let has_words = object
+        .iter()
+        .any(|(name, value)| failures::is_message_name(&plain(name)) && failures::says(value.as_str()));
+    if has_words { Err(Error::Failed(ErrorText::new(Json::of(&object).as_str()))) } else { Ok(None) }
 }

@@ -148,18 +148,21 @@ fn document(body: &str) -> Result<Json, Error> {
     if body.trim_start().starts_with(['{', '[']) {
         return Err(error);
     }
-    let lines = body.split(['\n', '\r']).filter_map(|line| line.strip_prefix("data:"));
-    if let Ok(document) = Json::decodable(&lines.collect::<Vec<_>>().join("\n")) {
-        return Ok(document);
-    }
     let mut parser = Parser::new(body.len());
     let mut frames = Vec::new();
     let parsed = parser.push(body.as_bytes(), &mut frames).and_then(|()| parser.finish(&mut frames));
+    let lines = body.split(['\n', '\r']).filter_map(|line| line.strip_prefix("data:"));
+    let data = lines.collect::<Vec<_>>().join("\n");
+    if let Some(frame) = frames.iter().find(|frame| failures::is_error_event(&frame.event)) {
+        // The data of an event whose name stands behind it was a frame of its own.
+        let said = if frame.data.is_empty() { &data } else { &frame.data };
+        return Err(Error::Failed(ErrorText::new(said)));
+    }
+    if let Ok(document) = Json::decodable(&data) {
+        return Ok(document);
+    }
     let mut documents = Vec::new();
     for frame in frames {
-        if frame.event.eq_ignore_ascii_case("error") {
-            return Err(Error::Failed(ErrorText::new(&frame.data)));
-        }
         if let Some(failure) = failures::of_text(&frame.data) {
             return Err(Error::Failed(failure));
         }

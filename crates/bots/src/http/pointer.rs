@@ -5,10 +5,12 @@ use std::fmt;
 
 use wicara_model::{Json, Object};
 
-/// Bounds of [`Pointer::to_texts`]: texts that are named, and what is looked through for them.
+/// Bounds of [`Pointer::places_of_texts`]: texts that are named, what is looked through for them, and names that are shown.
 const MAX_TEXTS: usize = 8;
 const MAX_LEVELS: usize = 5;
 const MAX_FIELDS: usize = 32;
+const MAX_NAME_BYTES: usize = 32;
+const MAX_NAME_DIGITS: usize = 3;
 
 /// Points to one value of a JSON document, such as `/data/message`. Empty for the whole document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,39 +34,54 @@ impl Pointer {
         })
     }
 
-    /// Whether it points to the whole document.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// The value with its exact text; `None` if the document has no such value.
-    #[must_use]
-    pub fn resolve(&self, document: &Json) -> Option<Json> {
-        let Some((first, rest)) = self.0.split_first() else { return Some(document.clone()) };
-        rest.iter().try_fold(child(document, first)?, |value, token| child(&value, token))
+    ///
+    /// Each value before it is checked, with the name that is followed and the value there. The first error ends the search.
+    pub fn resolve<E>(
+        &self,
+        document: &Json,
+        check: impl Fn(&Json, &str, Option<&Json>) -> Result<(), E>,
+    ) -> Result<Option<Json>, E> {
+        let mut value = document.clone();
+        for name in &self.0 {
+            let next = child(&value, name);
+            check(&value, name, next.as_ref())?;
+            let Some(next) = next else { return Ok(None) };
+            value = next;
+        }
+        Ok(Some(value))
     }
 
     /// The places of texts in a document, outermost first, for an operator who looks for the right pointer: at most
-    /// eight. Of a list its first entry stands for all.
+    /// eight. Of a list its first entry stands for all. A name that may be data itself, such as a question or a person's
+    /// number, is shown as `…`.
     #[must_use]
-    pub fn to_texts(document: &Json) -> Vec<Self> {
+    pub fn places_of_texts(document: &Json) -> Vec<String> {
         let mut found = Vec::new();
-        let mut waiting = VecDeque::from([(Self(Vec::new()), document.clone())]);
-        while let Some((pointer, value)) = waiting.pop_front()
+        let mut waiting = VecDeque::from([(String::new(), 0, document.clone())]);
+        while let Some((place, level, value)) = waiting.pop_front()
             && found.len() < MAX_TEXTS
         {
             if value.as_str().starts_with('"') {
-                found.push(pointer);
-            } else if pointer.0.len() < MAX_LEVELS {
-                waiting.extend(first_children(&value).map(|(token, value)| {
-                    let tokens = pointer.0.iter().cloned().chain([token]).collect();
-                    (Self(tokens), value)
+                if !found.contains(&place) {
+                    found.push(place);
+                }
+            } else if level < MAX_LEVELS {
+                waiting.extend(first_children(&value).map(|(name, value)| {
+                    (format!("{place}/{}", if is_plain(&name) { &name } else { "…" }), level + 1, value)
                 }));
             }
         }
         found
     }
+}
+
+/// Whether a field's name can only be that: short, and with few digits.
+fn is_plain(name: &str) -> bool {
+    let digits = name.bytes().filter(u8::is_ascii_digit).count();
+    name.len() <= MAX_NAME_BYTES
+        && digits <= MAX_NAME_DIGITS
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
 impl fmt::Display for Pointer {
@@ -114,11 +131,14 @@ fn child(value: &Json, token: &str) -> Option<Json> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
 
     fn resolve(pointer: &str, document: &str) -> Option<String> {
         let document = Json::parse(document.to_owned()).unwrap();
-        Pointer::parse(pointer).unwrap().resolve(&document).map(|value| value.as_str().to_owned())
+        let found = Pointer::parse(pointer).unwrap().resolve(&document, |_, _, _| Ok::<_, ()>(()));
+        found.unwrap().map(|value| value.as_str().to_owned())
     }
 
     #[test]
@@ -126,13 +146,21 @@ mod tests {
         for (document, expected) in [
             (r#"{"data":{"answer":"a","n":1},"status":"b"}"#, "/status /data/answer"),
             (r#"[{"text":"a"},{"other":"b"}]"#, "/0/text"),
-            (r#"{"a/b":{"~":"a"}}"#, "/a~1b/~0"),
+            (r#"{"a/b":{"~":"a"}}"#, "/…/…"),
+            (
+                r#"{"":"a","session-id":"a","Berapa?":"a","nama kecil":"a","v1":{"text_2":"a"}}"#,
+                "/ /session-id /… /v1/text_2",
+            ),
+            (r#"{"628123":"a","2024-01":"b","x":{"00000000-0000-4000-8000-000000000001":"c"}}"#, "/… /x/…"),
+            (
+                r#"{"abcdefghijklmnopqrstuvwxyzabcdef":"a","abcdefghijklmnopqrstuvwxyzabcdefg":"a"}"#,
+                "/abcdefghijklmnopqrstuvwxyzabcdef /…",
+            ),
             (r#"{"a":[],"b":null,"c":[5,"x"]}"#, ""),
             (r#"{"a":{"a":{"a":{"a":{"a":{"a":"too deep"}}}}}}"#, ""),
         ] {
             let document = Json::parse(document.to_owned()).unwrap();
-            let found: Vec<_> = Pointer::to_texts(&document).iter().map(Pointer::to_string).collect();
-            assert_eq!(found.join(" "), expected, "{document:?}");
+            assert_eq!(Pointer::places_of_texts(&document).join(" "), expected, "{document:?}");
         }
     }
 
@@ -159,6 +187,27 @@ mod tests {
             assert_eq!(resolve(pointer, document).as_deref(), expected, "{pointer}");
         }
         assert_eq!(resolve("/0", "[5]").as_deref(), Some("5"));
+    }
+
+    #[test]
+    fn each_value_on_the_way_is_checked() {
+        let document = Json::parse(r#"{"a":[{"b":"x"}]}"#.to_owned()).unwrap();
+        for (pointer, expected) in [
+            ("", ""),
+            ("/a/0/b", r#"{"a":[{"b":"x"}]}>a [{"b":"x"}]>0 {"b":"x"}>b=x"#),
+            ("/a/1/b", r#"{"a":[{"b":"x"}]}>a [{"b":"x"}]>1"#),
+        ] {
+            let seen = RefCell::new(Vec::new());
+            let check = |value: &Json, name: &str, next: Option<&Json>| {
+                let text = next.and_then(Json::string).map(|text| format!("={text}")).unwrap_or_default();
+                seen.borrow_mut().push(format!("{}>{name}{text}", value.as_str()));
+                Ok::<_, ()>(())
+            };
+            Pointer::parse(pointer).unwrap().resolve(&document, check).unwrap();
+            assert_eq!(seen.into_inner().join(" "), expected);
+        }
+        let refused = Pointer::parse("/a/0").unwrap().resolve(&document, |_, name, _| Err(name.to_owned()));
+        assert_eq!(refused, Err("a".to_owned()));
     }
 
     #[test]

@@ -98,6 +98,32 @@ async fn an_answer_may_be_a_string_an_object_or_a_list_of_either() {
             vec![("Halo", None)],
         ),
         ("", r#"{"text":null,"image":"i"}"#, vec![("", Some(r#"{"text":null,"image":"i"}"#))]),
+        // An event's data may be anything, and a good answer may begin with the word.
+        ("", "data: \"Error 404 artinya\"\n\n", vec![("Error 404 artinya", None)]),
+        ("", "event: message\ndata: [\ndata: \"Halo\"\ndata: ]\n\n", vec![("Halo", None)]),
+        // Words and numbers beside a text may be about what was asked for.
+        (
+            "",
+            r#"{"text":"Loket 3","code":"450"}"#,
+            vec![("Loket 3", Some(r#"{"text":"Loket 3","code":"450"}"#))],
+        ),
+        ("/text", r#"{"text":"Loket 3","code":"450"}"#, vec![("Loket 3", None)]),
+        ("/data/answer", r#"{"data":{"answer":"Loket 3","code":450}}"#, vec![("Loket 3", None)]),
+        // Errors that say success.
+        (
+            "/data/message",
+            r#"{"error_code":"0","error_msg":"success","data":{"message":"Jam buka"}}"#,
+            vec![("Jam buka", None)],
+        ),
+        (
+            "/data/message",
+            r#"{"code":200,"data":{"error":{"code":0,"message":"OK","requestId":"5"},"message":"Jam"}}"#,
+            vec![("Jam", None)],
+        ),
+        ("/text", r#"{"text":"Halo","error":"none","Errors":["No error."],"err":"0"}"#, vec![("Halo", None)]),
+        ("/0/a", r#"[{"a":"Halo","hasErrors":false,"errorMessage":"Berhasil"}]"#, vec![("Halo", None)]),
+        // Beside what is shown, a text may be thoughts alone.
+        ("", r#"{"text":"<think>x</think> ","image":"i"}"#, vec![("", Some(r#"{"text":"","image":"i"}"#))]),
         // Rasa sends pictures without a text.
         ("", r#"[{"image":"http://i"}]"#, vec![("", Some(r#"{"image":"http://i"}"#))]),
     ] {
@@ -107,6 +133,37 @@ async fn an_answer_may_be_a_string_an_object_or_a_list_of_either() {
             .map(|answer| (answer.text.as_str(), answer.payload.as_ref().map(|payload| payload.as_str())))
             .collect();
         assert_eq!(found, expected, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_object_without_a_text_is_an_answer_where_it_shows_something() {
+    for shown in [
+        r#""image":"http://i""#,
+        r#""imageUrl":"http://i""#,
+        r#""video_url":"http://i","message":"Here it is""#,
+        r#""audio":{"src":"a"}"#,
+        r#""attachment":{"type":"image","payload":{"src":"a"}}"#,
+        r#""buttons":[{"title":"OK"}]"#,
+        r#""quick_replies":["OK"]"#,
+        r#""quickReplies":["0"]"#,
+        r#""suggest_links":[{"title":"a"}]"#,
+        r#""custom":{"kind":"card"}"#,
+        r#""custom":{"room":"A","code":"404","status":"failed"}"#,
+        r#""type":"location","latitude":-6.2,"longitude":106.8"#,
+        r#""url":"http://i""#,
+        r#""tombol":["Ya"]"#,
+        r#""Cards":[{"title":"a"}]"#,
+    ] {
+        for text in ["", r#","text":"""#, r#","text":null"#] {
+            let body = format!("{{{shown}{text}}}");
+            let answers = ask_with_body("answer = ''", body.clone()).await.unwrap();
+            let [answer] = answers.as_slice() else { panic!("{answers:?}") };
+            assert_eq!(
+                (answer.text.as_str(), answer.payload.as_ref().unwrap().as_str()),
+                ("", body.as_str())
+            );
+        }
     }
 }
 
@@ -132,6 +189,15 @@ async fn an_answer_that_cannot_be_used_says_why() {
             "",
             r#"{"text":"","id":"5","properties":{"state":"complete"},"suggest_links":[]}"#,
             "neither a text",
+        ),
+        ("", r#"{"title":"One or more errors","traceId":"5"}"#, "neither a text"),
+        ("", r#"{"answer":"Halo"}"#, "neither a text"),
+        ("", r#"{"text":"","sources":["a.pdf"],"files":[],"custom":{"a":[null,""]}}"#, "neither a text"),
+        ("", r#"{"text":"","image":true,"options":"none","images":0}"#, "neither a text"),
+        (
+            "/text",
+            r#"{"Apakah Budi sudah membayar?":"a","628123456789":"b","data":{"nama lengkap":["c"],"x":"d"}}"#,
+            "there are texts at \"/…\", \"/data/x\", \"/data/…/0\"",
         ),
         ("", "<html>", "a web page: is the address right?"),
         ("", "data: {\"text\":\"a\"}\n\ndata: {\"text\":\"b\"}\n\n", "it is not JSON"),
@@ -161,6 +227,34 @@ async fn a_failure_with_a_status_of_success_is_no_answer() {
         ("/data/message", r#"{"data":{"message":[{"text":"overloaded","category":"error"}]}}"#, "overloaded"),
         ("/text", "event: error\ndata: overloaded\n\n", "overloaded"),
         ("/text", "data: [ERROR] overloaded\n\n", "overloaded"),
+        // The event's name says it, also where the data is a good document, and where the name comes last.
+        ("/message", "event: error\ndata: {\"message\":\"overloaded\"}\n\n", "overloaded"),
+        ("/message", "data: {\"message\":\"overloaded\"}\nevent: error\n\n", "overloaded"),
+        ("/message", "event: server_error\r\ndata: {\"message\":\"overloaded\"}", "overloaded"),
+        ("", "event: Error\ndata: [\"overloaded\"]\n\n", "overloaded"),
+        // On the way to the answer.
+        ("/data/message", r#"{"data":{"error":{"code":502},"message":"overloaded"}}"#, "502"),
+        ("/data/message", r#"{"data":{"success":false,"message":"overloaded"}}"#, "overloaded"),
+        ("/data/message", r#"{"data":{"status":"failed","message":"overloaded"}}"#, "overloaded"),
+        ("/data/message", r#"{"data":{"code":502,"message":"overloaded"}}"#, "overloaded"),
+        ("/data/message", r#"{"data":{"type":"server_error","message":"overloaded"}}"#, "overloaded"),
+        ("/data/message", r#"{"data":{"error":"overloaded"}}"#, "overloaded"),
+        ("/0/message", r#"[{"error":"overloaded","message":"y"}]"#, "overloaded"),
+        ("/a/0/b/c", r#"{"a":[{"Error":"overloaded","b":{"c":"x"}}]}"#, "overloaded"),
+        ("/a/0/b/c", r#"{"a":[{"b":{"err_msg":"overloaded","c":[{"text":"x"}]}}]}"#, "overloaded"),
+        // With names of other APIs.
+        ("", r#"{"Error":"overloaded"}"#, "overloaded"),
+        ("", r#"{"err":"overloaded"}"#, "overloaded"),
+        ("", r#"{"errmsg":"overloaded","errcode":1}"#, "overloaded"),
+        ("", r#"{"error_description":"overloaded"}"#, "overloaded"),
+        ("", r#"{"Message":"overloaded"}"#, "overloaded"),
+        ("", r#"{"Status":"Error","image":"overloaded"}"#, "overloaded"),
+        ("", r#"{"message":"overloaded","url":"/v1/chat"}"#, "overloaded"),
+        ("", r#"{"message":"overloaded","documentation_url":"http://d"}"#, "overloaded"),
+        ("", r#"{"message":"overloaded","custom":{"error":"x"}}"#, "overloaded"),
+        ("", r#"{"message":"overloaded","file":"/srv/bot.py","line":12}"#, "overloaded"),
+        ("", r#"{"message":"overloaded","payload":{"question":"Berapa?"}}"#, "overloaded"),
+        ("", r#"[{"text":"Halo"},{"ErrorMessage":"overloaded"}]"#, "overloaded"),
     ] {
         let answers = ask_with_body(&format!("answer = '{pointer}'"), body).await;
         let Err(Error::Failed(error)) = answers else { panic!("{body}: {answers:?}") };

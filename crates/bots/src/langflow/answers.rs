@@ -49,16 +49,16 @@ pub fn of_response(response: &str) -> Result<Vec<Answer>, Error> {
 
 /// v1: an answer for each output of each run.
 fn of_run(response: &str) -> Result<Vec<Answer>, Error> {
-    check(response)?;
+    failures::check_json(response)?;
     let runs = list_at(response, "outputs");
     let outputs = runs.iter().flat_map(|run| list_at(run, "outputs"));
     outputs.filter_map(|output| of_output(output).transpose()).collect()
 }
 
 fn of_output(output: &str) -> Result<Option<Answer>, Error> {
-    check(output)?;
+    failures::check_json(output)?;
     for name in ["results", "artifacts"] {
-        at(output, &[name]).map_or(Ok(()), check)?;
+        at(output, &[name]).map_or(Ok(()), failures::check_json)?;
     }
     let message = at(output, &["results", "message"]);
     let text = text(output);
@@ -112,7 +112,7 @@ pub fn of_message(data: &str) -> Result<Message, Error> {
     let is_from_flow = !sender.eq_ignore_ascii_case("user");
     if is_from_flow {
         check_message(&fields, Some(&text))?;
-        check(data)?;
+        failures::check_json(data)?;
     }
     let answer = if text.trim().is_empty() { None } else { of_fields(&fields, &text) };
     Ok(Message { id: string("id").unwrap_or_default(), is_from_flow, answer })
@@ -124,16 +124,6 @@ pub fn check_detail(response: &str) -> Result<(), Error> {
         Some(detail) => Err(Error::Failed(failures::text(detail))),
         None => Ok(()),
     }
-}
-
-/// A failure that stands beside an event's data.
-pub fn check_object(object: &Object) -> Result<(), Error> {
-    failures::of_object(object).map_or(Ok(()), |failure| Err(Error::Failed(failure)))
-}
-
-/// A failure that stands in an object beside what it should hold.
-pub fn check(json: &str) -> Result<(), Error> {
-    failures::of_json(json).map_or(Ok(()), |failure| Err(Error::Failed(failure)))
 }
 
 fn text(output: &str) -> Option<String> {
@@ -173,7 +163,7 @@ fn of_workflow(response: &str, status: &str) -> Result<Vec<Answer>, Error> {
     if has_errors || !status.eq_ignore_ascii_case(COMPLETED) || failures::breaks_off(&reason) {
         return Err(failure(response));
     }
-    check(response)?;
+    failures::check_json(response)?;
     if let Some(text) = string_at(response, &["output", "text"]).filter(|text| !text.trim().is_empty()) {
         return Ok(vec![Answer::text(text)]);
     }
@@ -187,9 +177,9 @@ pub fn of_component(output: &str) -> Result<Option<Answer>, Error> {
     if string_at(output, &["status"]).is_some_and(|status| !status.eq_ignore_ascii_case(COMPLETED)) {
         return Err(failure(output));
     }
-    check(output)?;
+    failures::check_json(output)?;
     if let Some(content) = at(output, &["content"]) {
-        check(content)?;
+        failures::check_json(content)?;
         let kind = string_at(content, &["message", "type"]).or_else(|| string_at(content, &["type"]));
         if kind.is_some_and(|kind| kind.eq_ignore_ascii_case("error")) {
             return Err(failure(output));

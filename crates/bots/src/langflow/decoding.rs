@@ -72,7 +72,7 @@ impl<F: Stream<Item = Result<Frame, outbound::Error>> + Unpin> StreamDecoder<F> 
 
     fn decode_frame(&mut self, frame: &Frame) -> Result<Option<StreamItem>, Error> {
         let object = Json::joinable(&frame.data).and_then(|data| from_str::<Object>(data.as_str()));
-        let is_error = frame.event.eq_ignore_ascii_case("error");
+        let is_error = failures::is_error_event(&frame.event);
         let Ok(object) = object else {
             let failure =
                 if is_error { Some(ErrorText::new(&frame.data)) } else { failures::of_text(&frame.data) };
@@ -83,7 +83,7 @@ impl<F: Stream<Item = Result<Frame, outbound::Error>> + Unpin> StreamDecoder<F> 
             if is_error || name.eq_ignore_ascii_case("error") {
                 return Err(answers::failure(decodable(data).as_ref().map_or(data, Json::as_str)));
             }
-            answers::check_object(&object)?;
+            failures::check(&object)?;
             return self.event(&name, data);
         }
         if is_error {
@@ -97,7 +97,7 @@ impl<F: Stream<Item = Result<Frame, outbound::Error>> + Unpin> StreamDecoder<F> 
 
     fn event(&mut self, name: &str, data: &str) -> Result<Option<StreamItem>, Error> {
         if name == "token" {
-            answers::check(data)?;
+            failures::check_json(data)?;
             return Ok(self.token(data).map(StreamItem::Token));
         }
         let data = decodable(data);
@@ -162,7 +162,7 @@ impl<F: Stream<Item = Result<Frame, outbound::Error>> + Unpin> StreamDecoder<F> 
     }
 
     fn end(&mut self, data: &str) -> Result<(), Error> {
-        answers::check(data)?;
+        failures::check_json(data)?;
         let found = match answers::at(data, &["result"]) {
             Some(response) => answers::of_response(response)?,
             None => Vec::new(),

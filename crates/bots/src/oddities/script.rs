@@ -4,10 +4,9 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
+use super::style::{HALVES, Style};
 use crate::replay::{Recorded, cassette};
 
-/// Stand for the halves of a surrogate pair until the text is written.
-const HALVES: [(char, &str); 2] = [('\u{e000}', "\\ud83d"), ('\u{e001}', "\\ude00")];
 const PAIR: char = '\u{1f600}';
 
 /// What the documents of the answer are sent as.
@@ -19,15 +18,6 @@ pub enum Form {
     Events,
     /// Each by itself, as Langflow sends them.
     Bare,
-}
-
-/// How JSON is written.
-#[derive(Debug, Default)]
-pub struct Style {
-    pub repeats_names: bool,
-    pub reverses: bool,
-    pub escapes: bool,
-    pub spaces: bool,
 }
 
 #[derive(Debug)]
@@ -56,12 +46,18 @@ pub struct Script {
     pub closes: bool,
     /// Of the body's bytes, how many are sent.
     sent_percent: usize,
-    is_http: bool,
+    /// The names on the way to the answer, for the kind `http`.
+    way: Option<Vec<&'static str>>,
     is_langflow: bool,
 }
 
+/// The pointer of a bot of the kind `http`; `None` of another kind.
+pub fn answer(settings: &'static str) -> Option<&'static str> {
+    settings.split_once("answer = '")?.1.strip_suffix('\'')
+}
+
 impl Script {
-    pub fn of(name: &'static str) -> Self {
+    pub fn of(name: &'static str, settings: &'static str) -> Self {
         let text = String::from_utf8(cassette(name)).unwrap();
         let is_stream = name.contains("stream");
         let form = match (is_stream, text.starts_with("data:")) {
@@ -92,8 +88,8 @@ impl Script {
             hangs: false,
             closes: false,
             sent_percent: 100,
-            is_http: name.starts_with("rasa"),
-            is_langflow: name.starts_with("langflow"),
+            way: answer(settings).map(|pointer| pointer.split('/').skip(1).collect()),
+            is_langflow: settings.contains("'langflow'"),
         }
     }
 
@@ -133,6 +129,10 @@ impl Script {
         body.replace('\n', self.line_end).into_bytes()
     }
 
+    fn is_http(&self) -> bool {
+        self.way.is_some()
+    }
+
     fn documents(&mut self) -> impl Iterator<Item = &mut Value> {
         self.parts.iter_mut().filter_map(|part| match part {
             Part::Json(value) => Some(value),
@@ -149,7 +149,7 @@ impl Script {
 
     /// Inserts data before each part of a stream, but not for the kind `http`, which knows no data by its form.
     pub fn insert_data(&mut self, data: &str) {
-        if self.form == Form::Events && !self.is_http {
+        if self.form == Form::Events && !self.is_http() {
             self.insert(|| Part::Data(data.to_owned()));
         }
     }
@@ -173,6 +173,50 @@ impl Script {
         }
     }
 
+    /// Adds a field to an object on the way to the answer, so far behind the document; where there is no way, to the
+    /// document.
+    pub fn add_on_way(&mut self, percent: usize, name: &str, value: &str) {
+        let way = self.way.clone().unwrap_or_default();
+        if way.is_empty() {
+            self.add_field(name, value);
+            return;
+        }
+        let added: Value = serde_json::from_str(value).unwrap();
+        for document in self.documents() {
+            let mut pointer = String::new();
+            let mut objects = Vec::new();
+            for step in &way {
+                if document.pointer(&pointer).is_some_and(Value::is_object) {
+                    objects.push(pointer.clone());
+                }
+                pointer = format!("{pointer}/{step}");
+            }
+            let Some(chosen) = objects.get((objects.len() - 1) * percent / 100) else { continue };
+            document.pointer_mut(chosen).unwrap()[name] = added.clone();
+        }
+    }
+
+    /// Adds a code like a status of failure to the answer objects with a text.
+    pub fn add_codes(&mut self) {
+        for object in self.answer_objects() {
+            if object.get("text").is_some_and(|text| text.as_str() != Some("")) {
+                object.insert("code".to_owned(), json!("450"));
+            }
+        }
+    }
+
+    /// The answer objects of the kind `http`; of another kind there are none.
+    fn answer_objects(&mut self) -> Vec<&mut Map<String, Value>> {
+        let Some(way) = &self.way else { return Vec::new() };
+        let pointer: String = way.iter().map(|step| format!("/{step}")).collect();
+        let found = self.documents().filter_map(move |document| document.pointer_mut(&pointer));
+        let values = found.flat_map(|found| match found {
+            Value::Array(list) => list.iter_mut().collect(),
+            value => vec![value],
+        });
+        values.filter_map(Value::as_object_mut).collect()
+    }
+
     /// The messages and deltas of a completion.
     fn completion_messages(&mut self) -> impl Iterator<Item = &mut Map<String, Value>> {
         self.documents().filter_map(|document| {
@@ -183,6 +227,9 @@ impl Script {
     }
 
     pub fn put_content_in_parts(&mut self) {
+        if self.is_http() {
+            return;
+        }
         for message in self.completion_messages() {
             if let Some(Value::String(text)) = message.get("content") {
                 let thinking = json!({"type": "thinking", "thinking": [{"type": "text", "text": "RAHASIA"}]});
@@ -223,8 +270,13 @@ impl Script {
         }
     }
 
-    /// Adds thoughts to the text of a completion, their tags cut in two.
+    /// Adds thoughts to the text of a completion, their tags cut in two, and to the texts of answer objects.
     pub fn add_thoughts(&mut self) {
+        for object in self.answer_objects() {
+            let text = object.get("text").and_then(Value::as_str).unwrap_or_default();
+            let text = format!("<think>RAHASIA</think>\n\n{text}");
+            object.insert("text".to_owned(), Value::String(text));
+        }
         let Some(at) = self
             .parts
             .iter()
@@ -250,22 +302,42 @@ impl Script {
 
     /// Inserts what such a server says when it fails, behind so much of the parts before the end.
     pub fn insert_failure(&mut self, percent: usize) {
-        let failure = match (self.is_http, self.is_langflow) {
+        let failure = match (self.is_http(), self.is_langflow) {
             (true, _) => json!({"error": "away"}),
             (_, true) if self.form == Form::Document => json!({"detail": "away", "error": "away"}),
             (_, true) => json!({"event": "error", "data": {"text": "away", "category": "error"}}),
             _ => json!({"error": {"message": "away", "code": 502}}),
         };
+        self.insert_part(percent, failure);
+    }
+
+    /// Inserts a document behind so much of the parts before the end; it replaces one that stands alone.
+    pub fn insert_part(&mut self, percent: usize, inserted: Value) {
         if self.form == Form::Document || self.parts.len() == 1 {
             match &mut self.parts[0] {
-                Part::Json(Value::Array(list)) => list.insert(0, failure),
-                part => *part = Part::Json(failure),
+                Part::Json(Value::Array(list)) => list.insert(0, inserted),
+                part => *part = Part::Json(inserted),
             }
             return;
         }
         let end = self.end();
         let at = end * percent / 100;
-        self.parts.insert(at, Part::Json(failure));
+        self.parts.insert(at, Part::Json(inserted));
+    }
+
+    /// Names a document that stands alone `error`, or inserts such an event before the end.
+    pub fn insert_error_event(&mut self) {
+        let is_alone = self.form == Form::Document || self.parts.len() == 1;
+        let data = match &self.parts[0] {
+            Part::Json(value) if is_alone => self.style.written(value).replace('\n', "\ndata: "),
+            _ => r#"{"message":"away"}"#.to_owned(),
+        };
+        let event = Part::Lines(format!("event: error\ndata: {data}"));
+        if is_alone {
+            self.parts[0] = event;
+            return;
+        }
+        self.parts.insert(self.end(), event);
     }
 
     /// The index of the part that ends the answer.
@@ -292,7 +364,10 @@ impl Script {
             return;
         }
         if !is_langflow {
-            self.insert_failure(0);
+            match self.answer_objects().into_iter().last() {
+                Some(object) => drop(object.insert("error".to_owned(), error)),
+                None => self.insert_failure(0),
+            }
             return;
         }
         for document in self.documents() {
@@ -300,11 +375,12 @@ impl Script {
         }
     }
 
-    pub fn end_in_failure(&mut self) {
+    /// Puts this reason, or a status of failure, where the answer says how it ended.
+    pub fn end_in_failure(&mut self, why: &str) {
         let mut has_changed = false;
         for document in self.documents() {
             if let Some(reason @ Value::String(_)) = document.pointer_mut("/choices/0/finish_reason") {
-                *reason = json!("error");
+                *reason = json!(why);
                 has_changed = true;
             }
             if document.get("status").is_some_and(Value::is_string) {
@@ -345,65 +421,6 @@ fn set_in_messages(value: &mut Value) {
         }
         Value::Array(list) => list.iter_mut().for_each(set_in_messages),
         _ => {}
-    }
-}
-
-impl Style {
-    fn written(&self, value: &Value) -> String {
-        let mut text = String::new();
-        self.write(value, &mut text);
-        for (stand_in, half) in HALVES {
-            for written in [stand_in.to_string(), format!("\\u{:04x}", u32::from(stand_in))] {
-                if text.contains(&written) {
-                    text = text.replace(&written, half);
-                }
-            }
-        }
-        text
-    }
-
-    fn write(&self, value: &Value, text: &mut String) {
-        let space = if self.spaces { " \n\n " } else { "" };
-        match value {
-            Value::Object(object) => {
-                let mut fields: Vec<_> = object.iter().collect();
-                if self.reverses {
-                    fields.reverse();
-                }
-                let mut written = Vec::new();
-                for (name, value) in fields {
-                    let mut field = String::new();
-                    self.write_text(name, &mut field);
-                    if self.repeats_names {
-                        written.push(format!("{field}:[\"x\"]"));
-                    }
-                    field.push_str(&format!("{space}:{space}"));
-                    self.write(value, &mut field);
-                    written.push(field);
-                }
-                text.push_str(&format!("{{{space}{}{space}}}", written.join(&format!(",{space}"))));
-            }
-            Value::Array(list) => {
-                let mut items = Vec::new();
-                for value in list {
-                    let mut item = String::new();
-                    self.write(value, &mut item);
-                    items.push(item);
-                }
-                text.push_str(&format!("[{space}{}{space}]", items.join(&format!(",{space}"))));
-            }
-            Value::String(string) => self.write_text(string, text),
-            other => text.push_str(&other.to_string()),
-        }
-    }
-
-    fn write_text(&self, string: &str, text: &mut String) {
-        if !self.escapes {
-            text.push_str(&Value::from(string).to_string());
-            return;
-        }
-        let units = string.encode_utf16().map(|unit| format!("\\u{unit:04x}"));
-        text.push_str(&format!("\"{}\"", units.collect::<String>()));
     }
 }
 

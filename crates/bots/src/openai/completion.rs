@@ -5,11 +5,29 @@ use serde_json::value::RawValue;
 use wicara_model::{Json, Object};
 use wicara_outbound::ErrorText;
 
-use crate::failures;
 use crate::pieces::Pieces;
+use crate::{Error, failures};
 
 /// The types of a content's parts that are text for the reader. Others are pictures, calls of tools, or thoughts.
 const TEXT_TYPES: [&str; 3] = ["", "text", "output_text"];
+
+/// What a server calls its messages about its progress.
+const PROGRESS: [&str; 14] = [
+    "ping",
+    "heartbeat",
+    "keepalive",
+    "keep-alive",
+    "status",
+    "progress",
+    "processing",
+    "queued",
+    "pending",
+    "running",
+    "thinking",
+    "info",
+    "log",
+    "debug",
+];
 
 /// What the first choice of a completion says: the request asks for one.
 #[derive(Debug, Default)]
@@ -41,17 +59,14 @@ pub enum End {
 
 /// Reads a frame's data, which [`Json::joinable`] has repaired. `None` where it is nothing of a completion, or has no choice,
 /// such as the count of tokens. The error is what it says of a failure, wherever that stands.
-pub fn read(data: &Json) -> Result<Option<Choice>, ErrorText> {
+pub fn read(data: &Json) -> Result<Option<Choice>, Error> {
     let Some(object) = object(Some(data)) else { return Ok(None) };
-    check(&object)?;
-    let says = |name: &str| object.get(name).is_some_and(|value| failures::says(value.as_str()));
-    if !object.iter().any(|(name, _)| name == "choices")
-        && (says("detail") || says("code") && says("message"))
-    {
-        return Err(ErrorText::new(data.as_str()));
-    }
+    failures::check(&object)?;
     let choices: Vec<Json> =
         object.get("choices").and_then(|choices| from_str(choices.as_str()).ok()).unwrap_or_default();
+    if choices.is_empty() && says_failure(&object) {
+        return Err(Error::Failed(ErrorText::new(data.as_str())));
+    }
     let mut first = None;
     for choice in &choices {
         let choice = read_choice(choice)?;
@@ -60,30 +75,36 @@ pub fn read(data: &Json) -> Result<Option<Choice>, ErrorText> {
     Ok(first)
 }
 
-fn read_choice(choice: &Json) -> Result<Option<Choice>, ErrorText> {
+/// Whether a frame without a choice tells of a failure in words. It does not where the words are of its progress, or where
+/// the message is a model's.
+fn says_failure(object: &Object) -> bool {
+    let Some(message) = failures::message(object) else { return false };
+    let word = |name| object.get(name).and_then(Json::string).unwrap_or_default().to_lowercase();
+    let is_progress =
+        ["type", "event", "status", "object"].map(word).iter().any(|word| PROGRESS.contains(&word.as_str()));
+    let has_code = object.get("code").is_some_and(|code| failures::says(code.as_str()));
+    let fields = from_str::<Object>(message.as_str()).unwrap_or_default();
+    let is_models = ["role", "content"].iter().any(|name| fields.get(name).is_some());
+    (!is_progress || has_code) && !is_models
+}
+
+fn read_choice(choice: &Json) -> Result<Option<Choice>, Error> {
     let Some(choice) = object(Some(choice)) else { return Ok(None) };
-    check(&choice)?;
+    failures::check(&choice)?;
     let delta = read_said(choice.get("delta"))?;
     let message = read_said(choice.get("message"))?;
     let end = match choice.get("finish_reason") {
         None => End::Unsaid,
-        Some(reason) => match reason.string() {
-            Some(reason) if failures::breaks_off(&reason) => return Err(ErrorText::new(&reason)),
-            Some(reason) if !reason.trim().is_empty() => End::Finished,
-            _ => End::Open,
-        },
+        Some(reason) if failures::reason(reason).trim().is_empty() => End::Open,
+        Some(_) => End::Finished,
     };
     Ok(Some(Choice { delta, message, end }))
 }
 
-fn read_said(said: Option<&Json>) -> Result<Said, ErrorText> {
+fn read_said(said: Option<&Json>) -> Result<Said, Error> {
     let Some(said) = object(said) else { return Ok(Said::default()) };
-    check(&said)?;
+    failures::check(&said)?;
     Ok(Said { content: said.get("content").cloned(), refusal: said.get("refusal").cloned() })
-}
-
-fn check(object: &Object) -> Result<(), ErrorText> {
-    failures::of_object(object).map_or(Ok(()), Err)
 }
 
 fn object(json: Option<&Json>) -> Option<Object> {

@@ -99,7 +99,7 @@ impl<F: Stream<Item = Result<Frame, wicara_outbound::Error>> + Unpin> StreamDeco
 
     /// The next token; empty where the frame has none.
     fn read(&mut self, frame: &Frame) -> Result<String, Error> {
-        if frame.event.eq_ignore_ascii_case("error") {
+        if failures::is_error_event(&frame.event) {
             return Err(Error::Failed(ErrorText::new(&frame.data)));
         }
         let data = Json::joinable(&frame.data).ok().filter(|data| data.as_str().starts_with('{'));
@@ -107,7 +107,7 @@ impl<F: Stream<Item = Result<Frame, wicara_outbound::Error>> + Unpin> StreamDeco
             let failure = failures::of_text(&frame.data);
             return failure.map_or_else(|| Ok(String::new()), |failure| Err(Error::Failed(failure)));
         };
-        let choice = completion::read(&data).map_err(Error::Failed)?;
+        let choice = completion::read(&data)?;
         let Some(choice) = choice else { return Ok(String::new()) };
         match choice.end {
             End::Finished => {

@@ -75,6 +75,20 @@ async fn what_servers_leave_out_or_add_does_no_harm() {
             ),
             "Jam",
         ),
+        // What servers tell of their progress.
+        (
+            format!(
+                "{hello}data: {{\"type\":\"ping\",\"message\":\"I work\"}}\n\ndata: {{\"message\":\"OK\"}}\n\n{STOP}"
+            ),
+            "Halo",
+        ),
+        (
+            format!("{hello}data: {{\"message\":{{\"role\":\"assistant\",\"content\":\"\"}}}}\n\n{STOP}"),
+            "Halo",
+        ),
+        (format!("{hello}{}", STOP.replace("\"stop\"", "\"wrapped_up\"")), "Halo"),
+        (format!("{hello}{}", STOP.replace("\"stop\"", "{\"type\":\"stop\",\"matched\":2}")), "Halo"),
+        (format!("{hello}{}", STOP.replace("}}]", "},\"error\":{\"code\":0,\"message\":\"OK\"}}]")), "Halo"),
         (hello.replace("}}]", "},\"error\":{}}],\"error\":{\"message\":null}") + STOP, "Halo"),
         ("data: {\"choices\":[{\"message\":{\"content\":\"Halo\"}}]}\n\n".to_owned(), "Halo"),
         (format!("{hello}{STOP}").replace("\n\n", "\n"), "Halo"),
@@ -164,12 +178,26 @@ async fn an_error_instead_of_an_answer_is_the_bots_failure() {
         r#""error: away""#,
         "[ERROR] away",
         "{}\nevent: error",
+        // Without a choice in it.
+        r#"{"type":"server_error","x":"away"}"#,
+        r#"{"type":"server_error","message":"away"}"#,
+        r#"{"message":"away"}"#,
+        r#"{"choices":[],"msg":"away"}"#,
+        r#"{"Error":"away"}"#,
+        r#"{"status":"processing","code":17,"message":"away"}"#,
+        r#"{"message":{"text":"away"}}"#,
+        // Reasons for an end that is none.
+        r#"{"choices":[{"delta":{},"finish_reason":"exception"}],"x":"away"}"#,
+        r#"{"choices":[{"delta":{},"finish_reason":"disconnected"}],"x":"away"}"#,
+        r#"{"choices":[{"delta":{},"finish_reason":"server_shutdown"}],"x":"away"}"#,
+        r#"{"choices":[{"delta":{},"finish_reason":{"type":"abort","message":"away"}}]}"#,
+        r#"{"choices":[{"delta":{},"finish_reason":{"type":"stop","status":"failed","message":"away"}}]}"#,
     ] {
         let (answers, streamed) = ask_server(after_half(end), 100).await;
         let Err(Error::Failed(error)) = answers else { panic!("{end}: {answers:?}") };
         let said = error.reveal();
         assert!(
-            said.contains("away") || said == "error" || said == "abort" || said.is_empty(),
+            said.contains("away") || said.is_empty() || end.contains(&format!(r#""finish_reason":"{said}""#)),
             "{end}: {said}"
         );
         assert_eq!(streamed, "Syaratnya: KTP, ");
