@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use wicara_store::backup;
+use wicara_store::{Progress, backup};
 
 use super::Failure;
 use super::output::print_done;
 use super::progress::{ProgressLine, print_sums};
 use crate::config::StoreConfig;
+use crate::signals::Signals;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -25,9 +26,20 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, config: &StoreConfig) -> Result<(), Failure> {
+    if args.file.as_os_str() == "-" {
+        return Err(Failure::usage(
+            "a backup is written to a file and not to stdout: name one (./- for one of this name)",
+        ));
+    }
     let mut line = ProgressLine::new();
-    let saved = backup(&config.store.url, &args.file, &mut |progress| line.show(progress)).await;
+    let mut signals = Signals::install().map_err(Failure::Failed)?;
+    let mut show = |progress: Progress<'_>| line.show(progress);
+    let saved = tokio::select! {
+        saved = backup(&config.store.url, &args.file, &mut show) => Some(saved),
+        () = signals.wait() => None,
+    };
     line.end();
+    let saved = saved.ok_or_else(|| Failure::failed("interrupted: nothing was saved"))?;
     let sums = saved.map_err(Failure::failed)?;
     print_sums(&sums)?;
     print_done(&format!("Saved to {}.", args.file.display()))

@@ -22,6 +22,8 @@ async fn a_backup_is_restored_and_a_database_copied_to_the_other_engine(engine: 
     assert_eq!(mode & 0o777, 0o600);
     let told = place.run(&["backup", "a.backup"]).failed(1);
     assert!(told.contains("a.backup exists already"), "{told}");
+    let told = place.run(&["backup", "-"]).failed(2);
+    assert!(told.contains("stdout") && !place.path().join("-").exists(), "{told}");
     assert!(!place.path().join("a.backup.part").exists());
     let other = match engine {
         Engine::Sqlite => Engine::Postgres,

@@ -156,6 +156,11 @@ impl Connection {
         .await
     }
 
+    /// As [`Connection::execute`], and waits for as long as the session's `statement_timeout` lets it.
+    pub async fn execute_at_length(&self, sql: &str) -> Result<()> {
+        self.client.batch_execute(sql).await.map_err(|error| self.failure(&error))
+    }
+
     /// Bounds the wait for the database. After the timeout the connection is not used again.
     async fn within_timeout<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         // A second more than the server's own statement timeout, whose error says more than this one.

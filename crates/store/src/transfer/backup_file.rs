@@ -12,7 +12,7 @@
 //! `schema` is the version of the migrations whose tables these are: a restore makes those tables, writes the rows, and
 //! then runs the later migrations. A sum is of the rows' lines (`lines.rs`); gzip has one of the whole file.
 
-use std::fs::{File, OpenOptions, Permissions, remove_file, rename};
+use std::fs::{File, OpenOptions, Permissions, hard_link, remove_file, rename};
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 
+use super::database::{PAGE_BYTES, PAGE_ROWS};
 use super::lines::{TableSum, line, values};
 use super::tables::Table;
 use crate::engine::migrations::newest_version;
@@ -30,11 +31,10 @@ use crate::engine::{Error, Result, Value};
 const FORMAT: &str = "wicara backup";
 /// The newest version of the format, which this program writes; it reads all.
 const VERSION: u32 = 1;
-/// Longer lines are taken for damage: no row comes near.
-const MAX_LINE: u64 = 1 << 30;
-/// Rows that are read at once, and bytes after which no more are.
-const PAGE_ROWS: usize = 2048;
-const PAGE_BYTES: usize = 2 * 1024 * 1024;
+/// Longer rows are taken for damage. A message has at most 64 MiB, which quotes in JSON within JSON may double twice.
+const MAX_ROW: u64 = 1 << 28;
+/// The same of lines that are no rows.
+const MAX_DESCRIPTION: u64 = 1 << 16;
 /// Little work for each byte: the backup shares its machine with the server.
 const LEVEL: u32 = 3;
 
@@ -72,10 +72,7 @@ impl BackupWriter {
         let part = path.with_added_extension("part");
         let failed = |error: io::Error| Error::Setup(format!("cannot write {}: {error}", part.display()));
         if path.try_exists().map_err(failed)? {
-            return Err(Error::Setup(format!(
-                "{} exists already: name another file, or remove it",
-                path.display()
-            )));
+            return Err(already_exists(path));
         }
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&part);
         let file = file.map_err(failed)?;
@@ -131,13 +128,28 @@ impl BackupWriter {
             let file = self.lines.get_mut();
             file.flush()?;
             file.get_ref().sync_all()?;
-            rename(&self.part, &self.path)?;
+            publish(&self.part, &self.path)?;
             self.is_finished = true;
             // The name is in the folder.
             let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
             File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
         });
-        synced.map_err(|error| self.failed(&error))
+        synced.map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => already_exists(&self.path),
+            _ => self.failed(&error),
+        })
+    }
+}
+
+/// Gives a complete file its name. A file that has the name already is kept, also one that was made a moment ago: a
+/// link never replaces a file, a rename does.
+fn publish(part: &Path, path: &Path) -> io::Result<()> {
+    match hard_link(part, path) {
+        Ok(()) => remove_file(part),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(error),
+        // The file system has no hard links.
+        Err(_) if !path.try_exists()? => rename(part, path),
+        Err(_) => Err(ErrorKind::AlreadyExists.into()),
     }
 }
 
@@ -167,7 +179,10 @@ impl BackupReader {
         let file = File::open(path).map_err(|error| Error::Setup(format!("cannot open {shown}: {error}")))?;
         let lines = BufReader::new(GzDecoder::new(BufReader::new(file)));
         let mut reader = Self { lines, path: shown, line: String::new(), schema: 0, tables: 0, table: None };
-        let header = reader.next_line().ok().and_then(|()| serde_json::from_str::<Header>(&reader.line).ok());
+        let header = reader
+            .next_line(MAX_DESCRIPTION)
+            .ok()
+            .and_then(|()| serde_json::from_str::<Header>(&reader.line).ok());
         let header = header.filter(|header| header.format == FORMAT);
         let header = header.ok_or_else(|| reader.refused("is no backup of wicara"))?;
         if header.version > VERSION {
@@ -200,10 +215,11 @@ impl BackupReader {
         self.refused("is damaged: restore another backup")
     }
 
-    fn next_line(&mut self) -> Result<()> {
+    fn next_line(&mut self, max: u64) -> Result<()> {
         self.line.clear();
-        match self.lines.by_ref().take(MAX_LINE).read_line(&mut self.line) {
+        match self.lines.by_ref().take(max).read_line(&mut self.line) {
             Ok(_) if self.line.ends_with('\n') => Ok(()),
+            Ok(read) if read as u64 == max => Err(self.damaged()),
             Ok(_) => Err(self.ends_early()),
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(self.ends_early()),
             Err(error) if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::InvalidInput) => {
@@ -219,7 +235,7 @@ impl BackupReader {
 
     /// The next table; `None` at the end of the file. The rows of the one before must be read.
     pub fn next_table(&mut self) -> Result<Option<Table>> {
-        self.next_line()?;
+        self.next_line(MAX_DESCRIPTION)?;
         if let Ok(table) = serde_json::from_str::<Table>(&self.line) {
             if !table.is_sound() {
                 return Err(self.damaged());
@@ -233,9 +249,8 @@ impl BackupReader {
             return Err(self.damaged());
         }
         // Reading on to the end compares gzip's own sum.
-        self.line.clear();
-        match self.lines.read_line(&mut self.line) {
-            Ok(0) => {}
+        match self.lines.fill_buf() {
+            Ok([]) => {}
             _ => return Err(self.damaged()),
         }
         match self.lines.get_mut().get_mut().fill_buf() {
@@ -249,7 +264,7 @@ impl BackupReader {
         let Some((table, mut sum)) = self.table.take() else { return Ok(None) };
         let (mut rows, mut bytes) = (Vec::new(), 0);
         while rows.len() < PAGE_ROWS && bytes < PAGE_BYTES {
-            self.next_line()?;
+            self.next_line(MAX_ROW)?;
             let line = self.line.trim_end_matches('\n');
             if !line.starts_with('[') {
                 let end = serde_json::from_str::<TableEnd>(line).map_err(|_| self.damaged())?;
@@ -279,6 +294,10 @@ impl BackupReader {
         }
         Ok(found)
     }
+}
+
+fn already_exists(path: &Path) -> Error {
+    Error::Setup(format!("{} exists already: name another file, or remove it", path.display()))
 }
 
 #[cfg(test)]
@@ -355,6 +374,36 @@ mod tests {
         assert!(told.contains("another backup is writing"), "{told}");
         drop(writer);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_that_was_made_meanwhile_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let writer = BackupWriter::create(&path, 3).unwrap();
+        std::fs::write(&path, "another's").unwrap();
+        let told = writer.finish().unwrap_err().to_string();
+        assert!(told.contains("a exists already"), "{told}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "another's");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_line_without_end_is_not_read_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let header = r#"{"format":"wicara backup","version":1,"schema":3}"#;
+        let long = "x".repeat(1 << 20);
+        for (lines, limit) in [(&[&*long][..], MAX_DESCRIPTION), (&[header, &long], MAX_DESCRIPTION)] {
+            packed(&path, lines);
+            refused(&path);
+            let mut reader = match BackupReader::open(&path) {
+                Ok(reader) => reader,
+                Err(_) => continue,
+            };
+            reader.next_table().unwrap_err();
+            assert!(reader.line.len() as u64 <= limit);
+        }
     }
 
     #[test]

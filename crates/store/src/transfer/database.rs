@@ -1,9 +1,10 @@
 //! One connection to a database that is copied, backed up or restored, and the page by page reading of its tables.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::lines::{TableSum, line};
-use super::tables::Table;
+use super::tables::{Table, stored_tables};
 use crate::engine::migrations::{UNFINISHED_COPY, newest_version, take_copy_lock};
 use crate::engine::postgres::Server;
 use crate::engine::postgres_connection::Connection;
@@ -12,8 +13,10 @@ use crate::engine::{postgres_check, sqlite, sqlite_connection};
 use crate::nodes::DEAD_AFTER;
 
 /// Rows of one page, and bytes after which a page ends.
-const PAGE_ROWS: usize = 2048;
-const PAGE_BYTES: usize = 2 * 1024 * 1024;
+pub const PAGE_ROWS: usize = 2048;
+pub const PAGE_BYTES: usize = 2 * 1024 * 1024;
+/// How long the end of other sessions' writes is waited for on PostgreSQL, as SQLite's `busy_timeout` does.
+const FREEZE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where a database is.
 pub enum Address {
@@ -65,7 +68,7 @@ impl Database {
     /// Runs statements without parameters.
     pub async fn execute(&self, sql: &str) -> Result<()> {
         match self {
-            Self::Postgres(connection) => connection.execute(sql).await,
+            Self::Postgres(connection) => connection.execute_at_length(sql).await,
             Self::Sqlite(connection) => {
                 connection.execute_batch(sql).map_err(|error| sqlite_connection::failure(&error))
             }
@@ -74,19 +77,50 @@ impl Database {
 
     /// Begins a snapshot: until the next one, all pages show what was committed when it began.
     pub async fn begin_snapshot(&self) -> Result<()> {
+        self.end_transaction().await?;
         match self {
-            Self::Postgres(_) => {
-                self.execute("ROLLBACK; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-            }
-            Self::Sqlite(connection) => {
-                if !connection.is_autocommit() {
-                    self.execute("ROLLBACK").await?;
-                }
-                self.execute("BEGIN").await?;
-            }
+            Self::Postgres(_) => self.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?,
+            Self::Sqlite(_) => self.execute("BEGIN").await?,
         }
         // The first statement takes the snapshot.
         self.version().await.map(|_| ())
+    }
+
+    /// Keeps everybody from writing what is stored until the connection ends; reading goes on. PostgreSQL's `nodes` is
+    /// left out, so that a server which comes or revives meanwhile is seen by [`Database::check_at_rest`]: its
+    /// transaction is READ COMMITTED, in which each statement sees what is committed by then.
+    pub async fn freeze(&self) -> Result<()> {
+        self.end_transaction().await?;
+        let frozen = match self {
+            Self::Postgres(_) => {
+                let tables = stored_tables();
+                let names = tables.iter().filter(|table| table.has_rows_of_its_own()).map(|table| &*table.name);
+                let lock = format!(
+                    "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL lock_timeout = {}; \
+                     LOCK TABLE {} IN SHARE MODE; SET LOCAL lock_timeout = 0",
+                    FREEZE_TIMEOUT.as_millis(),
+                    names.collect::<Vec<_>>().join(", ")
+                );
+                self.execute(&lock).await
+            }
+            // `query_only` refuses the lock of writers too.
+            Self::Sqlite(_) => {
+                self.execute("PRAGMA query_only = 0; BEGIN IMMEDIATE; PRAGMA query_only = 1").await
+            }
+        };
+        frozen.map_err(|error| match (self, error) {
+            (Self::Postgres(_), Error::Locked(reason)) | (Self::Sqlite(_), Error::Unavailable(reason)) => {
+                Error::Setup(format!("another program is writing to it: run the command again ({reason})"))
+            }
+            (_, other) => other,
+        })
+    }
+
+    async fn end_transaction(&self) -> Result<()> {
+        match self {
+            Self::Sqlite(connection) if connection.is_autocommit() => Ok(()),
+            _ => self.execute("ROLLBACK").await,
+        }
     }
 
     /// The version of the schema, 0 where there is none.
@@ -151,10 +185,13 @@ impl Database {
         );
         match self.number(living).await? {
             0 => Ok(()),
-            count => Err(Error::Setup(format!(
-                "{count} servers or commands use this database: stop them first (one that was killed counts for a \
-                 minute more)"
-            ))),
+            count => {
+                let users = match count {
+                    1 => "a server or a command uses this database: stop it first".to_owned(),
+                    _ => format!("{count} servers or commands use this database: stop them first"),
+                };
+                Err(Error::Setup(format!("{users} (one that was killed counts for a minute more)")))
+            }
         }
     }
 

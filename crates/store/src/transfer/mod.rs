@@ -2,7 +2,8 @@
 //! and write the same pages of rows (`tables.rs` says of which tables and columns), so that either engine can be either
 //! end.
 //!
-//! A backup reads one snapshot: what it holds is what was committed at one moment. PostgreSQL keeps dead rows for as
+//! A copy keeps everybody from writing to its source while it compares the two, so that nothing that was written is left
+//! behind. A backup reads one snapshot: what it holds is what was committed at one moment. PostgreSQL keeps dead rows for as
 //! long, and SQLite its log.
 
 mod backup_file;
@@ -65,8 +66,8 @@ pub async fn copy(
             progress(Progress { step: "writing", table: &table.name, rows: written });
         }
     }
-    // A new one: it shows what a command has changed in the source meanwhile.
-    source.begin_snapshot().await?;
+    // What was written to the source meanwhile is seen by the sums, and from now on nothing is.
+    source.freeze().await.map_err(in_source)?;
     let mut sums = Vec::new();
     for table in &tables {
         let expected = source.sum(table, |_| {}).await.map_err(in_source)?;
@@ -80,7 +81,8 @@ pub async fn copy(
     Ok(sums)
 }
 
-/// Writes all that is stored to a new file, also while servers run: one snapshot. Returns the tables' sums.
+/// Writes all that is stored to a new file, also while servers run: one snapshot. Returns the tables' sums. Dropped before
+/// it ends, it leaves no file.
 pub async fn backup(url: &str, path: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Vec<TableSum>> {
     let source = open_source(url).await?;
     source.begin_snapshot().await?;
@@ -92,6 +94,8 @@ pub async fn backup(url: &str, path: &Path, progress: &mut dyn FnMut(Progress<'_
         while let Some(rows) = pages.next(&source, &table).await? {
             file.rows(&mut sum, &rows)?;
             progress(Progress { step: "reading", table: &table.name, rows: sum.rows });
+            // Pages of SQLite are read without a pause in which the caller could drop this.
+            tokio::task::yield_now().await;
         }
         file.end_table(&sum)?;
         sums.push(sum);
@@ -193,8 +197,8 @@ async fn open_source(url: &str) -> Result<Database> {
 /// A SQLite file that is missing would be created.
 fn check_exists(url: &str) -> Result<()> {
     match DatabaseUrl::parse(url) {
-        Ok(DatabaseUrl::Sqlite(path)) if !path.exists() => {
-            Err(Error::Setup(format!("no database at {}", path.display())))
+        Ok(DatabaseUrl::Sqlite(path)) if matches!(path.try_exists(), Ok(false)) => {
+            Err(Error::Setup(format!("no database at {}", DatabaseUrl::Sqlite(path))))
         }
         _ => Ok(()),
     }

@@ -225,7 +225,6 @@ impl Target {
     /// Takes the mark away: from now on servers may start.
     pub async fn finish(self) -> Result<()> {
         self.migrate(newest_version()).await?;
-        self.database.execute(&format!("DROP TABLE {UNFINISHED_COPY}")).await?;
         if let Database::Postgres(_) = self.database {
             // PostgreSQL plans by statistics that it would gather a minute later.
             for table in stored_tables() {
@@ -234,6 +233,8 @@ impl Target {
                 }
             }
         }
+        // Last: where anything before it fails, the copy goes on when it is run again.
+        self.database.execute(&format!("DROP TABLE {UNFINISHED_COPY}")).await?;
         drop(self.database);
         self.lock.fold().await;
         Ok(())

@@ -1,6 +1,7 @@
 //! Copies between databases, backups and restores.
 
 mod dump;
+mod meanwhile;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
