@@ -62,7 +62,7 @@ pub(super) fn bots_text(bots: &Bots) -> String {
 pub(super) async fn open(config: &StoreConfig) -> Result<(People, Store), Failure> {
     let url = DatabaseUrl::parse(&config.store.url).map_err(Failure::failed)?;
     if let DatabaseUrl::Sqlite(path) = &url
-        && !path.exists()
+        && matches!(path.try_exists(), Ok(false))
     {
         return Err(Failure::failed(format!(
             "no database at {url} (store.url): start the server there first, or name the configuration with --config"
@@ -91,8 +91,8 @@ pub(super) fn failure(error: Error, name: &str) -> Failure {
             Failure::failed(format!("no key has the name {name:?}: `wicara key list` shows which there are"))
         }
         Error::LastAdministrator => Failure::failed(format!(
-            "{name} is the last administrator: add another first (`wicara user add EMAIL --role admin`), or remove \
-             the last one with --force"
+            "{name} is the last administrator of all bots: add another first (`wicara user add EMAIL --role admin`), or \
+             remove the last one with --force"
         )),
         Error::Unavailable => Failure::failed("the database does not answer: try again when it does"),
         Error::OutcomeUnknown => Failure::failed(

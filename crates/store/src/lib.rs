@@ -68,18 +68,18 @@ impl ServerLock {
     /// Takes the lock; must be called before the store is opened. `Setup` where another server holds it. Creates the
     /// missing folders and files of a SQLite database.
     pub fn take(url: &str) -> Result<Self> {
-        let DatabaseUrl::Sqlite(path) = parse(url)? else { return Ok(Self(None)) };
-        let path = sqlite_file::resolve(&path)?;
-        let taken = "another server runs on this SQLite database: several need PostgreSQL";
-        let files = sqlite_file::lock_server(&path, taken)?;
-        Ok(Self(Some((path, files))))
+        Self::take_or_say(url, "another server runs on this SQLite database: several need PostgreSQL")
     }
 
     /// Like [`ServerLock::take`], for a copy or a restore, which keeps servers away in the same way.
     fn take_at_rest(url: &str) -> Result<Self> {
+        Self::take_or_say(url, "a server, or another copy or restore, uses this database: stop it first")
+    }
+
+    /// `taken`: the sentence of the error where another process has the lock.
+    fn take_or_say(url: &str, taken: &str) -> Result<Self> {
         let DatabaseUrl::Sqlite(path) = parse(url)? else { return Ok(Self(None)) };
         let path = sqlite_file::resolve(&path)?;
-        let taken = "a server, or another copy or restore, uses this database: stop it first";
         let files = sqlite_file::lock_server(&path, taken)?;
         Ok(Self(Some((path, files))))
     }
@@ -167,19 +167,20 @@ impl Store {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Reads what a start would find in a database, and changes nothing: its place and the version of its schema, for
-    /// people. `Setup` and `Unavailable` as from [`Store::open`].
+    /// Reads what a start would find in a database, and leaves nothing behind: its place and the version of its schema, for
+    /// people. `Setup` and `Unavailable` as from [`Store::open`]; a SQLite database that a server or a copy uses at the
+    /// moment is no error. For a process that has no store open.
     pub async fn probe(url: &str) -> Result<String> {
         let url = parse(url)?;
         let version = match &url {
-            DatabaseUrl::Sqlite(path) if !path.exists() => {
-                return Ok(format!("{url}, which does not exist yet: the first start creates it"));
-            }
-            DatabaseUrl::Sqlite(path) => migrations::version_sqlite(path)?,
-            DatabaseUrl::Postgres(postgres) => {
-                let server = postgres::Server::new(postgres.clone())?;
+            DatabaseUrl::Sqlite(path) => match sqlite_file::find(path)? {
+                Some(path) => migrations::check_sqlite(&path)?,
+                None => return Ok(format!("{url}, which does not exist yet: the first start creates it")),
+            },
+            DatabaseUrl::Postgres(config) => {
+                let server = postgres::Server::new(config.clone())?;
                 postgres_check::check(&server).await?;
-                migrations::version_postgres(&server).await?
+                migrations::check_postgres(&server).await?
             }
         };
         Ok(match version {

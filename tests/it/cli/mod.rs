@@ -229,9 +229,17 @@ async fn a_check_connects_to_the_database_and_changes_nothing(engine: Engine) {
         Engine::Postgres => ", empty.",
     };
     assert!(before.contains(expected), "{before}");
+    // Nothing stays behind, in the database and beside it.
+    assert_eq!(check(), before);
     let server = place.serve();
     let running = check();
     assert!(running.contains(", schema version "), "{running}");
+    // Commands that only read have nothing to complain of.
+    for list in [&["user", "list"], &["key", "list"]] {
+        let listed = place.run(list);
+        assert_eq!(listed.err, "", "{list:?}");
+        listed.done();
+    }
     server.terminate();
     assert_eq!(check(), running);
 }
@@ -267,6 +275,12 @@ async fn people_are_managed_without_the_secrets_of_bots(engine: Engine) {
     let quoted = place.with_password(&["user", "password", "ada@example.org"], "\"a third password\"");
     let told = quoted.failed(2);
     assert!(told.contains("WICARA_PASSWORD") && told.contains("quotes") && !told.contains("third"), "{told}");
+    for odd in ["a third\npassword", "a third password ", "\ta third password", "a third password\n\n"] {
+        let told = place.with_password(&["user", "password", "ada@example.org"], odd).failed(2);
+        assert!(told.contains("WICARA_PASSWORD") && !told.contains("third"), "{told}");
+    }
+    let named = finished(place.command(&["user", "list"]).env("WICARA_SERVER_PORT", "3333"));
+    assert!(named.err.contains("WICARA_SERVER_PORT"), "{named:?}");
 
     let refused = place.run(&["user", "remove", "admin@localhost"]).failed(1);
     assert!(refused.contains("last administrator") && refused.contains("--force"), "{refused}");

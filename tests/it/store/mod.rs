@@ -7,6 +7,7 @@ mod moving;
 mod nodes;
 mod people;
 mod pooler;
+mod probe;
 mod round_trips;
 mod schema;
 mod together;

@@ -71,17 +71,18 @@ async fn open(url: &str) -> Result<Store, Error> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pooler_in_transaction_mode_is_refused_before_anything_is_written() {
+async fn a_pooler_that_shares_sessions_is_refused_before_anything_is_written() {
     for more in [
         "pool_mode = transaction\n",
         "pool_mode = transaction\nserver_round_robin = 1\n",
         "pool_mode = transaction\nserver_round_robin = 1\nmin_pool_size = 3\n",
         "pool_mode = transaction\ndefault_pool_size = 1\n",
+        "pool_mode = statement\n",
     ] {
         let database = Database::new(Engine::Postgres).await;
         let pooler = Pooler::start(&database, more).await;
         let Err(Error::Setup(told)) = open(&pooler.url).await else { panic!("{more} is taken") };
-        assert!(told.contains("transaction mode") && told.contains("session mode"), "{told}");
+        assert!(told.contains("transaction or statement mode") && told.contains("session mode"), "{told}");
         let probed = Store::probe(&pooler.url).await.unwrap_err();
         assert_eq!(probed.to_string(), told);
         let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";

@@ -11,10 +11,9 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
 /// The parameters of `postgres://…` that tokio-postgres reads as libpq does.
-const PARAMETERS: [&str; 14] = [
+const PARAMETERS: [&str; 13] = [
     "application_name",
     "channel_binding",
-    "connect_timeout",
     "dbname",
     "host",
     "hostaddr",
@@ -28,7 +27,8 @@ const PARAMETERS: [&str; 14] = [
     "user",
 ];
 /// Parameters whose values the program sets by itself.
-const OWN_PARAMETERS: [&str; 6] = [
+const OWN_PARAMETERS: [&str; 7] = [
+    "connect_timeout",
     "fallback_application_name",
     "keepalives_count",
     "keepalives_idle",
@@ -37,21 +37,18 @@ const OWN_PARAMETERS: [&str; 6] = [
     "tcp_user_timeout",
 ];
 
-const PERCENT: &str = "what stands before the host is not readable: in user and password write every character besides \
+const PERCENT: &str = "it is not readable: in user, password and the names behind the host write every character besides \
                        letters, digits and - . _ ~ percent-encoded, @ as %40, : as %3A, / as %2F, ? as %3F, # as %23, % as \
                        %25";
+const MANY_PORTS: &str = "it has another number of ports than of hosts: write each port behind its host, host:5433, and \
+                          leave the parameters port and hostaddr away";
 
 /// Where the conversations are kept.
 #[derive(Debug, Clone)]
 pub enum DatabaseUrl {
     Sqlite(PathBuf),
-    Postgres(PostgresUrl),
-}
-
-#[derive(Clone)]
-pub struct PostgresUrl {
-    /// Without settings of the program's own. Its `sslmode` is `require` or `disable`.
-    pub config: Config,
+    /// Without settings of the program's own. Its `sslmode` is `require` or `disable`, and its `Debug` shows no password.
+    Postgres(Config),
 }
 
 /// The encryption that `sslmode` asks for.
@@ -89,7 +86,7 @@ impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "{}", absolute(path).as_deref().unwrap_or(path).display()),
-            Self::Postgres(PostgresUrl { config }) => {
+            Self::Postgres(config) => {
                 let hosts = config.get_hosts().iter().map(|host| match host {
                     Host::Tcp(name) => name.clone(),
                     Host::Unix(path) => path.display().to_string(),
@@ -103,12 +100,6 @@ impl fmt::Display for DatabaseUrl {
                 write!(f, "PostgreSQL at {}, database {database}", hosts.join(", "))
             }
         }
-    }
-}
-
-impl fmt::Debug for PostgresUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresUrl").field("config", &self.config).finish()
     }
 }
 
@@ -126,7 +117,11 @@ fn sqlite_path(path: &str) -> Result<PathBuf, String> {
         }
         None => path,
     };
-    let refused = if path.is_empty() || path.ends_with('/') {
+    let refused = if path.trim() != path {
+        "the file's name has a space at an end: remove it"
+    } else if let Some(variable) = unbraced_variable(path) {
+        return Err(format!("{variable} is not replaced: write ${{{}}}", &variable[1..]));
+    } else if path.is_empty() || path.ends_with('/') {
         "it names no file: write one, such as sqlite:wicara-data/wicara.db"
     } else if path.starts_with('~') {
         "~ is not replaced by a home directory here: write the full path, or sqlite:${HOME}/…"
@@ -143,7 +138,7 @@ fn sqlite_path(path: &str) -> Result<PathBuf, String> {
 }
 
 /// `rest`: the address after `postgres://`.
-fn postgres(rest: &str) -> Result<PostgresUrl, String> {
+fn postgres(rest: &str) -> Result<Config, String> {
     let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let (path, query) = behind.split_once('?').unwrap_or((behind, ""));
     let has_login = authority.contains('@');
@@ -180,7 +175,9 @@ fn postgres(rest: &str) -> Result<PostgresUrl, String> {
             }
             ("client_encoding", value) if ["utf8", "utf-8", "auto"].contains(&&*value.to_lowercase()) => {}
             (name, _) if OWN_PARAMETERS.contains(&name) => {}
-            (name, _) if PARAMETERS.contains(&name) => kept.push(parameter),
+            // tokio-postgres splits lists of ports and addresses, and none of hosts.
+            ("host", hosts) => kept.extend(hosts.split(',').map(|host| format!("host={host}"))),
+            (name, _) if PARAMETERS.contains(&name) => kept.push(parameter.to_owned()),
             (name, _) => {
                 return Err(format!(
                     "the parameter {name} is not supported: leave it away; known are sslmode, {}",
@@ -201,6 +198,11 @@ fn postgres(rest: &str) -> Result<PostgresUrl, String> {
                 .into(),
         );
     }
+    let (hosts, addresses) = (config.get_hosts().len(), config.get_hostaddrs().len());
+    let is_odd = |count| ![0, 1, hosts.max(addresses)].contains(&count);
+    if hosts != 0 && addresses != 0 && hosts != addresses || is_odd(config.get_ports().len()) {
+        return Err(MANY_PORTS.into());
+    }
     config.ssl_mode(match encryption {
         Encryption::Required => SslMode::Require,
         Encryption::Disabled => SslMode::Disable,
@@ -211,7 +213,17 @@ fn postgres(rest: &str) -> Result<PostgresUrl, String> {
                 .into());
         }
     });
-    Ok(PostgresUrl { config })
+    Ok(config)
+}
+
+/// A `$NAME` without braces, in capitals as variables of the environment are, which would stay as it is.
+fn unbraced_variable(text: &str) -> Option<&str> {
+    let is_of_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    text.match_indices('$').find_map(|(start, _)| {
+        let name = &text[start + 1..];
+        let length = name.find(|c| !is_of_name(c)).unwrap_or(name.len());
+        name.starts_with(|c: char| c.is_ascii_uppercase()).then(|| &text[start..start + 1 + length])
+    })
 }
 
 /// Whether each `%` is followed by two hexadecimal digits.
@@ -225,15 +237,22 @@ fn is_percent_encoded(text: &str) -> bool {
 fn is_local(config: &Config) -> bool {
     let is_local_host = |host: &Host| match host {
         Host::Tcp(name) => {
-            name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+            let name = name.strip_suffix('.').unwrap_or(name).to_lowercase();
+            // The system reads 127.1 as 127.0.0.1.
+            let is_short = name.starts_with("127.") && name.chars().all(|c| c.is_ascii_digit() || c == '.');
+            name == "localhost" || is_short || name.parse().is_ok_and(is_loopback)
         }
         Host::Unix(_) => true,
     };
     // Where there are addresses, the hosts are only names for them.
     match config.get_hostaddrs() {
         [] => config.get_hosts().iter().all(is_local_host),
-        addresses => addresses.iter().all(IpAddr::is_loopback),
+        addresses => addresses.iter().copied().all(is_loopback),
     }
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
 }
 
 #[cfg(test)]
@@ -244,7 +263,7 @@ mod tests {
 
     fn postgres_config(url: &str) -> Config {
         match DatabaseUrl::parse(url) {
-            Ok(DatabaseUrl::Postgres(PostgresUrl { config })) => config,
+            Ok(DatabaseUrl::Postgres(config)) => config,
             other => panic!("{url}: {other:?}"),
         }
     }
@@ -256,7 +275,8 @@ mod tests {
             ("sqlite:./a b/wicara.db", "./a b/wicara.db"),
             ("sqlite:/var/lib/wicara.db", "/var/lib/wicara.db"),
             ("sqlite:///var/lib/wicara.db", "/var/lib/wicara.db"),
-            ("sqlite:a@b#c%20.db", "a@b#c%20.db"),
+            ("sqlite:a@b#c%20$.db", "a@b#c%20$.db"),
+            ("sqlite:$5/$a.db", "$5/$a.db"),
         ] {
             match DatabaseUrl::parse(url) {
                 Ok(DatabaseUrl::Sqlite(found)) => assert_eq!(found, Path::new(path), "{url}"),
@@ -276,6 +296,16 @@ mod tests {
             ("sqlite::memory:", "memory"),
             ("sqlite:file:x.db", "without file:"),
             ("sqlite:x.db\n", "line break"),
+            ("sqlite: x.db", "space"),
+            ("sqlite:// x.db", "sqlite:wicara.db"),
+            ("sqlite:$HOME/x.db", "write ${HOME}"),
+            ("sqlite:/srv/$DATA_1", "write ${DATA_1}"),
+            ("postgres://u@127.0.0.1/db?port=5599", "behind its host"),
+            ("postgres://u@db.example.org/x?hostaddr=127.0.0.1&port=5599", "behind its host"),
+            ("postgres://u@/db?host=127.0.0.1,localhost&port=1,2,3", "behind its host"),
+            ("postgres://u@127.0.0.1,localhost/db?hostaddr=127.0.0.1", "behind its host"),
+            ("postgres://u@127.0.0.1/d#b", "names behind the host"),
+            ("postgres://u@127.0.0.1/d%2", "names behind the host"),
             (" sqlite:x.db", "space"),
             ("mysql://u:p@h/db", "another kind"),
             ("wicara.db", "another kind"),
@@ -304,9 +334,31 @@ mod tests {
             let config = postgres_config(&format!("postgres://u:p@db.example.org:5433/db?sslmode={mode}"));
             assert_eq!(config.get_ssl_mode(), expected, "{mode}");
         }
-        for local in ["localhost", "127.0.0.1", "[::1]", "%2Frun%2Fpostgresql"] {
+        for local in [
+            "localhost",
+            "LOCALHOST.",
+            "127.0.0.1",
+            "127.1",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "127.0.0.1:1,localhost:2",
+            "%2Frun%2Fpostgresql",
+        ] {
             let config = postgres_config(&format!("postgres://u:p@{local}/db?sslmode=prefer"));
             assert_eq!(config.get_ssl_mode(), SslMode::Disable, "{local}");
+        }
+    }
+
+    #[test]
+    fn lists_of_hosts_have_their_ports() {
+        let config = postgres_config("postgres://u@/db?host=127.0.0.1,localhost&port=1,5599");
+        let hosts = ["127.0.0.1", "localhost"].map(|host| Host::Tcp(host.into()));
+        assert_eq!((config.get_hosts(), config.get_ports()), (&hosts[..], &[1, 5599][..]));
+        for elsewhere in
+            ["127.0.0.1.example.org", "127.example.org", "[::ffff:192.0.2.1]", "127.0.0.1,10.0.0.1"]
+        {
+            let told = DatabaseUrl::parse(&format!("postgres://u@{elsewhere}/db")).unwrap_err();
+            assert!(told.contains("another machine"), "{elsewhere}: {told}");
         }
     }
 
@@ -318,7 +370,7 @@ mod tests {
             let config = postgres_config(&format!("postgres://u:{encoded}@127.0.0.1/db"));
             assert_eq!(config.get_password(), Some(password.as_bytes()), "{character:?}");
             match DatabaseUrl::parse(&format!("postgres://u:{password}@127.0.0.1/db")) {
-                Ok(DatabaseUrl::Postgres(PostgresUrl { config })) => {
+                Ok(DatabaseUrl::Postgres(config)) => {
                     assert_eq!(config.get_password(), Some(password.as_bytes()), "{character:?}");
                     assert_eq!(config.get_hosts(), [Host::Tcp("127.0.0.1".into())], "{character:?}");
                 }

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use refinery::Target;
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::postgres::Server;
 use super::postgres_connection::Connection;
@@ -88,56 +90,120 @@ async fn run_postgres(mut connection: Connection, target: Target) -> Result<()> 
         .await
         .map_err(|error| postgres_connection::failure(&error))?;
     let runner = postgres::migrations::runner().set_target(target);
-    let failed = |error: refinery::Error| {
-        let cause = error.source().map(ToString::to_string).unwrap_or_default();
-        Error::Setup(format!("cannot bring the database's schema up to date: {error}: {cause}"))
-    };
-    let known = client
-        .query_one("SELECT to_regclass('refinery_schema_history') IS NOT NULL", &[])
-        .await
-        .map_err(|error| postgres_connection::failure(&error))?;
-    if known.get(0) {
-        let applied = runner.get_last_applied_migration_async(client).await.map_err(failed)?;
-        check_version(&runner, applied.as_ref())?;
-    }
-    runner.run_async(client).await.map_err(failed)?;
-    Ok(())
+    version_postgres(client, &runner).await?;
+    let migrated = runner.run_async(client).await;
+    migrated.map(|_| ()).map_err(|error| not_migrated(&error))
 }
 
 /// The version of a PostgreSQL database's schema; `None` before the first migration. `Setup` for a newer one than this
 /// program knows.
-pub async fn version_postgres(server: &Server) -> Result<Option<i32>> {
-    let mut connection = server.connect().await?;
-    if connection.text("SELECT to_regclass('refinery_schema_history')").await?.is_empty() {
+async fn version_postgres(client: &mut Client, runner: &refinery::Runner) -> Result<Option<i32>> {
+    let known = client.query_one("SELECT to_regclass('refinery_schema_history') IS NOT NULL", &[]).await;
+    if !known.map_err(|error| postgres_connection::failure(&error))?.get::<_, bool>(0) {
         return Ok(None);
     }
-    let runner = postgres::migrations::runner();
-    let applied = runner.get_last_applied_migration_async(connection.client()).await;
-    let applied = applied.map_err(|error| Error::Setup(format!("the schema cannot be read: {error}")))?;
-    check_version(&runner, applied.as_ref())?;
+    let applied = runner.get_last_applied_migration_async(client).await;
+    let applied = applied.map_err(|error| not_migrated(&error))?;
+    check_version(runner, applied.as_ref())?;
     Ok(applied.map(|migration| migration.version()))
 }
 
-/// As [`version_postgres`], of an existing SQLite file.
-pub fn version_sqlite(path: &Path) -> Result<Option<i32>> {
+/// Says of a PostgreSQL database what [`migrate_postgres`] would, and returns the version of its schema, `None` before the
+/// first migration. What it tries out is rolled back.
+pub async fn check_postgres(server: &Server) -> Result<Option<i32>> {
+    let mut connection = server.connect().await?;
+    refuse_copying(&mut connection).await?;
+    let client = connection.client();
+    let version = version_postgres(client, &postgres::migrations::runner()).await?;
+    // Every start asks for the right to create tables.
+    let created = client.batch_execute("BEGIN; CREATE TABLE wicara_check (id bigint); ROLLBACK").await;
+    created.map_err(|error| refused_schema(&error))?;
+    let is_newest = version == Some(newest_version());
+    let refused = client.query_one(REFUSED_TABLES, &[&is_newest]).await;
+    let refused = refused.map_err(|error| postgres_connection::failure(&error))?;
+    match refused.get::<_, Option<String>>(0) {
+        Some(tables) => Err(Error::Setup(format!("permission denied for {tables}{OWNER}"))),
+        None => Ok(version),
+    }
+}
+
+/// Of the schema's tables and views those that the user may not use: `$1` is whether no migration is missing, which only
+/// their owner could run.
+const REFUSED_TABLES: &str = "SELECT string_agg(relname, ', ' ORDER BY relname) FROM pg_class \
+     WHERE relkind IN ('r', 'v') \
+     AND (relnamespace, relowner) = (SELECT relnamespace, relowner FROM pg_class \
+         WHERE oid = to_regclass('refinery_schema_history')) \
+     AND NOT pg_has_role(relowner, 'USAGE') \
+     AND NOT ($1 AND has_table_privilege(oid, 'SELECT') AND (relkind = 'v' OR has_table_privilege(oid, 'INSERT') \
+         AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE')))";
+
+const OWNER: &str = ": the database and its tables must belong to the user of the address (CREATE DATABASE name OWNER user, \
+     or ALTER DATABASE name OWNER TO user)";
+
+/// A migration's error, as PostgreSQL says it.
+fn not_migrated(error: &refinery::Error) -> Error {
+    match error.source().and_then(|source| source.downcast_ref()) {
+        Some(source) => refused_schema(source),
+        None => Error::Setup(format!("cannot bring the database's schema up to date: {error}")),
+    }
+}
+
+fn refused_schema(error: &tokio_postgres::Error) -> Error {
+    let advice = match error.code() {
+        Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => OWNER,
+        Some(code) if *code == SqlState::INVALID_SCHEMA_NAME => {
+            ": search_path names no schema that there is (options in the address, or the settings of user and database)"
+        }
+        Some(code) if *code == SqlState::READ_ONLY_SQL_TRANSACTION => {
+            ": it is a standby, or default_transaction_read_only is on (options in the address, or the settings of user \
+             and database)"
+        }
+        _ => "",
+    };
+    let reason = match error.as_db_error() {
+        Some(database) => format!("{} ({})", database.message(), database.code().code()),
+        None => postgres_connection::failure(error).to_string(),
+    };
+    Error::Setup(format!("cannot bring the database's schema up to date: {reason}{advice}"))
+}
+
+/// As [`check_postgres`], of a SQLite file that is there.
+pub fn check_sqlite(path: &Path) -> Result<Option<i32>> {
     let mut connection = sqlite_connection::open_read_only(path)?;
-    if !has_table(&connection, "refinery_schema_history")? {
+    refuse_unfinished(&connection)?;
+    version_sqlite(&mut connection, &sqlite::migrations::runner(), path)
+}
+
+fn version_sqlite(
+    connection: &mut rusqlite::Connection,
+    runner: &refinery::Runner,
+    path: &Path,
+) -> Result<Option<i32>> {
+    // The first migration creates the history table.
+    if !has_table(connection, "refinery_schema_history")? {
         return Ok(None);
     }
-    let runner = sqlite::migrations::runner();
-    let applied = runner.get_last_applied_migration(&mut connection);
-    let applied = applied.map_err(|error| Error::Setup(format!("the schema cannot be read: {error}")))?;
-    check_version(&runner, applied.as_ref())?;
+    let applied =
+        runner.get_last_applied_migration(connection).map_err(|error| not_up_to_date(path, &error))?;
+    check_version(runner, applied.as_ref())?;
     Ok(applied.map(|migration| migration.version()))
+}
+
+fn not_up_to_date(path: &Path, error: &refinery::Error) -> Error {
+    Error::Setup(format!("cannot bring {} up to date: {error}", path.display()))
 }
 
 /// Brings the schema of a SQLite database up to date. Refuses an unfinished copy. `path` comes from
 /// [`sqlite_file::resolve`].
 pub fn migrate_sqlite(path: &Path) -> Result<()> {
-    run_sqlite(path, Target::Latest, |connection| match has_table(connection, UNFINISHED_COPY)? {
+    run_sqlite(path, Target::Latest, refuse_unfinished)
+}
+
+fn refuse_unfinished(connection: &rusqlite::Connection) -> Result<()> {
+    match has_table(connection, UNFINISHED_COPY)? {
         true => Err(Error::Setup(UNFINISHED.into())),
         false => Ok(()),
-    })
+    }
 }
 
 /// Brings the schema of the target of a copy or a restore to a version.
@@ -163,14 +229,8 @@ fn run_sqlite(
     let mut connection = sqlite_connection::open(path)?;
     check(&connection)?;
     let runner = sqlite::migrations::runner().set_target(target);
-    let failed =
-        |error: refinery::Error| Error::Setup(format!("cannot bring {} up to date: {error}", path.display()));
-    // The first migration creates the history table.
-    if has_table(&connection, "refinery_schema_history")? {
-        let applied = runner.get_last_applied_migration(&mut connection).map_err(failed)?;
-        check_version(&runner, applied.as_ref())?;
-    }
-    runner.run(&mut connection).map_err(failed)?;
+    version_sqlite(&mut connection, &runner, path)?;
+    runner.run(&mut connection).map_err(|error| not_up_to_date(path, &error))?;
     drop(lock);
     Ok(())
 }

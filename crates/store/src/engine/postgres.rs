@@ -1,5 +1,7 @@
 //! PostgreSQL: how connections are opened and configured, and the few connections that all reads share.
 
+use std::error::Error as _;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,7 +12,6 @@ use tokio_postgres::{Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::bound_statement::Lane;
-use super::database_url::PostgresUrl;
 use super::postgres_connection::{Connection, STATEMENT_TIMEOUT, failure};
 use super::{Error, Result, Row, Value};
 
@@ -40,8 +41,8 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn new(url: PostgresUrl) -> Result<Self> {
-        let PostgresUrl { mut config } = url;
+    /// `config` comes from a [`DatabaseUrl`](super::DatabaseUrl).
+    pub fn new(mut config: Config) -> Result<Self> {
         config.connect_timeout(CONNECT_TIMEOUT);
         if config.get_application_name().is_none() {
             config.application_name("wicara");
@@ -79,10 +80,27 @@ impl Server {
             })
         };
         let client = match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
-            Ok(connected) => connected.map_err(|error: tokio_postgres::Error| failure(&error))?,
+            Ok(connected) => connected.map_err(|error| self.connect_failure(&error))?,
             Err(_) => return Err(Error::Unavailable("connecting took too long".into())),
         };
         Ok(Connection::new(client))
+    }
+
+    fn connect_failure(&self, error: &tokio_postgres::Error) -> Error {
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+        // What the driver calls an answer that it cannot read; errors of the network have kinds of their own.
+        let is_unreadable = cause.is_some_and(|cause| {
+            matches!(cause.kind(), ErrorKind::Other | ErrorKind::InvalidData | ErrorKind::InvalidInput)
+                && cause.raw_os_error().is_none()
+        });
+        if error.as_db_error().is_none() && self.tls.is_none() && is_unreadable {
+            let ports: Vec<_> = self.config.get_ports().iter().map(u16::to_string).collect();
+            return Error::Setup(format!(
+                "what answers there (port {}) does not speak PostgreSQL's protocol: is the port right?",
+                ports.join(", ")
+            ));
+        }
+        failure(error)
     }
 
     pub async fn connect(&self) -> Result<Connection> {

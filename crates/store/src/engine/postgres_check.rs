@@ -11,9 +11,11 @@ use super::{Error, Result};
 /// the session that was returned last or first; in one of these rounds a connection so gets the other's.
 const ROUNDS: [[usize; 2]; 3] = [[0, 1], [1, 0], [0, 1]];
 
-const POOLER: &str = "the address leads to a pooler in transaction mode, such as PgBouncer's pool_mode = transaction: it \
-                      gives one connection's locks and settings to another. Name the database itself, or a pooler in \
-                      session mode";
+const POOLER: &str = "the address leads to a pooler in transaction or statement mode, such as PgBouncer's pool_mode = \
+                      transaction: it gives one connection's locks and settings to another. Name the database itself, or \
+                      a pooler in session mode";
+/// What PgBouncer answers to BEGIN in statement mode.
+const STATEMENT_POOLING: &str = "statement pooling mode";
 
 /// `Setup` for another encoding than UTF-8, and for a pooler that shares sessions between connections.
 pub async fn check(server: &Server) -> Result<()> {
@@ -30,6 +32,9 @@ pub async fn check(server: &Server) -> Result<()> {
         for (position, index) in order.into_iter().enumerate() {
             let begun = timeout(CONNECT_TIMEOUT, session_in_transaction(&connections[index])).await;
             let session = match begun {
+                Ok(Err(error)) if error.to_string().contains(STATEMENT_POOLING) => {
+                    return Err(Error::Setup(POOLER.into()));
+                }
                 Ok(session) => session?,
                 // The other connection's transaction has the only session there is.
                 Err(_) if position > 0 => return Err(Error::Setup(POOLER.into())),

@@ -30,18 +30,13 @@ pub fn query(connection: &Connection, sql: &str, rows: &[Vec<Value>]) -> Result<
             return Err(rusqlite::Error::InvalidParameterCount(given, known));
         }
         let mut found = Vec::new();
-        for row in rows {
-            for (position, value) in (1..).zip(row) {
+        for params in rows {
+            for (position, value) in (1..).zip(params) {
                 statement.raw_bind_parameter(position, value)?;
             }
             let mut results = statement.raw_query();
             while let Some(result) = results.next()? {
-                // A collected `Result` grows step by step, and rows are wide.
-                let mut values = Vec::with_capacity(width);
-                for column in 0..width {
-                    values.push(column_value(result.get_ref(column)?));
-                }
-                found.push(Row(values));
+                found.push(row(result, width)?);
             }
         }
         tracing::trace!(sql, steps = statement.reset_status(StatementStatus::VmStep));
@@ -60,17 +55,22 @@ pub fn query_up_to(connection: &Connection, sql: &str, params: &[Value], bytes: 
         while size < bytes
             && let Some(result) = results.next()?
         {
-            let mut values = Vec::with_capacity(width);
-            for column in 0..width {
-                values.push(column_value(result.get_ref(column)?));
-            }
-            let row = Row(values);
+            let row = row(result, width)?;
             size += row.bytes();
             found.push(row);
         }
         Ok(found)
     };
     run().map_err(|error| failure(&error))
+}
+
+fn row(result: &rusqlite::Row<'_>, width: usize) -> rusqlite::Result<Row> {
+    // A collected `Result` grows step by step, and rows are wide.
+    let mut values = Vec::with_capacity(width);
+    for column in 0..width {
+        values.push(column_value(result.get_ref(column)?));
+    }
+    Ok(Row(values))
 }
 
 fn column_value(value: ValueRef<'_>) -> Value {

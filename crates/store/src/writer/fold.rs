@@ -2,6 +2,7 @@
 //! readers add up the batches that are not folded yet, so that it runs before there are many. The same connection sends
 //! the node's heartbeat, which so never waits behind a long queue of writes.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -11,7 +12,7 @@ use super::{HeartbeatRequest, Shared};
 use crate::engine::postgres::Server;
 use crate::engine::postgres_connection::Connection;
 use crate::engine::{DatabaseClock, Error, Result};
-use crate::nodes::{DEAD_AFTER, FOLD, register_sql};
+use crate::nodes::{DEAD_AFTER, FOLD};
 
 /// A fold starts when this many batches are pending, or when fewer have waited [`FOLD_EVERY`].
 const FOLD_BATCHES: i64 = 256;
@@ -85,8 +86,7 @@ async fn fold(connection: &mut Option<Connection>, server: &Server, node: i64, u
 }
 
 async fn send_heartbeat(shared: &Shared, connection: &mut Option<Connection>, server: &Server) -> Result<()> {
-    let params = [shared.node.into(), shared.numbers.settled().into()];
-    open(connection, server).await?.query(register_sql(), &params).await.map(|_| ())
+    shared.register(open(connection, server).await?).await
 }
 
 async fn open<'a>(connection: &'a mut Option<Connection>, server: &Server) -> Result<&'a Connection> {
@@ -100,8 +100,11 @@ async fn open<'a>(connection: &'a mut Option<Connection>, server: &Server) -> Re
 }
 
 /// Folds the remaining batches and removes the node's row, or marks the node dead: other nodes need not wait for
-/// [`DEAD_AFTER`].
+/// [`DEAD_AFTER`]. A command that only reads has never registered its node.
 pub(super) async fn end(shared: &Shared, server: &Server) {
+    if !shared.is_registered.load(Ordering::Relaxed) {
+        return;
+    }
     let end = async {
         let up_to = shared.numbers.settled();
         let connection = server.connect_by_key().await?;

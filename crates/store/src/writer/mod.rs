@@ -66,6 +66,8 @@ pub(super) enum WriterDatabase {
 #[derive(Clone)]
 struct Shared {
     node: i64,
+    /// Whether the node may have a row in the database.
+    is_registered: Arc<AtomicBool>,
     is_refused: Arc<AtomicBool>,
     numbers: Arc<UnsettledBatches>,
     metrics: Arc<StoreMetrics>,
@@ -80,8 +82,15 @@ impl Shared {
     /// Opens a connection to PostgreSQL for writing, and registers the node.
     async fn connect(&self, server: &Server) -> Result<Connection> {
         let connection = server.connect_writer().await?;
-        connection.query(register_sql(), &[self.node.into(), self.numbers.settled().into()]).await?;
+        self.register(&connection).await?;
         Ok(connection)
+    }
+
+    /// Registers the node on PostgreSQL, or sends its heartbeat.
+    async fn register(&self, connection: &Connection) -> Result<()> {
+        self.is_registered.store(true, Ordering::Relaxed);
+        let params = [self.node.into(), self.numbers.settled().into()];
+        connection.query(register_sql(), &params).await.map(|_| ())
     }
 }
 
@@ -89,6 +98,7 @@ impl Writer {
     pub fn start(database: WriterDatabase, node: i32, metrics: Arc<StoreMetrics>) -> Result<Self> {
         let shared = Shared {
             node: node.into(),
+            is_registered: Arc::default(),
             is_refused: Arc::default(),
             numbers: Arc::default(),
             metrics: Arc::clone(&metrics),
