@@ -13,6 +13,11 @@ const DEFAULTS: &str = include_str!("../../wicara.default.toml");
 /// Variables with this prefix and `__` in their name are settings, except those with the prefix of the tests.
 const PREFIX: &str = "WICARA_";
 const TEST_PREFIX: &str = "WICARA_TEST_";
+/// Variables that the program takes besides settings.
+const OTHER_VARIABLES: [&str; 3] = ["WICARA_CONFIG", "WICARA_LOG", "WICARA_PASSWORD"];
+
+/// Settings of bots that are texts for a model or a server, in which line breaks and spaces mean something.
+const TEXTS: [&str; 2] = ["system", "body"];
 
 /// The environment's variables; `None` for a value that is not Unicode.
 pub(super) struct Environment(BTreeMap<String, Option<String>>);
@@ -37,6 +42,33 @@ impl Environment {
                 .map_err(|fault| Invalid(format!("the environment variable {name} {fault}"))),
             Some(None) => Err(Invalid(format!("the environment variable {name} is no Unicode text"))),
         }
+    }
+
+    /// Like [`Environment::get`], for a value in which characters that nobody sees would do harm.
+    pub(super) fn get_visible(&self, name: &str) -> Result<Option<&str>, Invalid> {
+        let value = self.get(name)?;
+        let fault = value.and_then(|value| check_visible(value).err());
+        match fault {
+            Some(fault) => Err(Invalid(format!("the environment variable {name} {fault}"))),
+            None => Ok(value),
+        }
+    }
+
+    /// The variables that look like settings of this program and are none. Kubernetes' variables for a service of the name
+    /// `wicara…` are left out.
+    pub(super) fn unknown(&self) -> impl Iterator<Item = &str> {
+        let is_unknown = |(name, value): &(&String, &Option<String>)| {
+            let is_of_service = name.ends_with("_SERVICE_HOST")
+                || name.contains("_SERVICE_PORT")
+                || name.contains("_PORT_")
+                || value.as_ref().is_some_and(|value| value.contains("://"));
+            name.starts_with(PREFIX)
+                && !name.starts_with(TEST_PREFIX)
+                && !name.contains("__")
+                && !OTHER_VARIABLES.contains(&name.as_str())
+                && !is_of_service
+        };
+        self.0.iter().filter(is_unknown).map(|(name, _)| name.as_str())
     }
 }
 
@@ -80,6 +112,8 @@ pub(super) struct Layers {
     /// The variable that set a setting, by `section.key`.
     variables: BTreeMap<String, String>,
     expansions: Vec<Expansion>,
+    /// The ids of the file's bots, as they are written there.
+    bot_ids: Vec<Option<String>>,
     /// See [`Layers::read`].
     sections: Option<Vec<String>>,
 }
@@ -99,6 +133,7 @@ impl Layers {
             file: file.map(|(path, _)| path.to_owned()),
             variables: BTreeMap::new(),
             expansions: Vec::new(),
+            bot_ids: Vec::new(),
             sections: sections.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
         };
         if let Some((path, text)) = file {
@@ -136,11 +171,21 @@ impl Layers {
     ) -> Result<Value, Invalid> {
         Ok(match value {
             Value::String(template) if template.contains("${") => {
-                let value = expand(&template, environment).map_err(|error| self.invalid(path, error))?;
+                let is_text = path.rsplit_once("].").is_some_and(|(_, key)| TEXTS.contains(&key));
+                let value =
+                    expand(&template, environment, is_text).map_err(|error| self.invalid(path, error))?;
                 self.expansions.push(Expansion { template, value: value.clone() });
                 Value::String(value)
             }
+            Value::String(text) => match unbraced_variable(&text) {
+                Some(name) => Err(self.invalid(path, format!("${name} is not replaced: write ${{{name}}}")))?,
+                None => Value::String(text),
+            },
             Value::Array(values) => {
+                if path == "bot" {
+                    let id = |bot: &Value| Some(bot.get("id")?.as_str()?.to_owned());
+                    self.bot_ids = values.iter().map(id).collect();
+                }
                 let values = values.into_iter().enumerate();
                 let expanded = values.map(|(index, value)| {
                     self.expand_strings(value, &format!("{path}[{index}]"), environment)
@@ -223,11 +268,35 @@ impl Layers {
             (None, None) => {}
         }
         if !path.is_empty() {
-            segments.push(display_path(path));
+            segments.push(self.display_path(path));
         }
         segments.push(message);
         Invalid(segments.join(": "))
     }
+
+    /// The path `bot[1].url` for people: `[[bot]] number 2 ("flow"): url`.
+    fn display_path(&self, path: &str) -> String {
+        let bot = path.strip_prefix("bot[").and_then(|rest| rest.split_once(']'));
+        let Some((index, key)) = bot.and_then(|(index, key)| Some((index.parse::<usize>().ok()?, key)))
+        else {
+            return path.to_owned();
+        };
+        let id = self.bot_ids.get(index).and_then(Option::as_ref);
+        let id = id.map(|id| format!(" ({id:?})")).unwrap_or_default();
+        match key.trim_start_matches('.') {
+            "" => format!("[[bot]] number {}{id}", index + 1),
+            key => format!("[[bot]] number {}{id}: {key}", index + 1),
+        }
+    }
+}
+
+/// The name in a string that is `$NAME`, or a scheme and `$NAME` as in `Bearer $TOKEN`: somebody took it for `${NAME}`. In a
+/// longer text it may be meant as it stands.
+fn unbraced_variable(text: &str) -> Option<&str> {
+    let name = text.rsplit(' ').next()?.strip_prefix('$')?;
+    let is_name = name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    (is_name && text.matches(' ').count() <= 1).then_some(name)
 }
 
 /// Refuses `[bot]` for `[[bot]]`, and the other way round for sections of settings.
@@ -265,16 +334,6 @@ fn merge_section(lower: &mut Table, section: &str, upper: Value) {
     }
 }
 
-/// The path `bot[1].url` for people: `[[bot]] number 2: url`.
-fn display_path(path: &str) -> String {
-    let bot = path.strip_prefix("bot[").and_then(|rest| rest.split_once(']'));
-    match bot.and_then(|(index, key)| Some((index.parse::<usize>().ok()?, key))) {
-        Some((index, "")) => format!("[[bot]] number {}", index + 1),
-        Some((index, key)) => format!("[[bot]] number {}: {}", index + 1, key.trim_start_matches('.')),
-        None => path.to_owned(),
-    }
-}
-
 fn names<'a>(names: impl Iterator<Item = &'a String>, prefix: &str, suffix: &str) -> String {
     names.map(|name| format!("{prefix}{}{suffix}", name.to_uppercase())).collect::<Vec<_>>().join(", ")
 }
@@ -287,18 +346,15 @@ fn syntax_error(path: &Path, text: &str, error: &toml::de::Error) -> Invalid {
     Invalid(format!("{}, line {line}, column {column}: no TOML: {message}", path.display()))
 }
 
-/// Replaces each `${NAME}` by the variable's value.
-pub(super) fn expand(template: &str, environment: &Environment) -> Result<String, String> {
+/// Replaces each `${NAME}` by the variable's value. `is_text`: line breaks and spaces at an end of it are meant.
+pub(super) fn expand(template: &str, environment: &Environment, is_text: bool) -> Result<String, String> {
     let mut value = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once("${") {
         let (name, after) = after.split_once('}').ok_or("a ${ has no } after it")?;
-        let variable = match environment.get(name) {
-            Ok(Some(variable)) => {
-                let named = |fault| format!("the environment variable {name} {fault}");
-                check_visible(variable).map_err(named)?;
-                variable
-            }
+        let found = if is_text { environment.get(name) } else { environment.get_visible(name) };
+        let variable = match found {
+            Ok(Some(variable)) => variable,
             Ok(None) => return Err(format!("${{{name}}} takes an environment variable that is not set")),
             Err(Invalid(error)) => return Err(error),
         };

@@ -27,15 +27,20 @@ use layers::{Environment, Layers};
 #[error("{0}")]
 pub struct Invalid(String);
 
-/// A secret that a command takes from the environment: without the line break at its end, and refused in quotes.
+/// A secret that a command takes from the environment: without the line break at its end, and refused in quotes, with
+/// spaces at an end or with characters that nobody sees. A blank one is left to the secret's own rules.
 pub fn secret(variable: &str) -> Result<Option<String>, Invalid> {
     let environment = Environment::of_process();
-    Ok(environment.get(variable)?.map(str::to_owned))
+    let value = match environment.get(variable)? {
+        Some(value) if !value.trim().is_empty() => environment.get_visible(variable)?,
+        blank => blank,
+    };
+    Ok(value.map(str::to_owned))
 }
 
 /// Replaces each `${NAME}` in an argument of the command line by the environment variable's value, as in the file.
 pub fn expand(text: &str) -> Result<String, Invalid> {
-    layers::expand(text, &Environment::of_process()).map_err(Invalid)
+    layers::expand(text, &Environment::of_process(), false).map_err(Invalid)
 }
 
 /// The settings in force. Their `Debug` shows no secret.
@@ -166,6 +171,12 @@ fn find_file(path: Option<&Path>, environment: &Environment) -> Result<Option<(P
     }
 }
 
+fn warn_of_unknown(environment: &Environment) {
+    for variable in environment.unknown() {
+        tracing::warn!(variable, "ignored: this variable of the environment is no setting");
+    }
+}
+
 fn source(file: Option<&Path>) -> String {
     file.map_or_else(|| "the built-in defaults".to_owned(), |file| file.display().to_string())
 }
@@ -174,6 +185,7 @@ impl StoreConfig {
     /// Reads the environment and the file of [`Config::load`].
     pub fn load(path: Option<&Path>) -> Result<Self, Invalid> {
         let environment = Environment::of_process();
+        warn_of_unknown(&environment);
         let file = find_file(path, &environment)?;
         Self::from_layers(file.as_ref().map(|(path, text)| (&**path, &**text)), &environment)
     }
@@ -204,6 +216,7 @@ impl Config {
     /// directory if it exists.
     pub fn load(path: Option<&Path>) -> Result<Self, Invalid> {
         let environment = Environment::of_process();
+        warn_of_unknown(&environment);
         let file = find_file(path, &environment)?;
         Self::from_layers(file.as_ref().map(|(path, text)| (&**path, &**text)), &environment)
     }

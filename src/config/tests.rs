@@ -96,6 +96,68 @@ fn a_variable_with_other_underscores_than_a_setting_is_refused() {
 }
 
 #[test]
+fn variables_that_look_like_settings_are_named_and_those_of_kubernetes_are_not() {
+    let environment = Environment::of(&[
+        ("WICARA_CONFIG", "x"),
+        ("WICARA_FOO", "x"),
+        ("WICARA_LISTEN", "x"),
+        ("WICARA_LOG", "x"),
+        ("WICARA_PASSWORD", "x"),
+        ("WICARA_PORT", "tcp://10.0.0.1:3333"),
+        ("WICARA_PORT_3333_TCP_ADDR", "10.0.0.1"),
+        ("WICARA_SERVER__LISTEN", "x"),
+        ("WICARA_SERVER_PORT", "5"),
+        ("WICARA_SERVER_SERVICE_HOST", "10.0.0.1"),
+        ("WICARA_SERVER_SERVICE_PORT_HTTP", "3333"),
+        ("WICARA_TEST_A", "x"),
+        ("OTHER_FOO", "x"),
+    ]);
+    assert_eq!(
+        environment.unknown().collect::<Vec<_>>(),
+        ["WICARA_FOO", "WICARA_LISTEN", "WICARA_SERVER_PORT"]
+    );
+}
+
+#[test]
+fn a_text_of_the_environment_may_have_lines_and_an_address_may_not() {
+    let file = "[[bot]]\nid = 'a'\nkind = 'openai'\nurl = 'http://h'\nmodel = 'm'\ndefault = true\nsystem = '${TEXT}'\n\
+                [[bot]]\nid = 'b'\nkind = 'http'\nurl = 'http://h'\nbody = '{\"a\":${TEXT}\"{{question}}\"}'";
+    let text = "\n\tRule 1\nRule 2\n\n";
+    assert!(load(&file.replace("body = '{\"a\":${TEXT}\"{{question}}\"}'", ""), &[("TEXT", text)]).is_ok());
+    assert!(load(&file.replace("\"{{question}}\"", "{{question}}"), &[("TEXT", "\n \n")]).is_ok());
+    for setting in ["model = 'm'", "url = 'http://h'"] {
+        let (key, _) = setting.split_once(' ').unwrap();
+        let file = file.replace(setting, &format!("{key} = 'http://h${{TEXT}}'"));
+        let error = load(&file, &[("TEXT", text)]).unwrap_err();
+        assert!(error.contains("the environment variable TEXT has a line break"), "{error}");
+    }
+}
+
+#[test]
+fn a_variable_without_braces_is_refused_where_it_is_all_there_is() {
+    let bot = "[[bot]]\nid = 'a'\nkind = 'http'\nurl = 'http://h'\ndefault = true\n";
+    for (setting, expected) in [
+        (
+            "headers = { Authorization = 'Bearer $TOKEN' }",
+            "(\"a\"): headers.Authorization: $TOKEN is not replaced: write ${TOKEN}",
+        ),
+        ("headers = { X-Key = '$KEY_2' }", "headers.X-Key: $KEY_2 is not"),
+        ("[auth]\nadmin_password = '$PASSWORD'", "auth.admin_password: $PASSWORD is not"),
+        ("[store]\nurl = 'sqlite:$HOME/x.db'", "store.url: $HOME is not replaced"),
+    ] {
+        let error = load(&format!("{bot}{setting}"), &[]).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+    for setting in [
+        "headers = { X-Key = 'a$KEY' }",
+        "headers = { X-Key = '$key' }",
+        "headers = { X-Key = 'costs in $USD' }",
+    ] {
+        assert!(load(&format!("{bot}{setting}"), &[]).is_ok(), "{setting}");
+    }
+}
+
+#[test]
 fn a_secret_of_the_environment_is_taken_without_its_line_break_and_refused_with_what_nobody_sees() {
     let file = "[auth]\nadmin_password = 'a ${WORD}'";
     let password = |value: &str| load(file, &[("WORD", value)]).map(|config| config.auth.admin_password);
@@ -171,7 +233,7 @@ fn a_string_of_the_file_takes_environment_variables() {
     assert_eq!(load(file, &environment).unwrap().store.url, "postgres://u:${USER}@h/db?sslmode=disable");
     assert_eq!(
         load(file, &[("USER", "u"), ("WORD", "w")]).unwrap_err(),
-        "some.toml: [[bot]] number 1: url: ${BASE} takes an environment variable that is not set"
+        "some.toml: [[bot]] number 1 (\"a\"): url: ${BASE} takes an environment variable that is not set"
     );
     assert_eq!(
         load("[auth]\nadmin_password = '${WORD'", &environment).unwrap_err(),

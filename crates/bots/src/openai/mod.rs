@@ -67,6 +67,11 @@ impl Settings {
         }
         let history = within("history", table.history, HISTORY).map_err(|error| ReadError::new("", error))?;
         let url = parse_url(&table.url).map_err(|error| ReadError::new("url", error))?;
+        if url.path().trim_end_matches('/').ends_with("/chat/completions") {
+            let error = "it ends in /chat/completions, which is added: write what stands before it, such as \
+                         http://127.0.0.1:11434/v1";
+            return Err(ReadError::new("url", error));
+        }
         let authorization = match table.api_key.as_str() {
             "" => Ok(None),
             key => secret_header(&format!("Bearer {key}")).map(Some),

@@ -279,6 +279,10 @@ fn settings_that_cannot_work_are_refused_and_tell_no_secret() {
         ("url = 'h'\nmodel = 'm'", "url: no address"),
         ("url = 'http://h'\nmodel = ' '", "model: it is empty"),
         (
+            "url = 'http://h/v1/chat/completions/?a=b'\nmodel = 'm'",
+            "url: it ends in /chat/completions, which is added",
+        ),
+        (
             "url = 'http://h'\nmodel = 'm'\nhistory = 201",
             "history: found 201, allowed are whole numbers from 0 to 200",
         ),
