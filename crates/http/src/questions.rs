@@ -132,7 +132,8 @@ async fn question_list(
 
     let thread = service.question_list(&asker, session_id, before).await.map_err(ChatbotApi)?;
     log.conversation(thread.conversation_id);
-    let envelope = Envelope::of(&ThreadDetail::new(thread.session_id, thread.handler));
+    let envelope =
+        Envelope::of(&ThreadDetail::new(thread.session_id, thread.conversation_id, thread.handler));
     list_body::list(&memory, envelope, thread.messages, ChatbotApi, |items, message| {
         items.push(&ThreadMessage::new(message));
     })

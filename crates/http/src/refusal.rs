@@ -25,7 +25,9 @@ pub async fn refuse(stream: &mut TcpStream, hyper_answer: &[u8], received: &[u8]
     let status = response.status().as_u16();
     metrics.refused(status);
     let address = stream.peer_addr().ok().map(|peer| tracing::field::display(peer.ip().to_canonical()));
-    tracing::info!(request_id = id, method = "-", route = "-", status, address, "answered");
+    let reason =
+        if is_tls(received) { Some("TLS (https) was spoken to this port, which speaks http") } else { None };
+    tracing::info!(request_id = id, method = "-", route = "-", status, address, reason, "answered");
 
     harden(&mut response);
     let headers = response.headers_mut();
@@ -53,6 +55,11 @@ fn failure(hyper_answer: &str, received: &[u8]) -> Failure {
         _ if names_another_version(first) => Failure::AnotherVersion,
         _ => Failure::NoRequest,
     }
+}
+
+/// Whether a client begins with TLS: a handshake record of version 3.
+fn is_tls(received: &[u8]) -> bool {
+    received.starts_with(b"\x16\x03")
 }
 
 fn names_another_version(line: &[u8]) -> bool {

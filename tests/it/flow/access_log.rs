@@ -1,5 +1,7 @@
 //! The line that the log has of each request: from where, by whom and about which conversation, and never a session.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -135,7 +137,14 @@ async fn a_line_tells_who_did_what(engine: Engine) {
     let body = json!({"message": "halo"}).to_string();
     let streamed = streamed.send(Method::POST, "/api/questions", Some(body.into_bytes())).await;
 
+    let mut over_tls = TcpStream::connect(place.server.base().trim_start_matches("http://")).unwrap();
+    over_tls.write_all(b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03").unwrap();
+    over_tls.shutdown(Shutdown::Write).unwrap();
+    over_tls.read_to_end(&mut Vec::new()).unwrap();
+
     let (lines, _database) = place.lines();
+    let reasons: Vec<_> = lines.iter().filter_map(|line| line["reason"].as_str()).collect();
+    assert!(matches!(reasons[..], [reason] if reason.contains("TLS")), "{reasons:?}");
     for (answer, (caller, name), conversation) in &expected {
         let line = line(&lines, answer);
         let said = (line["caller"].as_str(), line["caller_name"].as_str(), &line["conversation"]);

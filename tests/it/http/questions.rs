@@ -267,7 +267,7 @@ async fn a_visitor_reads_its_own_conversation(engine: Engine) {
     assert_eq!(thread.header("cache-control"), Some("no-store"));
     thread.is(
         200,
-        r#"{"status":200,"message":"success","data":{"session_id":"<session>","handler":"bot","messages":[
+        r#"{"status":200,"message":"success","data":{"session_id":"<session>","conversation_id":<id>,"handler":"bot","messages":[
             {"id":<id>,"role":"client","text":"say {\"text\":\"a\", \"z\" : 1.0}","payload":null,
                 "createdAt":"<time>"},
             {"id":<id>,"role":"bot","text":"a","payload":{"text":"a", "z" : 1.0},"createdAt":"<time>"}]}}"#,

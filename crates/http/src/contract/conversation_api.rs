@@ -44,9 +44,7 @@ impl NewConversation {
 /// `PATCH /api/conversation/:id`: the request. What is left out stays as it is.
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase", example = json!({
-    "room": "client3-123 + client4-123 updated",
-    "integrationType": "whatsapp updated",
-    "botId": "bot-123 updated"
+    "room": "client3-123 + client4-123 updated"
 }))]
 pub struct ConversationPatch {
     #[schema(max_length = 255)]

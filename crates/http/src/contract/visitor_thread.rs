@@ -4,7 +4,7 @@ use crate::list_body::ListField;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
-use wicara_model::{self as model, Handler, Json, MessageId, Timestamp};
+use wicara_model::{self as model, ConversationId, Handler, Json, MessageId, Timestamp};
 
 use super::{shown, wording};
 use crate::query::Query;
@@ -40,6 +40,9 @@ pub struct ThreadDetail<'a> {
 struct Thread<'a> {
     #[schema(value_type = String, format = "uuid")]
     session_id: Uuid,
+    /// The id that it has in the other lists and calls.
+    #[schema(value_type = i64, example = 5)]
+    conversation_id: ConversationId,
     /// `bot`, or `human` while an operator answers.
     #[schema(value_type = String, pattern = "^(bot|human)$", example = "bot")]
     handler: Handler,
@@ -67,8 +70,8 @@ pub struct ThreadMessage<'a> {
 
 impl ThreadDetail<'_> {
     #[must_use]
-    pub fn new(session_id: Uuid, handler: Handler) -> Self {
-        let data = Thread { session_id, handler, messages: ListField::default() };
+    pub fn new(session_id: Uuid, conversation_id: ConversationId, handler: Handler) -> Self {
+        let data = Thread { session_id, conversation_id, handler, messages: ListField::default() };
         Self { status: 200, message: wording::SUCCESS, data }
     }
 }
