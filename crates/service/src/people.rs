@@ -81,15 +81,21 @@ impl People {
         Ok(self.store.user_list().await?)
     }
 
-    /// Removes a person and ends their sessions. `LastAdministrator` for the only administrator, unless `force`.
+    /// Removes a person and ends their sessions. `LastAdministrator` for the only administrator of all bots, and for the
+    /// only one at all, unless `force`.
     pub async fn user_delete(&self, email: &str, force: bool) -> Result<()> {
         let email = email.trim().to_lowercase();
         if !force {
             let users = self.store.user_list().await?;
-            let mut administrators = users.iter().filter(|user| user.person.role == Role::Admin);
-            if administrators.next().is_some_and(|first| first.person.email == email)
-                && administrators.next().is_none()
-            {
+            let is_last = |of_all: bool| {
+                let counts = |user: &&User| {
+                    user.person.role == Role::Admin && (!of_all || user.person.bots == Bots::All)
+                };
+                let mut administrators = users.iter().filter(counts);
+                administrators.next().is_some_and(|first| first.person.email == email)
+                    && administrators.next().is_none()
+            };
+            if is_last(true) || is_last(false) {
                 return Err(Error::LastAdministrator);
             }
         }

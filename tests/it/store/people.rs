@@ -42,7 +42,12 @@ async fn people_and_keys_are_made_listed_and_removed(engine: Engine) {
     people.user_create("admin@example.org", "a password".into(), Role::Admin, Bots::All).await.unwrap();
     let last = people.user_delete("Admin@example.org", false).await;
     assert!(matches!(last, Err(Error::LastAdministrator)), "{last:?}");
+    // One of some bots cannot make up for it.
+    people.user_create("some@example.org", "a password".into(), Role::Admin, bots.clone()).await.unwrap();
+    let last = people.user_delete("admin@example.org", false).await;
+    assert!(matches!(last, Err(Error::LastAdministrator)), "{last:?}");
     people.user_create("other@example.org", "a password".into(), Role::Admin, Bots::All).await.unwrap();
+    people.user_delete("some@example.org", false).await.unwrap();
     people.user_delete("admin@example.org", false).await.unwrap();
     people.user_delete("other@example.org", true).await.unwrap();
     people.user_delete("ani@example.org", false).await.unwrap();
