@@ -1,12 +1,36 @@
 //! `wicara backup`, `restore` and `copy`, as an operator runs them.
 
 use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 
 use super::place::Place;
 use super::{PASSWORD, call, log_in};
-use crate::support::{Database, Engine, on_both_engines};
+use crate::support::database::connect;
+use crate::support::patience::until;
+use crate::support::{Database, Engine, PATIENCE, on_both_engines};
 
 on_both_engines!(a_backup_is_restored_and_a_database_copied_to_the_other_engine);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_backup_leaves_no_file() {
+    let database = Database::new(Engine::Postgres).await;
+    let place =
+        Place::with_config(&format!("server.listen = \"127.0.0.1:0\"\nstore.url = \"{}\"\n", database.url));
+    place.serve().terminate();
+    // The backup waits for the lock.
+    let client = connect(&database.url).await;
+    client.batch_execute("BEGIN; LOCK TABLE users").await.unwrap();
+    let mut command = place.command(&["backup", "a.backup"]);
+    let backup = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let part = place.path().join("a.backup.part");
+    until(PATIENCE, "the backup has begun", async || part.exists()).await;
+    let id = backup.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let ended = tokio::task::spawn_blocking(|| backup.wait_with_output()).await.unwrap().unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(String::from_utf8(ended.stderr).unwrap().contains("interrupted: nothing was saved"));
+    assert!(!part.exists() && !place.path().join("a.backup").exists());
+}
 
 async fn a_backup_is_restored_and_a_database_copied_to_the_other_engine(engine: Engine) {
     let place = Place::new(engine, "").await;

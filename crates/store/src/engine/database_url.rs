@@ -147,6 +147,10 @@ fn postgres(rest: &str) -> Result<Config, String> {
     if is_cut_off || !is_percent_encoded(rest) {
         return Err(PERCENT.into());
     }
+    // Its name is not told: it may be a part of a password.
+    if unbraced_variable(rest).is_some() {
+        return Err("a $NAME in it is not replaced: write ${NAME}, or %24 for a $ that is meant".into());
+    }
     let mut encryption = Encryption::Unsaid;
     let mut kept = Vec::new();
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
@@ -300,6 +304,8 @@ mod tests {
             ("sqlite:// x.db", "sqlite:wicara.db"),
             ("sqlite:$HOME/x.db", "write ${HOME}"),
             ("sqlite:/srv/$DATA_1", "write ${DATA_1}"),
+            ("postgres://u:$HUSH@127.0.0.1/db", "write ${NAME}"),
+            ("postgres://u@127.0.0.1/$DB", "write ${NAME}"),
             ("postgres://u@127.0.0.1/db?port=5599", "behind its host"),
             ("postgres://u@db.example.org/x?hostaddr=127.0.0.1&port=5599", "behind its host"),
             ("postgres://u@/db?host=127.0.0.1,localhost&port=1,2,3", "behind its host"),
@@ -312,7 +318,7 @@ mod tests {
             ("postgres:u:p@h/db", "another kind"),
         ] {
             let error = DatabaseUrl::parse(url).unwrap_err();
-            assert!(error.contains(advice), "{url:?}: {error}");
+            assert!(error.contains(advice) && !error.contains("HUSH"), "{url:?}: {error}");
         }
     }
 

@@ -503,6 +503,12 @@ async fn no_server_starts_on_a_source_meanwhile(engine: Engine) {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             lock.and_then(|()| runtime.block_on(try_open(&url)).map(|_| ()))
         });
+        if !is_sqlite(&source) {
+            let url = source.url.clone();
+            let probe = move || tokio::runtime::Runtime::new().unwrap().block_on(Store::probe(&url));
+            let told = std::thread::spawn(probe).join().unwrap().unwrap_err().to_string();
+            assert!(told.contains("is using this database"), "{told}");
+        }
         match started.join().unwrap() {
             Err(Error::Setup(_)) => refused += 1,
             other => panic!("{other:?}"),
