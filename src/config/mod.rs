@@ -8,6 +8,8 @@ mod parse;
 mod show;
 
 #[cfg(test)]
+mod environment_tests;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;
