@@ -94,7 +94,8 @@ impl Database {
         let frozen = match self {
             Self::Postgres(_) => {
                 let tables = stored_tables();
-                let names = tables.iter().filter(|table| table.has_rows_of_its_own()).map(|table| &*table.name);
+                let names =
+                    tables.iter().filter(|table| table.has_rows_of_its_own()).map(|table| &*table.name);
                 let lock = format!(
                     "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL lock_timeout = {}; \
                      LOCK TABLE {} IN SHARE MODE; SET LOCAL lock_timeout = 0",
