@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use wicara_store::Unfinished::GoesOn;
 use wicara_store::{Progress, backup, copy};
 
 use super::dump::dump;
@@ -41,7 +42,7 @@ async fn nothing_is_written_to_a_source_while_it_is_compared(engine: Engine) {
             refused += 1;
         }
     };
-    copy(&source.url, &target.url, &mut write).await.unwrap();
+    copy(&source.url, &target.url, GoesOn, &mut write).await.unwrap();
     assert!(refused > 0);
     assert_eq!(dump(&target).await, dump(&source).await);
     write_to(&source.url).unwrap();
@@ -54,7 +55,7 @@ async fn nothing_is_written_to_a_source_while_it_is_compared(engine: Engine) {
         }
     };
     execute(&source, "UPDATE users SET name = 'early'").await;
-    let told = reason(copy(&source.url, &target.url, &mut write).await);
+    let told = reason(copy(&source.url, &target.url, GoesOn, &mut write).await);
     assert!(told.contains("changed meanwhile"), "{told}");
 }
 
@@ -72,7 +73,7 @@ async fn a_server_that_revives_while_both_are_compared_is_noticed() {
             std::thread::spawn(|| tokio::runtime::Runtime::new().unwrap().block_on(renew)).join().unwrap();
         }
     };
-    let told = reason(copy(&source.url, &target.url, &mut revive).await);
+    let told = reason(copy(&source.url, &target.url, GoesOn, &mut revive).await);
     assert!(told.contains("the source: a server or a command uses this database"), "{told}");
     assert!(reason(try_open(&target.url).await).contains("unfinished copy"));
 }
@@ -87,10 +88,10 @@ async fn a_copy_whose_statistics_fail_goes_on() {
                      IF current_query() LIKE 'ANALYZE%' THEN RAISE EXCEPTION 'a fault of the test'; END IF; RETURN $1; \
                  END $$; CREATE INDEX no_statistics ON totals (no_statistics(bucket))";
     execute(&target, fault).await;
-    let told = copy(&source.url, &target.url, &mut silent).await.unwrap_err().to_string();
+    let told = copy(&source.url, &target.url, GoesOn, &mut silent).await.unwrap_err().to_string();
     assert!(told.contains("a fault of the test"), "{told}");
     execute(&target, "DROP INDEX no_statistics").await;
-    copy(&source.url, &target.url, &mut silent).await.unwrap();
+    copy(&source.url, &target.url, GoesOn, &mut silent).await.unwrap();
     assert_eq!(dump(&target).await, dump(&source).await);
     try_open(&target.url).await.unwrap().close().await;
 }
