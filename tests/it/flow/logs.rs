@@ -141,7 +141,7 @@ async fn ask(place: &Place) -> String {
         (r#"say [{"text": "canary", "category": "canary"}]"#, 200),
         (r#"say {"text": "canary""#, 502),
         (r#"say "canary"#, 502),
-        (r#"say {"canary": 1}"#, 200),
+        (r#"say {"canary": 1}"#, 502),
         ("say canary", 502),
         ("say []", 502),
         ("status 500 ", 502),
