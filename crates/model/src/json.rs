@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
-use crate::interoperable;
+use crate::{interoperable, lenient};
 
 /// Describes a JSON error for the log, without serde's message: that one may quote the JSON, and so text of users.
 #[must_use]
@@ -34,7 +34,8 @@ impl Json {
         serde_json::from_str::<&RawValue>(&text).map(|raw| Self(raw.to_owned()))
     }
 
-    /// Parses one JSON value of a bot, and repairs what JSON decoders refuse: see [`interoperable::decodable`].
+    /// Parses one JSON value of a bot, and repairs what JSON decoders refuse: see [`interoperable::decodable`]. What is no
+    /// JSON is read as [`lenient::repaired`] does; the error is of its text as it came.
     pub fn decodable(text: &str) -> Result<Self, serde_json::Error> {
         Self::repaired(text, interoperable::decodable)
     }
@@ -45,7 +46,14 @@ impl Json {
     }
 
     fn repaired(text: &str, repair: fn(&str) -> Cow<'_, str>) -> Result<Self, serde_json::Error> {
-        let raw: &RawValue = serde_json::from_str(text)?;
+        let json = match serde_json::from_str::<&RawValue>(text) {
+            Ok(raw) => Cow::Borrowed(raw),
+            Err(error) => match lenient::repaired(text).map(RawValue::from_string) {
+                Some(Ok(raw)) => Cow::Owned(raw),
+                _ => return Err(error),
+            },
+        };
+        let raw: &RawValue = &json;
         match repair(raw.get()) {
             Cow::Borrowed(_) => Ok(Self(raw.to_owned())),
             Cow::Owned(text) => Self::parse(text),
@@ -157,6 +165,15 @@ impl<'de> Deserialize<'de> for Object {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bots_json_may_be_nearly_that() {
+        let odd = "\u{feff}{\"a\":NaN,\"b\":[\"\\ud83d\t\",],}\0";
+        assert_eq!(Json::decodable(odd).unwrap().as_str(), r#"{"a":null,"b":["\ufffd\u0009"]}"#);
+        assert_eq!(Json::joinable(odd).unwrap().as_str(), r#"{"a":null,"b":["\ud83d\u0009"]}"#);
+        let cut = Json::decodable("{\"a\":NaN").unwrap_err();
+        assert_eq!(fault(&cut), "no JSON, at line 1 column 6");
+    }
 
     #[test]
     fn an_object_keeps_the_text_of_what_is_not_touched() {

@@ -12,6 +12,7 @@ mod id;
 pub mod interoperable;
 mod invalid;
 pub mod json;
+pub mod lenient;
 mod message;
 mod network;
 mod page;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use wicara_platform::tls;
 
 use crate::connections::Connections;
+use crate::encoding::text_of;
 use crate::sse::{self, Frame, Parser};
 use crate::{Error, ErrorText, Nesting, addresses};
 
@@ -22,6 +23,8 @@ const MAX_ERROR_BYTES: usize = 4 * 1024;
 /// How long what follows a complete answer is waited for: an error, or the proper end of the body, after which its connection
 /// can be used again. Some servers leave the connection open instead.
 const AFTER_END: Duration = Duration::from_millis(500);
+const COMPRESSIONS: [&[u8]; 9] =
+    [b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress", b"br", b"zstd", b"dcb", b"dcz"];
 /// How long reading an error's body may take.
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -64,11 +67,11 @@ impl Client {
     }
 }
 
-/// Whether the body is anything but `identity`, which is a name for no encoding.
+/// Whether the body is compressed. Servers also name a charset there, or no encoding in words.
 fn is_encoded(headers: &HeaderMap) -> bool {
     headers.get_all(CONTENT_ENCODING).iter().any(|value| {
-        let codings = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-        codings.into_iter().any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
+        let mut codings = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        codings.any(|coding| COMPRESSIONS.iter().any(|name| coding.eq_ignore_ascii_case(name)))
     })
 }
 
@@ -96,7 +99,7 @@ impl Reply {
 }
 
 /// A whole body; more than `max_bytes` is an error, and so is a web page. A byte order mark is left out. Of a body that stays
-/// open behind one whole JSON object or list, the end is not waited for.
+/// open behind one whole JSON object, list or string, the end is not waited for.
 pub async fn whole_text(
     mut chunks: impl Stream<Item = Result<Bytes, Error>> + Unpin,
     max_bytes: usize,
@@ -120,8 +123,8 @@ pub async fn whole_text(
         }
         end.read(&chunk);
     }
-    let text = String::from_utf8(body).map_err(|_| Error::Unreadable("it is not UTF-8".to_owned()))?;
-    let text = text.trim_start_matches('\u{feff}');
+    let text = text_of(&body);
+    let text = text.trim_start_matches(['\u{feff}', '\0']);
     if text.trim_start().starts_with('<') { Err(Error::WebPage) } else { Ok(text.to_owned()) }
 }
 
@@ -134,7 +137,7 @@ struct DocumentEnd {
 }
 
 enum Form {
-    /// An object or a list.
+    /// An object, a list or a string.
     Nested(Nesting),
     Events(Parser),
 }
@@ -147,10 +150,10 @@ impl DocumentEnd {
     fn read(&mut self, chunk: &[u8]) {
         let mut rest = chunk;
         if self.form.is_none() {
-            let is_before = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0xef | 0xbb | 0xbf);
+            let is_before = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0 | 0xef | 0xbb | 0xbf);
             let Some(start) = chunk.iter().position(|byte| !is_before(byte)) else { return };
             rest = &chunk[start..];
-            let is_nested = matches!(rest[0], b'{' | b'[');
+            let is_nested = matches!(rest[0], b'{' | b'[' | b'"');
             let form = if is_nested {
                 Form::Nested(Nesting::default())
             } else {

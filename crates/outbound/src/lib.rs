@@ -6,6 +6,7 @@ mod backoff;
 mod breaker;
 mod client;
 mod connections;
+mod encoding;
 mod error;
 mod nesting;
 pub mod sse;

@@ -3,14 +3,15 @@
 //! the other without `data:`, which Langflow declares as server-sent events; a whole JSON document is one such object.
 //!
 //! It takes more than the standard: an object is a frame as soon as its last bracket is there, whatever line end follows,
-//! and what is behind it begins the next frame. Data that is no object ends with a blank line, with the body, or where an
-//! object follows.
+//! and what is behind it begins the next frame; so does each object of a list. Data that is no object ends with a blank line,
+//! with the body, or where an object follows. A string may hold a line end where the next line begins nothing of its own.
 
 use std::mem;
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 
+use crate::encoding::text_of;
 use crate::nesting::Nesting;
 use crate::{Error, ErrorText};
 
@@ -19,7 +20,12 @@ const DONE: &[u8] = b"[DONE]";
 /// The bytes that are looked at for it, white space included.
 const MAX_DONE_BYTES: usize = 32;
 const DATA: &[u8] = b"data:";
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// The bytes that are kept of a line other than data: enough for the name of an event.
+const MAX_FIELD_BYTES: usize = 1024;
+/// What may stand before data and means nothing: a byte order mark, NUL, and the field's name once more.
+const NOISE: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\0", DATA];
+/// The other fields that a line may begin with.
+const FIELDS: [&[u8]; 3] = [b"event:", b"id:", b"retry:"];
 
 /// One event with data. Events without data are skipped, unless their name stands behind their data; ids and reconnection
 /// times are ignored, because the client never reconnects.
@@ -78,8 +84,8 @@ pub fn frames(
 fn check_events(beginning: &[u8]) -> Result<(), Error> {
     let text = String::from_utf8_lossy(beginning);
     let text = text.trim_start_matches(|first: char| first == '\u{feff}' || first.is_whitespace());
-    let field = text.split([':', '\n', '\r']).next().unwrap_or_default();
-    let is_field = ["", "data", "event", "id", "retry"].contains(&field);
+    let field = text.split([':', '\n', '\r']).next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_field = ["", "data", "event", "id", "retry"].contains(&field.as_str());
     if is_field { Ok(()) } else { Err(Error::NoFrames { body: ErrorText::new(text) }) }
 }
 
@@ -89,7 +95,7 @@ pub struct Parser {
     place: Place,
     /// The last byte was a CR that ended a line: a LF that follows belongs to the same line end.
     after_return: bool,
-    /// No byte was read but of a byte order mark and of white space.
+    /// No byte was read but of what means nothing.
     at_start: bool,
     is_web_page: bool,
     /// What the current line holds beside an object.
@@ -217,24 +223,45 @@ impl Parser {
                 }
                 return Ok(read);
             }
+            Place::Data if self.is_cut() && !matches!(byte, b'{' | b'[') => {
+                if byte == b' ' && self.line.is_empty() {
+                    self.line.push(byte);
+                    return Ok(1);
+                }
+                self.line.clear();
+                self.place = Place::Object;
+                return Ok(0);
+            }
             Place::Data | Place::Behind if byte == b'{' => {
+                self.end_cut_object(frames)?;
                 self.end_text(frames)?;
                 self.begin_object(self.is_bare);
                 return Ok(0);
             }
-            Place::Behind if byte.is_ascii_whitespace() => return Ok(1),
+            // Objects may be separated as in a list.
+            Place::Behind if byte.is_ascii_whitespace() || matches!(byte, b',' | b']') => return Ok(1),
             Place::Behind => {
                 self.place = if self.is_bare { Place::Field } else { Place::Text };
                 return Ok(0);
             }
-            Place::Data if !byte.is_ascii_whitespace() => self.place = Place::Text,
             Place::Data | Place::Text | Place::Field => {}
         }
         if self.place == Place::Data {
+            self.end_cut_object(frames)?;
             self.line.push(byte);
+            match noise(self.line.trim_ascii()) {
+                Noise::Whole => self.line.clear(),
+                Noise::Begins => {}
+                Noise::No => self.place = Place::Text,
+            }
             return Ok(1);
         }
-        let bracket = bytes.iter().position(|byte| *byte == b']').filter(|_| self.place == Place::Text);
+        if self.place == Place::Field {
+            let room = MAX_FIELD_BYTES.saturating_sub(self.line.len());
+            self.line.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            return Ok(bytes.len());
+        }
+        let bracket = bytes.iter().position(|byte| *byte == b']');
         let read = bracket.map_or(bytes.len(), |bracket| bracket + 1);
         self.line.extend_from_slice(&bytes[..read]);
         let may_be_done = bracket.is_some() && self.text.is_empty() && self.line.len() < MAX_DONE_BYTES;
@@ -248,31 +275,64 @@ impl Parser {
 
     /// Finds out by its first bytes what a line is.
     fn begin_line(&mut self, byte: u8, frames: &mut Vec<Frame>) -> Result<(), Error> {
-        if self.line.is_empty() && byte.is_ascii_whitespace() {
+        if self.line.is_empty() && byte.is_ascii_whitespace() && !self.is_cut() {
             return Ok(());
         }
         self.line.push(byte);
-        if self.at_start && BYTE_ORDER_MARK.starts_with(&self.line) {
-            if self.line == BYTE_ORDER_MARK {
+        match noise(&self.line) {
+            Noise::Whole if !is_data(&self.line) => {
                 self.line.clear();
+                return Ok(());
             }
-            return Ok(());
+            Noise::Begins if !byte.is_ascii() => return Ok(()),
+            _ => {}
         }
         self.is_web_page |= mem::take(&mut self.at_start) && byte == b'<';
-        if self.line == b"{" && self.object.is_empty() {
+        if self.is_cut() && !is_data(&self.line) {
+            if matches!(byte, b'{' | b':') {
+                self.end_broken_object(frames)?;
+            } else {
+                let may_be_field =
+                    may_be_data(&self.line) || FIELDS.iter().any(|field| begins_with(field, &self.line));
+                if !may_be_field {
+                    self.resume_object();
+                }
+                return Ok(());
+            }
+        }
+        let is_list = self.line[0] == b'[';
+        if byte == b'{' && (is_list || self.line.len() == 1) && self.object.is_empty() {
             self.end_text(frames)?;
             self.begin_object(true);
             self.object.push(byte);
             self.nesting.read(&[byte]);
-        } else if self.line == DATA {
+        } else if is_data(&self.line) {
             self.line.clear();
             self.named_late = false;
             self.is_bare = false;
-            self.place = if self.object.is_empty() { Place::Data } else { Place::Object };
-        } else if !DATA.starts_with(&self.line) {
+            self.place = if self.object.is_empty() || self.is_cut() { Place::Data } else { Place::Object };
+        } else if self.line.trim_ascii_end() != b"[" && !may_be_data(&self.line) {
             self.place = Place::Field;
         }
         Ok(())
+    }
+
+    /// Whether an object is being read whose last line ended inside a string.
+    fn is_cut(&self) -> bool {
+        !self.object.is_empty() && self.nesting.is_in_string()
+    }
+
+    /// The current line belongs to a string that the line before it did not end. Of the line no more than the beginning has
+    /// been read, which ends no object.
+    fn resume_object(&mut self) {
+        let line = mem::take(&mut self.line);
+        self.nesting.read(&line);
+        self.object.extend_from_slice(&line);
+        self.place = Place::Object;
+    }
+
+    fn end_cut_object(&mut self, frames: &mut Vec<Frame>) -> Result<(), Error> {
+        if self.is_cut() { self.end_broken_object(frames) } else { Ok(()) }
     }
 
     fn begin_object(&mut self, is_bare: bool) {
@@ -285,18 +345,22 @@ impl Parser {
 
     fn end_line(&mut self, frames: &mut Vec<Frame>) -> Result<(), Error> {
         let was_blank = mem::replace(&mut self.is_blank, true);
+        if self.place == Place::Start && !self.line.is_empty() && self.is_cut() {
+            self.resume_object();
+        }
         let line = mem::take(&mut self.line);
         match mem::replace(&mut self.place, Place::Start) {
-            Place::Object if self.nesting.is_in_string() => self.end_broken_object(frames)?,
             Place::Object => {
                 self.object.push(b'\n');
                 self.after_blank = was_blank;
-                if self.is_bare {
+                // Within a string, the next line says whether it goes on.
+                if self.is_bare && !self.nesting.is_in_string() {
                     self.place = Place::Object;
                 }
             }
+            Place::Data if self.is_cut() => self.object.push(b'\n'),
             Place::Start if line.is_empty() => self.end_event(frames)?,
-            Place::Start | Place::Field => self.end_field(&line)?,
+            Place::Start | Place::Field => self.end_field(&line, frames)?,
             Place::Data | Place::Text => {
                 self.text.extend_from_slice(line.strip_prefix(b" ").unwrap_or(&line));
                 self.text.push(b'\n');
@@ -306,10 +370,14 @@ impl Parser {
         Ok(())
     }
 
-    fn end_field(&mut self, line: &[u8]) -> Result<(), Error> {
-        let line = utf_8(line)?;
-        let (name, value) = line.split_once(':').unwrap_or((line, ""));
-        match name {
+    fn end_field(&mut self, line: &[u8], frames: &mut Vec<Frame>) -> Result<(), Error> {
+        let line = text_of(line);
+        if line.trim().as_bytes() == DONE {
+            self.end_text(frames)?;
+            return self.end_frame(DONE.to_vec(), frames);
+        }
+        let (name, value) = line.split_once(':').unwrap_or((&line, ""));
+        match name.trim_end().to_ascii_lowercase().as_str() {
             "event" => {
                 value.strip_prefix(' ').unwrap_or(value).trim_end().clone_into(&mut self.event);
                 self.named_late =
@@ -337,7 +405,8 @@ impl Parser {
     /// Of an object without end those lines are frames that are whole objects.
     fn end_broken_object(&mut self, frames: &mut Vec<Frame>) -> Result<(), Error> {
         let object = mem::take(&mut self.object);
-        let text = utf_8(&object)?.trim();
+        let text = text_of(&object);
+        let text = text.trim();
         let whole: Vec<&str> = text.lines().map(str::trim).filter(|line| Nesting::is_whole(line)).collect();
         let parts = if whole.is_empty() { vec![text] } else { whole };
         parts
@@ -354,14 +423,38 @@ impl Parser {
 
     fn end_frame(&mut self, data: Vec<u8>, frames: &mut Vec<Frame>) -> Result<(), Error> {
         self.had_data = true;
-        let data = utf_8(&data)?.to_owned();
-        frames.push(Frame { event: self.event.clone(), data });
+        frames.push(Frame { event: self.event.clone(), data: text_of(&data).into_owned() });
         Ok(())
     }
 }
 
-fn utf_8(bytes: &[u8]) -> Result<&str, Error> {
-    str::from_utf8(bytes).map_err(|_| Error::Unreadable("it is not UTF-8".to_owned()))
+/// Whether bytes are what may stand before data and means nothing.
+enum Noise {
+    Whole,
+    Begins,
+    No,
+}
+
+fn noise(bytes: &[u8]) -> Noise {
+    if NOISE.iter().any(|noise| noise.eq_ignore_ascii_case(bytes)) {
+        return Noise::Whole;
+    }
+    // A list's objects are frames.
+    let begins = matches!(bytes, [] | b"[") || NOISE.iter().any(|noise| begins_with(noise, bytes));
+    if begins { Noise::Begins } else { Noise::No }
+}
+
+fn begins_with(whole: &[u8], beginning: &[u8]) -> bool {
+    whole.get(..beginning.len()).is_some_and(|found| found.eq_ignore_ascii_case(beginning))
+}
+
+/// Whether a line's beginning is the field's name with its colon, however it is written.
+fn is_data(line: &[u8]) -> bool {
+    line.strip_suffix(b":").is_some_and(|name| name.trim_ascii_end().eq_ignore_ascii_case(b"data"))
+}
+
+fn may_be_data(line: &[u8]) -> bool {
+    begins_with(DATA, line) || line.trim_ascii_end().eq_ignore_ascii_case(b"data")
 }
 
 #[cfg(test)]
@@ -394,7 +487,7 @@ mod tests {
             ("data: a\n\n", vec!["a"]),
             ("data:a\r\n\r\ndata: b\r\rdata:  c\n\n", vec!["a", "b", " c"]),
             ("data: a\r\ndata: b\rdata: c\r\n\r\n", vec!["a\nb\nc"]),
-            ("\u{feff}data: a\n\n\u{feff}data: b\n\n", vec!["a"]),
+            ("\u{feff}data: a\n\n", vec!["a"]),
             ("data: a\ndata: b\ndata\ndata:c\n\n", vec!["a\nb\n\nc"]),
             (": comment\nid: 7\nretry: 10\ndata: a\nother: x\nno colon\n\n", vec!["a"]),
             ("data: a: b\n\n", vec!["a: b"]),
@@ -438,7 +531,7 @@ mod tests {
             ("data: {\ndata: \"a\": 1\ndata: }\n\n", vec!["{\n \"a\": 1\n }"]),
             ("data: {\ndata: {\"a\":1}\n\ndata: {\"b\":2}", vec!["{\"a\":1}", "{\"b\":2}"]),
             ("data: {\"a\":\"cut\ndata: {\"b\":2}\n\n", vec!["{\"a\":\"cut", "{\"b\":2}"]),
-            ("data: {\"a\":1}{\"b\":2}, x\n\n", vec!["{\"a\":1}", "{\"b\":2}", ", x"]),
+            ("data: {\"a\":1}{\"b\":2}, x\n\n", vec!["{\"a\":1}", "{\"b\":2}", "x"]),
             ("data: [ERROR] away\n\n", vec!["[ERROR] away"]),
         ] {
             assert_eq!(data(text), expected, "{text:?}");
@@ -502,18 +595,58 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf_8_or_too_large_is_an_error_after_the_frames_before_it() {
+    fn what_programs_write_that_make_streams_themselves_is_read() {
+        for (text, expected) in [
+            ("data: a\n\n\u{feff}data: b\n\n\u{feff}: c\n\n", vec!["a", "b"]),
+            ("data: \u{feff}{\"a\":1}\n\ndata:\0 {\"b\":2}\n\n", vec!["{\"a\":1}", "{\"b\":2}"]),
+            ("data: data: {\"a\":1}\n\ndata: data:  b\n\n", vec!["{\"a\":1}", " b"]),
+            ("data: d\n\ndata: dat\n\ndata: database\n\n", vec!["d", "dat", "database"]),
+            ("Data: a\n\nDATA:b\n\ndata  : {\"c\":1}\n\n\0data: d\n\n", vec!["a", "b", "{\"c\":1}", "d"]),
+            ("data: {\"a\":1},{\"b\":2}\n\n", vec!["{\"a\":1}", "{\"b\":2}"]),
+            ("data: [{\"a\":1}, {\"b\":2}]\n\ndata: [1]\n\n", vec!["{\"a\":1}", "{\"b\":2}", "[1]"]),
+            ("[{\"a\":1},\n{\"b\":2},\n {\"c\":3}]", vec!["{\"a\":1}", "{\"b\":2}", "{\"c\":3}"]),
+            ("[ {\"a\":1}]\n[DONE]\n", vec!["{\"a\":1}", "[DONE]"]),
+            ("data: caf\u{e9}\n\n", vec!["caf\u{e9}"]),
+        ] {
+            assert_eq!(data(text), expected, "{text:?}");
+        }
+        let frames =
+            parsed(100, [b": \xff\nid: \xff\nEvent : \xe9\ndata: {\"a\":\"caf\xe9\"}\n\n".as_slice()]).0;
+        assert_eq!(frames, [Frame { event: "\u{e9}".to_owned(), data: "{\"a\":\"caf\u{e9}\"}".to_owned() }]);
+    }
+
+    #[test]
+    fn a_string_may_hold_a_line_end() {
+        for (text, expected) in [
+            ("data: {\"a\":\"x\ny\"}\n\ndata: b\n\n", vec!["{\"a\":\"x\ny\"}", "b"]),
+            ("data: {\"a\":\"x\r\n  - y\rda\n\"}\n", vec!["{\"a\":\"x\n  - y\nda\n\"}"]),
+            ("data: {\"a\":\"x\ndata:  y\ndata: \ndata: z\"}\n\n", vec!["{\"a\":\"x\n y\n\nz\"}"]),
+            (
+                "{\"a\":\"x\ny\",\n\"b\":1}{\"c\":\"\nid\"}",
+                vec!["{\"a\":\"x\ny\",\n\"b\":1}", "{\"c\":\"\nid\"}"],
+            ),
+            // What begins something of its own.
+            ("data: {\"a\":\"x\nid: 1\ndata: b\n\n", vec!["{\"a\":\"x", "b"]),
+            ("data: {\"a\":\"x\n: c\ndata: [DONE]\n\n", vec!["{\"a\":\"x", "[DONE]"]),
+            ("data: {\"a\":\"x\n\ny\"}\n\ndata: b\n\n", vec!["{\"a\":\"x", "b"]),
+        ] {
+            assert_eq!(data(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_is_an_error_after_the_frames_before_it() {
         let large = format!("data: {}\n\n", "x".repeat(20));
         let lines = "data: 12345678\n".repeat(3) + "\n";
-        let comment = format!(":{}", "x".repeat(21));
-        for wrong in
-            [b"data: \xff\n\n".as_slice(), b"\xc3\n", large.as_bytes(), lines.as_bytes(), comment.as_bytes()]
-        {
+        for wrong in [large.as_bytes(), lines.as_bytes()] {
             let stream = [b"data: a\n\n", wrong].concat();
             let (frames, parsed_all) = parsed(20, [stream.as_slice()]);
             assert_eq!((frames.len(), parsed_all), (1, false), "{stream:?}");
             assert_eq!(parsed(20, stream.chunks(1)), (frames, false), "{stream:?}");
         }
+        // Comments are not kept.
+        let comment = format!(":{}\ndata: a\n\n", "x".repeat(5000));
+        assert_eq!(parsed(2000, [comment.as_bytes()]).0.len(), 1);
         let exactly = format!("data: {}\n\n", "x".repeat(14)).repeat(100);
         assert_eq!(parsed(20, [exactly.as_bytes()]).0.len(), 100);
     }
@@ -533,7 +666,7 @@ mod tests {
             }
             let whole = parsed(40, [bytes.as_slice()]);
             assert_eq!(parsed(40, chunks), whole);
-            assert!(whole.0.iter().all(|frame| frame.data.len() <= 40));
+            assert!(whole.0.iter().all(|frame| frame.data.chars().count() <= 40));
             assert!(whole.0.iter().all(|frame| !frame.data.is_empty() || !frame.event.is_empty()));
         });
     }
