@@ -10,7 +10,7 @@ use wicara_outbound::ErrorText;
 use crate::Error;
 use crate::field_name::plain;
 
-pub use end::{breaks_off, reason};
+pub use end::{breaks_off, is_end, is_mark};
 pub use value::{says, text};
 
 /// The names of fields whose value, where it says anything, is an error: one of these, perhaps behind one of
@@ -39,9 +39,9 @@ const BEHIND_ERROR: [&str; 19] = [
     "reason",
 ];
 /// Fields that may hold [`ERROR`] or one of [`FAILED`] in place of another word.
-const STATE_NAMES: [&str; 5] = ["object", "type", "status", "category", "event"];
+const STATE_NAMES: [&str; 8] = ["object", "type", "status", "category", "event", "state", "result", "level"];
 const ERROR: &str = "error";
-const FAILED: [&str; 4] = ["failed", "failure", "fail", "exception"];
+const FAILED: [&str; 6] = ["failed", "failure", "fail", "exception", "timeout", "timedout"];
 /// The fields of these that may hold the name of an error, such as `server_error`.
 const TYPE_NAMES: [&str; 3] = ["object", "type", "event"];
 /// Fields that may hold the status of HTTP.
@@ -49,10 +49,43 @@ const STATUS_NAMES: [&str; 4] = ["status", "statuscode", "httpstatus", "httpstat
 const CODE: &str = "code";
 /// Fields that are `false` where it failed.
 const SUCCESS_NAMES: [&str; 5] = ["success", "issuccess", "successful", "ok", "succeeded"];
-/// The reason for which a model's answer ended. `stop_reason` is none: vLLM puts the text there that it was told to stop at.
-const END_NAME: &str = "finishreason";
+/// Fields that are `true` where it failed.
+const FAILED_NAMES: [&str; 3] = ["failed", "isfailed", "hasfailed"];
+/// The reasons for which a model's answer ended: a proxy's own, and that of the server behind it. `stop_reason` is none: vLLM puts the text there that it was told to stop at.
+const END_NAMES: [&str; 2] = ["finishreason", "nativefinishreason"];
+/// How the errors of servers, proxies and interpreters begin that are no JSON.
+const ERROR_TEXTS: [&str; 10] = [
+    ERROR,
+    "exception",
+    "internal server error",
+    "traceback (most recent call last)",
+    "upstream ",
+    "no healthy upstream",
+    "bad gateway",
+    "service unavailable",
+    "gateway timeout",
+    "gateway time-out",
+];
 /// Fields in which a server says in words what happened.
 const MESSAGE_NAMES: [&str; 4] = ["message", "msg", "detail", "details"];
+
+/// What a server calls its messages about its progress.
+const PROGRESS: [&str; 14] = [
+    "ping",
+    "heartbeat",
+    "keepalive",
+    "keep-alive",
+    "status",
+    "progress",
+    "processing",
+    "queued",
+    "pending",
+    "running",
+    "thinking",
+    "info",
+    "log",
+    "debug",
+];
 
 /// The signs of a failure in an object's fields.
 #[derive(Default)]
@@ -73,8 +106,8 @@ struct Signs {
 
 impl Signs {
     fn of(object: &Object) -> Self {
-        let end = object.iter().find(|(name, _)| plain(name) == END_NAME);
-        Self { end: end.and_then(|(_, reason)| end::failure(reason)), ..Self::beside_end(object) }
+        let mut ends = object.iter().filter(|(name, _)| END_NAMES.contains(&plain(name).as_str()));
+        Self { end: ends.find_map(|(_, reason)| end::failure(reason)), ..Self::beside_end(object) }
     }
 
     /// Without the reason for the end, which may be such an object itself, and so on without end.
@@ -90,16 +123,18 @@ impl Signs {
         if is_error_name(name) && says(value.as_str()) {
             self.error.get_or_insert_with(|| text(value.as_str()));
         }
-        let bare = value.as_str().trim_matches('"');
-        let is_failed_status = bare.parse::<u64>().is_ok_and(|status| (400..600).contains(&status));
-        self.has_status |= is_failed_status && STATUS_NAMES.contains(&name);
-        self.has_code |= is_failed_status && name == CODE;
-        self.denies_success |= SUCCESS_NAMES.contains(&name) && bare.eq_ignore_ascii_case("false");
+        let word = value.string().unwrap_or_else(|| value.as_str().to_owned()).to_lowercase();
+        let bare = word.as_str();
+        let is_false = bare == "false";
+        self.has_status |= STATUS_NAMES.contains(&name) && (is_failed_status(bare) || has_failed_code(value));
+        self.has_code |= name == CODE && is_failed_status(bare);
+        self.denies_success |= SUCCESS_NAMES.contains(&name) && (is_false || bare == "0")
+            || name == STATUS_NAMES[0] && is_false
+            || FAILED_NAMES.contains(&name) && bare == "true";
         if STATE_NAMES.contains(&name) {
-            let word = value.string().unwrap_or_default().to_lowercase();
-            self.is_error |= word == ERROR;
-            self.has_failed |= FAILED.contains(&word.as_str());
-            self.has_error_type |= TYPE_NAMES.contains(&name) && is_error_type(&word);
+            self.is_error |= bare == ERROR;
+            self.has_failed |= FAILED.contains(&bare);
+            self.has_error_type |= TYPE_NAMES.contains(&name) && is_error_type(bare);
         }
     }
 
@@ -109,6 +144,19 @@ impl Signs {
         let is_failure = has_word || self.has_status || self.has_code || self.denies_success;
         self.error.or(self.end).or_else(|| is_failure.then(|| text(Json::of(object).as_str())))
     }
+}
+
+/// Whether a value begins with a status of HTTP that is one of failure, such as `502 Bad Gateway`.
+fn is_failed_status(bare: &str) -> bool {
+    let number = bare.split(' ').next().unwrap_or_default();
+    number.parse::<f64>().is_ok_and(|status| (400.0..600.0).contains(&status))
+}
+
+/// Whether a status is an object with such a code.
+fn has_failed_code(status: &Json) -> bool {
+    let object = serde_json::from_str::<Object>(status.as_str()).unwrap_or_default();
+    let code = object.get(CODE).map(|code| code.string().unwrap_or_else(|| code.as_str().to_owned()));
+    code.is_some_and(|code| is_failed_status(&code))
 }
 
 /// What an object says of a failure; `None` where it says nothing of one.
@@ -155,7 +203,9 @@ pub fn check_json(json: &str) -> Result<(), Error> {
 /// What data says of a failure that is no JSON object, such as `[ERROR] away` or `"error: away"`.
 pub fn of_text(data: &str) -> Option<ErrorText> {
     let words = data.trim_start_matches(|sign: char| !sign.is_alphanumeric());
-    let begins = words.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("error"));
+    let begins = ERROR_TEXTS
+        .iter()
+        .any(|error| words.get(..error.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(error)));
     (begins && !data.trim_start().starts_with('{')).then(|| ErrorText::new(data))
 }
 
@@ -176,6 +226,20 @@ pub fn message(object: &Object) -> Option<&Json> {
     let found =
         fields.find(|(name, value)| MESSAGE_NAMES.contains(&plain(name).as_str()) && says(value.as_str()));
     found.map(|(_, value)| value)
+}
+
+/// What a server says in words in an object that holds nothing of an answer, unless they are of its progress, or a model's
+/// message.
+pub fn in_words(object: &Object) -> Option<ErrorText> {
+    let message = message(object)?;
+    let word = |name| object.get(name).and_then(Json::string).unwrap_or_default().to_lowercase();
+    let is_progress =
+        ["type", "event", "status", "object"].map(word).iter().any(|word| PROGRESS.contains(&word.as_str()));
+    let has_code = object.get(CODE).is_some_and(|code| says(code.as_str()));
+    let fields = serde_json::from_str::<Object>(message.as_str()).unwrap_or_default();
+    let is_models = ["role", "content"].iter().any(|name| fields.get(name).is_some());
+    let is_failure = (!is_progress || has_code) && !is_models;
+    is_failure.then(|| ErrorText::new(Json::of(object).as_str()))
 }
 
 fn is_error_name(name: &str) -> bool {
@@ -227,6 +291,17 @@ mod tests {
             r#"{"error_code":"-200"}"#,
             r#"{"finish_reason":"aborted"}"#,
             r#"{"finishReason":{"type":"abort"}}"#,
+            r#"{"finish_reason":"stop","native_finish_reason":"error"}"#,
+            r#"{"failed":true}"#,
+            r#"{"success":0}"#,
+            r#"{"status":false}"#,
+            r#"{"status":{"code":500}}"#,
+            r#"{"status":"500 Internal Server Error"}"#,
+            r#"{"statusCode":502.0}"#,
+            r#"{"status":"timeout"}"#,
+            r#"{"state":"error"}"#,
+            r#"{"result":"error"}"#,
+            r#"{"level":"error"}"#,
         ] {
             assert!(of_json(object).is_some(), "{object}");
         }
@@ -256,6 +331,13 @@ mod tests {
             r#"{"error_code":"200","has_errors":"false","errorDetails":{"list":[]}}"#,
             r#"{"errand":"away","Errata":"away","error_rate":0.5,"last_error":"away"}"#,
             r#"{"finish_reason":"stop","stop_reason":"Error:"}"#,
+            r#"{"finish_reason":"stop","native_finish_reason":"COMPLETE"}"#,
+            r#"{"failed":false,"failed_count":1,"status":true,"ok":1}"#,
+            r#"{"status":{"code":200},"statusCode":200.0,"level":"info","result":"4004"}"#,
+            r#"{"error":"no","err":"false","errors":"0"}"#,
+            r#"{"error":{"code":200,"message":""}}"#,
+            r#"{"error":{"has_error":false,"type":"none"}}"#,
+            r#"{"error_code":"SUCCESS"}"#,
             "[]",
             "5",
         ] {
@@ -289,6 +371,10 @@ mod tests {
             ("[ERROR] away", true),
             ("\"error: away\"", true),
             ("Error", true),
+            ("Internal Server Error", true),
+            ("Traceback (most recent call last):\n  File", true),
+            ("upstream request timeout", true),
+            ("upstreams: 5", false),
             ("[DONE]", false),
             ("ping", false),
             ("", false),

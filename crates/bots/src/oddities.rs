@@ -29,7 +29,7 @@ use crate::replay::{Recorded, ask, question, read_request, registry, respond};
 use crate::{
     AnswerStream, Bot, ConfiguredBot, Error, Registry, Settings, StreamItem, http, langflow, openai, tokens,
 };
-use script::Script;
+use script::{Script, WRONG_BYTE};
 
 const OPENAI: &str = "kind = 'openai'\nmodel = 'sample'";
 const LANGFLOW: &str = "kind = 'langflow'\nflow = 'hours'";
@@ -79,7 +79,23 @@ const ODDITIES: &[Change] = &[
     ("comments", |script| script.insert_lines(": ping")),
     ("pings", |script| script.insert_lines("event: ping\ndata: ping")),
     ("ids and pauses", |script| script.insert_lines("id: 7\nretry: 10")),
-    ("broken data", |script| script.insert_data(r#"{"choices":[{"delta":{"content":"x"#)),
+    ("broken data", |script| script.insert_data(r#"{"choices":[{"delta":{"rol"#)),
+    ("no encoding, in words", |script| script.headers = "Content-Encoding: utf-8, none\r\n"),
+    ("an odd name of data", |script| script.field = "\u{feff}DATA : data: \u{feff}"),
+    ("nearly JSON", |script| script.style.is_nearly_json = true),
+    ("line ends in strings", |script| script.style.has_line_ends = true),
+    ("a byte that is no UTF-8", |script| {
+        script.insert_lines(&format!(": {WRONG_BYTE}\nid: {WRONG_BYTE}"));
+        script.add_field("note", &format!("\"{WRONG_BYTE}\""));
+    }),
+    ("something behind it", |script| script.behind = "\n{\"done\":true};"),
+    ("another choice", Script::add_choice),
+    ("another mark for its end", |script| script.end_with_mark("[END]")),
+    ("a field for its end", |script| script.end_with_mark(r#"{"done":true}"#)),
+    ("a word for no end", Script::name_no_end),
+    ("a tool's output", |script| {
+        script.insert_data(r#"{"choices":[{"index":0,"delta":{"role":"tool","content":"RAHASIA"}}]}"#)
+    }),
     ("unknown data", |script| {
         script.insert_data(r#"{"event":"heartbeat","type":"ping","data":{"chunk":5}}"#)
     }),
@@ -122,6 +138,8 @@ const FAILURES: &[Change] = &[
     ("an error in the first part", Script::put_error_inside),
     ("an error for its end", |script| script.end_in_failure("error")),
     ("another failure for its end", |script| script.end_in_failure("server_disconnected")),
+    ("a status in words", |script| script.add_on_way(100, "status", "\"502 Bad Gateway\"")),
+    ("a piece that cannot be read", Script::insert_broken_piece),
     ("cut off", Script::cut_off),
     ("a status of failure", |script| script.status = 500),
 ];

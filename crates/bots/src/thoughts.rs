@@ -108,7 +108,7 @@ fn tag(text: &str) -> Tag {
 
 /// A whole text without its thoughts, of which there are none in most texts. What stands before a closing tag without an
 /// opening one is thought too.
-fn visible(text: &str) -> String {
+pub fn visible(text: &str) -> String {
     let mut filter = ThoughtFilter::default();
     let visible = filter.next(text);
     visible + &filter.end()

@@ -1,6 +1,7 @@
 //! The connections to one server: kept between calls, and replaced where they died meanwhile.
 //!
-//! A server, or a proxy before it, may close a connection that it kept for a while at the moment of its next use. That says
+//! A server, or a proxy before it, may close a connection that it kept for a while at the moment of its next use, without a
+//! byte or with the status 408. That says
 //! nothing about the server, so such a call is repeated at once over a new connection, and all kept ones are dropped: they
 //! are as old.
 
@@ -9,7 +10,7 @@ use std::error::Error as StdError;
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use reqwest::{Client, ClientBuilder, Request, RequestBuilder, Response, Url};
+use reqwest::{Client, ClientBuilder, Request, RequestBuilder, Response, StatusCode, Url};
 use tower::util::MapResponseLayer;
 
 tokio::task_local! {
@@ -50,7 +51,7 @@ impl Connections {
             })
             .await;
         match (sent, again) {
-            (Err(error), Some(again)) if !has_connected && is_closed(&error) => {
+            (sent, Some(again)) if !has_connected && is_closed(&sent) => {
                 tracing::debug!("kept connections of a bot are closed, so a new one is made");
                 self.drop_kept(&pooled)?;
                 self.unpooled.execute(again).await
@@ -84,11 +85,14 @@ fn note_connection<C>(connection: C) -> C {
     connection
 }
 
-/// Whether a connection ended before there was a response.
-fn is_closed(error: &reqwest::Error) -> bool {
-    if error.is_connect() {
-        return false;
-    }
+/// Whether a connection ended before there was a response to its request: some servers say 408 when they close one that was
+/// kept for too long.
+fn is_closed(sent: &reqwest::Result<Response>) -> bool {
+    let error = match sent {
+        Ok(response) => return response.status() == StatusCode::REQUEST_TIMEOUT,
+        Err(error) if error.is_connect() => return false,
+        Err(error) => error,
+    };
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(error) = cause {
         let is_incomplete = error
@@ -140,6 +144,30 @@ mod tests {
             }
         });
         (url, connections, requests)
+    }
+
+    const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+    #[tokio::test]
+    async fn a_kept_connection_that_times_out_at_its_next_use_is_replaced() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    for answer in [ANSWER, LATE] {
+                        let _ = socket.read(&mut [0; 4096]).await;
+                        let _ = socket.write_all(answer).await;
+                    }
+                });
+            }
+        });
+        let connections = connections();
+        for _ in 0..3 {
+            assert_eq!(post(&connections, &url).await.unwrap(), "ok");
+            // A connection is kept a moment after its answer was read.
+            sleep(Duration::from_millis(50)).await;
+        }
     }
 
     async fn serve(mut socket: TcpStream, per_connection: usize, at_once: usize, requests: Arc<AtomicUsize>) {

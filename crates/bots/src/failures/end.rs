@@ -4,13 +4,14 @@
 use serde_json::from_str;
 use wicara_model::{Json, Object};
 use wicara_outbound::ErrorText;
+use wicara_outbound::sse::Frame;
 
-use super::Signs;
+use super::{STATE_NAMES, Signs};
 
 /// Parts of words for an answer that broke off, as [`letters`] returns them. Seen: `error`, `abort` (vLLM),
 /// `insufficient_system_resource` (DeepSeek), `network_error`, `not_finished` (watsonx), `MALFORMED_FUNCTION_CALL` (Gemini),
 /// `USER_CANCEL` (Cohere).
-const TROUBLE: [&str; 42] = [
+const TROUBLE: [&str; 43] = [
     "error",
     "fail",
     "exception",
@@ -44,6 +45,7 @@ const TROUBLE: [&str; 42] = [
     "terminated",
     "killed",
     "crash",
+    "internal",
     "panic",
     "fatal",
     "dropped",
@@ -54,8 +56,34 @@ const TROUBLE: [&str; 42] = [
     "incomplete",
     "notfinished",
 ];
+/// A word for the same, which is part of harmless ones.
+const OUT_OF_MEMORY: &str = "oom";
 /// The word for a regular end that has one of these parts.
 const NO_ERROR: &str = "noerror";
+
+/// Reasons that servers give before there is one.
+const NOT_YET: [&str; 5] = ["", "null", "none", "nil", "undefined"];
+/// Words that end a stream, as data or as an event's name, with any punctuation: `[DONE]`, `"[done]"`, `[END]`.
+const MARKS: [&str; 9] =
+    ["done", "end", "endofstream", "eos", "eof", "finish", "finished", "complete", "completed"];
+/// Longer data is no mark.
+const MAX_MARK_BYTES: usize = 40;
+
+/// Whether a `finish_reason` says that the answer has ended.
+pub fn is_end(finish_reason: &Json) -> bool {
+    !NOT_YET.contains(&letters(&reason(finish_reason)).as_str())
+}
+
+/// Whether an event without a text is how its server ends a stream.
+pub fn is_mark(frame: &Frame) -> bool {
+    let is_word = |text: &str| text.len() < MAX_MARK_BYTES && MARKS.contains(&letters(text).as_str());
+    let object = from_str::<Object>(&frame.data).unwrap_or_default();
+    let says_done = object.iter().any(|(name, value)| match value.as_str() {
+        "true" => is_word(name),
+        _ => STATE_NAMES.contains(&name) && value.string().is_some_and(|word| is_word(&word)),
+    });
+    is_word(&frame.event) || is_word(&frame.data) || says_done
+}
 
 /// The reason for which a model's answer ended: a word, or an object with a `type` (SGLang). Empty where there is none.
 pub fn reason(value: &Json) -> String {
@@ -73,7 +101,7 @@ pub(super) fn failure(value: &Json) -> Option<ErrorText> {
 /// Whether a model's answer broke off, by its `finish_reason`.
 pub fn breaks_off(finish_reason: &str) -> bool {
     let reason = letters(finish_reason);
-    reason != NO_ERROR && TROUBLE.iter().any(|part| reason.contains(part))
+    reason == OUT_OF_MEMORY || reason != NO_ERROR && TROUBLE.iter().any(|part| reason.contains(part))
 }
 
 fn letters(reason: &str) -> String {
@@ -83,6 +111,32 @@ fn letters(reason: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_ends_with_marks_of_many_forms() {
+        for (event, data, is_end) in [
+            ("", "[DONE]", true),
+            ("", "[done]", true),
+            ("", "\"[DONE]\"", true),
+            ("", "[ DONE ]", true),
+            ("", "DONE", true),
+            ("", "[END]", true),
+            ("done", "{}", true),
+            ("", r#"{"done":true}"#, true),
+            ("", r#"{"type":"done"}"#, true),
+            ("", r#"{"done":false,"type":"ping"}"#, false),
+            ("message", "{}", false),
+            ("ping", "ping", false),
+            ("", "", false),
+        ] {
+            let frame = Frame { event: event.to_owned(), data: data.to_owned(), is_bare: false };
+            assert_eq!(is_mark(&frame), is_end, "{frame:?}");
+        }
+        for (reason, ends) in [("null", false), ("\"null\"", false), ("\"None\"", false), ("\"stop\"", true)]
+        {
+            assert_eq!(is_end(&Json::parse(reason.to_owned()).unwrap()), ends, "{reason}");
+        }
+    }
 
     #[test]
     fn a_word_that_speaks_of_trouble_is_no_regular_end() {
@@ -103,6 +157,10 @@ mod tests {
             "server_busy",
             "upstream_reset",
             "connection_reset_by_peer",
+            "internal",
+            "OOM",
+            "killed",
+            "rate_limit",
         ] {
             assert!(breaks_off(reason), "{reason}");
         }

@@ -208,8 +208,42 @@ async fn an_answer_that_cannot_be_used_says_why() {
         let found = unreadable(ask_with_body(&format!("answer = '{pointer}'"), body).await);
         assert!(found.contains(why), "{body}: {found}");
     }
-    let found = unreadable(ask_with_body("answer = ''", b"\"\xff\"".to_vec()).await);
-    assert_eq!(found, "it is not UTF-8");
+}
+
+#[tokio::test]
+async fn an_answer_with_something_around_it_is_not_lost() {
+    const ANSWER: &str = r#"{"data":{"message":"Halo"}}"#;
+    for (start, end) in [
+        ("", " garbage"),
+        ("", ";"),
+        ("", "\0"),
+        ("\0", "null"),
+        ("", "\n{\"done\":true}"),
+        ("", "\n{\"data\":{\"message\":\"Halo\"}}"),
+        ("data: ", "\n\nevent: end\ndata: {}\n\n"),
+        ("data: ", "\n\ndata: {\"done\":true}\n\n"),
+        ("event: ping\ndata: {}\n\ndata: ", "\n\n"),
+        ("event: ping\r\ndata: {}\r\n\r\ndata: [null,\r\ndata: ", "]\r\n\r\n"),
+        ("\u{feff}\u{feff}", ""),
+    ] {
+        let pointer = if end.starts_with(']') { "/1/data/message" } else { "/data/message" };
+        let body = format!("{start}{ANSWER}{end}");
+        let answers = ask_with_body(&format!("answer = '{pointer}'"), body.clone()).await;
+        assert_eq!(answers.unwrap_or_else(|error| panic!("{body:?}: {error}"))[0].text, "Halo");
+    }
+    for end in
+        [",{\"data\":{\"message\":\"dunia\"}}", "\n{\"data\":{\"mess", " Error: away", "{\"error\":\"away\"}"]
+    {
+        let answers = ask_with_body("", format!("{ANSWER}{end}")).await;
+        assert!(answers.is_err(), "{end}: {answers:?}");
+    }
+    for (body, text) in [
+        (&b"{\"data\":{\"message\":\"Halo\tdunia\nlagi\",},\"score\":NaN}"[..], "Halo\tdunia\nlagi"),
+        (b"{\"data\":{\"message\":\"caf\xe9\"}}", "caf\u{e9}"),
+        (b"{\"data\":{\"message\":\"Halo\"},\"x\":\"\x98\"}", "Halo"),
+    ] {
+        assert_eq!(ask_with_body("", body.to_vec()).await.unwrap()[0].text, text);
+    }
 }
 
 #[tokio::test]
@@ -393,10 +427,13 @@ async fn what_is_not_2xx_is_rejected_and_no_redirect_is_followed() {
 
 #[tokio::test]
 async fn an_answer_over_the_limit_is_refused_and_one_at_the_limit_is_taken() {
-    let body = format!("\"{}\"", "x".repeat(1022));
+    let body = format!("\"{}\"", "x".repeat(1024));
     let more = "answer = ''\nmax_answer_bytes = 1024";
-    assert_eq!(ask_with_body(more, body).await.unwrap()[0].text.len(), 1022);
-    let body = format!("\"{}\"", "x".repeat(1023));
+    assert_eq!(ask_with_body(more, body).await.unwrap()[0].text.len(), 1024);
+    let long = format!(r#"{{"question":"{}","answer":"Halo"}}"#, "x".repeat(1_400_000));
+    let more_at_answer = "answer = '/answer'\nmax_answer_bytes = 1024";
+    assert_eq!(ask_with_body(more_at_answer, long).await.unwrap()[0].text, "Halo");
+    let body = format!("\"{}\"", "x".repeat(1025));
     assert_eq!(
         unreadable(ask_with_body(more, body).await),
         "it is larger than 1024 bytes, as much as max_answer_bytes allows"

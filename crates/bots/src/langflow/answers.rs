@@ -51,6 +51,7 @@ pub fn of_response(response: &str) -> Result<Vec<Answer>, Error> {
 fn of_run(response: &str) -> Result<Vec<Answer>, Error> {
     failures::check_json(response)?;
     let runs = list_at(response, "outputs");
+    runs.iter().try_for_each(|run| failures::check_json(run))?;
     let outputs = runs.iter().flat_map(|run| list_at(run, "outputs"));
     outputs.filter_map(|output| of_output(output).transpose()).collect()
 }
@@ -62,6 +63,10 @@ fn of_output(output: &str) -> Result<Option<Answer>, Error> {
     }
     let message = at(output, &["results", "message"]);
     let text = text(output);
+    let shown = at(output, &["outputs", "message", "message"]);
+    for copy in list_at(output, "messages").into_iter().chain(shown) {
+        check_message(&fields(copy), text.as_deref())?;
+    }
     let kind = string_at(output, &["outputs", "message", "type"]);
     if kind.is_some_and(|kind| kind.eq_ignore_ascii_case("error")) {
         return Err(Error::Failed(ErrorText::new(&text.unwrap_or_else(|| output.to_owned()))));
@@ -77,10 +82,23 @@ fn fields(message: &str) -> Object {
     from_str(data.unwrap_or(message)).unwrap_or_default()
 }
 
-/// A message of the category `error`, or with `"error": true`, is a failure.
+/// A message of the category `error`, or with `"error": true`, is a failure. So is one in this state, or with a step that is
+/// an error.
 fn check_message(fields: &Object, text: Option<&str>) -> Result<(), Error> {
-    let Some(failure) = failures::of_object(fields) else { return Ok(()) };
+    let properties = || failures::of_json(fields.get("properties")?.as_str());
+    let failure = failures::of_object(fields).or_else(properties).or_else(|| failed_step(fields));
+    let Some(failure) = failure else { return Ok(()) };
     Err(Error::Failed(text.filter(|text| !text.trim().is_empty()).map_or(failure, ErrorText::new)))
+}
+
+/// What the steps of a message, which stand in blocks, say of a failure of the whole message: one of a tool is none.
+fn failed_step(fields: &Object) -> Option<ErrorText> {
+    let blocks: Vec<Json> = from_str(fields.get("content_blocks")?.as_str()).ok()?;
+    blocks.iter().find_map(|block| {
+        let inner = list_at(block.as_str(), "contents");
+        let mut steps = inner.into_iter().chain([block.as_str()]);
+        steps.find(|step| string_at(step, &["type"]).as_deref() == Some("error")).map(ErrorText::new)
+    })
 }
 
 fn of_fields(fields: &Object, text: &str) -> Option<Answer> {
@@ -119,11 +137,12 @@ pub fn of_message(data: &str) -> Result<Message, Error> {
 }
 
 /// What a server says that knows no answer, such as `{"detail": "Not Found"}`.
-pub fn check_detail(response: &str) -> Result<(), Error> {
-    match at(response, &["detail"]).filter(|detail| failures::says(detail)) {
-        Some(detail) => Err(Error::Failed(failures::text(detail))),
-        None => Ok(()),
+pub fn check_words(response: &str) -> Result<(), Error> {
+    if let Some(detail) = at(response, &["detail"]).filter(|detail| failures::says(detail)) {
+        return Err(Error::Failed(failures::text(detail)));
     }
+    let object: Object = from_str(response).unwrap_or_default();
+    failures::in_words(&object).map_or(Ok(()), |failure| Err(Error::Failed(failure)))
 }
 
 fn text(output: &str) -> Option<String> {
@@ -164,6 +183,7 @@ fn of_workflow(response: &str, status: &str) -> Result<Vec<Answer>, Error> {
         return Err(failure(response));
     }
     failures::check_json(response)?;
+    at(response, &["output"]).map_or(Ok(()), failures::check_json)?;
     if let Some(text) = string_at(response, &["output", "text"]).filter(|text| !text.trim().is_empty()) {
         return Ok(vec![Answer::text(text)]);
     }

@@ -21,6 +21,7 @@ pub fn decode(
         streamed: None,
         last_message: None,
         seen_texts: HashSet::new(),
+        lost: None,
         has_invalid_part: false,
         has_no_text: false,
         final_items: None,
@@ -35,6 +36,8 @@ struct StreamDecoder<F> {
     last_message: Option<Answer>,
     /// The texts of the answers so far: a message that goes to several outputs is one answer.
     seen_texts: HashSet<String>,
+    /// A token that cannot be read.
+    lost: Option<ErrorText>,
     /// A part of the flow failed, without an `error` event.
     has_invalid_part: bool,
     /// A whole response without a text has come.
@@ -74,8 +77,11 @@ impl<F: Stream<Item = Result<Frame, outbound::Error>> + Unpin> StreamDecoder<F> 
         let object = Json::joinable(&frame.data).and_then(|data| from_str::<Object>(data.as_str()));
         let is_error = failures::is_error_event(&frame.event);
         let Ok(object) = object else {
-            let failure =
-                if is_error { Some(ErrorText::new(&frame.data)) } else { failures::of_text(&frame.data) };
+            let text = || ErrorText::new(&frame.data);
+            let failure = if is_error { Some(text()) } else { failures::of_text(&frame.data) };
+            if frame.data.contains("\"chunk\"") {
+                self.lost.get_or_insert_with(text);
+            }
             return failure.map_or(Ok(None), |failure| Err(Error::Failed(failure)));
         };
         if let Some(name) = object.get("event").and_then(Json::string) {
@@ -153,7 +159,7 @@ impl<F: Stream<Item = Result<Frame, outbound::Error>> + Unpin> StreamDecoder<F> 
         let data = data.as_ref().map_or("null", Json::as_str);
         let found = answers::of_response(data)?;
         if found.is_empty() {
-            answers::check_detail(data)?;
+            answers::check_words(data)?;
             self.has_no_text = true;
         } else {
             self.finish(found);
@@ -164,7 +170,13 @@ impl<F: Stream<Item = Result<Frame, outbound::Error>> + Unpin> StreamDecoder<F> 
     fn end(&mut self, data: &str) -> Result<(), Error> {
         failures::check_json(data)?;
         let found = match answers::at(data, &["result"]) {
-            Some(response) => answers::of_response(response)?,
+            Some(response) => {
+                let found = answers::of_response(response)?;
+                if found.is_empty() {
+                    answers::check_words(response)?;
+                }
+                found
+            }
             None => Vec::new(),
         };
         if !found.is_empty() || !self.seen_texts.is_empty() {
@@ -178,11 +190,16 @@ impl<F: Stream<Item = Result<Frame, outbound::Error>> + Unpin> StreamDecoder<F> 
         let streamed = self.streamed.as_mut().and_then(|streamed| {
             let text = streamed.text.clone() + streamed.pieces.end();
             let text = (!text.trim().is_empty()).then(|| Answer::text(text));
-            streamed.whole.take().or(text)
+            streamed.whole.take().or(text.filter(|_| self.lost.is_none()))
         });
         let text = answers::string_at(data, &["text"]).filter(|text| !text.trim().is_empty());
-        let answer = text.map(Answer::text).or(streamed).or_else(|| self.last_message.take());
-        let answer = answer.ok_or_else(|| Error::Unreadable("there is no text in it".to_owned()))?;
+        let is_whole = self.lost.is_none() || self.streamed.is_none();
+        let last_message = self.last_message.take().filter(|_| is_whole);
+        let answer = text.map(Answer::text).or(streamed).or(last_message);
+        let answer = answer.ok_or_else(|| match self.lost.take() {
+            Some(body) => Error::NotJson { why: "a piece of it is not JSON".to_owned(), body },
+            None => Error::Unreadable("there is no text in it".to_owned()),
+        })?;
         self.finish(vec![answer]);
         Ok(())
     }

@@ -8,6 +8,8 @@ use super::style::{HALVES, Style};
 use crate::replay::{Recorded, cassette};
 
 const PAIR: char = '\u{1f600}';
+/// Stands for a byte that is no UTF-8.
+pub const WRONG_BYTE: char = '\u{e002}';
 
 /// What the documents of the answer are sent as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,10 @@ pub struct Script {
     pub content_type: &'static str,
     pub headers: &'static str,
     pub start: String,
+    /// Stands before each line of data.
+    pub field: &'static str,
+    /// Stands behind each document alone.
+    pub behind: &'static str,
     pub form: Form,
     pub parts: Vec<Part>,
     pub style: Style,
@@ -78,6 +84,8 @@ impl Script {
             content_type: if is_stream { "text/event-stream" } else { "application/json" },
             headers: "",
             start: String::new(),
+            field: "data: ",
+            behind: "",
             form,
             parts,
             style: Style::default(),
@@ -94,7 +102,9 @@ impl Script {
     }
 
     pub fn recorded(&self) -> Recorded {
-        let mut body = self.body();
+        let text = String::from_utf8(self.body()).unwrap();
+        let pieces: Vec<_> = text.split(WRONG_BYTE).map(str::as_bytes).collect();
+        let mut body = pieces.join(&0xff);
         body.truncate(body.len() * self.sent_percent / 100);
         let recorded = Recorded {
             content_type: self.content_type,
@@ -119,8 +129,14 @@ impl Script {
                 }
             };
             match self.form {
-                Form::Events => body.push_str(&format!("data: {}", data.replace('\n', "\ndata: "))),
-                Form::Document | Form::Bare => body.push_str(&data),
+                Form::Events => {
+                    let field = self.field;
+                    // The name stands twice at the start of an event.
+                    let next = field.trim_end_matches("data: \u{feff}");
+                    body.push_str(&format!("{field}{}", data.replace('\n', &format!("\n{next}"))));
+                }
+                Form::Document => body.push_str(&format!("{data}{}", self.behind)),
+                Form::Bare => body.push_str(&data),
             }
         }
         if self.form != Form::Document {
@@ -157,6 +173,70 @@ impl Script {
     fn insert(&mut self, part: impl Fn() -> Part) {
         let parts = std::mem::take(&mut self.parts);
         self.parts = parts.into_iter().flat_map(|before| [part(), before]).collect();
+    }
+
+    /// Inserts the piece of another choice, and at last its end, before each piece but the first of a completion.
+    pub fn add_choice(&mut self) {
+        let parts = std::mem::take(&mut self.parts);
+        let inserted = |part: &Part| match part {
+            Part::Json(value) if value.pointer("/choices/0/delta").is_some() => {
+                let ends = value.pointer("/choices/0/finish_reason").is_some_and(Value::is_string);
+                let end = if ends { "null" } else { "\"stop\"" };
+                let delta = r#"{"role":"assistant","content":"RAHASIA"}"#;
+                Some(format!(r#"{{"choices":[{{"index":1,"delta":{delta},"finish_reason":{end}}}]}}"#))
+            }
+            _ => None,
+        };
+        let mut has_begun = false;
+        for part in parts {
+            let data = inserted(&part);
+            let is_piece = data.is_some();
+            self.parts.extend(data.filter(|_| has_begun).map(Part::Data));
+            self.parts.push(part);
+            has_begun |= is_piece;
+        }
+    }
+
+    /// Takes the reasons for its end out of a streamed completion and ends it with this mark.
+    pub fn end_with_mark(&mut self, mark: &str) {
+        if self.form != Form::Events || self.is_http() || self.is_langflow {
+            return;
+        }
+        let is_mark = |part: &Part| matches!(part, Part::Data(data) if data == "[DONE]");
+        if !self.parts.last().is_some_and(is_mark) {
+            return;
+        }
+        for document in self.documents() {
+            if let Some(reason) = document.pointer_mut("/choices/0/finish_reason") {
+                *reason = Value::Null;
+            }
+        }
+        self.parts.pop();
+        self.parts.push(Part::Data(mark.to_owned()));
+    }
+
+    /// Gives a word for no reason in place of none.
+    pub fn name_no_end(&mut self) {
+        for document in self.documents() {
+            let Some(choice) =
+                document.pointer_mut("/choices/0").filter(|choice| choice.get("delta").is_some())
+            else {
+                continue;
+            };
+            if !choice["finish_reason"].is_string() {
+                choice["finish_reason"] = json!("null");
+            }
+        }
+    }
+
+    /// Inserts a piece of the text that is cut off, where the text comes in pieces that are not repeated; else a failure.
+    pub fn insert_broken_piece(&mut self) {
+        if self.form != Form::Events || self.parts.len() == 1 || self.is_http() || self.is_langflow {
+            self.insert_failure(50);
+            return;
+        }
+        let at = self.end() / 2;
+        self.parts.insert(at, Part::Data(r#"{"choices":[{"delta":{"content":"x"#.to_owned()));
     }
 
     /// Adds a field to each document that is an object, or to the objects of a list.
@@ -345,7 +425,9 @@ impl Script {
         let is_end = |part: &Part| match part {
             Part::Json(value) => {
                 value["event"] == "end"
-                    || value.pointer("/choices/0/finish_reason").is_some_and(Value::is_string)
+                    || value
+                        .pointer("/choices/0/finish_reason")
+                        .is_some_and(|reason| reason.is_string() && reason != "null")
             }
             Part::Data(data) => data == "[DONE]",
             Part::Lines(_) => false,

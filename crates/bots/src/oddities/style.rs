@@ -11,12 +11,16 @@ pub struct Style {
     pub reverses: bool,
     pub escapes: bool,
     pub spaces: bool,
+    /// Numbers that JSON has not, characters and escapes that it forbids in strings, commas before closing brackets.
+    pub is_nearly_json: bool,
+    /// Line ends in strings.
+    pub has_line_ends: bool,
 }
 
 impl Style {
     pub fn written(&self, value: &Value) -> String {
         let mut text = String::new();
-        self.write(value, &mut text);
+        self.write(value, true, &mut text);
         for (stand_in, half) in HALVES {
             for written in [stand_in.to_string(), format!("\\u{:04x}", u32::from(stand_in))] {
                 if text.contains(&written) {
@@ -27,8 +31,18 @@ impl Style {
         text
     }
 
-    fn write(&self, value: &Value, text: &mut String) {
+    /// `is_outer`: further fields are added, where they are no part of an error.
+    fn write(&self, value: &Value, is_outer: bool, text: &mut String) {
         let space = if self.spaces { " \n\n " } else { "" };
+        let comma = if self.is_nearly_json { "," } else { "" };
+        let mut more: Vec<_> = [
+            (self.is_nearly_json, "\"logprobs\":[NaN,-Infinity]"),
+            (self.is_nearly_json, "\"note\":\"a\tb\u{1}\\x\\'\\u12\""),
+            (self.has_line_ends, "\"lines\":\"a\n b\""),
+        ]
+        .into_iter()
+        .filter_map(|(is_there, field)| (is_there && is_outer).then(|| field.to_owned()))
+        .collect();
         match value {
             Value::Object(object) => {
                 let mut fields: Vec<_> = object.iter().collect();
@@ -43,19 +57,22 @@ impl Style {
                         written.push(format!("{field}:[\"x\"]"));
                     }
                     field.push_str(&format!("{space}:{space}"));
-                    self.write(value, &mut field);
+                    self.write(value, false, &mut field);
                     written.push(field);
                 }
-                text.push_str(&format!("{{{space}{}{space}}}", written.join(&format!(",{space}"))));
+                written.append(&mut more);
+                let comma = if written.is_empty() { "" } else { comma };
+                text.push_str(&format!("{{{space}{}{comma}{space}}}", written.join(&format!(",{space}"))));
             }
             Value::Array(list) => {
                 let mut items = Vec::new();
                 for value in list {
                     let mut item = String::new();
-                    self.write(value, &mut item);
+                    self.write(value, is_outer, &mut item);
                     items.push(item);
                 }
-                text.push_str(&format!("[{space}{}{space}]", items.join(&format!(",{space}"))));
+                let comma = if items.is_empty() { "" } else { comma };
+                text.push_str(&format!("[{space}{}{comma}{space}]", items.join(&format!(",{space}"))));
             }
             Value::String(string) => self.write_text(string, text),
             other => text.push_str(&other.to_string()),

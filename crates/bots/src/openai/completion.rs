@@ -3,35 +3,24 @@
 use serde_json::from_str;
 use serde_json::value::RawValue;
 use wicara_model::{Json, Object};
-use wicara_outbound::ErrorText;
 
 use crate::pieces::Pieces;
+use crate::thoughts::visible;
 use crate::{Error, failures};
 
 /// The types of a content's parts that are text for the reader. Others are pictures, calls of tools, or thoughts.
-const TEXT_TYPES: [&str; 3] = ["", "text", "output_text"];
+const TEXT_TYPES: [&str; 4] = ["", "text", "output_text", "input_text"];
+/// The roles of messages that are not the model's answer, such as the output of a tool.
+const OTHER_ROLES: [&str; 5] = ["tool", "function", "system", "developer", "user"];
+/// The fields of a message in which a model thinks aloud.
+const THOUGHTS: [&str; 3] = ["reasoning_content", "reasoning", "thinking"];
+/// Fields that may hold a failure in an object without a choice.
+const WRAPPERS: [&str; 3] = ["data", "response", "result"];
 
-/// What a server calls its messages about its progress.
-const PROGRESS: [&str; 14] = [
-    "ping",
-    "heartbeat",
-    "keepalive",
-    "keep-alive",
-    "status",
-    "progress",
-    "processing",
-    "queued",
-    "pending",
-    "running",
-    "thinking",
-    "info",
-    "log",
-    "debug",
-];
-
-/// What the first choice of a completion says: the request asks for one.
+/// What one choice of a completion says.
 #[derive(Debug, Default)]
 pub struct Choice {
+    pub index: u64,
     /// The next piece of the text.
     pub delta: Said,
     /// The whole text, or as much as there is of it.
@@ -45,6 +34,7 @@ pub struct Said {
     content: Option<Json>,
     /// A model that refuses to answer says so here, in place of the content.
     refusal: Option<Json>,
+    pub has_thoughts: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -57,35 +47,21 @@ pub enum End {
     Finished,
 }
 
-/// Reads a frame's data, which [`Json::joinable`] has repaired. `None` where it is nothing of a completion, or has no choice,
+/// Reads a frame's data, which [`Json::joinable`] has repaired. Empty where it is nothing of a completion, or has no choice,
 /// such as the count of tokens. The error is what it says of a failure, wherever that stands.
-pub fn read(data: &Json) -> Result<Option<Choice>, Error> {
-    let Some(object) = object(Some(data)) else { return Ok(None) };
+pub fn read(data: &Json) -> Result<Vec<Choice>, Error> {
+    let Some(object) = object(Some(data)) else { return Ok(Vec::new()) };
     failures::check(&object)?;
     let choices: Vec<Json> =
         object.get("choices").and_then(|choices| from_str(choices.as_str()).ok()).unwrap_or_default();
-    if choices.is_empty() && says_failure(&object) {
-        return Err(Error::Failed(ErrorText::new(data.as_str())));
+    if choices.is_empty() {
+        let mut wrapped = WRAPPERS.iter().filter_map(|name| object.get(name));
+        wrapped.try_for_each(|wrapped| failures::check_json(wrapped.as_str()))?;
+        if let Some(failure) = failures::in_words(&object) {
+            return Err(Error::Failed(failure));
+        }
     }
-    let mut first = None;
-    for choice in &choices {
-        let choice = read_choice(choice)?;
-        first = first.or(choice);
-    }
-    Ok(first)
-}
-
-/// Whether a frame without a choice tells of a failure in words. It does not where the words are of its progress, or where
-/// the message is a model's.
-fn says_failure(object: &Object) -> bool {
-    let Some(message) = failures::message(object) else { return false };
-    let word = |name| object.get(name).and_then(Json::string).unwrap_or_default().to_lowercase();
-    let is_progress =
-        ["type", "event", "status", "object"].map(word).iter().any(|word| PROGRESS.contains(&word.as_str()));
-    let has_code = object.get("code").is_some_and(|code| failures::says(code.as_str()));
-    let fields = from_str::<Object>(message.as_str()).unwrap_or_default();
-    let is_models = ["role", "content"].iter().any(|name| fields.get(name).is_some());
-    (!is_progress || has_code) && !is_models
+    choices.iter().filter_map(|choice| read_choice(choice).transpose()).collect()
 }
 
 fn read_choice(choice: &Json) -> Result<Option<Choice>, Error> {
@@ -95,16 +71,38 @@ fn read_choice(choice: &Json) -> Result<Option<Choice>, Error> {
     let message = read_said(choice.get("message"))?;
     let end = match choice.get("finish_reason") {
         None => End::Unsaid,
-        Some(reason) if failures::reason(reason).trim().is_empty() => End::Open,
-        Some(_) => End::Finished,
+        Some(reason) if failures::is_end(reason) => End::Finished,
+        Some(_) => End::Open,
     };
-    Ok(Some(Choice { delta, message, end }))
+    let index = choice.get("index").and_then(|index| index.as_str().parse().ok()).unwrap_or_default();
+    Ok(Some(Choice { index, delta, message, end }))
 }
 
 fn read_said(said: Option<&Json>) -> Result<Said, Error> {
     let Some(said) = object(said) else { return Ok(Said::default()) };
     failures::check(&said)?;
-    Ok(Said { content: said.get("content").cloned(), refusal: said.get("refusal").cloned() })
+    let role = said.get("role").and_then(Json::string).unwrap_or_default().to_lowercase();
+    if OTHER_ROLES.contains(&role.as_str()) {
+        return Ok(Said::default());
+    }
+    let is_thinking_alone = is_thought(&said);
+    let content = said.get("content").filter(|_| !is_thinking_alone).cloned();
+    let is_thinking = |part: &Json| {
+        let part: Object = from_str(part.as_str()).unwrap_or_default();
+        let kind = part.get("type").and_then(Json::string).unwrap_or_default();
+        is_thought(&part) || kind.eq_ignore_ascii_case("thinking") || kind.eq_ignore_ascii_case("reasoning")
+    };
+    let parts: Vec<Json> =
+        content.as_ref().and_then(|parts| from_str(parts.as_str()).ok()).unwrap_or_default();
+    let has_thoughts = is_thinking_alone
+        || THOUGHTS.iter().any(|name| said.get(name).is_some_and(|thought| failures::says(thought.as_str())))
+        || parts.iter().any(is_thinking);
+    Ok(Said { content, refusal: said.get("refusal").cloned(), has_thoughts })
+}
+
+/// Whether a message or part is marked as what the model thinks.
+fn is_thought(object: &Object) -> bool {
+    object.get("thought").is_some_and(|thought| thought.as_str() == "true")
 }
 
 fn object(json: Option<&Json>) -> Option<Object> {
@@ -112,13 +110,17 @@ fn object(json: Option<&Json>) -> Option<Object> {
 }
 
 impl Said {
-    /// The text of the content, and of the refusal where the content has none; empty where neither has any.
+    /// The text of the content, and of the refusal where the content has nothing for the reader; empty where neither has any.
     pub fn text(&self, pieces: &mut Pieces) -> String {
         let text_of = |said: &Option<Json>, pieces: &mut Pieces| {
             said.as_ref().map(|said| text(said.as_str(), pieces)).unwrap_or_default()
         };
         let content = text_of(&self.content, pieces);
-        if content.is_empty() { text_of(&self.refusal, pieces) } else { content }
+        if !visible(&content).trim().is_empty() {
+            return content;
+        }
+        let refusal = text_of(&self.refusal, pieces);
+        if !refusal.is_empty() && content.trim().is_empty() { refusal } else { content + &refusal }
     }
 }
 
@@ -137,8 +139,9 @@ fn part_text(part: &str, pieces: &mut Pieces) -> String {
     }
     let Ok(part) = from_str::<Object>(part) else { return String::new() };
     let field = |name| part.get(name).map(Json::as_str);
-    let kind = part.get("type").and_then(Json::string).unwrap_or_default();
+    let kind = part.get("type").and_then(Json::string).unwrap_or_default().to_lowercase();
     let text = match kind.as_str() {
+        _ if is_thought(&part) => None,
         "refusal" => field("refusal"),
         kind if TEXT_TYPES.contains(&kind) => field("text"),
         _ => None,

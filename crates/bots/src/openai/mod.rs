@@ -29,8 +29,8 @@ use crate::{AnswerStream, Bot, Error};
 
 /// The earlier messages that may be sent with a question.
 const HISTORY: RangeInclusive<i64> = 0..=200;
-/// The bytes of a frame or of a whole completion beside the answer's text.
-const ENVELOPE_BYTES: usize = 64 * 1024;
+/// The bytes of a frame or of a whole completion beside the answer's text: thoughts, and a prompt that is repeated.
+const ENVELOPE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The checked settings of a bot of this kind.
 #[derive(Clone)]

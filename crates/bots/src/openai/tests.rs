@@ -1,3 +1,5 @@
+mod oddities;
+
 use futures_util::FutureExt;
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, prop_oneof};
@@ -132,20 +134,24 @@ async fn an_incomplete_answer_is_a_failure() {
         (format!("{}{STOP}", chunk(r#"{"content":" \n"}"#)), "it is empty", " \n"),
         ("data: nonsense\n\n".to_owned(), "it broke off", ""),
         (
-            format!("data: {{\"choices\":[],\"x\":\"{}\"}}\n\n", "x".repeat(70_000)),
+            format!("data: {{\"choices\":[],\"x\":\"{}\"}}\n\n", "x".repeat(4_200_000)),
             "a piece of it is larger",
             "",
         ),
     ] {
-        let server = Server::start(vec![Recorded::stream(body.clone())], 1000).await;
+        let server = Server::start(vec![Recorded::stream(body.clone())], 100_000).await;
         let (answers, tokens) = ask(&bots(&server, "max_answer_bytes = 1024"), question("When?")).await;
         let error = answers.unwrap_err();
-        assert!(matches!(&error, Error::Unreadable(found) if found.contains(why)), "{body}: {error}");
+        let (Error::Unreadable(found) | Error::NotJson { why: found, .. }) = &error else {
+            panic!("{body}: {error}")
+        };
+        assert!(found.contains(why), "{body}: {error}");
         assert_eq!(tokens, streamed, "{body}");
     }
     for body in [r#"{"choices":[]}"#, r#"{"choices":[{"message":{"content":null}}]}"#, "{}"] {
         let (answers, _) = ask_server(Recorded::json(200, body), 1000).await;
-        assert!(matches!(answers, Err(Error::Unreadable(_))), "{body}: {answers:?}");
+        let Err(error) = answers else { panic!("{body}: {answers:?}") };
+        assert_eq!(error.reason(), FailureReason::Unreadable, "{body}");
     }
 }
 
@@ -186,6 +192,18 @@ async fn an_error_instead_of_an_answer_is_the_bots_failure() {
         r#"{"Error":"away"}"#,
         r#"{"status":"processing","code":17,"message":"away"}"#,
         r#"{"message":{"text":"away"}}"#,
+        r#"{"ERROR":{"message":"away"}}"#,
+        r#"{"failure":"away"}"#,
+        r#"{"error_type":"away"}"#,
+        r#"{"data":{"error":"away"}}"#,
+        "{}\nevent: exception",
+        "{}\nevent: fail",
+        "Internal Server Error: away",
+        "upstream request timeout: away",
+        r#"[{"error":{"message":"away"}}]"#,
+        r#"{"choices":[{"delta":{},"finish_reason":"stop","native_finish_reason":"error"}],"x":"away"}"#,
+        r#"{"choices":[{"delta":{},"finish_reason":"internal"}],"x":"away"}"#,
+        r#"{"choices":[{"delta":{},"finish_reason":"oom"}],"x":"away"}"#,
         // Reasons for an end that is none.
         r#"{"choices":[{"delta":{},"finish_reason":"exception"}],"x":"away"}"#,
         r#"{"choices":[{"delta":{},"finish_reason":"disconnected"}],"x":"away"}"#,
@@ -197,7 +215,7 @@ async fn an_error_instead_of_an_answer_is_the_bots_failure() {
         let Err(Error::Failed(error)) = answers else { panic!("{end}: {answers:?}") };
         let said = error.reveal();
         assert!(
-            said.contains("away") || said.is_empty() || end.contains(&format!(r#""finish_reason":"{said}""#)),
+            said.contains("away") || said.is_empty() || end.contains(&format!(r#"finish_reason":"{said}""#)),
             "{end}: {said}"
         );
         assert_eq!(streamed, "Syaratnya: KTP, ");
@@ -332,7 +350,7 @@ fn fuzz_an_answer_is_the_text_of_its_tokens() {
     let data = prop_oneof![6 => delta, 2 => json(NAMES), 1 => end, 1 => Just("[DONE]".to_owned())];
     let frame = mutated(data).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     fuzz("completions", vec(frame, 0..8), |frames| {
-        let frames = frames.into_iter().map(|data| Frame { event: String::new(), data });
+        let frames = frames.into_iter().map(|data| Frame { event: String::new(), data, is_bare: true });
         let (tokens, end) = decoded(frames.collect());
         if let Ok(answer) = end {
             assert_eq!(answer.text.replace('\u{fffd}', "\0"), tokens.replace('\u{fffd}', "\0"));
@@ -345,7 +363,7 @@ fn fuzz_an_answer_is_the_text_of_its_tokens() {
 fn fuzz_a_whole_completion_has_a_text_or_an_error() {
     fuzz("completion", mutated(json(NAMES)), |bytes| {
         let data = String::from_utf8_lossy(&bytes).into_owned();
-        let (tokens, end) = decoded(vec![Frame { event: String::new(), data }]);
+        let (tokens, end) = decoded(vec![Frame { event: String::new(), data, is_bare: true }]);
         assert!(end.is_err() || !tokens.trim().is_empty());
     });
 }
