@@ -1,13 +1,26 @@
 //! Leaves out what a model thinks aloud in its answer: `<think>…</think>`, as DeepSeek, Qwen and others write it where their
-//! server does not take it out.
+//! server does not take it out, and the documented marks of other models.
 
 use serde_json::from_str;
 use wicara_model::{Answer, Json, Object};
 
 use crate::shown::shows;
 
-/// The names of the tags.
-const NAMES: [&str; 5] = ["think", "thinking", "thought", "thoughts", "reasoning"];
+/// What opens and closes thoughts: tags, of which case and white space before the end do not matter, and the marks of Seed-OSS,
+/// Magistral, Kimi and gpt-oss.
+const TAGS: [(&str, &str); 9] = [
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<thoughts>", "</thoughts>"),
+    ("<reasoning>", "</reasoning>"),
+    ("<seed:think>", "</seed:think>"),
+    ("[THINK]", "[/THINK]"),
+    ("◁think▷", "◁/think▷"),
+    ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
+];
+/// The first characters of these.
+const FIRST: [char; 3] = ['<', '[', '◁'];
 
 /// Takes thoughts out of a text that comes in pieces, whose tags may be cut anywhere.
 ///
@@ -37,7 +50,7 @@ impl ThoughtFilter {
         let text = std::mem::take(&mut self.held) + piece;
         let mut visible = String::new();
         let mut rest = text.as_str();
-        while let Some(at) = rest.find('<') {
+        while let Some(at) = rest.find(FIRST) {
             self.show(&rest[..at], &mut visible);
             rest = &rest[at..];
             match tag(rest) {
@@ -58,8 +71,9 @@ impl ThoughtFilter {
                     return visible;
                 }
                 Tag::Opens(_) | Tag::No => {
-                    self.show("<", &mut visible);
-                    rest = &rest[1..];
+                    let first = rest.chars().next().map_or(0, char::len_utf8);
+                    self.show(&rest[..first], &mut visible);
+                    rest = &rest[first..];
                 }
             }
         }
@@ -88,22 +102,37 @@ impl ThoughtFilter {
     }
 }
 
-/// The tag that a text begins with, which begins with `<`.
+/// The tag that a text begins with.
 fn tag(text: &str) -> Tag {
-    let closes = text.as_bytes().get(1) == Some(&b'/');
-    let name_start = if closes { 2 } else { 1 };
-    let begin = &text.as_bytes()[name_start.min(text.len())..];
     let mut begins = false;
-    for name in NAMES {
-        let end = begin.get(..name.len()).is_some_and(|found| found.eq_ignore_ascii_case(name.as_bytes()));
-        if end && begin.get(name.len()) == Some(&b'>') {
-            let length = name_start + name.len() + 1;
-            return if closes { Tag::Closes(length) } else { Tag::Opens(length) };
+    for (opening, closing) in TAGS {
+        for (tag, is_opening) in [(opening, true), (closing, false)] {
+            match length(text, tag) {
+                Some(Some(length)) if is_opening => return Tag::Opens(length),
+                Some(Some(length)) => return Tag::Closes(length),
+                Some(None) => begins = true,
+                None => {}
+            }
         }
-        let common = begin.len().min(name.len());
-        begins |= begin.len() <= name.len() && name.as_bytes()[..common].eq_ignore_ascii_case(begin);
     }
     if begins { Tag::Begins } else { Tag::No }
+}
+
+/// The length of this tag at the start of a text; `Some(None)` where the text ends within it, `None` where it is another.
+fn length(text: &str, tag: &str) -> Option<Option<usize>> {
+    let is_markup = tag.starts_with('<');
+    let mut rest = text;
+    for sign in tag.chars() {
+        if is_markup && sign == '>' {
+            rest = rest.trim_start();
+        }
+        let Some(found) = rest.chars().next() else { return Some(None) };
+        if found != sign && !(is_markup && found.eq_ignore_ascii_case(&sign)) {
+            return None;
+        }
+        rest = &rest[found.len_utf8()..];
+    }
+    Some(Some(text.len() - rest.len()))
 }
 
 /// A whole text without its thoughts, of which there are none in most texts. What stands before a closing tag without an
@@ -179,6 +208,23 @@ mod tests {
         assert_eq!(visible("RAHASIA</think>Jam<think>RAHASIA</think> buka"), "Jam buka");
         assert_eq!(visible("RAHASIA</think>"), "");
         assert_eq!(streamed(["RAHA", "SIA</thi", "nk>Jam"]), "RAHASIAJam");
+    }
+
+    #[test]
+    fn the_marks_of_other_models_are_known() {
+        for (text, expected) in [
+            ("<think >x</think\n>Jam", "Jam"),
+            ("<think\n>x</think >Jam", "Jam"),
+            ("[THINK]x[/THINK]Jam [1]", "Jam [1]"),
+            ("◁think▷x◁/think▷Jam ◁", "Jam ◁"),
+            ("<seed:think>x</seed:think>Jam", "Jam"),
+            ("<|channel|>analysis<|message|>x<|end|><|start|>assistant<|channel|>final<|message|>Jam", "Jam"),
+            ("[think] <thin k> [THINKING] [/b] ◁b", "[think] <thin k> [THINKING] [/b] ◁b"),
+        ] {
+            assert_eq!(visible(text), expected);
+            let pieces: Vec<_> = text.chars().map(String::from).collect();
+            assert_eq!(streamed(pieces.iter().map(String::as_str)), expected);
+        }
     }
 
     #[test]

@@ -152,7 +152,8 @@ async fn serve(mut socket: TcpStream) -> Result<()> {
         "no-content" => say(&mut socket, "HTTP/1.1 204 hush\r\n\r\n").await,
         "not-utf-8" => {
             say(&mut socket, body).await?;
-            say(&mut socket, b"\xff\xfe\"}}\n\n").await
+            // The text is cut off there.
+            say(&mut socket, b"\xff\xfe\n\n").await
         }
         "redirect" => {
             say(&mut socket, "HTTP/1.1 302 Found\r\nlocation: /hush\r\ncontent-length: 0\r\n\r\n").await

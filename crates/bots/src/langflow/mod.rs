@@ -38,6 +38,11 @@ const TEXT_COPIES: usize = 5;
 /// The bytes of a response beside its texts: logs, with tracebacks even of a run that succeeded.
 const LOG_BYTES: usize = 4 * 1024 * 1024;
 
+/// What is said of a body without anything in it.
+const EMPTY: &str = "it is empty";
+/// The detail of an unknown address, which a proxy may send with a status of success.
+const NOT_FOUND: &str = "Not Found";
+
 /// How long a server that sent no stream is asked for whole responses, before one question tries a stream again. That
 /// question runs the flow twice if there is still no stream.
 const STREAM_RETRY_INTERVAL: Duration = Duration::from_secs(10 * 60);
@@ -172,7 +177,7 @@ impl Flow {
         }
         // Some versions answer a request for a stream with status 200 and an empty body.
         let frames = self.run(question, false).await?;
-        let frames = frames.ok_or_else(|| Error::Unreadable("it is empty".to_owned()))?;
+        let frames = frames.ok_or_else(|| Error::Unreadable(EMPTY.to_owned()))?;
         if streams {
             *self.no_stream_until() = Some(Instant::now() + STREAM_RETRY_INTERVAL);
         }
@@ -208,12 +213,17 @@ impl Flow {
             Err(
                 refused @ (outbound::Error::Rejected { status: 404 | 405, .. } | outbound::Error::WebPage),
             ) => refused,
+            // As others do with an empty page, or one line.
+            Err(refused @ outbound::Error::NoFrames { .. }) => refused,
+            Ok(None) if !streams => outbound::Error::Unreadable(EMPTY.to_owned()),
             outcome => return Ok(outcome?),
         };
         let Some(second) = second else { return Err(refused.into()) };
         let refused_too = match self.frames(second, question, streams).await {
             Ok(frames) => {
-                self.v2_first.store(second == Api::V2, Ordering::Relaxed);
+                if frames.is_some() {
+                    self.v2_first.store(second == Api::V2, Ordering::Relaxed);
+                }
                 return Ok(frames);
             }
             Err(error) => error,
@@ -229,8 +239,11 @@ impl Flow {
     ) -> Result<Option<Frames>, outbound::Error> {
         let reply = self.post(api, question, streams).await?;
         let mut frames = reply.frames(self.max_bytes()).boxed().peekable();
-        let begins = matches!(Pin::new(&mut frames).peek().await, Some(Ok(_)));
-        if begins {
+        if let Some(Ok(first)) = Pin::new(&mut frames).peek().await {
+            if answers::string_at(&first.data, &["detail"]).as_deref() == Some(NOT_FOUND) {
+                let body = ErrorText::new(&first.data);
+                return Err(outbound::Error::Rejected { status: 404, retry_after: None, body });
+            }
             return Ok(Some(frames));
         }
         match frames.next().await {
@@ -280,7 +293,7 @@ impl Flow {
 /// The error of a call where the first API version is not there and the second gave no answer either. An operator is told
 /// what both said.
 fn neither(first: Api, refused: outbound::Error, refused_too: outbound::Error) -> Error {
-    use outbound::Error::{Rejected, WebPage};
+    use outbound::Error::{NoFrames, Rejected, Unreadable, WebPage};
     let names = if first == Api::V1 { ["API v1", "API v2"] } else { ["API v2", "API v1"] };
     match (refused, refused_too) {
         // Neither version knows the flow (v2 answers 422 to an endpoint name), or neither exists: the first error says more.
@@ -293,6 +306,9 @@ fn neither(first: Api, refused: outbound::Error, refused_too: outbound::Error) -
         }
         (WebPage, WebPage | Rejected { status: 404 | 405, .. }) => WebPage.into(),
         (refused @ Rejected { .. }, WebPage) => refused.into(),
+        (refused @ (NoFrames { .. } | Unreadable(_)), Rejected { status: 404 | 405 | 422, .. }) => {
+            refused.into()
+        }
         (Rejected { body: first, .. }, Rejected { status, retry_after, body }) => {
             let body = ErrorText::joined([(names[0], &first), (names[1], &body)]);
             Error::Rejected { status, retry_after, body }

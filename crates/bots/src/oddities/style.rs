@@ -41,7 +41,8 @@ impl Style {
             (self.has_line_ends, "\"lines\":\"a\n b\""),
         ]
         .into_iter()
-        .filter_map(|(is_there, field)| (is_there && is_outer).then(|| field.to_owned()))
+        .filter(|(is_there, _)| *is_there && is_outer)
+        .map(|(_, field)| field.to_owned())
         .collect();
         match value {
             Value::Object(object) => {

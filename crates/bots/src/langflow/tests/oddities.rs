@@ -70,3 +70,16 @@ async fn a_failure_is_found_wherever_it_stands() {
         assert!(matches!(answers, Err(Error::Failed(_))), "{body}: {answers:?}");
     }
 }
+
+#[tokio::test]
+async fn where_v1_has_nothing_to_say_v2_is_asked() {
+    let page = |body: &str| Recorded { content_type: "text/html", ..Recorded::json(200, body) };
+    for (body, attempts) in [("", 2), (" \n", 2), ("Welcome", 2), ("{\"detail\":\"Not Found\"}", 1)] {
+        let mut responses: Vec<_> = (0..attempts).map(|_| page(body)).collect();
+        responses.push(Recorded::json(200, cassette("langflow-1.13/v2-sync.txt")));
+        let server = Server::start(responses, 1000).await;
+        let (answers, _) = ask(&bots(&server, ""), question(QUESTION_TEXT)).await;
+        assert_eq!(texts(&answers.unwrap()), [QUESTION_TEXT], "{body}");
+        assert_eq!(server.paths().last().unwrap(), "/api/v2/workflows");
+    }
+}
