@@ -298,6 +298,47 @@ async fn a_failure_with_a_status_of_success_is_no_answer() {
 }
 
 #[tokio::test]
+async fn an_object_of_a_failure_in_any_words_is_no_answer() {
+    for beside in [
+        r#""Error":"x""#,
+        r#""is_error":true"#,
+        r#""hasError":true"#,
+        r#""has_errors":true"#,
+        r#""failed":true"#,
+        r#""success":"false""#,
+        r#""success":0"#,
+        r#""status":false"#,
+        r#""status":{"code":500}"#,
+        r#""status":"500 Internal Server Error""#,
+        r#""status":"timeout""#,
+        r#""statusCode":502.0"#,
+        r#""state":"error""#,
+        r#""result":"error""#,
+        r#""level":"error""#,
+    ] {
+        let answers = ask_with_body("", format!(r#"{{{beside},"data":{{"message":"away"}}}}"#)).await;
+        assert!(matches!(answers, Err(Error::Failed(_))), "{beside}: {answers:?}");
+    }
+    for body in [
+        r#"{"name":"Error","stack":"at x"}"#,
+        r#"{"statusText":"Bad Gateway"}"#,
+        r#"{"text":"","err":"away"}"#,
+        r#"{"text":"","debug":"away"}"#,
+        r#"{"cause":"away"}"#,
+        r#"{"description":"away"}"#,
+        r#"{"failure":"away"}"#,
+        r#"{"data":{"error":"away"}}"#,
+        r#"{"jsonrpc":"2.0","id":1}"#,
+        r#"{"text":"","duration":5}"#,
+        r#"{"text":"","loading":true}"#,
+        r#"{"text":null,"traceback":"away"}"#,
+    ] {
+        let answers = ask_with_body("answer = ''", body).await;
+        assert!(answers.is_err(), "{body}: {answers:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_bot_recognises_a_question_that_it_is_asked_again() {
     let server = MockServer::start().await;
     Mock::given(method("POST"))
