@@ -219,6 +219,7 @@ fn bot_unavailable(question: QuestionIds, reason: FailureReason, retry_after: Op
         FailureReason::Suspended => (503, "The bot has failed too often and is left alone for a while."),
         FailureReason::Unconfigured => (502, "The bot of this conversation is not set up on this server."),
         FailureReason::Interrupted => (503, "The server stopped before the bot answered."),
+        FailureReason::Stopped => (502, "The answer was stopped."),
     };
     let body = BotUnavailable::new(status, wording::BOT_UNAVAILABLE, error, question);
     let error = ErrorBody::new(status, &body);

@@ -6,6 +6,7 @@ pub mod account;
 mod answer;
 mod caller;
 mod conversation;
+mod event;
 #[cfg(test)]
 mod fuzz;
 mod id;
@@ -23,6 +24,7 @@ mod timestamp;
 pub use answer::{Answer, flow_id};
 pub use caller::{Api, Bots, Caller, Key, NewKey, NewUser, Person, Program, Role, UnknownWord, User};
 pub use conversation::{Conversation, ConversationFilter, ConversationPatch, Handler, NewConversation};
+pub use event::{Change, Event, EventNumber};
 pub use id::{ConversationId, KeyId, MessageId, UserId};
 pub use invalid::{Bounds, Breach, Rule, Violation};
 pub use json::{Json, Object};

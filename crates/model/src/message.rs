@@ -40,6 +40,8 @@ pub enum FailureReason {
     Unconfigured,
     /// The server stopped before the answer came.
     Interrupted,
+    /// The visitor or an operator stopped the answer before anything of it had come.
+    Stopped,
 }
 
 string_enum!(FailureReason {
@@ -50,7 +52,8 @@ string_enum!(FailureReason {
     Busy = "busy",
     Suspended = "suspended",
     Unconfigured = "unconfigured",
-    Interrupted = "interrupted"
+    Interrupted = "interrupted",
+    Stopped = "stopped"
 });
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

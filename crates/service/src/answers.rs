@@ -87,7 +87,7 @@ impl Service {
             Outcome::Gone | Outcome::Claimed(_) | Outcome::Moved => {
                 return Err(Error::NotFound(Missing::Session));
             }
-            Outcome::Superseded => {}
+            Outcome::Superseded | Outcome::Stopped => {}
         }
         // A retry has stored its answers first: the caller gets those. Where they cannot be read now, the question is
         // stored all the same.

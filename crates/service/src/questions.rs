@@ -257,7 +257,7 @@ impl Service {
                 }
                 Ok(StoreOutcome::Stored(StoredQuestion { conversation, question }))
             }
-            Outcome::Gone | Outcome::Superseded => Err(Error::NotFound(Missing::Session)),
+            Outcome::Gone | Outcome::Superseded | Outcome::Stopped => Err(Error::NotFound(Missing::Session)),
             Outcome::Moved => {
                 if let Some(id) = existing {
                     self.question_refund(id);

@@ -43,7 +43,7 @@ impl Service {
         let _permit = self.write_permit()?;
         match self.store.append(append).await? {
             Outcome::Stored(stored) => Ok(AppendOutcome::Stored(stored)),
-            Outcome::Gone | Outcome::Superseded | Outcome::Moved => {
+            Outcome::Gone | Outcome::Superseded | Outcome::Moved | Outcome::Stopped => {
                 Err(Error::NotFound(Missing::Conversation))
             }
             Outcome::Claimed(claimed) => match PriorRequest::of(claimed)? {

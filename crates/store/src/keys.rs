@@ -78,7 +78,11 @@ impl Store {
             let name = name.clone();
             Box::pin(async move {
                 let sql = "DELETE FROM keys WHERE name = $1 RETURNING id";
-                Ok(!transaction.query(sql, vec![name.into()]).await?.is_empty())
+                let Some(row) = transaction.query(sql, vec![name.into()]).await?.into_iter().next() else {
+                    return Ok(false);
+                };
+                transaction.effects.events.access_changed(format!("key-{}", row.int("keys", "id")?));
+                Ok(true)
             })
         })
         .await

@@ -102,16 +102,17 @@ impl<'a> Transaction<'a> {
         Ok(self.ids.0.as_mut().expect("it was just set"))
     }
 
-    /// Writes the effects of all commands. `batch`: the identity of the transaction on PostgreSQL.
-    pub async fn finish(self, batch: Option<Batch>) -> Result<()> {
+    /// Writes the effects of all commands. `batch`: the identity of the transaction on PostgreSQL. Returns the events that
+    /// are to be sent with the COMMIT: see [`Effects::write`].
+    pub async fn finish(self, batch: Option<Batch>) -> Result<Option<Vec<Value>>> {
         let Self { executor, effects, ids, .. } = self;
-        effects.write(&executor, batch).await?;
+        let events = effects.write(&executor, batch).await?;
         if let Some(Sequences { conversation, message }) = ids.0 {
             let rows = [("conversation_ids", conversation), ("message_ids", message)];
             let rows = rows.map(|(name, last)| vec![name.into(), last.into()]);
             executor.query_many("UPDATE sequences SET last = $2 WHERE name = $1", rows.into()).await?;
         }
-        Ok(())
+        Ok(events)
     }
 }
 

@@ -108,6 +108,7 @@ impl Store {
                 let Some(row) = rows.into_iter().next() else { return Ok(false) };
                 let id = row.int("users", "id")?;
                 transaction.query("DELETE FROM sessions WHERE user_id = $1", vec![id.into()]).await?;
+                transaction.effects.events.access_changed(id.to_string());
                 Ok(true)
             })
         })
@@ -121,7 +122,11 @@ impl Store {
             let email = email.clone();
             Box::pin(async move {
                 let sql = "DELETE FROM users WHERE email = $1 RETURNING id";
-                Ok(!transaction.query(sql, vec![email.into()]).await?.is_empty())
+                let Some(row) = transaction.query(sql, vec![email.into()]).await?.into_iter().next() else {
+                    return Ok(false);
+                };
+                transaction.effects.events.access_changed(row.int("users", "id")?.to_string());
+                Ok(true)
             })
         })
         .await
@@ -158,8 +163,11 @@ impl Store {
     pub async fn session_delete(&self, token_hash: [u8; 32]) -> Result<()> {
         self.change(None, move |transaction| {
             Box::pin(async move {
-                let sql = "DELETE FROM sessions WHERE token_hash = $1";
-                transaction.query(sql, vec![token_hash[..].into()]).await.map(|_| ())
+                let sql = "DELETE FROM sessions WHERE token_hash = $1 RETURNING user_id";
+                for row in transaction.query(sql, vec![token_hash[..].into()]).await? {
+                    transaction.effects.events.access_changed(row.int("sessions", "user_id")?.to_string());
+                }
+                Ok(())
             })
         })
         .await

@@ -1,6 +1,6 @@
 //! Late answers: those of an attempt that has ended or was superseded.
 
-use wicara_model::MessageId;
+use wicara_model::{Handler, MessageId};
 
 use super::append::{Append, Ask, Attempt, Outcome, Target, stored};
 use super::message_numbers::store_messages;
@@ -10,7 +10,7 @@ use crate::transaction::Transaction;
 
 impl Store {
     /// Stores the answers if the question was given up and is not asked again. `Superseded` if it is asked again, has
-    /// its answers or is deleted.
+    /// its answers or is deleted, or if people have the conversation.
     pub(super) async fn answer_late(&self, append: Append) -> Result<Outcome> {
         self.change_queued(append.target.conversation(), move |transaction| {
             let append = append.clone();
@@ -27,10 +27,11 @@ async fn answer_late(transaction: &mut Transaction<'_>, append: Append) -> Resul
         return Ok(Outcome::Gone);
     };
     let Some(locked) = transaction.conversation(id).await? else { return Ok(Outcome::Gone) };
-    let handler = locked.conversation.handler;
-    if !clear_failure(transaction, question).await? {
+    let (handler, conversation) = (locked.conversation.handler, locked.conversation.clone());
+    if handler == Handler::Human || !clear_failure(transaction, question).await? {
         return Ok(Outcome::Superseded);
     }
+    transaction.effects.events.message_updated(&conversation, question, false);
     let ids_and_seqs = store_messages(transaction, id, &append.messages, append.at).await?;
     transaction.effects.keys.done(id, question);
     Ok(Outcome::Stored(stored(id, handler, append.messages, ids_and_seqs, append.at)))

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 use wicara_model::{
-    ConversationId, FailureReason, Handler, Message, MessageId, NewConversation, NewMessage, Timestamp,
+    Change, ConversationId, FailureReason, Handler, Message, MessageId, NewConversation, NewMessage,
+    Timestamp,
 };
 
 use super::message_numbers::store_messages;
@@ -65,6 +66,12 @@ pub enum Ask {
         attempt: Attempt,
         reason: FailureReason,
     },
+    /// The attempt was stopped: the messages are what had come of its answers. `failure`: where nothing had, and nobody
+    /// else will answer.
+    CutOff {
+        attempt: Attempt,
+        failure: Option<FailureReason>,
+    },
 }
 
 /// One try of asking a bot a question. Its answers are stored until another attempt begins.
@@ -86,6 +93,8 @@ pub enum Outcome {
     Superseded,
     /// The conversation has another bot than [`Ask::Opens`] names: nothing was stored.
     Moved,
+    /// People have the conversation, or the attempt was stopped: nothing was stored, and [`Ask::CutOff`] is to follow.
+    Stopped,
 }
 
 /// What an append stored.
@@ -114,13 +123,16 @@ pub(in super::super) enum Decision {
     /// See [`super::answer_late`].
     NotOpen,
     Moved,
+    Stopped,
 }
 
 impl Ask {
     /// The attempt that this append ends.
     pub(super) fn closes(&self) -> Option<Attempt> {
         match self {
-            Self::Answers { attempt } | Self::Fails { attempt, .. } => Some(*attempt),
+            Self::Answers { attempt } | Self::Fails { attempt, .. } | Self::CutOff { attempt, .. } => {
+                Some(*attempt)
+            }
             Self::No | Self::Opens { .. } => None,
         }
     }
@@ -168,10 +180,13 @@ impl Append {
         };
         let Some(locked) = transaction.conversation(id).await? else { return Ok(Decision::Gone) };
         let (handler, bot_id) = (locked.conversation.handler, locked.conversation.bot_id.clone());
-        if let Some(attempt) = self.ask.closes()
-            && !close_ask(transaction, attempt).await?
-        {
-            return Ok(Decision::NotOpen);
+        if let Some(attempt) = self.ask.closes() {
+            let even_if_stopped = matches!(self.ask, Ask::CutOff { .. });
+            match close_ask(transaction, attempt, handler, even_if_stopped).await? {
+                AskClosed::Closed => {}
+                AskClosed::Stopped => return Ok(Decision::Stopped),
+                AskClosed::NotOpen => return Ok(Decision::NotOpen),
+            }
         }
         let opens = match &self.ask {
             Ask::Opens { attempt, bot_id: asked } if handler == Handler::Bot => {
@@ -187,12 +202,14 @@ impl Append {
         let first = ids_and_seqs.first().map(|&(id, _)| id);
         if let (Some(attempt), Some(question)) = (opens, first) {
             let node = transaction.node;
-            transaction.effects.asks.open(question, node, attempt);
+            transaction.effects.asks.open(id, question, node, attempt);
         }
         match self.ask {
             Ask::No | Ask::Opens { .. } => {}
-            Ask::Answers { attempt } => transaction.effects.keys.done(id, attempt.question),
-            Ask::Fails { attempt, reason } => {
+            Ask::Answers { attempt } | Ask::CutOff { attempt, failure: None } => {
+                transaction.effects.keys.done(id, attempt.question);
+            }
+            Ask::Fails { attempt, reason } | Ask::CutOff { attempt, failure: Some(reason) } => {
                 record_failure(transaction, id, attempt.question, reason, self.at).await?
             }
         }
@@ -257,22 +274,47 @@ async fn open_conversation(
     ];
     transaction.query(&*INSERT, params).await?;
     transaction.effects.totals.conversation(&conversation, 1);
+    transaction.effects.events.add(Change::ConversationCreated { id, bot_id: conversation.bot_id.clone() });
     let locked = LockedConversation { conversation, next_seq: 1, newest: MessageId(0), is_changed: false };
     transaction.effects.conversations.insert(id, Some(locked));
     Ok(id)
 }
 
-/// Ends an attempt by deleting its ask; `false` if the attempt has ended or was superseded.
-async fn close_ask(transaction: &Transaction<'_>, attempt: Attempt) -> Result<bool> {
+enum AskClosed {
+    Closed,
+    /// It is open, and nobody wants its answers: people have the conversation, or it was stopped.
+    Stopped,
+    /// The attempt has ended or was superseded.
+    NotOpen,
+}
+
+/// Ends an attempt by deleting its ask.
+async fn close_ask(
+    transaction: &Transaction<'_>,
+    attempt: Attempt,
+    handler: Handler,
+    even_if_stopped: bool,
+) -> Result<AskClosed> {
     static CLOSE: LazyLock<Sql> = LazyLock::new(|| {
-        Sql::both("DELETE FROM asks WHERE message_id = $1 AND attempt = $2 RETURNING message_id")
+        Sql::both(
+            "DELETE FROM asks WHERE message_id = $1 AND attempt = $2 AND (stopped = 0 OR $3 = 1) RETURNING message_id",
+        )
     });
-    let params = vec![attempt.question.into(), attempt.id.into()];
-    Ok(!transaction.query(&*CLOSE, params).await?.is_empty())
+    static OPEN: LazyLock<Sql> =
+        LazyLock::new(|| Sql::both("SELECT message_id FROM asks WHERE message_id = $1 AND attempt = $2"));
+    let params = || vec![attempt.question.into(), attempt.id.into()];
+    if even_if_stopped || handler == Handler::Bot {
+        let close = [params(), vec![even_if_stopped.into()]].concat();
+        if !transaction.query(&*CLOSE, close).await?.is_empty() {
+            return Ok(AskClosed::Closed);
+        }
+    }
+    let is_open = !transaction.query(&*OPEN, params()).await?.is_empty();
+    Ok(if is_open { AskClosed::Stopped } else { AskClosed::NotOpen })
 }
 
 /// Records why a question of a locked conversation got no answer, and ends the lease of its key, so that a retry takes
-/// over at once.
+/// over at once; not of an answer that was stopped, which a retry does not ask for again.
 pub(super) async fn record_failure(
     transaction: &mut Transaction<'_>,
     conversation: ConversationId,
@@ -284,7 +326,12 @@ pub(super) async fn record_failure(
         Sql::both("UPDATE messages SET failure = $2, failed_at = $3, updated_at = $3 WHERE id = $1")
     });
     transaction.query(&*FAIL, vec![question.into(), reason.as_str().into(), at.into()]).await?;
-    transaction.effects.keys.free(conversation, question);
+    match reason {
+        FailureReason::Stopped => transaction.effects.keys.done(conversation, question),
+        _ => transaction.effects.keys.free(conversation, question),
+    }
+    let locked = transaction.effects.conversations.get(conversation).expect("it was locked before");
+    transaction.effects.events.message_updated(&locked.conversation, question, false);
     Ok(())
 }
 

@@ -1,7 +1,9 @@
 //! A batch of appends as one call of PostgreSQL's function `wicara_append_…`: its parameters, arrays of rows, and the
 //! outcomes that it returns as arrays of numbers.
 
-use wicara_model::{ConversationId, Handler, MessageId, NewConversation, NewMessage, Timestamp};
+use wicara_model::{
+    ConversationId, FailureReason, Handler, MessageId, NewConversation, NewMessage, Timestamp,
+};
 
 use super::append::{Append, Ask, Decision, Target};
 use super::message_numbers::content;
@@ -9,9 +11,9 @@ use crate::effects::Batch;
 use crate::engine::{Error, Result, Row, Value, millis};
 use crate::idempotency::REMEMBERED;
 
-/// Version 1 of the function, created by a migration: see ARCHITECTURE.md on versions.
+/// Version 2 of the function, created by a migration: see ARCHITECTURE.md on versions.
 pub(in super::super) const CALL: &str = "SELECT o_outcomes, o_conversations, o_messages, o_seqs \
-     FROM wicara_append_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+     FROM wicara_append_2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
 /// The order of the conversations and messages in a call. The function locks conversations in this order.
 struct CallOrder {
@@ -108,7 +110,7 @@ fn ordinal(index: usize) -> Value {
     Value::Int(i64::try_from(index).unwrap_or(i64::MAX - 1) + 1)
 }
 
-/// A row of the type `wicara_command_1`.
+/// A row of the type `wicara_command_2`.
 fn command_row(append: &Append, conversation_index: usize) -> Value {
     let (asks, attempt, question, failure) = match &append.ask {
         Ask::No => (None, None, None, None),
@@ -116,6 +118,9 @@ fn command_row(append: &Append, conversation_index: usize) -> Value {
         Ask::Answers { attempt } => (None, Some(attempt.id), Some(attempt.question), None),
         Ask::Fails { attempt, reason } => {
             (None, Some(attempt.id), Some(attempt.question), Some(reason.as_str()))
+        }
+        Ask::CutOff { attempt, failure } => {
+            (None, Some(attempt.id), Some(attempt.question), failure.map(FailureReason::as_str))
         }
     };
     let claim = append.claim.as_ref();
@@ -132,6 +137,7 @@ fn command_row(append: &Append, conversation_index: usize) -> Value {
         claim.map(|claim| claim.key.key.as_str()).into(),
         claim.map(|claim| &claim.body[..]).into(),
         lease.map(millis).into(),
+        matches!(append.ask, Ask::CutOff { .. }).into(),
     ])
 }
 
@@ -157,13 +163,14 @@ mod outcome {
     pub const NOT_OPEN: i64 = 5;
     pub const LOCKED: i64 = 6;
     pub const MOVED: i64 = 7;
+    pub const STOPPED: i64 = 8;
 }
 
 /// Reads the outcomes of a call, in the order of its appends.
 pub(in super::super) fn outcomes(rows: Vec<Row>, appends: &[&Append]) -> Result<Vec<CallOutcome>> {
     let order = CallOrder::of(appends.iter().copied());
     let row = rows.into_iter().next().ok_or_else(|| malformed("no row"))?;
-    let mut columns = row.columns("wicara_append_1");
+    let mut columns = row.columns("wicara_append_2");
     let outcomes = columns.ints("o_outcomes")?;
     let conversations = columns.ints("o_conversations")?;
     let mut messages = columns.ints("o_messages")?.into_iter().zip(columns.ints("o_seqs")?);
@@ -191,6 +198,7 @@ pub(in super::super) fn outcomes(rows: Vec<Row>, appends: &[&Append]) -> Result<
             outcome::NOT_OPEN => CallOutcome::Decided(Decision::NotOpen),
             outcome::LOCKED => CallOutcome::Locked,
             outcome::MOVED => CallOutcome::Decided(Decision::Moved),
+            outcome::STOPPED => CallOutcome::Decided(Decision::Stopped),
             other => return Err(malformed(&format!("the outcome {other}"))),
         };
         by_append[append] = Some(result);

@@ -62,9 +62,11 @@ async fn look_up(transaction: &mut Transaction<'_>, claim: Claim) -> Result<Outc
         let sql =
             "UPDATE messages SET failure = NULL, failed_at = NULL WHERE id = $1 AND failure IS NOT NULL";
         transaction.query(sql, vec![question_id.into()]).await?;
-        question.failure = None;
+        if question.failure.take().is_some() {
+            transaction.effects.events.message_updated(&conversation, question_id, question.is_note());
+        }
         let node = transaction.node;
-        transaction.effects.asks.open(question_id, node, attempt);
+        transaction.effects.asks.open(id, question_id, node, attempt);
     }
     Ok(Outcome::Claimed(PriorClaim::Resumed { conversation, question }))
 }

@@ -2,7 +2,7 @@
 //! that every transaction is short. The table `deletions` lists the conversations whose messages are not all deleted
 //! yet.
 
-use wicara_model::{Conversation, ConversationId, Message, MessageId};
+use wicara_model::{Change, Conversation, ConversationId, Message, MessageId};
 
 use crate::Store;
 use crate::effects::TotalKind;
@@ -55,6 +55,8 @@ async fn delete(
     transaction.query("DELETE FROM conversations WHERE id = $1", vec![id.into()]).await?;
     transaction.effects.conversations.insert(id, None);
     transaction.effects.totals.conversation(&conversation, -1);
+    let bot_before = conversation.bot_id.clone();
+    transaction.effects.events.add(Change::ConversationDeleted { id, bot_before });
     let sql = "INSERT INTO deletions (conversation_id, bot_id, integration_type) VALUES ($1, $2, $3)";
     let params =
         vec![id.into(), conversation.bot_id.as_str().into(), conversation.integration_type.as_str().into()];

@@ -59,5 +59,6 @@ async fn update(
     if (&old.bot_id, &old.integration_type) != (&new.bot_id, &new.integration_type) {
         totals_move(transaction, &old, &new).await?;
     }
+    transaction.effects.events.conversation_updated(&old, &new.bot_id);
     Ok(Some((new, newest)))
 }

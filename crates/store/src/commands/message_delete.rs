@@ -1,6 +1,6 @@
 //! Deletes a message. Its `seq` in the conversation is not used again.
 
-use wicara_model::{ConversationId, Message, MessageId, Timestamp};
+use wicara_model::{Change, ConversationId, Message, MessageId, Timestamp};
 
 use crate::Store;
 use crate::engine::Result;
@@ -45,5 +45,7 @@ async fn delete(
     let conversation = conversation.clone();
     transaction.effects.totals.messages(&conversation, id, -1);
     transaction.effects.asks.end(id);
+    let (bot_id, was_shown) = (conversation.bot_id, !message.is_note());
+    transaction.effects.events.add(Change::MessageDeleted { id, conversation_id, bot_id, was_shown });
     Ok(Some(message))
 }

@@ -37,6 +37,7 @@ pub(super) async fn store_messages(
         conversation.message_bytes += content_bytes(&new.text, new.payload.as_ref());
         conversation.updated_at = conversation.updated_at.max(at);
         effects.totals.messages(conversation, message_id, 1);
+        effects.events.message_created(conversation, message_id, new.is_note());
         executor.query(&*INSERT_MESSAGE, row(new, message_id, seq, conversation, at)).await?;
         ids_and_seqs.push((message_id, seq));
     }

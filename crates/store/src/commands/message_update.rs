@@ -1,6 +1,6 @@
 //! Changes a message's text, kind or role.
 
-use wicara_model::{ConversationId, Json, Message, MessageId, MessagePatch, Object, Timestamp};
+use wicara_model::{Change, ConversationId, Json, Message, MessageId, MessagePatch, Object, Timestamp};
 
 use crate::Store;
 use crate::engine::Result;
@@ -63,6 +63,10 @@ async fn update(
     locked.conversation.message_bytes += has_bytes - had_bytes;
     locked.conversation.updated_at = at;
     locked.is_changed = true;
+    let bot_id = locked.conversation.bot_id.clone();
+    let (was_shown, is_shown) = (!was_note, !message.is_note());
+    let change = Change::MessageUpdated { id, conversation_id, bot_id, was_shown, is_shown };
+    transaction.effects.events.add(change);
     Ok(Some(message))
 }
 

@@ -105,6 +105,7 @@ impl Store {
             }
             (Decision::Gone, _) => Ok(Outcome::Gone),
             (Decision::Moved, _) => Ok(Outcome::Moved),
+            (Decision::Stopped, _) => Ok(Outcome::Stopped),
             (Decision::KeyTaken, Append { claim: Some(claim), .. }) => self.claim_look_up(claim).await,
             (Decision::KeyBusy | Decision::KeyTaken, _) => {
                 let lease_left = append::KEY_BUSY;

@@ -4,20 +4,20 @@
 use std::sync::LazyLock;
 
 use uuid::Uuid;
-use wicara_model::MessageId;
+use wicara_model::{ConversationId, MessageId};
 
 use crate::engine::{DatabaseClock, Executor, Result, Sql};
 
 #[derive(Debug, Default)]
 pub(in super::super) struct Asks {
-    opened: Vec<(MessageId, i64, Uuid)>,
+    opened: Vec<(ConversationId, MessageId, i64, Uuid)>,
     ended: Vec<MessageId>,
 }
 
 impl Asks {
     /// Begins an attempt of a node. An earlier attempt at the question is superseded.
-    pub fn open(&mut self, question: MessageId, node: i64, attempt: Uuid) {
-        self.opened.push((question, node, attempt));
+    pub fn open(&mut self, conversation: ConversationId, question: MessageId, node: i64, attempt: Uuid) {
+        self.opened.push((conversation, question, node, attempt));
     }
 
     /// Ends the ask of a deleted question.
@@ -27,16 +27,17 @@ impl Asks {
 
     pub(super) async fn write(self, executor: &Executor<'_>) -> Result<()> {
         static OPEN: LazyLock<Sql> = LazyLock::new(|| {
-            const INSERT: &str = "INSERT INTO asks (message_id, node, attempt, asked_at)";
+            const INSERT: &str = "INSERT INTO asks (message_id, node, attempt, conversation_id, asked_at)";
             const AGAIN: &str = "ON CONFLICT (message_id) DO UPDATE SET node = excluded.node, \
-                 attempt = excluded.attempt, asked_at = excluded.asked_at";
+                 attempt = excluded.attempt, asked_at = excluded.asked_at, stopped = 0";
             Sql::per_dialect(
                 format!(
-                    "{INSERT} SELECT message_id, node, attempt, {} FROM unnest(CAST($1 AS bigint[]), \
-                         CAST($2 AS bigint[]), CAST($3 AS uuid[])) AS new (message_id, node, attempt) {AGAIN}",
+                    "{INSERT} SELECT message_id, node, attempt, conversation_id, {} FROM unnest(CAST($1 AS bigint[]), \
+                         CAST($2 AS bigint[]), CAST($3 AS uuid[]), CAST($4 AS bigint[])) \
+                         AS new (message_id, node, attempt, conversation_id) {AGAIN}",
                     DatabaseClock::POSTGRES
                 ),
-                format!("{INSERT} VALUES ($1, $2, $3, {}) {AGAIN}", DatabaseClock::SQLITE),
+                format!("{INSERT} VALUES ($1, $2, $3, $4, {}) {AGAIN}", DatabaseClock::SQLITE),
             )
         });
         static END: LazyLock<Sql> = LazyLock::new(|| {
@@ -46,8 +47,9 @@ impl Asks {
             )
         });
         let opened = self.opened.into_iter();
-        let opened =
-            opened.map(|(question, node, attempt)| vec![question.into(), node.into(), attempt.into()]);
+        let opened = opened.map(|(conversation, question, node, attempt)| {
+            vec![question.into(), node.into(), attempt.into(), conversation.into()]
+        });
         executor.query_many(&*OPEN, opened.collect()).await?;
         let ended = self.ended.into_iter().map(|question| vec![question.into()]);
         executor.query_many(&*END, ended.collect()).await?;

@@ -6,15 +6,17 @@
 
 mod asks;
 mod conversations;
+mod events;
 mod idempotency_keys;
 mod totals;
 
 pub(super) use asks::Asks;
 pub(super) use conversations::Conversations;
+pub(super) use events::{ADD as ADD_EVENTS, Events, FIRST_KIND_FOR_SERVERS, change_read};
 pub(super) use idempotency_keys::{IdempotencyKeys, KeyRecord};
 pub(super) use totals::{SHIFTS, TotalKind, Totals, TotalsKey, add_statement, bucket_at_level};
 
-use crate::engine::{Executor, Result};
+use crate::engine::{Executor, Result, Value};
 
 /// The identity of a transaction on PostgreSQL, stored in `node_batches`: by it a batch in doubt is looked up, and
 /// folds know how far they have come.
@@ -30,15 +32,21 @@ pub(super) struct Effects {
     pub asks: Asks,
     pub keys: IdempotencyKeys,
     pub totals: Totals,
+    pub events: Events,
 }
 
 impl Effects {
     /// Writes the effects in the order in which rows are locked everywhere: first rows of single conversations, whose
-    /// lock the transaction holds or whose row it deleted, last the totals, which all conversations share.
-    pub async fn write(self, executor: &Executor<'_>, batch: Option<Batch>) -> Result<()> {
+    /// lock the transaction holds or whose row it deleted, then the totals, which all conversations share, last the feed.
+    /// On PostgreSQL that is left to the COMMIT: returns the parameters of [`ADD_EVENTS`].
+    pub async fn write(self, executor: &Executor<'_>, batch: Option<Batch>) -> Result<Option<Vec<Value>>> {
         self.conversations.write(executor).await?;
         self.asks.write(executor).await?;
         self.keys.write(executor).await?;
-        self.totals.write(executor, batch).await
+        self.totals.write(executor, batch).await?;
+        match executor {
+            Executor::Postgres(_) => Ok(self.events.into_params()),
+            Executor::Sqlite(_) => self.events.write_sqlite(executor).await.map(|()| None),
+        }
     }
 }

@@ -90,23 +90,54 @@ impl Connection {
     ) -> std::result::Result<Vec<Row>, CallError> {
         let statement = self.within_timeout(self.prepare(sql)).await.map_err(CallError::NotCommitted)?;
         let called = async { Ok(self.client.query(&statement, &references(params)).await) };
-        let error = match self.within_timeout(called).await {
+        match self.within_timeout(called).await {
             Ok(Ok(rows)) => {
                 let rows = rows.iter().map(|row| self.row(row)).collect::<Result<_>>();
-                return rows.map_err(|_| CallError::InDoubt);
+                rows.map_err(|_| CallError::InDoubt)
             }
-            Ok(Err(error)) => error,
-            Err(_) => return Err(CallError::InDoubt),
+            Ok(Err(error)) => Err(self.call_error(&error, number_taken)),
+            Err(_) => Err(CallError::InDoubt),
+        }
+    }
+
+    /// Commits a transaction. The `last` statement is sent together with the COMMIT, so that the server waits for nothing
+    /// between the two: for a statement whose locks must not outlast this program's sleep.
+    pub async fn commit(
+        &self,
+        last: Option<(&str, &[Value])>,
+        number_taken: &str,
+    ) -> std::result::Result<(), CallError> {
+        const COMMIT: &str = "COMMIT";
+        let Some((sql, params)) = last else {
+            return self.call(COMMIT, &[], number_taken).await.map(|_| ());
         };
-        let failure = self.failure(&error);
+        // Prepared before: a COMMIT would overtake a statement that is still being prepared.
+        let prepared = async { Ok((self.prepare(sql).await?, self.prepare(COMMIT).await?)) };
+        let (last, commit) = self.within_timeout(prepared).await.map_err(CallError::NotCommitted)?;
+        let params = references(params);
+        let sent = async {
+            // Sent in this order: each is queued when it is first polled.
+            Ok(tokio::join!(self.client.query(&last, &params), self.client.query(&commit, &[])))
+        };
+        match self.within_timeout(sent).await {
+            Ok((Ok(_), Ok(_))) => Ok(()),
+            // The COMMIT of a transaction that has failed rolls it back.
+            Ok((Err(error), Ok(_))) => Err(CallError::NotCommitted(self.failure(&error))),
+            Ok((_, Err(error))) => Err(self.call_error(&error, number_taken)),
+            Err(_) => Err(CallError::InDoubt),
+        }
+    }
+
+    fn call_error(&self, error: &tokio_postgres::Error, number_taken: &str) -> CallError {
+        let failure = self.failure(error);
         // Errors of the severity ERROR roll the transaction back. With FATAL the server ends the session, which may
         // have committed before.
         match error.as_db_error().filter(|error| error.parsed_severity() == Some(Severity::Error)) {
-            Some(error) if error.constraint() == Some(number_taken) => Err(CallError::NumberTaken),
-            Some(_) => Err(CallError::NotCommitted(failure)),
+            Some(error) if error.constraint() == Some(number_taken) => CallError::NumberTaken,
+            Some(_) => CallError::NotCommitted(failure),
             None => {
                 self.must_reconnect.store(true, Ordering::Relaxed);
-                Err(CallError::InDoubt)
+                CallError::InDoubt
             }
         }
     }

@@ -45,6 +45,7 @@ from! {
     wicara_model::ConversationId => |value| Value::Int(value.0);
     wicara_model::MessageId => |value| Value::Int(value.0);
     wicara_model::UserId => |value| Value::Int(value.0);
+    wicara_model::EventNumber => |value| Value::Int(value.0);
 }
 
 impl<T: Into<Value>> From<Option<T>> for Value {

@@ -58,7 +58,8 @@ type Columns = &'static [(&'static str, ColumnType)];
 /// In the order in which they are written: people before their logins, which refer to them.
 ///
 /// `nodes`, `node_folds` and `node_batches` are about running servers and stay behind: what batches add to the totals is
-/// read with the totals.
+/// read with the totals. `feed` and its events stay behind too: a copy begins a feed of its own, so that readers of the
+/// source's notice.
 #[rustfmt::skip]
 const STORED: &[(&str, usize, Columns)] = &[
     (SEQUENCES, 1, &[("name", Text), ("last", Int)]),
@@ -75,7 +76,10 @@ const STORED: &[(&str, usize, Columns)] = &[
         ("id", Int), ("session_id", Uuid), ("by_visitor", Int), ("room", Text), ("integration_type", Text),
         ("bot_id", Text), ("user_id", Text), ("handler", Text), ("next_seq", Int), ("message_count", Int),
         ("note_count", Int), ("message_bytes", Int), ("created_at", Int), ("updated_at", Int), ("newest_id", Int),
+        ("assignee_id", Text), ("assignee_kind", Text), ("assignee_name", Text), ("handed_over_at", Int),
+        ("handover_reason", Text), ("seen_by_visitor", Int),
     ]),
+    ("seen_marks", 2, &[("reader", Text), ("conversation_id", Int), ("up_to", Int)]),
     ("messages", 1, &[
         ("id", Int), ("conversation_id", Int), ("seq", Int), ("role", Text), ("kind", Text), ("text", Text),
         ("payload", Text), ("bytes", Int), ("reply_to", Int), ("failure", Text), ("failed_at", Int),
@@ -83,7 +87,10 @@ const STORED: &[(&str, usize, Columns)] = &[
         ("message_bytes", Int), ("author_id", Text), ("author_kind", Text), ("author_name", Text),
         ("first_token_ms", Int), ("answer_ms", Int),
     ]),
-    ("asks", 1, &[("message_id", Int), ("node", Int), ("asked_at", Int), ("attempt", Uuid)]),
+    ("asks", 1, &[
+        ("message_id", Int), ("node", Int), ("asked_at", Int), ("attempt", Uuid), ("conversation_id", Int),
+        ("stopped", Int),
+    ]),
     ("idempotency", 2, &[
         ("scope", Text), ("key", Text), ("body", Bytes), ("lease_until", Int), ("conversation_id", Int),
         ("message_id", Int), ("created_at", Int), ("done", Int),

@@ -16,10 +16,10 @@ use super::in_doubt::{IN_DOUBT_TIME, InDoubt, NUMBER_TAKEN, not_committed};
 use super::queue::{LOCKED_PAUSE, LOCKED_TIME, locked_too_long};
 use super::{Shared, WriteRequest};
 use crate::commands::Change;
-use crate::effects::Batch;
+use crate::effects::{ADD_EVENTS, Batch};
 use crate::engine::postgres::Server;
 use crate::engine::postgres_connection::{CallError, Connection};
-use crate::engine::{Error, Executor, Result};
+use crate::engine::{Error, Executor, Result, Value};
 use crate::transaction::Transaction;
 
 /// How often a command is tried while the database is unavailable.
@@ -180,7 +180,7 @@ impl Changes {
             match self.commit(&mut *change, lock_timeout).await {
                 Ok(()) => {
                     self.shared.set_refused(false);
-                    self.shared.metrics.committed(1, begin.elapsed());
+                    self.shared.committed(1, begin.elapsed());
                     change.answer(Ok(()));
                     return None;
                 }
@@ -212,7 +212,10 @@ impl Changes {
                         InDoubt { shared: self.shared.clone(), server: self.server.clone(), number };
                     self.in_doubt.spawn(async move {
                         change.answer(match in_doubt.look_up(IN_DOUBT_TIME).await {
-                            Ok(Some(_)) => Ok(()),
+                            Ok(Some(_)) => {
+                                in_doubt.shared.committed.notify_one();
+                                Ok(())
+                            }
                             Ok(None) => Err(not_committed()),
                             Err(error) => Err(error),
                         });
@@ -238,19 +241,23 @@ impl Changes {
         };
         let number = self.shared.numbers.take();
         let applied = self.apply(&connection, number, change, lock_timeout).await;
-        if let Err(error) = applied {
-            let is_passing = matches!(error, Error::Unavailable(_));
-            if !is_passing && !connection.is_closed() && connection.execute("ROLLBACK").await.is_ok() {
-                self.shared.numbers.give_back(number);
-                self.connection = Some(connection);
-            } else {
-                // Not given back: another node, which took this one for dead, may have marked the number void, or the
-                // session may still be open on the server and hold the number's row.
-                self.shared.numbers.settle(number);
+        let events = match applied {
+            Ok(events) => events,
+            Err(error) => {
+                let is_passing = matches!(error, Error::Unavailable(_));
+                if !is_passing && !connection.is_closed() && connection.execute("ROLLBACK").await.is_ok() {
+                    self.shared.numbers.give_back(number);
+                    self.connection = Some(connection);
+                } else {
+                    // Not given back: another node, which took this one for dead, may have marked the number void, or the
+                    // session may still be open on the server and hold the number's row.
+                    self.shared.numbers.settle(number);
+                }
+                return Err(CommitError::NotCommitted(error));
             }
-            return Err(CommitError::NotCommitted(error));
-        }
-        let committed = connection.call("COMMIT", &[], NUMBER_TAKEN).await;
+        };
+        let events = events.as_deref().map(|params| (ADD_EVENTS, params));
+        let committed = connection.commit(events, NUMBER_TAKEN).await;
         match committed {
             Ok(_) => {
                 self.shared.numbers.settle(number);
@@ -275,7 +282,7 @@ impl Changes {
         number: i64,
         change: &mut dyn Change,
         lock_timeout: Option<Duration>,
-    ) -> Result<()> {
+    ) -> Result<Option<Vec<Value>>> {
         let node = self.shared.node;
         match lock_timeout {
             None => connection.execute("BEGIN").await?,

@@ -18,8 +18,9 @@ mod unsettled_batches;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use wicara_metrics::StoreMetrics;
 
 use crate::commands::{Change, PendingAppend};
@@ -50,6 +51,7 @@ pub(super) struct Writer {
     changes: mpsc::Sender<WriteRequest>,
     heartbeats: mpsc::Sender<HeartbeatRequest>,
     is_refused: Arc<AtomicBool>,
+    committed: Arc<Notify>,
     metrics: Arc<StoreMetrics>,
 }
 
@@ -70,6 +72,8 @@ struct Shared {
     is_registered: Arc<AtomicBool>,
     is_refused: Arc<AtomicBool>,
     numbers: Arc<UnsettledBatches>,
+    /// Notified after each commit.
+    committed: Arc<Notify>,
     metrics: Arc<StoreMetrics>,
 }
 
@@ -77,6 +81,12 @@ impl Shared {
     /// Records whether the database refused the last batch for a passing reason. A batch in doubt counts as refused.
     fn set_refused(&self, refused: bool) {
         self.is_refused.store(refused, Ordering::Relaxed);
+    }
+
+    /// Counts a commit, and wakes what follows the feed.
+    fn committed(&self, commands: usize, time: Duration) {
+        self.metrics.committed(commands, time);
+        self.committed.notify_one();
     }
 
     /// Opens a connection to PostgreSQL for writing, and registers the node.
@@ -101,11 +111,13 @@ impl Writer {
             is_registered: Arc::default(),
             is_refused: Arc::default(),
             numbers: Arc::default(),
+            committed: Arc::default(),
             metrics: Arc::clone(&metrics),
         };
         let failed = |error| Error::Setup(format!("cannot start the writer: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let is_refused = Arc::clone(&shared.is_refused);
+        let committed = Arc::clone(&shared.committed);
         let (heartbeats, heartbeat_requests) = mpsc::channel(1);
         let thread = std::thread::Builder::new().name("store-writer".into());
         let (appends, changes) = match database {
@@ -128,7 +140,7 @@ impl Writer {
                 (appends, changes)
             }
         };
-        Ok(Self { appends, changes, heartbeats, is_refused, metrics })
+        Ok(Self { appends, changes, heartbeats, is_refused, committed, metrics })
     }
 
     /// Queues an append of a new request; refused where the queue is full.
@@ -181,6 +193,11 @@ impl Writer {
     /// Whether the database refused the last batch for a passing reason.
     pub fn is_refused(&self) -> bool {
         self.is_refused.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the next commit, or returns at once where there was one since it last returned.
+    pub async fn committed(&self) {
+        self.committed.notified().await;
     }
 
     /// Sends the heartbeat of this node to PostgreSQL.

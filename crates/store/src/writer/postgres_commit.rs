@@ -94,7 +94,7 @@ impl Appends {
             match committed {
                 Ok(rows) => {
                     self.shared.set_refused(false);
-                    self.shared.metrics.committed(batch.len(), call_begin.elapsed());
+                    self.shared.committed(batch.len(), call_begin.elapsed());
                     locked.extend(answer(batch, rows));
                 }
                 Err(error) => {

@@ -80,7 +80,7 @@ async fn write(shared: &Shared, connection: &rusqlite::Connection, batch: Vec<Co
         let begin = Instant::now();
         let committed = commit(shared, connection, &mut batch).await;
         match &committed {
-            Ok(()) => shared.metrics.committed(batch.len(), begin.elapsed()),
+            Ok(()) => shared.committed(batch.len(), begin.elapsed()),
             Err(_) => shared.metrics.commit_failed(),
         }
         shared.set_refused(committed.as_ref().is_err_and(Error::is_passing));
@@ -137,7 +137,7 @@ async fn apply(shared: &Shared, connection: &rusqlite::Connection, batch: &mut [
             }
         }
     }
-    transaction.finish(None).await
+    transaction.finish(None).await.map(|_| ())
 }
 
 /// What the result of COMMIT means. After an I/O error the frames of the transaction, its commit mark included, may be

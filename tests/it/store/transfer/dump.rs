@@ -6,7 +6,7 @@ use crate::support::Database;
 use crate::support::database::connect;
 
 /// Tables about running servers, and those that have another form on each engine.
-pub const OF_SERVERS: [&str; 3] = ["nodes", "node_folds", "node_batches"];
+pub const OF_SERVERS: [&str; 6] = ["nodes", "node_folds", "node_batches", "feed", "events", "event_batches"];
 const OF_ENGINES: [&str; 2] = ["refinery_schema_history", "sequences"];
 
 /// The columns of each table, with their types.

@@ -1,0 +1,148 @@
+//! The feed: what changed, in the order of commits. Readers find it complete up to the number that a read has reached,
+//! since numbers are given under a lock that is held until the commit is visible.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use wicara_model::{Event, EventNumber, Timestamp};
+
+use crate::Store;
+use crate::effects::{FIRST_KIND_FOR_SERVERS, change_read};
+use crate::engine::{DatabaseClock, Lane, Result, Sql, millis};
+use crate::transaction::Transaction;
+
+/// Rows of the database in one read: events on SQLite, batches of up to a few thousand events on PostgreSQL.
+const EVENTS_READ: usize = 1024;
+const BATCHES_READ: usize = 32;
+
+/// Events after a number.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventPage {
+    /// In the order of their numbers.
+    pub events: Vec<Event>,
+    /// The number up to which `events` is complete.
+    pub reached: EventNumber,
+    /// Whether there were more events than the read returned.
+    pub has_more: bool,
+    /// The number before the oldest event that is kept.
+    pub dropped: EventNumber,
+}
+
+/// Which events a read returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventsOf {
+    All,
+    /// Those for the servers themselves ([`Change::is_for_servers`](wicara_model::Change::is_for_servers)); on
+    /// PostgreSQL with others of the same batches.
+    Servers,
+}
+
+impl Store {
+    /// The events after a number, oldest first.
+    pub async fn event_list(&self, after: EventNumber, of: EventsOf) -> Result<EventPage> {
+        let of_all = of == EventsOf::All;
+        let rows = self.inner.reads.query(Lane::Quick, &*LIST, vec![after.into(), of_all.into()]).await?;
+        let limit = if self.is_shared() { BATCHES_READ } else { EVENTS_READ };
+        let (mut events, mut read, mut head, mut dropped) = (Vec::new(), 0, after, EventNumber(0));
+        let mut last_read = after;
+        for row in rows {
+            let mut columns = row.columns("events");
+            head = EventNumber(columns.int("head")?.max(after.0));
+            dropped = EventNumber(columns.int("dropped")?);
+            // The last number of the database's row.
+            let Some(last) = columns.opt_int("last")? else { break };
+            if EventNumber(last) > last_read {
+                (read, last_read) = (read + 1, EventNumber(last));
+            }
+            let (number, at) = (EventNumber(columns.int("number")?), Timestamp(columns.int("at")?));
+            if number > after
+                && let Some(change) = change_read(&mut columns)?
+            {
+                events.push(Event { number, at, change });
+            }
+        }
+        let has_more = read == limit;
+        Ok(EventPage { events, reached: if has_more { last_read } else { head }, has_more, dropped })
+    }
+
+    /// The random word that names this database's feed, with what tells copies of the database apart.
+    pub async fn event_epoch(&self) -> Result<String> {
+        let sql = Sql::per_dialect(
+            "SELECT epoch || ' ' || (SELECT oid FROM pg_database WHERE datname = current_database()) FROM feed",
+            "SELECT epoch FROM feed",
+        );
+        let rows = self.inner.reads.query(Lane::Quick, sql, vec![]).await?;
+        rows.into_iter().next().map_or(Ok(String::new()), |row| row.columns("feed").text("epoch"))
+    }
+
+    /// Waits until this process has committed something since the last call returned. For one task alone.
+    pub async fn committed(&self) {
+        self.inner.writer.committed().await;
+    }
+
+    /// Drops the oldest events that were stored longer ago than `keep`, by the database's clock, but never the newest. In
+    /// steps, so that every transaction is short.
+    pub async fn event_expire(&self, keep: Duration) -> Result<()> {
+        while self
+            .change_queued(None, move |transaction| Box::pin(async move { expire(transaction, keep).await }))
+            .await?
+        {}
+        Ok(())
+    }
+}
+
+/// Drops a step; whether there may be more.
+async fn expire(transaction: &Transaction<'_>, keep: Duration) -> Result<bool> {
+    let rows = transaction.query(&*EXPIRE, vec![millis(keep).into()]).await?;
+    let dropped = rows.into_iter().map(|row| row.int("events", "last")).collect::<Result<Vec<_>>>()?;
+    let Some(&last) = dropped.iter().max() else { return Ok(false) };
+    transaction.query("UPDATE feed SET dropped = $1", vec![last.into()]).await?;
+    Ok(dropped.len() == EXPIRED_AT_ONCE)
+}
+
+/// Rows dropped in one transaction.
+const EXPIRED_AT_ONCE: usize = 2000;
+
+static LIST: LazyLock<Sql> = LazyLock::new(|| {
+    // One row at least, for the head; the head and the events are of one snapshot.
+    Sql::per_dialect(
+        format!(
+            "SELECT bounds.head, bounds.dropped, batch.last, batch.last - cardinality(batch.kind) + ordinal AS number, \
+                 batch.at, event.kind, event.conversation_id, event.message_id, event.audience, event.audience_before, \
+                 event.shown \
+             FROM (SELECT coalesce((SELECT max(last) FROM event_batches), 0) AS head, \
+                 dropped FROM feed) AS bounds \
+             LEFT JOIN LATERAL (SELECT * FROM event_batches WHERE last > $1 AND (for_servers = 1 OR $2 = CAST(1 AS bigint)) \
+                 ORDER BY last LIMIT {BATCHES_READ}) AS batch ON true \
+             LEFT JOIN LATERAL unnest(batch.kind, batch.conversation_id, batch.message_id, batch.audience, \
+                 batch.audience_before, batch.shown) WITH ORDINALITY AS event (kind, conversation_id, message_id, audience, \
+                 audience_before, shown, ordinal) ON true \
+             ORDER BY batch.last, ordinal"
+        ),
+        format!(
+            "SELECT bounds.head, bounds.dropped, number AS last, number, at, kind, conversation_id, message_id, audience, \
+                 audience_before, shown \
+             FROM (SELECT coalesce((SELECT max(number) FROM events), 0) AS head, \
+                 dropped FROM feed) AS bounds \
+             LEFT JOIN (SELECT * FROM events WHERE number > $1 AND (kind >= {FIRST_KIND_FOR_SERVERS} OR $2 = 1) \
+                 ORDER BY number LIMIT {EVENTS_READ}) AS event ON true \
+             ORDER BY number"
+        ),
+    )
+});
+
+static EXPIRE: LazyLock<Sql> = LazyLock::new(|| {
+    let (postgres, sqlite) = (DatabaseClock::POSTGRES, DatabaseClock::SQLITE);
+    Sql::per_dialect(
+        format!(
+            "DELETE FROM event_batches WHERE last = ANY(ARRAY(SELECT last FROM event_batches WHERE last > (SELECT dropped FROM feed) \
+                 ORDER BY last LIMIT {EXPIRED_AT_ONCE})) AND at < {postgres} - $1 AND last < (SELECT max(last) FROM event_batches) \
+             RETURNING last"
+        ),
+        format!(
+            "DELETE FROM events WHERE number IN (SELECT number FROM events WHERE number > (SELECT dropped FROM feed) \
+                 ORDER BY number LIMIT {EXPIRED_AT_ONCE}) \
+                 AND at < {sqlite} - $1 AND number < (SELECT max(number) FROM events) RETURNING number"
+        ),
+    )
+});
