@@ -69,7 +69,7 @@ pub fn in_order<'a>(
 ) -> Vec<(&'a Append, &'a Result<Outcome, Error>)> {
     let mut ordered: Vec<_> = group.iter().zip(outcomes).collect();
     ordered.sort_by_key(|(_, outcome)| match outcome {
-        Ok(Outcome::Gone | Outcome::Moved) => 0,
+        Ok(Outcome::Gone | Outcome::Moved | Outcome::Stopped) => 0,
         Ok(Outcome::Stored(_)) | Err(_) => 1,
         Ok(Outcome::Claimed(wicara_store::PriorClaim::Resumed { .. })) => 2,
         Ok(Outcome::Claimed(_) | Outcome::Superseded) => 3,
@@ -221,8 +221,13 @@ impl Group<'_> {
 
     fn push_end(&mut self, id: ConversationId, attempt: Attempt, fails: bool) {
         let reason = self.dice.pick(&[FailureReason::Timeout, FailureReason::Busy]).unwrap();
+        let stopped = Some(FailureReason::Stopped);
         let (messages, ask) = match fails {
+            true if self.dice.percent(30) => (Vec::new(), Ask::CutOff { attempt, failure: stopped }),
             true => (Vec::new(), Ask::Fails { attempt, reason }),
+            false if self.dice.percent(20) => {
+                (self.answers(attempt.question), Ask::CutOff { attempt, failure: None })
+            }
             false => (self.answers(attempt.question), Ask::Answers { attempt }),
         };
         self.push(Target::Existing(id), messages, ask, None);

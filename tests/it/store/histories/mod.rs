@@ -3,6 +3,7 @@
 
 mod changes;
 mod dice;
+mod feed;
 mod groups;
 mod model;
 mod tables;
@@ -16,6 +17,7 @@ use super::new_conversation;
 use super::together::{ProxiedStore, at_once, in_one_batch, open, past_a_lock};
 use crate::support::{Database, Engine, PATIENCE, PostgresProxy, on_both_engines, side_by_side, within};
 use dice::Dice;
+use feed::Follower;
 use model::Model;
 
 on_both_engines!(random_histories_end_as_a_model_in_memory_says);
@@ -59,6 +61,7 @@ struct History {
     /// Before PostgreSQL.
     proxy: Option<PostgresProxy>,
     model: Model,
+    follower: Follower,
     dice: Dice,
     millis: i64,
 }
@@ -102,6 +105,7 @@ impl History {
             database,
             proxy,
             model: Model::default(),
+            follower: Follower::default(),
             dice: Dice::new(seed),
             millis: 1_000_000,
         };
@@ -169,8 +173,10 @@ impl History {
         changes::conversation_delete_rest(&self.store, &mut self.model).await;
     }
 
-    async fn compare(&self) {
+    async fn compare(&mut self) {
         tables::compare(&self.store, &self.database, &self.model).await;
+        self.follower.follow(&self.store).await;
+        self.follower.compare(&self.model);
     }
 
     async fn reopen(&mut self) {

@@ -66,6 +66,8 @@ pub enum Expected {
     Gone,
     Moved,
     Superseded,
+    /// Its attempt is open, and people have the conversation.
+    Stopped,
     /// Its session has a conversation already.
     Conflict,
     OtherBody,
@@ -120,9 +122,17 @@ impl Model {
                 Some(kept) => kept,
             },
         };
+        let with_people = kept.conversation.handler == Handler::Human;
         let is_superseded = match &append.ask {
-            Ask::Fails { attempt, .. } => !self.is_open(*attempt),
-            Ask::Answers { attempt } => !self.is_open(*attempt) && !self.is_given_up(kept, attempt.question),
+            Ask::Fails { attempt, .. } | Ask::Answers { attempt }
+                if with_people && self.is_open(*attempt) =>
+            {
+                return Expected::Stopped;
+            }
+            Ask::Fails { attempt, .. } | Ask::CutOff { attempt, .. } => !self.is_open(*attempt),
+            Ask::Answers { attempt } => {
+                !self.is_open(*attempt) && (with_people || !self.is_given_up(kept, attempt.question))
+            }
             Ask::Opens { bot_id, .. } => {
                 let Conversation { handler, bot_id: now, .. } = &kept.conversation;
                 return if *handler == Handler::Bot && bot_id != now {
@@ -182,6 +192,7 @@ impl Model {
             (Expected::Gone, Ok(Outcome::Gone), _)
             | (Expected::Moved, Ok(Outcome::Moved), _)
             | (Expected::Superseded, Ok(Outcome::Superseded), _)
+            | (Expected::Stopped, Ok(Outcome::Stopped), _)
             | (Expected::Conflict, Err(Error::Conflict(_)), _)
             | (Expected::OtherBody, _, Some(PriorClaim::OtherBody)) => true,
             (Expected::Done, _, Some(PriorClaim::Done { conversation_id, message_id })) => {
@@ -231,14 +242,16 @@ impl Model {
         match ask {
             Ask::Opens { attempt, .. } if handler == Handler::Bot => self.ask(id, first.unwrap(), *attempt),
             Ask::No | Ask::Opens { .. } => {}
-            Ask::Answers { attempt } => {
+            Ask::Answers { attempt } | Ask::CutOff { attempt, failure: None } => {
                 self.asks.remove(&attempt.question);
                 self.conversations.get_mut(&id).unwrap().message(attempt.question).unwrap().failure = None;
                 for key in self.keys_of(id, attempt.question) {
                     (key.is_done, key.lease_until) = (true, 0);
                 }
             }
-            Ask::Fails { attempt, reason } => self.fail(id, attempt.question, *reason, *at),
+            Ask::Fails { attempt, reason } | Ask::CutOff { attempt, failure: Some(reason) } => {
+                self.fail(id, attempt.question, *reason, *at);
+            }
         }
         if let Some(Claim { key, body, lease, .. }) = claim {
             let opens = matches!(ask, Ask::Opens { .. }) && handler == Handler::Bot;
@@ -287,6 +300,7 @@ impl Model {
         message.updated_at = at;
         for key in self.keys_of(id, question) {
             key.lease_until = 0;
+            key.is_done = reason == FailureReason::Stopped;
         }
     }
 
