@@ -144,6 +144,8 @@ fn service_settings(auth: &config::Auth, limits: &config::Limits) -> service::Se
             questions_per_address: limits.questions_per_minute_per_address,
             logins_per_address: limits.logins_per_minute_per_address,
         },
+        streams: service::StreamLimits { all: 20_000, per_caller: 50 },
+        keep_events: Duration::from_secs(24 * 60 * 60),
     }
 }
 

@@ -11,6 +11,7 @@ use wicara_model::{Api, Bots, Caller, Conversation, ConversationId, List, Messag
 use wicara_store::{BotMessage, ListedConversation};
 
 use crate::Service;
+use crate::caller_cache::CredentialHash;
 use crate::error::{Error, Result};
 
 /// The credentials of a request.
@@ -284,15 +285,38 @@ impl Service {
     /// The caller that the credentials belong to. A wrong key is `Unauthenticated`; an expired session makes a visitor.
     pub async fn caller_get(&self, credentials: &Credentials) -> Result<Caller> {
         if let Some(key) = &credentials.key {
-            let key = self.store.key_get_by_hash(secret_hash(key)).await?.ok_or(Error::Unauthenticated)?;
-            return Ok(Caller::Program(key.program));
+            let hash = secret_hash(key);
+            return self.known_caller(CredentialHash::Key(hash)).await?.ok_or(Error::Unauthenticated);
         }
         for session in &credentials.sessions {
-            if let Some(user) = self.store.session_get(secret_hash(session), self.clock.now()).await? {
-                return Ok(Caller::Person(user.person));
+            if let Some(person) = self.known_caller(CredentialHash::Session(secret_hash(session))).await? {
+                return Ok(person);
             }
         }
         Ok(Caller::Visitor)
+    }
+
+    /// The program of a key, or the person of a session that is alive.
+    async fn known_caller(&self, hash: CredentialHash) -> Result<Option<Caller>> {
+        let now = self.clock.now();
+        if let Some(caller) = self.callers.get(hash, self.feed.verified_at(), now) {
+            return Ok(Some(caller));
+        }
+        let begun = self.callers.begin();
+        let found = match hash {
+            CredentialHash::Key(hash) => {
+                let key = self.store.key_get_by_hash(hash).await?;
+                key.map(|key| (Caller::Program(key.program), None))
+            }
+            CredentialHash::Session(hash) => {
+                let session = self.store.session_get(hash, now).await?;
+                session.map(|session| (Caller::Person(session.user.person), Some(session.expires_at)))
+            }
+        };
+        Ok(found.map(|(caller, expires_at)| {
+            self.callers.insert(begun, hash, caller.clone(), expires_at);
+            caller
+        }))
     }
 
     pub fn reader(&self, caller: Caller, anonymous: AnonymousAccess) -> Result<Reader> {

@@ -4,9 +4,11 @@
 pub mod access;
 mod answers;
 mod attempts;
+mod caller_cache;
 mod conversations;
 mod entries;
 pub mod error;
+mod feed;
 mod idempotency;
 mod messages;
 mod password;
@@ -35,6 +37,11 @@ use wicara_store::Store;
 pub use access::{AnonymousAccess, Asker, Credentials, Monitor, Readable, Reader, Writable, Writer};
 pub use entries::{ConversationDetail, ConversationEntries, ConversationMessages, Entries, MessageEntries};
 pub use error::{Error, Missing, Result};
+pub use feed::{
+    CutOff, EventKind, FeedConversation, FeedCursor, FeedEvent, FeedItem, FeedPage, FeedStream, FeedView,
+    Interest, KindPattern, LiveEvent, ResyncReason, Shown, StreamLimits, StreamOwner, StreamPlace, TypingBy,
+    UnknownKind,
+};
 pub use idempotency::IdempotencyRequest;
 pub use pending_answer::{Answered, PendingAnswer};
 pub use people::People;
@@ -66,6 +73,9 @@ pub struct Settings {
     /// Lifetime of a cookie session.
     pub session: Duration,
     pub limits: Limits,
+    pub streams: StreamLimits,
+    /// How long events are kept at least.
+    pub keep_events: Duration,
 }
 
 pub struct Service {
@@ -82,6 +92,8 @@ pub struct Service {
     question_runtime: Handle,
     question_tasks: TaskTracker,
     attempts: Arc<attempts::Attempts>,
+    feed: feed::Feed,
+    callers: caller_cache::CallerCache,
     waiting_answer_bytes: AtomicUsize,
     /// Cancelled: bots are not waited for any longer.
     interrupted: CancellationToken,
@@ -102,6 +114,7 @@ impl Service {
         settings: Settings,
     ) -> Self {
         let rate_limits = rate_limiter::RateLimits::new(settings.limits);
+        let feed = feed::Feed::new(store.clone(), settings.streams);
         Self {
             store,
             bots,
@@ -115,6 +128,8 @@ impl Service {
             question_runtime: Handle::current(),
             question_tasks: TaskTracker::new(),
             attempts: Arc::default(),
+            feed,
+            callers: caller_cache::CallerCache::default(),
             waiting_answer_bytes: AtomicUsize::new(0),
             interrupted: CancellationToken::new(),
             abandoned: CancellationToken::new(),
@@ -156,10 +171,16 @@ impl Service {
         Ok(())
     }
 
-    /// Runs the periodic work until the future is dropped: heartbeats, orphaned questions, expired sessions and keys,
-    /// messages of deleted conversations.
+    /// Runs the periodic work until the future is dropped: heartbeats, orphaned questions, expired sessions, keys and
+    /// events, messages of deleted conversations, and what follows the feed.
     pub async fn maintain(&self) {
-        tokio::join!(self.send_heartbeats(), self.settle_repeatedly(), self.expire(), self.delete_rest());
+        tokio::join!(
+            self.send_heartbeats(),
+            self.settle_repeatedly(),
+            self.expire(),
+            self.delete_rest(),
+            self.feed_follow()
+        );
     }
 
     /// SQLite has one server and needs no heartbeat: then the row is written only after a refused write, to find out
@@ -203,7 +224,11 @@ impl Service {
     async fn expire(&self) {
         loop {
             let now = self.clock.now();
-            for expired in [self.store.session_expire(now).await, self.store.idempotency_expire().await] {
+            for expired in [
+                self.store.session_expire(now).await,
+                self.store.idempotency_expire().await,
+                self.store.event_expire(self.settings.keep_events).await,
+            ] {
                 if let Err(error) = expired {
                     tracing::warn!(%error, "what has expired could not be deleted");
                 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use wicara_bots::tokens;
 use wicara_model::{AnswerTime, Message, QuestionIds};
 
+use crate::feed::ShownAnswer;
 use crate::{Error, Result};
 
 /// What a question's task tells its caller beside text.
@@ -84,16 +85,17 @@ pub(super) fn task_panicked<T>() -> Result<T> {
     Err(Error::Internal("a question was not carried out".to_owned()))
 }
 
-/// Passes a bot's text on and measures the time to its first token and to its end.
+/// Passes a bot's text on to its caller and to streams of the feed, and measures the time to its first token and to its end.
 pub(super) struct TimedSink<'a> {
     events: &'a tokens::Sender<AskEvent>,
+    shown: ShownAnswer<'a>,
     start: Instant,
     first_token: OnceLock<Duration>,
 }
 
 impl<'a> TimedSink<'a> {
-    pub fn start(events: &'a tokens::Sender<AskEvent>) -> Self {
-        Self { events, start: Instant::now(), first_token: OnceLock::new() }
+    pub fn start(events: &'a tokens::Sender<AskEvent>, shown: ShownAnswer<'a>) -> Self {
+        Self { events, shown, start: Instant::now(), first_token: OnceLock::new() }
     }
 
     pub fn elapsed(&self) -> AnswerTime {
@@ -109,5 +111,6 @@ impl tokens::Sink for TimedSink<'_> {
     fn send(&self, text: &str) {
         self.first_token.get_or_init(|| self.start.elapsed());
         self.events.send(text);
+        self.shown.push(text);
     }
 }

@@ -333,7 +333,8 @@ impl Service {
             text: question.text.clone(),
             history: self.question_history(bot, question).await,
         };
-        let sink = TimedSink::start(events);
+        let shown = self.answer_show(conversation.id, question.id, &conversation.bot_id);
+        let sink = TimedSink::start(events, shown);
         // A panic in a bot fails this question alone.
         let call = AssertUnwindSafe(bot.ask(request, &sink)).catch_unwind();
         let answers = tokio::select! {

@@ -5,7 +5,7 @@ use wicara_model::{Bots, Conversation, ConversationFilter, ConversationId, List,
 
 use crate::Store;
 use crate::effects::TotalKind;
-use crate::engine::{Lane, Result, Row, Sql};
+use crate::engine::{Lane, Result, Row, Sql, Value};
 use crate::lists::{self, WhereClause, Window};
 use crate::message_previews::{Embed, ListedConversation};
 use crate::rows::{CONVERSATION, conversation_read};
@@ -35,6 +35,15 @@ fn first(rows: Vec<Row>) -> Result<Option<Conversation>> {
 impl Store {
     pub async fn conversation_get(&self, id: ConversationId) -> Result<Option<Conversation>> {
         first(self.inner.loaders.conversations.get(id.into()).await?)
+    }
+
+    /// Conversations by id, without those that do not exist.
+    pub async fn conversation_get_many(&self, ids: &[ConversationId]) -> Result<Vec<Conversation>> {
+        let rows = (0..).zip(ids).map(|(index, &id)| vec![id.into(), Value::Int(index)]).collect();
+        let rows = self.inner.reads.query_many(Lane::Continuation, by_id(), rows).await?;
+        rows.into_iter()
+            .map(|row| conversation_read(&mut row.split_first().1.columns("conversations")))
+            .collect()
     }
 
     pub async fn conversation_get_by_session(&self, session_id: Uuid) -> Result<Option<Conversation>> {

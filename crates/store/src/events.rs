@@ -1,6 +1,7 @@
 //! The feed: what changed, in the order of commits. Readers find it complete up to the number that a read has reached,
 //! since numbers are given under a lock that is held until the commit is visible.
 
+use std::os::unix::fs::MetadataExt;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use wicara_model::{Event, EventNumber, Timestamp};
 
 use crate::Store;
 use crate::effects::{FIRST_KIND_FOR_SERVERS, change_read};
-use crate::engine::{DatabaseClock, Lane, Result, Sql, millis};
+use crate::engine::{DatabaseClock, Error, Lane, Result, Sql, millis};
 use crate::transaction::Transaction;
 
 /// Rows of the database in one read: events on SQLite, batches of up to a few thousand events on PostgreSQL.
@@ -24,6 +25,8 @@ pub struct EventPage {
     pub reached: EventNumber,
     /// Whether there were more events than the read returned.
     pub has_more: bool,
+    /// The newest event of the database.
+    pub head: EventNumber,
     /// The number before the oldest event that is kept.
     pub dropped: EventNumber,
 }
@@ -41,38 +44,54 @@ impl Store {
     /// The events after a number, oldest first.
     pub async fn event_list(&self, after: EventNumber, of: EventsOf) -> Result<EventPage> {
         let of_all = of == EventsOf::All;
-        let rows = self.inner.reads.query(Lane::Quick, &*LIST, vec![after.into(), of_all.into()]).await?;
+        let params = vec![after.into(), of_all.into()];
+        let rows = self.inner.reads.query(Lane::Continuation, &*LIST, params).await?;
         let limit = if self.is_shared() { BATCHES_READ } else { EVENTS_READ };
-        let (mut events, mut read, mut head, mut dropped) = (Vec::new(), 0, after, EventNumber(0));
-        let mut last_read = after;
+        let mut page =
+            EventPage { events: Vec::new(), reached: after, has_more: false, head: after, dropped: after };
+        // Of the database's rows; on PostgreSQL each is a batch.
+        let (mut count, mut last_read) = (0, after);
         for row in rows {
             let mut columns = row.columns("events");
-            head = EventNumber(columns.int("head")?.max(after.0));
-            dropped = EventNumber(columns.int("dropped")?);
-            // The last number of the database's row.
-            let Some(last) = columns.opt_int("last")? else { break };
-            if EventNumber(last) > last_read {
-                (read, last_read) = (read + 1, EventNumber(last));
+            page.head = EventNumber(columns.int("head")?);
+            page.dropped = EventNumber(columns.int("dropped")?);
+            let Some(last) = columns.opt_int("last")?.map(EventNumber) else { break };
+            if last > last_read {
+                (count, last_read) = (count + 1, last);
             }
             let (number, at) = (EventNumber(columns.int("number")?), Timestamp(columns.int("at")?));
             if number > after
                 && let Some(change) = change_read(&mut columns)?
             {
-                events.push(Event { number, at, change });
+                page.events.push(Event { number, at, change });
             }
         }
-        let has_more = read == limit;
-        Ok(EventPage { events, reached: if has_more { last_read } else { head }, has_more, dropped })
+        page.has_more = count == limit;
+        page.reached = if page.has_more { last_read } else { page.head };
+        Ok(page)
     }
 
-    /// The random word that names this database's feed, with what tells copies of the database apart.
+    /// The random word that names this database's feed, with what tells copies of the database apart: PostgreSQL's system,
+    /// timeline and database where the role may read them, SQLite's file.
     pub async fn event_epoch(&self) -> Result<String> {
         let sql = Sql::per_dialect(
-            "SELECT epoch || ' ' || (SELECT oid FROM pg_database WHERE datname = current_database()) FROM feed",
+            "SELECT epoch || ' ' || (SELECT oid FROM pg_database WHERE datname = current_database()) || ' ' || \
+                 CASE WHEN has_function_privilege('pg_control_system()', 'execute') \
+                 THEN (SELECT CAST(system_identifier AS text) FROM pg_control_system()) ELSE '' END || ' ' || \
+                 CASE WHEN has_function_privilege('pg_control_checkpoint()', 'execute') \
+                 THEN (SELECT CAST(timeline_id AS text) FROM pg_control_checkpoint()) ELSE '' END FROM feed",
             "SELECT epoch FROM feed",
         );
-        let rows = self.inner.reads.query(Lane::Quick, sql, vec![]).await?;
-        rows.into_iter().next().map_or(Ok(String::new()), |row| row.columns("feed").text("epoch"))
+        let rows = self.inner.reads.query(Lane::Continuation, sql, vec![]).await?;
+        let word =
+            rows.into_iter().next().map_or(Ok(String::new()), |row| row.columns("feed").text("epoch"))?;
+        Ok(match &self.inner.file {
+            Some(path) => {
+                let file = std::fs::metadata(path).map_err(|error| Error::Unavailable(error.to_string()))?;
+                format!("{word} {} {}", file.dev(), file.ino())
+            }
+            None => word,
+        })
     }
 
     /// Waits until this process has committed something since the last call returned. For one task alone.

@@ -48,6 +48,7 @@ pub use message_windows::{MessageChunk, Remaining, split_by_size};
 pub use messages::BotMessage;
 pub use rows::{CHUNK_BYTES, MessageRef};
 pub use transfer::{ColumnType, Progress, Table, TableSum, Unfinished, backup, copy, restore, stored_tables};
+pub use users::Session;
 
 /// The pause between two attempts to reach the database at start.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
@@ -112,6 +113,8 @@ struct Inner {
     node: i32,
     /// See [`Store::is_shared`].
     is_shared: bool,
+    /// The file of a SQLite database.
+    file: Option<PathBuf>,
 }
 
 /// The batched reads: those that nearly every request begins with, and short details.
@@ -131,9 +134,11 @@ impl Store {
     pub async fn open(url: &str, wait: Duration, random: &Random, metrics: &Metrics) -> Result<Self> {
         let [a, b, c, d, ..] = random.bytes();
         let node = i32::from_be_bytes([a, b, c, d]);
+        let mut file = None;
         let (backend, database) = match parse(url)? {
             DatabaseUrl::Sqlite(path) => {
                 let path = sqlite_file::resolve(&path)?;
+                file = Some(path.clone());
                 migrations::migrate_sqlite(&path)?;
                 (ReadBackend::Sqlite(sqlite::ReaderThreads::open(&path)?), WriterDatabase::Sqlite(path))
             }
@@ -165,6 +170,7 @@ impl Store {
             deletions: Notify::new(),
             node,
             is_shared,
+            file,
         };
         Ok(Self { inner: Arc::new(inner) })
     }

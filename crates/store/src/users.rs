@@ -5,6 +5,13 @@ use wicara_model::{Bots, NewUser, Person, Timestamp, User, UserId};
 use crate::Store;
 use crate::engine::{Columns, Error, Lane, Result, Sql};
 
+/// A login.
+#[derive(Debug, Clone)]
+pub struct Session {
+    pub user: User,
+    pub expires_at: Timestamp,
+}
+
 const USER: &str =
     "users.id, users.email, users.name, users.role, users.bots, users.password_hash, users.created_at";
 
@@ -151,13 +158,16 @@ impl Store {
         .await
     }
 
-    /// The person of a session that has not expired.
-    pub async fn session_get(&self, token_hash: [u8; 32], now: Timestamp) -> Result<Option<User>> {
+    /// A session that has not expired.
+    pub async fn session_get(&self, token_hash: [u8; 32], now: Timestamp) -> Result<Option<Session>> {
         let rows = self.inner.loaders.sessions.get(token_hash[..].into()).await?;
         let Some(row) = rows.into_iter().next() else { return Ok(None) };
         let mut columns = row.columns("sessions");
         let expires_at = Timestamp(columns.int("expires_at")?);
-        if expires_at > now { user_read(&mut columns).map(Some) } else { Ok(None) }
+        if expires_at <= now {
+            return Ok(None);
+        }
+        Ok(Some(Session { user: user_read(&mut columns)?, expires_at }))
     }
 
     pub async fn session_delete(&self, token_hash: [u8; 32]) -> Result<()> {

@@ -1,4 +1,5 @@
 mod append;
+mod feed;
 mod histories;
 mod idempotency;
 mod lists;

@@ -1,0 +1,308 @@
+//! What happens now and is not stored: the text of answers while bots give them, and who types. Streams read it from here
+//! when they are woken, each from where it is, so that a slow one holds nothing and one that joins late gets all of it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wicara_model::{ConversationId, MessageId};
+
+use super::view::EventKind;
+
+/// Text of all answers under way that is kept for streams; beyond it, what comes is left out until one ends.
+const MAX_TEXT_BYTES: usize = 32 * 1024 * 1024;
+/// Somebody who typed is forgotten after this time.
+const TYPING: Duration = Duration::from_secs(6);
+/// Within this time it counts once.
+const TYPING_AGAIN: Duration = Duration::from_secs(3);
+/// Conversations in which somebody types that are remembered at once.
+const MAX_TYPING: usize = 10_000;
+
+/// Who types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TypingBy {
+    Visitor,
+    Agent,
+}
+
+impl TypingBy {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Visitor => "visitor",
+            Self::Agent => "agent",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LiveEvent {
+    Started {
+        conversation_id: ConversationId,
+        reply_to: MessageId,
+    },
+    /// `offset`: UTF-16 units of the text before.
+    Delta {
+        conversation_id: ConversationId,
+        reply_to: MessageId,
+        text: String,
+        offset: usize,
+    },
+    Finished {
+        conversation_id: ConversationId,
+        reply_to: MessageId,
+    },
+    Typing {
+        conversation_id: ConversationId,
+        by: TypingBy,
+    },
+}
+
+impl LiveEvent {
+    #[must_use]
+    pub fn kind(&self) -> EventKind {
+        match self {
+            Self::Started { .. } => EventKind::AnswerStarted,
+            Self::Delta { .. } => EventKind::AnswerDelta,
+            Self::Finished { .. } => EventKind::AnswerFinished,
+            Self::Typing { .. } => EventKind::Typing,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Live(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    answers: HashMap<ConversationId, Vec<Answer>>,
+    bytes: usize,
+    typing: HashMap<(ConversationId, TypingBy), Typed>,
+    typed: u64,
+}
+
+#[derive(Debug)]
+struct Typed {
+    at: Instant,
+    /// Counts up, for all conversations together.
+    number: u64,
+    bot_id: Arc<str>,
+}
+
+#[derive(Debug)]
+struct Answer {
+    reply_to: MessageId,
+    bot_id: Arc<str>,
+    text: String,
+}
+
+/// An answer under way; it ends when this is dropped.
+#[derive(Debug)]
+pub struct LiveAnswer {
+    live: Arc<Live>,
+    conversation_id: ConversationId,
+    reply_to: MessageId,
+}
+
+impl Live {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn start(
+        self: &Arc<Self>,
+        conversation_id: ConversationId,
+        reply_to: MessageId,
+        bot_id: &str,
+    ) -> LiveAnswer {
+        let answer = Answer { reply_to, bot_id: bot_id.into(), text: String::new() };
+        self.lock().answers.entry(conversation_id).or_default().push(answer);
+        LiveAnswer { live: Arc::clone(self), conversation_id, reply_to }
+    }
+
+    /// Notes that somebody types; whether that is news.
+    pub fn type_in(&self, conversation_id: ConversationId, bot_id: &str, by: TypingBy) -> bool {
+        let mut state = self.lock();
+        let now = Instant::now();
+        let last = state.typing.get(&(conversation_id, by));
+        if last.is_some_and(|typed| now.duration_since(typed.at) < TYPING_AGAIN) {
+            return false;
+        }
+        if state.typing.len() >= MAX_TYPING {
+            state.typing.retain(|_, typed| now.duration_since(typed.at) < TYPING);
+        }
+        if state.typing.len() < MAX_TYPING {
+            state.typed += 1;
+            let typed = Typed { at: now, number: state.typed, bot_id: bot_id.into() };
+            state.typing.insert((conversation_id, by), typed);
+        }
+        true
+    }
+}
+
+impl LiveAnswer {
+    pub fn conversation(&self) -> ConversationId {
+        self.conversation_id
+    }
+
+    pub fn push(&self, text: &str) {
+        let mut state = self.live.lock();
+        if state.bytes + text.len() > MAX_TEXT_BYTES {
+            return;
+        }
+        let answers = state.answers.get_mut(&self.conversation_id).into_iter().flatten();
+        if let Some(answer) = answers.into_iter().find(|answer| answer.reply_to == self.reply_to) {
+            answer.text.push_str(text);
+            state.bytes += text.len();
+        }
+    }
+}
+
+impl Drop for LiveAnswer {
+    fn drop(&mut self) {
+        let mut state = self.live.lock();
+        let Some(answers) = state.answers.get_mut(&self.conversation_id) else { return };
+        let ended = answers.iter().position(|answer| answer.reply_to == self.reply_to);
+        let bytes = ended.map_or(0, |index| answers.swap_remove(index).text.len());
+        if answers.is_empty() {
+            state.answers.remove(&self.conversation_id);
+        }
+        state.bytes -= bytes;
+    }
+}
+
+/// What a stream has shown of the answers under way.
+#[derive(Debug, Default)]
+pub struct LiveShown {
+    answers: Vec<AnswerShown>,
+    typed: u64,
+}
+
+#[derive(Debug)]
+struct AnswerShown {
+    conversation_id: ConversationId,
+    reply_to: MessageId,
+    bytes: usize,
+    /// UTF-16 units.
+    units: usize,
+}
+
+impl LiveShown {
+    /// What is new since the last call. `conversations`: empty for all, then without typing. `shows`: by the conversation
+    /// and its bot.
+    pub fn advance(
+        &mut self,
+        live: &Live,
+        conversations: &[ConversationId],
+        shows: impl Fn(ConversationId, &str) -> bool,
+    ) -> Vec<LiveEvent> {
+        let state = live.lock();
+        let mut events = Vec::new();
+        self.answers.retain(|shown| {
+            let AnswerShown { conversation_id, reply_to, .. } = *shown;
+            let answers = state.answers.get(&conversation_id).into_iter().flatten();
+            let goes_on = answers.into_iter().any(|answer| answer.reply_to == reply_to);
+            if !goes_on {
+                events.push(LiveEvent::Finished { conversation_id, reply_to });
+            }
+            goes_on
+        });
+        let mut advance = |id: ConversationId, answers: &[Answer]| {
+            for answer in answers.iter().filter(|answer| shows(id, &answer.bot_id)) {
+                self.show(id, answer, &mut events);
+            }
+        };
+        if conversations.is_empty() {
+            state.answers.iter().for_each(|(id, answers)| advance(*id, answers));
+        } else {
+            for id in conversations {
+                if let Some(answers) = state.answers.get(id) {
+                    advance(*id, answers);
+                }
+            }
+        }
+        let now = Instant::now();
+        let mut typing = |id: ConversationId| {
+            for by in [TypingBy::Visitor, TypingBy::Agent] {
+                if let Some(typed) = state.typing.get(&(id, by))
+                    && typed.number > self.typed
+                    && now.duration_since(typed.at) < TYPING
+                    && shows(id, &typed.bot_id)
+                {
+                    events.push(LiveEvent::Typing { conversation_id: id, by });
+                }
+            }
+        };
+        conversations.iter().for_each(|id| typing(*id));
+        self.typed = state.typed;
+        events
+    }
+
+    fn show(&mut self, conversation_id: ConversationId, answer: &Answer, events: &mut Vec<LiveEvent>) {
+        let reply_to = answer.reply_to;
+        let is_of =
+            |shown: &&mut AnswerShown| (shown.conversation_id, shown.reply_to) == (conversation_id, reply_to);
+        let shown = match self.answers.iter_mut().find(is_of) {
+            Some(shown) => shown,
+            None => {
+                events.push(LiveEvent::Started { conversation_id, reply_to });
+                self.answers.push(AnswerShown { conversation_id, reply_to, bytes: 0, units: 0 });
+                self.answers.last_mut().expect("it was just pushed")
+            }
+        };
+        let text = &answer.text[shown.bytes..];
+        if !text.is_empty() {
+            let offset = shown.units;
+            shown.bytes += text.len();
+            shown.units += text.encode_utf16().count();
+            events.push(LiveEvent::Delta { conversation_id, reply_to, text: text.to_owned(), offset });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: ConversationId = ConversationId(1);
+    const QUESTION: MessageId = MessageId(2);
+
+    fn texts(events: Vec<LiveEvent>) -> Vec<String> {
+        let text = |event| match event {
+            LiveEvent::Started { .. } => "started".into(),
+            LiveEvent::Delta { text, offset, .. } => format!("{offset} {text}"),
+            LiveEvent::Finished { .. } => "finished".into(),
+            LiveEvent::Typing { by, .. } => by.as_str().to_owned(),
+        };
+        events.into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn each_stream_gets_an_answer_from_where_it_is() {
+        let live = Arc::new(Live::default());
+        let (mut early, mut late) = (LiveShown::default(), LiveShown::default());
+        let all = |shown: &mut LiveShown| texts(shown.advance(&live, &[ID], |_, _| true));
+        let answer = live.start(ID, QUESTION, "a");
+        assert_eq!(all(&mut early), ["started"]);
+        answer.push("😀");
+        assert_eq!(all(&mut early), ["0 😀"]);
+        answer.push("b");
+        assert_eq!(all(&mut early), ["2 b"]);
+        assert_eq!(all(&mut late), ["started", "0 😀b"]);
+        drop(answer);
+        assert_eq!(all(&mut early), ["finished"]);
+        assert_eq!(all(&mut LiveShown::default()), Vec::<String>::new());
+        let state = live.lock();
+        assert!(state.answers.is_empty() && state.bytes == 0);
+    }
+
+    #[test]
+    fn typing_is_shown_once() {
+        let live = Live::default();
+        let mut shown = LiveShown::default();
+        live.type_in(ID, "a", TypingBy::Agent);
+        assert_eq!(texts(shown.advance(&live, &[ID], |_, _| true)), ["agent"]);
+        assert!(shown.advance(&live, &[ID], |_, _| true).is_empty());
+    }
+}

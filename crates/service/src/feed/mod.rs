@@ -1,0 +1,422 @@
+//! The feed as readers follow it: one task of this node reads what was committed, and streams take from memory what
+//! concerns them. A stream holds nothing but its position, so that a slow one delays nobody and costs no memory.
+//!
+//! The task follows events for the servers at all times (who may call: [`crate::caller_cache`]), and all events while
+//! somebody reads.
+
+mod cursor;
+mod event;
+mod live;
+mod places;
+mod recent;
+mod stream;
+mod view;
+mod waiters;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::{Instant, timeout};
+use wicara_model::{Change, Conversation, ConversationId, EventNumber, MessageId};
+use wicara_store::{EventPage, EventsOf, Store};
+
+use crate::access::{Credentials, Joined, Writable};
+use crate::{Result, Service};
+use event::FeedContent;
+use live::Live;
+use places::Places;
+use recent::Recent;
+use waiters::Waiters;
+
+pub use cursor::FeedCursor;
+pub use event::{FeedConversation, FeedEvent};
+pub use live::{LiveAnswer, LiveEvent, TypingBy};
+pub use places::{StreamLimits, StreamOwner, StreamPlace};
+pub use stream::{FeedItem, FeedPage, FeedStream, ResyncReason};
+pub use view::{EventKind, FeedView, Interest, KindPattern, Shown, UnknownKind};
+pub use waiters::CutOff;
+
+/// Between two looks at the feed while nothing tells of a commit: how late a change of another node may be seen.
+const POLL: Duration = Duration::from_millis(250);
+/// The least time between two looks: what is committed meanwhile is read together.
+const MIN_PAUSE: Duration = Duration::from_millis(4);
+/// The pause after a look that failed.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// How long a reader waits for a look.
+const LOOK_TIME: Duration = Duration::from_secs(5);
+/// Events from before its first reader that the node reads, so that readers who were away for a moment find them.
+const READ_BACK: i64 = 2048;
+/// Readers of older events at once.
+const OLDER_READS: usize = 4;
+/// Between two looks at the feed's name, which a failover or a restore changes.
+const EPOCH_INTERVAL: Duration = Duration::from_secs(60);
+/// Parts in which streams are closed at a stop.
+const CLOSE_PARTS: u64 = 10;
+
+pub(super) struct Feed {
+    store: Store,
+    state: Mutex<State>,
+    waiters: Mutex<Waiters>,
+    live: Arc<Live>,
+    places: Arc<Places>,
+    /// Whether all events are followed, for streams, and not only those for the servers.
+    follows_all: AtomicBool,
+    /// Asks the follower for a look now.
+    look: Notify,
+    /// When the last look began that reached the head.
+    looked: watch::Sender<Option<Instant>>,
+    older_reads: Semaphore,
+    is_stopping: AtomicBool,
+}
+
+struct State {
+    epoch: Arc<str>,
+    recent: Recent,
+    dropped: EventNumber,
+    /// The events for the servers up to it were followed.
+    handled: EventNumber,
+}
+
+impl Feed {
+    pub fn new(store: Store, limits: StreamLimits) -> Self {
+        Self {
+            store,
+            state: Mutex::new(State {
+                epoch: "".into(),
+                recent: Recent::empty(EventNumber(0)),
+                dropped: EventNumber(0),
+                handled: EventNumber(0),
+            }),
+            waiters: Mutex::default(),
+            live: Arc::default(),
+            places: Arc::new(Places::new(limits)),
+            follows_all: AtomicBool::new(false),
+            look: Notify::new(),
+            looked: watch::Sender::new(None),
+            older_reads: Semaphore::new(OLDER_READS),
+            is_stopping: AtomicBool::new(false),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Taken after [`Feed::state`] where both are held.
+    fn waiters(&self) -> MutexGuard<'_, Waiters> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest position that this node has seen.
+    pub fn head(&self) -> FeedCursor {
+        let state = self.state();
+        FeedCursor::new(&state.epoch, state.recent.head())
+    }
+
+    /// When the last look at the feed began that reached its head; `None` before the first.
+    pub fn verified_at(&self) -> Option<Instant> {
+        *self.looked.borrow()
+    }
+
+    /// Waits for a look that begins after this call and follows all events. `Unavailable` where the database is away.
+    async fn look_now(&self) -> Result<()> {
+        let asked = Instant::now();
+        self.follows_all.store(true, Ordering::Relaxed);
+        let mut looked = self.looked.subscribe();
+        self.look.notify_one();
+        let looked = looked.wait_for(|looked| looked.is_some_and(|looked| looked >= asked));
+        timeout(LOOK_TIME, looked).await.map_err(|_| crate::Error::Unavailable).map(|_| ())
+    }
+
+    /// Reads the content of events that have none yet.
+    async fn load(&self, events: &[Arc<FeedEvent>]) -> Result<()> {
+        let events: Vec<_> = events.iter().filter(|event| !event.is_loaded()).collect();
+        if events.is_empty() {
+            return Ok(());
+        }
+        let (mut conversations, mut messages) = (BTreeSet::new(), BTreeSet::new());
+        for event in &events {
+            conversations.extend(event.event.change.conversation());
+            messages.extend(message_of(&event.event.change));
+        }
+        let conversations: Vec<ConversationId> = conversations.into_iter().collect();
+        let messages: Vec<MessageId> = messages.into_iter().collect();
+        let (conversations, newest, messages) = tokio::try_join!(
+            self.store.conversation_get_many(&conversations),
+            self.store.message_last(&conversations, true),
+            self.store.message_get_many(&messages),
+        )?;
+        let mut newest: std::collections::HashMap<_, _> =
+            newest.into_iter().flatten().map(|message| (message.conversation_id, message)).collect();
+        let conversations: std::collections::HashMap<_, _> = conversations
+            .into_iter()
+            .map(|conversation| {
+                let newest = newest.remove(&conversation.id);
+                (conversation.id, Arc::new(FeedConversation { conversation, newest }))
+            })
+            .collect();
+        let messages: std::collections::HashMap<_, _> =
+            messages.into_iter().map(|found| (found.message.id, found.message)).collect();
+        for event in events {
+            let change = &event.event.change;
+            let conversation = change.conversation().and_then(|id| conversations.get(&id)).cloned();
+            let message = message_of(change).and_then(|id| messages.get(&id)).cloned();
+            event.load(FeedContent { conversation, message });
+        }
+        Ok(())
+    }
+
+    /// Takes new events over, and tells the streams that may show them.
+    async fn publish(&self, page: EventPage) -> Result<()> {
+        let events: Vec<_> = page.events.into_iter().map(FeedEvent::new).collect();
+        let shown: Vec<_> = {
+            let waiters = self.waiters();
+            events.iter().filter(|event| waiters.any_shows(event)).cloned().collect()
+        };
+        self.load(&shown).await?;
+        let mut woken = Vec::new();
+        {
+            // Streams that read the new head have been told of the events before it: the same lock covers both.
+            let mut state = self.state();
+            state.dropped = page.dropped;
+            state.recent.push(&events, page.reached);
+            let waiters = self.waiters();
+            for event in &events {
+                waiters.notify(event, &mut woken);
+            }
+        }
+        waiters::wake(woken);
+        Ok(())
+    }
+
+    /// Begins anew at the head, or some events before it.
+    async fn restart(&self, of: EventsOf) -> Result<()> {
+        let epoch = cursor::epoch(&self.store.event_epoch().await?);
+        let head = self.store.event_list(EventNumber(i64::MAX), of).await?;
+        let back = if of == EventsOf::All { READ_BACK } else { 0 };
+        let start = EventNumber((head.head.0 - back).max(head.dropped.0).min(head.head.0));
+        let mut state = self.state();
+        let handled = if *epoch == *state.epoch { state.handled.min(head.head) } else { head.head };
+        *state = State { epoch, recent: Recent::empty(start), dropped: head.dropped, handled };
+        Ok(())
+    }
+}
+
+fn message_of(change: &Change) -> Option<MessageId> {
+    match change {
+        Change::MessageCreated { id, .. } | Change::MessageUpdated { id, .. } => Some(*id),
+        _ => None,
+    }
+}
+
+impl Service {
+    /// The newest position that this node has seen: what is read from now on contains at least everything up to it.
+    #[must_use]
+    pub fn feed_cursor(&self) -> FeedCursor {
+        self.feed.head()
+    }
+
+    /// `TooMany` and `Unavailable` where there is no place.
+    pub fn stream_place(&self, owner: StreamOwner) -> Result<StreamPlace> {
+        self.feed.places.take(owner)
+    }
+
+    /// Streams that are open on this node.
+    #[must_use]
+    pub fn stream_count(&self) -> usize {
+        self.feed.waiters().len()
+    }
+
+    /// Ends all streams, spread over a time, so that their clients do not all come to another node at once.
+    pub async fn streams_close(&self, time: Duration) {
+        self.feed.is_stopping.store(true, Ordering::Relaxed);
+        for part in 0..CLOSE_PARTS {
+            if self.feed.waiters().is_empty() {
+                return;
+            }
+            self.feed.waiters().close(part, CLOSE_PARTS);
+            tokio::time::sleep(time / u32::try_from(CLOSE_PARTS).unwrap_or(1)).await;
+        }
+    }
+
+    /// Follows the feed until the future is dropped.
+    pub(super) async fn feed_follow(&self) {
+        tokio::join!(self.feed_look(), self.feed_tick());
+    }
+
+    async fn feed_look(&self) {
+        let feed = &self.feed;
+        let mut following: Option<EventsOf> = None;
+        let mut epoch_read = Instant::now();
+        loop {
+            let began = Instant::now();
+            let has_streams = !feed.waiters().is_empty() || feed.follows_all.swap(false, Ordering::Relaxed);
+            // Once all are followed, they are for a while: pages follow each other.
+            let of = match following {
+                Some(EventsOf::All) if began.duration_since(epoch_read) < EPOCH_INTERVAL => EventsOf::All,
+                _ if has_streams => EventsOf::All,
+                _ => EventsOf::Servers,
+            };
+            let look = async {
+                if following != Some(of) || began.duration_since(epoch_read) >= EPOCH_INTERVAL {
+                    epoch_read = began;
+                    self.feed_restart(following, of).await?;
+                }
+                self.feed_read(of).await
+            };
+            match look.await {
+                Ok(()) => {
+                    following = Some(of);
+                    feed.looked.send_replace(Some(began));
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "the feed is read later");
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+            }
+            let told = async {
+                if of == EventsOf::All {
+                    tokio::select! {
+                        () = feed.store.committed() => {}
+                        () = feed.look.notified() => {}
+                    }
+                } else {
+                    feed.look.notified().await;
+                }
+            };
+            let _ = timeout(POLL, told).await;
+            tokio::time::sleep(MIN_PAUSE.saturating_sub(began.elapsed())).await;
+        }
+    }
+
+    /// Reads the feed's name; begins anew where it is another one, or where other events are followed from now on.
+    async fn feed_restart(&self, following: Option<EventsOf>, of: EventsOf) -> Result<()> {
+        let feed = &self.feed;
+        let epoch = cursor::epoch(&feed.store.event_epoch().await?);
+        let is_known = *feed.state().epoch == *epoch;
+        if !is_known {
+            // Whom the node knows is of another database.
+            self.callers.clear();
+        }
+        if !is_known || (following != Some(of) && of == EventsOf::All) || following.is_none() {
+            feed.restart(of).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the feed to its head.
+    async fn feed_read(&self, of: EventsOf) -> Result<()> {
+        loop {
+            let after = self.feed.state().recent.head();
+            let page = self.feed.store.event_list(after, of).await?;
+            if page.head < after {
+                // The database is an older one than before.
+                self.callers.clear();
+                return self.feed.restart(of).await;
+            }
+            let (has_more, reached) = (page.has_more, page.reached);
+            let handled = self.feed.state().handled;
+            for event in page.events.iter().filter(|event| event.number > handled) {
+                match &event.change {
+                    Change::Access { reader } => {
+                        self.callers.forget(reader);
+                        self.feed.waiters().signal_access(reader);
+                    }
+                    _ => {}
+                }
+            }
+            match of {
+                EventsOf::All => self.feed.publish(page).await?,
+                // Nobody reads them: only the position counts.
+                EventsOf::Servers => {
+                    let mut state = self.feed.state();
+                    state.dropped = page.dropped;
+                    state.recent = Recent::empty(page.reached);
+                }
+            }
+            let mut state = self.feed.state();
+            state.handled = state.handled.max(reached);
+            if !has_more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One clock for the heartbeats of all streams.
+    async fn feed_tick(&self) {
+        for second in 0.. {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let cut = self.feed.waiters().tick(second);
+            if cut > 0 {
+                tracing::debug!(cut, "readers of the feed who do not read were cut off");
+            }
+        }
+    }
+
+    /// Whether the credentials still belong to the reader of a stream.
+    async fn stream_may_go_on(&self, reader: Option<&str>, credentials: &Credentials) -> bool {
+        match self.caller_get(credentials).await {
+            Ok(caller) => caller.id().as_deref() == reader,
+            // Not known: the database is away. The next look finds out.
+            Err(crate::Error::Unavailable) => true,
+            Err(_) => false,
+        }
+    }
+
+    /// An operator types in a conversation.
+    pub fn conversation_typing(&self, conversation: &Writable<Conversation>) {
+        self.typing(conversation, TypingBy::Agent);
+    }
+
+    /// The visitor of a conversation types.
+    pub fn question_typing(&self, joined: &Joined) {
+        self.typing(joined, TypingBy::Visitor);
+    }
+
+    fn typing(&self, conversation: &Conversation, by: TypingBy) {
+        if self.feed.live.type_in(conversation.id, &conversation.bot_id, by) {
+            self.feed.waiters().signal_live(conversation.id);
+        }
+    }
+
+    /// Begins to show the answer that a bot is giving.
+    pub(super) fn answer_show(
+        &self,
+        conversation: ConversationId,
+        question: MessageId,
+        bot_id: &str,
+    ) -> ShownAnswer<'_> {
+        let answer = self.feed.live.start(conversation, question, bot_id);
+        self.feed.waiters().signal_live(conversation);
+        ShownAnswer { feed: &self.feed, answer: Some(answer) }
+    }
+}
+
+/// An answer that streams show while it is given, until this is dropped.
+pub(super) struct ShownAnswer<'a> {
+    feed: &'a Feed,
+    /// `None` once it has ended.
+    answer: Option<LiveAnswer>,
+}
+
+impl ShownAnswer<'_> {
+    pub fn push(&self, text: &str) {
+        if let Some(answer) = &self.answer {
+            answer.push(text);
+            self.feed.waiters().signal_live(answer.conversation());
+        }
+    }
+}
+
+impl Drop for ShownAnswer<'_> {
+    fn drop(&mut self) {
+        if let Some(answer) = self.answer.take() {
+            let conversation = answer.conversation();
+            drop(answer);
+            self.feed.waiters().signal_live(conversation);
+        }
+    }
+}
