@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use wicara_model::{Event, EventNumber, Timestamp};
 
 use crate::Store;
@@ -94,9 +95,22 @@ impl Store {
         })
     }
 
-    /// Waits until this process has committed something since the last call returned. For one task alone.
+    /// Waits until this process has committed something, or was told that another node has, since the last call returned.
+    /// For one task alone.
     pub async fn committed(&self) {
-        self.inner.writer.committed().await;
+        self.inner.writer.committed().follower.notified().await;
+    }
+
+    /// Sends messages to the other nodes of the database, and hands theirs to `received`, until it is dropped. They may get
+    /// lost. A message has at most [`MAX_BUS_MESSAGE`] bytes. SQLite has no other nodes.
+    pub async fn bus_run(&self, outgoing: mpsc::Receiver<String>, received: impl Fn(&str)) {
+        let Some(bus) = &self.inner.bus else { return std::future::pending().await };
+        let committed = self.inner.writer.committed();
+        let received = |message: &str| match message {
+            "" => committed.follower.notify_one(),
+            message => received(message),
+        };
+        bus.run(outgoing, || committed.bus.notified(), received).await
     }
 
     /// Drops the oldest events that were stored longer ago than `keep`, by the database's clock, but never the newest. In

@@ -33,14 +33,14 @@ use wicara_metrics::Metrics;
 use wicara_platform::Random;
 
 use engine::{
-    BatchLoader, Lane, ReadBackend, ReadPool, migrations, postgres, postgres_check, sqlite, sqlite_file,
+    BatchLoader, Bus, Lane, ReadBackend, ReadPool, migrations, postgres, postgres_check, sqlite, sqlite_file,
 };
 use list_walk::StartLevel;
 use writer::{Writer, WriterDatabase};
 
 pub use commands::{Append, Ask, Attempt, Outcome, Stored, Target};
 pub use details::Detail;
-pub use engine::{DatabaseUrl, Error, Result};
+pub use engine::{DatabaseUrl, Error, MAX_BUS_MESSAGE, Result};
 pub use events::{EventPage, EventsOf};
 pub use idempotency::{Claim, IdempotencyKey, PriorClaim};
 pub use message_previews::{Embed, ListedConversation};
@@ -115,6 +115,8 @@ struct Inner {
     is_shared: bool,
     /// The file of a SQLite database.
     file: Option<PathBuf>,
+    /// To the other nodes of a PostgreSQL.
+    bus: Option<Bus>,
 }
 
 /// The batched reads: those that nearly every request begins with, and short details.
@@ -134,7 +136,7 @@ impl Store {
     pub async fn open(url: &str, wait: Duration, random: &Random, metrics: &Metrics) -> Result<Self> {
         let [a, b, c, d, ..] = random.bytes();
         let node = i32::from_be_bytes([a, b, c, d]);
-        let mut file = None;
+        let (mut file, mut bus) = (None, None);
         let (backend, database) = match parse(url)? {
             DatabaseUrl::Sqlite(path) => {
                 let path = sqlite_file::resolve(&path)?;
@@ -145,6 +147,7 @@ impl Store {
             DatabaseUrl::Postgres(url) => {
                 let server = postgres::Server::new(url)?;
                 migrate_when_reachable(&server, wait).await?;
+                bus = Some(Bus::new(server.clone(), node.into()));
                 (
                     ReadBackend::Postgres(postgres::ReadConnections::new(&server)),
                     WriterDatabase::Postgres(server),
@@ -171,6 +174,7 @@ impl Store {
             node,
             is_shared,
             file,
+            bus,
         };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -40,8 +40,13 @@ impl Routed {
         let bot = bots::Settings::from_table(guide.parse().unwrap()).unwrap();
         let bots = bots::Registry::new(vec![bot], "", &Random::System, &metrics).unwrap();
         let limits = service::Limits { questions: 0, questions_per_address: 0, logins_per_address: 0 };
-        let settings =
-            service::Settings { chatbot_api_open: false, session: Duration::from_secs(3600), limits };
+        let settings = service::Settings {
+            chatbot_api_open: false,
+            session: Duration::from_secs(3600),
+            limits,
+            streams: service::StreamLimits { all: 10, per_caller: 10 },
+            keep_events: Duration::from_secs(3600),
+        };
         let http_metrics = Arc::clone(&metrics.http);
         let service = Service::new(store.clone(), bots, Clock::System, Random::System, metrics, settings);
         let settings = http::Settings {

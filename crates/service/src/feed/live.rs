@@ -16,6 +16,8 @@ const MAX_TEXT_BYTES: usize = 32 * 1024 * 1024;
 const TYPING: Duration = Duration::from_secs(6);
 /// Within this time it counts once.
 const TYPING_AGAIN: Duration = Duration::from_secs(3);
+/// An answer of another node of which nothing was heard for so long is over: longer than any bot may take.
+const SILENT: Duration = Duration::from_secs(15 * 60);
 /// Conversations in which somebody types that are remembered at once.
 const MAX_TYPING: usize = 10_000;
 
@@ -80,7 +82,11 @@ struct State {
     bytes: usize,
     typing: HashMap<(ConversationId, TypingBy), Typed>,
     typed: u64,
+    /// Answers of this node whose beginning another node lacks.
+    wanted: Vec<AnswerKey>,
 }
+
+type AnswerKey = (ConversationId, MessageId);
 
 #[derive(Debug)]
 struct Typed {
@@ -88,6 +94,7 @@ struct Typed {
     /// Counts up, for all conversations together.
     number: u64,
     bot_id: Arc<str>,
+    is_of_another: bool,
 }
 
 #[derive(Debug)]
@@ -95,6 +102,8 @@ struct Answer {
     reply_to: MessageId,
     bot_id: Arc<str>,
     text: String,
+    /// Of another node, and when it was last heard of.
+    of_another: Option<Instant>,
 }
 
 /// An answer under way; it ends when this is dropped.
@@ -116,13 +125,101 @@ impl Live {
         reply_to: MessageId,
         bot_id: &str,
     ) -> LiveAnswer {
-        let answer = Answer { reply_to, bot_id: bot_id.into(), text: String::new() };
+        let answer = Answer { reply_to, bot_id: bot_id.into(), text: String::new(), of_another: None };
         self.lock().answers.entry(conversation_id).or_default().push(answer);
         LiveAnswer { live: Arc::clone(self), conversation_id, reply_to }
     }
 
     /// Notes that somebody types; whether that is news.
     pub fn type_in(&self, conversation_id: ConversationId, bot_id: &str, by: TypingBy) -> bool {
+        self.note_typing(conversation_id, bot_id, by, false)
+    }
+
+    /// Notes that somebody types at another node.
+    pub fn type_in_of_another(&self, conversation_id: ConversationId, bot_id: &str, by: TypingBy) {
+        self.note_typing(conversation_id, bot_id, by, true);
+    }
+
+    /// Adds text of an answer of another node; `false` where its beginning is missing.
+    pub fn push_of_another(
+        &self,
+        conversation_id: ConversationId,
+        reply_to: MessageId,
+        bot_id: &str,
+        offset: usize,
+        text: &str,
+    ) -> bool {
+        let mut state = self.lock();
+        let now = Instant::now();
+        let State { answers, bytes, .. } = &mut *state;
+        let answers = answers.entry(conversation_id).or_default();
+        let known = answers.iter().position(|answer| answer.reply_to == reply_to);
+        let index = known.unwrap_or_else(|| {
+            let (bot_id, of_another) = (bot_id.into(), Some(now));
+            answers.push(Answer { reply_to, bot_id, text: String::new(), of_another });
+            answers.len() - 1
+        });
+        let answer = &mut answers[index];
+        answer.of_another = Some(now);
+        let units = answer.text.encode_utf16().count();
+        if offset < units && offset + text.encode_utf16().count() <= units {
+            // Sent once more, for another node.
+            return true;
+        }
+        if offset != units || *bytes + text.len() > MAX_TEXT_BYTES {
+            return offset <= units;
+        }
+        answer.text.push_str(text);
+        *bytes += text.len();
+        true
+    }
+
+    pub fn finish_of_another(&self, conversation_id: ConversationId, reply_to: MessageId) {
+        self.end(conversation_id, |answer| answer.reply_to == reply_to && answer.of_another.is_some());
+    }
+
+    /// Forgets answers of nodes that have not been heard of.
+    pub fn forget_silent(&self) {
+        let ids: Vec<_> = self.lock().answers.keys().copied().collect();
+        let now = Instant::now();
+        let is_silent = |answer: &Answer| answer.of_another.is_some_and(|at| now.duration_since(at) > SILENT);
+        ids.into_iter().for_each(|id| self.end(id, is_silent));
+    }
+
+    pub fn want(&self, answer: AnswerKey) {
+        let mut state = self.lock();
+        if state.answers.contains_key(&answer.0) && !state.wanted.contains(&answer) {
+            state.wanted.push(answer);
+        }
+    }
+
+    pub fn take_wanted(&self) -> Vec<AnswerKey> {
+        std::mem::take(&mut self.lock().wanted)
+    }
+
+    fn end(&self, conversation_id: ConversationId, ends: impl Fn(&Answer) -> bool) {
+        let mut state = self.lock();
+        let State { answers, bytes, .. } = &mut *state;
+        let Some(of_conversation) = answers.get_mut(&conversation_id) else { return };
+        of_conversation.retain(|answer| {
+            let ended = ends(answer);
+            if ended {
+                *bytes -= answer.text.len();
+            }
+            !ended
+        });
+        if of_conversation.is_empty() {
+            answers.remove(&conversation_id);
+        }
+    }
+
+    fn note_typing(
+        &self,
+        conversation_id: ConversationId,
+        bot_id: &str,
+        by: TypingBy,
+        is_of_another: bool,
+    ) -> bool {
         let mut state = self.lock();
         let now = Instant::now();
         let last = state.typing.get(&(conversation_id, by));
@@ -134,7 +231,7 @@ impl Live {
         }
         if state.typing.len() < MAX_TYPING {
             state.typed += 1;
-            let typed = Typed { at: now, number: state.typed, bot_id: bot_id.into() };
+            let typed = Typed { at: now, number: state.typed, bot_id: bot_id.into(), is_of_another };
             state.typing.insert((conversation_id, by), typed);
         }
         true
@@ -161,14 +258,9 @@ impl LiveAnswer {
 
 impl Drop for LiveAnswer {
     fn drop(&mut self) {
-        let mut state = self.live.lock();
-        let Some(answers) = state.answers.get_mut(&self.conversation_id) else { return };
-        let ended = answers.iter().position(|answer| answer.reply_to == self.reply_to);
-        let bytes = ended.map_or(0, |index| answers.swap_remove(index).text.len());
-        if answers.is_empty() {
-            state.answers.remove(&self.conversation_id);
-        }
-        state.bytes -= bytes;
+        let reply_to = self.reply_to;
+        self.live
+            .end(self.conversation_id, |answer| answer.reply_to == reply_to && answer.of_another.is_none());
     }
 }
 
@@ -199,15 +291,7 @@ impl LiveShown {
     ) -> Vec<LiveEvent> {
         let state = live.lock();
         let mut events = Vec::new();
-        self.answers.retain(|shown| {
-            let AnswerShown { conversation_id, reply_to, .. } = *shown;
-            let answers = state.answers.get(&conversation_id).into_iter().flatten();
-            let goes_on = answers.into_iter().any(|answer| answer.reply_to == reply_to);
-            if !goes_on {
-                events.push(LiveEvent::Finished { conversation_id, reply_to });
-            }
-            goes_on
-        });
+        self.finish(&state, &mut events);
         let mut advance = |id: ConversationId, answers: &[Answer]| {
             for answer in answers.iter().filter(|answer| shows(id, &answer.bot_id)) {
                 self.show(id, answer, &mut events);
@@ -237,6 +321,46 @@ impl LiveShown {
         conversations.iter().for_each(|id| typing(*id));
         self.typed = state.typed;
         events
+    }
+
+    /// What is new of this node's own answers and typing, with the bot.
+    pub fn advance_own(&mut self, live: &Live) -> Vec<(LiveEvent, Arc<str>)> {
+        let state = live.lock();
+        let mut events = Vec::new();
+        self.finish(&state, &mut events);
+        let mut news: Vec<_> = events.drain(..).map(|event| (event, Arc::from(""))).collect();
+        for (id, answers) in &state.answers {
+            for answer in answers.iter().filter(|answer| answer.of_another.is_none()) {
+                self.show(*id, answer, &mut events);
+                news.extend(events.drain(..).map(|event| (event, Arc::clone(&answer.bot_id))));
+            }
+        }
+        for ((id, by), typed) in &state.typing {
+            if typed.number > self.typed && !typed.is_of_another {
+                let event = LiveEvent::Typing { conversation_id: *id, by: *by };
+                news.push((event, Arc::clone(&typed.bot_id)));
+            }
+        }
+        self.typed = state.typed;
+        news
+    }
+
+    /// Shows an answer from its beginning once more.
+    pub fn forget(&mut self, (conversation_id, reply_to): AnswerKey) {
+        self.answers.retain(|shown| (shown.conversation_id, shown.reply_to) != (conversation_id, reply_to));
+    }
+
+    /// Takes those off that have ended.
+    fn finish(&mut self, state: &State, events: &mut Vec<LiveEvent>) {
+        self.answers.retain(|shown| {
+            let AnswerShown { conversation_id, reply_to, .. } = *shown;
+            let answers = state.answers.get(&conversation_id).into_iter().flatten();
+            let goes_on = answers.into_iter().any(|answer| answer.reply_to == reply_to);
+            if !goes_on {
+                events.push(LiveEvent::Finished { conversation_id, reply_to });
+            }
+            goes_on
+        });
     }
 
     fn show(&mut self, conversation_id: ConversationId, answer: &Answer, events: &mut Vec<LiveEvent>) {

@@ -7,6 +7,7 @@
 mod cursor;
 mod event;
 mod live;
+mod live_bus;
 mod places;
 mod recent;
 mod stream;
@@ -244,7 +245,7 @@ impl Service {
 
     /// Follows the feed until the future is dropped.
     pub(super) async fn feed_follow(&self) {
-        tokio::join!(self.feed_look(), self.feed_tick());
+        tokio::join!(self.feed_look(), self.feed_tick(), self.feed_bus());
     }
 
     async fn feed_look(&self) {
@@ -350,6 +351,7 @@ impl Service {
         for second in 0.. {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let cut = self.feed.waiters().tick(second);
+            self.feed.live.forget_silent();
             if cut > 0 {
                 tracing::debug!(cut, "readers of the feed who do not read were cut off");
             }

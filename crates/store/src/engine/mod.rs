@@ -6,6 +6,7 @@
 
 mod batch_loader;
 mod bound_statement;
+pub mod bus;
 mod database_url;
 mod error;
 mod executor;
@@ -26,6 +27,7 @@ pub mod value;
 
 pub use batch_loader::BatchLoader;
 pub use bound_statement::Lane;
+pub use bus::{Bus, MAX_MESSAGE as MAX_BUS_MESSAGE};
 pub use database_url::DatabaseUrl;
 pub use error::{Error, Result};
 pub use executor::Executor;

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_postgres::config::SslMode;
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::bound_statement::Lane;
@@ -79,11 +81,36 @@ impl Server {
                 }
             })
         };
-        let client = match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
-            Ok(connected) => connected.map_err(|error| self.connect_failure(&error))?,
-            Err(_) => return Err(Error::Unavailable("connecting took too long".into())),
+        self.connected(connect).await
+    }
+
+    /// A connection that hands the messages of LISTEN on; those that `received` has no room for are dropped.
+    pub async fn connect_listening(&self, received: mpsc::Sender<String>) -> Result<Connection> {
+        let connect = async {
+            Ok(match &self.tls {
+                Some(tls) => {
+                    let (client, driver) = self.config.connect(tls.clone()).await?;
+                    tokio::spawn(hand_on(driver, received));
+                    client
+                }
+                None => {
+                    let (client, driver) = self.config.connect(NoTls).await?;
+                    tokio::spawn(hand_on(driver, received));
+                    client
+                }
+            })
         };
-        Ok(Connection::new(client))
+        self.connected(connect).await
+    }
+
+    async fn connected(
+        &self,
+        connect: impl Future<Output = std::result::Result<Client, tokio_postgres::Error>>,
+    ) -> Result<Connection> {
+        match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
+            Ok(connected) => Ok(Connection::new(connected.map_err(|error| self.connect_failure(&error))?)),
+            Err(_) => Err(Error::Unavailable("connecting took too long".into())),
+        }
     }
 
     fn connect_failure(&self, error: &tokio_postgres::Error) -> Error {
@@ -149,6 +176,19 @@ impl Server {
             .execute("SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off")
             .await?;
         Ok(connection)
+    }
+}
+
+/// Drives a connection until it ends, and hands its notifications on.
+async fn hand_on<S, T>(mut driver: tokio_postgres::Connection<S, T>, received: mpsc::Sender<String>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(Ok(message)) = std::future::poll_fn(|context| driver.poll_message(context)).await {
+        if let AsyncMessage::Notification(notification) = message {
+            let _ = received.try_send(notification.payload().to_owned());
+        }
     }
 }
 

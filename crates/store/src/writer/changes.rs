@@ -213,7 +213,7 @@ impl Changes {
                     self.in_doubt.spawn(async move {
                         change.answer(match in_doubt.look_up(IN_DOUBT_TIME).await {
                             Ok(Some(_)) => {
-                                in_doubt.shared.committed.notify_one();
+                                in_doubt.shared.committed.notify();
                                 Ok(())
                             }
                             Ok(None) => Err(not_committed()),

@@ -51,7 +51,7 @@ pub(super) struct Writer {
     changes: mpsc::Sender<WriteRequest>,
     heartbeats: mpsc::Sender<HeartbeatRequest>,
     is_refused: Arc<AtomicBool>,
-    committed: Arc<Notify>,
+    committed: Arc<Committed>,
     metrics: Arc<StoreMetrics>,
 }
 
@@ -72,9 +72,23 @@ struct Shared {
     is_registered: Arc<AtomicBool>,
     is_refused: Arc<AtomicBool>,
     numbers: Arc<UnsettledBatches>,
-    /// Notified after each commit.
-    committed: Arc<Notify>,
+    committed: Arc<Committed>,
     metrics: Arc<StoreMetrics>,
+}
+
+/// Tells of commits: the task that follows the feed, and the bus that tells other nodes. Each wait returns at once where
+/// there was a commit since the last one returned.
+#[derive(Default)]
+pub(super) struct Committed {
+    pub follower: Notify,
+    pub bus: Notify,
+}
+
+impl Committed {
+    fn notify(&self) {
+        self.follower.notify_one();
+        self.bus.notify_one();
+    }
 }
 
 impl Shared {
@@ -86,7 +100,7 @@ impl Shared {
     /// Counts a commit, and wakes what follows the feed.
     fn committed(&self, commands: usize, time: Duration) {
         self.metrics.committed(commands, time);
-        self.committed.notify_one();
+        self.committed.notify();
     }
 
     /// Opens a connection to PostgreSQL for writing, and registers the node.
@@ -195,9 +209,9 @@ impl Writer {
         self.is_refused.load(Ordering::Relaxed)
     }
 
-    /// Waits for the next commit, or returns at once where there was one since it last returned.
-    pub async fn committed(&self) {
-        self.committed.notified().await;
+    #[must_use]
+    pub fn committed(&self) -> &Committed {
+        &self.committed
     }
 
     /// Sends the heartbeat of this node to PostgreSQL.
