@@ -50,13 +50,23 @@ impl CallerCache {
 
     /// `verified_at`: see [`Feed::verified_at`](crate::feed::Feed::verified_at).
     pub fn get(&self, hash: CredentialHash, verified_at: Option<Instant>, now: Timestamp) -> Option<Caller> {
-        if verified_at?.elapsed() >= VERIFIED {
+        self.get_at(Instant::now(), hash, verified_at, now)
+    }
+
+    fn get_at(
+        &self,
+        at: Instant,
+        hash: CredentialHash,
+        verified_at: Option<Instant>,
+        now: Timestamp,
+    ) -> Option<Caller> {
+        if at.duration_since(verified_at?) >= VERIFIED {
             return None;
         }
         let entries = self.lock();
         let entry = entries.get(&hash)?;
         let is_alive = entry.expires_at.is_none_or(|expires_at| expires_at > now);
-        (is_alive && entry.read_at.elapsed() < MAX_AGE).then(|| entry.caller.clone())
+        (is_alive && at.duration_since(entry.read_at) < MAX_AGE).then(|| entry.caller.clone())
     }
 
     /// Called before a row is read that is to be remembered.
@@ -111,21 +121,24 @@ mod tests {
         Caller::Program(Program { id: KeyId(id), name: "p".into(), role, bots, api })
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn an_entry_is_believed_while_the_feed_was_read_a_moment_ago() {
+    #[test]
+    fn an_entry_is_believed_while_the_feed_was_read_a_moment_ago() {
         let cache = CallerCache::default();
-        cache.insert(cache.begin(), HASH, program(1), None);
-        let verified_at = Instant::now();
-        let is_known = |verified_at| cache.get(HASH, verified_at, NOW).is_some();
-        assert!(is_known(Some(verified_at)) && !is_known(None));
-        tokio::time::advance(VERIFIED).await;
-        assert!(!is_known(Some(verified_at)) && is_known(Some(Instant::now())));
-        tokio::time::advance(MAX_AGE).await;
-        assert!(!is_known(Some(Instant::now())));
+        let begun = cache.begin();
+        cache.insert(begun, HASH, program(1), None);
+        let is_known = |after: Duration, verified: Option<Duration>| {
+            let verified_at = verified.map(|verified| begun.at + verified);
+            cache.get_at(begun.at + after, HASH, verified_at, NOW).is_some()
+        };
+        let just_before = |time: Duration| time - Duration::from_millis(1);
+        assert!(is_known(just_before(VERIFIED), Some(Duration::ZERO)));
+        assert!(!is_known(VERIFIED, Some(Duration::ZERO)) && !is_known(Duration::ZERO, None));
+        assert!(is_known(just_before(MAX_AGE), Some(just_before(MAX_AGE))));
+        assert!(!is_known(MAX_AGE, Some(MAX_AGE)));
     }
 
-    #[tokio::test]
-    async fn what_is_forgotten_meanwhile_is_not_remembered() {
+    #[test]
+    fn what_is_forgotten_meanwhile_is_not_remembered() {
         let cache = CallerCache::default();
         let is_known = || cache.get(HASH, Some(Instant::now()), NOW).is_some();
         let begun = cache.begin();
