@@ -299,6 +299,8 @@ impl Service {
     /// The program of a key, or the person of a session that is alive.
     async fn known_caller(&self, hash: CredentialHash) -> Result<Option<Caller>> {
         let now = self.clock.now();
+        // What this process changed itself is known at once.
+        self.callers.follow(self.store.access_changes());
         if let Some(caller) = self.callers.get(hash, self.feed.verified_at(), now) {
             return Ok(Some(caller));
         }

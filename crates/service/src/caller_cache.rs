@@ -26,6 +26,8 @@ pub(super) struct CallerCache {
     entries: Mutex<HashMap<CredentialHash, Entry>>,
     /// Counts what was forgotten: a row that was read before is not remembered after it.
     forgotten: AtomicU64,
+    /// See [`CallerCache::follow`].
+    changes: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -90,6 +92,13 @@ impl CallerCache {
         }
         if entries.len() < MAX_ENTRIES {
             entries.insert(hash, Entry { caller, read_at: begun.at, expires_at });
+        }
+    }
+
+    /// Forgets all where this process has changed people, keys or logins: `changes` counts that.
+    pub fn follow(&self, changes: u64) {
+        if self.changes.swap(changes, Ordering::SeqCst) != changes {
+            self.clear();
         }
     }
 

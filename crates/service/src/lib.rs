@@ -150,6 +150,7 @@ impl Service {
     /// At start: registers this node, and settles the questions that an earlier process left open.
     pub async fn recover(&self) -> Result<()> {
         self.store.node_renew().await?;
+        self.feed_recover().await?;
         self.settle_orphaned_questions().await
     }
 

@@ -74,17 +74,21 @@ impl Store {
     /// `false` if no key has the name.
     pub async fn key_delete(&self, name: &str) -> Result<bool> {
         let name = name.to_owned();
-        self.change(None, move |transaction| {
-            let name = name.clone();
-            Box::pin(async move {
-                let sql = "DELETE FROM keys WHERE name = $1 RETURNING id";
-                let Some(row) = transaction.query(sql, vec![name.into()]).await?.into_iter().next() else {
-                    return Ok(false);
-                };
-                transaction.effects.events.access_changed(format!("key-{}", row.int("keys", "id")?));
-                Ok(true)
+        let changed = self
+            .change(None, move |transaction| {
+                let name = name.clone();
+                Box::pin(async move {
+                    let sql = "DELETE FROM keys WHERE name = $1 RETURNING id";
+                    let Some(row) = transaction.query(sql, vec![name.into()]).await?.into_iter().next()
+                    else {
+                        return Ok(false);
+                    };
+                    transaction.effects.events.access_changed(format!("key-{}", row.int("keys", "id")?));
+                    Ok(true)
+                })
             })
-        })
-        .await
+            .await;
+        self.access_changed();
+        changed
     }
 }

@@ -26,6 +26,7 @@ use std::fs::File;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -107,6 +108,8 @@ struct Inner {
     loaders: Loaders,
     writer: Writer,
     start_level: StartLevel,
+    /// See [`Store::access_changes`].
+    access_changes: AtomicU64,
     /// Notified when a conversation was deleted whose messages are still to be deleted.
     deletions: Notify,
     /// The id of this node, random, so that no other living node has it. Marks the asks of this process.
@@ -170,6 +173,7 @@ impl Store {
             loaders,
             writer,
             start_level: StartLevel::default(),
+            access_changes: AtomicU64::new(0),
             deletions: Notify::new(),
             node,
             is_shared,
@@ -217,6 +221,18 @@ impl Store {
     #[must_use]
     pub fn is_refused(&self) -> bool {
         self.inner.writer.is_refused()
+    }
+
+    /// Counts the changes of people, keys and logins that this process has committed: what it remembers of them is of
+    /// before. Those of other processes are events of the feed.
+    #[must_use]
+    pub fn access_changes(&self) -> u64 {
+        self.inner.access_changes.load(Ordering::SeqCst)
+    }
+
+    /// Notes that a change of people, keys or logins is over, committed or not known to be.
+    fn access_changed(&self) {
+        self.inner.access_changes.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Writes the queued commands and closes the connections. Later writes, and on SQLite later reads, are refused.

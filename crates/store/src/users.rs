@@ -107,36 +107,43 @@ impl Store {
     /// Sets the password and ends the person's sessions; `false` if there is no such person.
     pub async fn user_password(&self, email: &str, password_hash: String) -> Result<bool> {
         let email = email.to_owned();
-        self.change(None, move |transaction| {
-            let (email, password_hash) = (email.clone(), password_hash.clone());
-            Box::pin(async move {
-                let sql = "UPDATE users SET password_hash = $2 WHERE email = $1 RETURNING id";
-                let rows = transaction.query(sql, vec![email.into(), password_hash.into()]).await?;
-                let Some(row) = rows.into_iter().next() else { return Ok(false) };
-                let id = row.int("users", "id")?;
-                transaction.query("DELETE FROM sessions WHERE user_id = $1", vec![id.into()]).await?;
-                transaction.effects.events.access_changed(id.to_string());
-                Ok(true)
+        let changed = self
+            .change(None, move |transaction| {
+                let (email, password_hash) = (email.clone(), password_hash.clone());
+                Box::pin(async move {
+                    let sql = "UPDATE users SET password_hash = $2 WHERE email = $1 RETURNING id";
+                    let rows = transaction.query(sql, vec![email.into(), password_hash.into()]).await?;
+                    let Some(row) = rows.into_iter().next() else { return Ok(false) };
+                    let id = row.int("users", "id")?;
+                    transaction.query("DELETE FROM sessions WHERE user_id = $1", vec![id.into()]).await?;
+                    transaction.effects.events.access_changed(id.to_string());
+                    Ok(true)
+                })
             })
-        })
-        .await
+            .await;
+        self.access_changed();
+        changed
     }
 
     /// Removes a person and their sessions; `false` if there is no such person.
     pub async fn user_delete(&self, email: &str) -> Result<bool> {
         let email = email.to_owned();
-        self.change(None, move |transaction| {
-            let email = email.clone();
-            Box::pin(async move {
-                let sql = "DELETE FROM users WHERE email = $1 RETURNING id";
-                let Some(row) = transaction.query(sql, vec![email.into()]).await?.into_iter().next() else {
-                    return Ok(false);
-                };
-                transaction.effects.events.access_changed(row.int("users", "id")?.to_string());
-                Ok(true)
+        let changed = self
+            .change(None, move |transaction| {
+                let email = email.clone();
+                Box::pin(async move {
+                    let sql = "DELETE FROM users WHERE email = $1 RETURNING id";
+                    let Some(row) = transaction.query(sql, vec![email.into()]).await?.into_iter().next()
+                    else {
+                        return Ok(false);
+                    };
+                    transaction.effects.events.access_changed(row.int("users", "id")?.to_string());
+                    Ok(true)
+                })
             })
-        })
-        .await
+            .await;
+        self.access_changed();
+        changed
     }
 
     /// `token_hash`: SHA-256 of the cookie's value.
@@ -171,16 +178,22 @@ impl Store {
     }
 
     pub async fn session_delete(&self, token_hash: [u8; 32]) -> Result<()> {
-        self.change(None, move |transaction| {
-            Box::pin(async move {
-                let sql = "DELETE FROM sessions WHERE token_hash = $1 RETURNING user_id";
-                for row in transaction.query(sql, vec![token_hash[..].into()]).await? {
-                    transaction.effects.events.access_changed(row.int("sessions", "user_id")?.to_string());
-                }
-                Ok(())
+        let changed = self
+            .change(None, move |transaction| {
+                Box::pin(async move {
+                    let sql = "DELETE FROM sessions WHERE token_hash = $1 RETURNING user_id";
+                    for row in transaction.query(sql, vec![token_hash[..].into()]).await? {
+                        transaction
+                            .effects
+                            .events
+                            .access_changed(row.int("sessions", "user_id")?.to_string());
+                    }
+                    Ok(())
+                })
             })
-        })
-        .await
+            .await;
+        self.access_changed();
+        changed
     }
 
     /// Deletes sessions that have expired.

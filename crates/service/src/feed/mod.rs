@@ -243,6 +243,11 @@ impl Service {
         }
     }
 
+    /// At start: finds the head, so that the first answers say where they are in the feed.
+    pub(super) async fn feed_recover(&self) -> Result<()> {
+        self.feed.restart(EventsOf::Servers).await
+    }
+
     /// Follows the feed until the future is dropped.
     pub(super) async fn feed_follow(&self) {
         tokio::join!(self.feed_look(), self.feed_tick(), self.feed_bus());
