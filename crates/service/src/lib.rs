@@ -34,7 +34,7 @@ use wicara_metrics::Metrics;
 use wicara_platform::{Clock, Random};
 use wicara_store::Store;
 
-pub use access::{AnonymousAccess, Asker, Credentials, Monitor, Readable, Reader, Writable, Writer};
+pub use access::{AnonymousAccess, Asker, Credentials, Joined, Monitor, Readable, Reader, Writable, Writer};
 pub use entries::{ConversationDetail, ConversationEntries, ConversationMessages, Entries, MessageEntries};
 pub use error::{Error, Missing, Result};
 pub use feed::{

@@ -21,11 +21,12 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, timeout};
-use wicara_model::{Change, Conversation, ConversationId, EventNumber, MessageId};
+use uuid::Uuid;
+use wicara_model::{Change, Conversation, ConversationId, EventNumber, MessageId, Timestamp};
 use wicara_store::{EventPage, EventsOf, Store};
 
 use crate::access::{Credentials, Joined, Writable};
-use crate::{Result, Service};
+use crate::{Asker, Error, Missing, Result, Service};
 use event::FeedContent;
 use live::Live;
 use places::Places;
@@ -218,6 +219,18 @@ impl Service {
     #[must_use]
     pub fn feed_cursor(&self) -> FeedCursor {
         self.feed.head()
+    }
+
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The conversation of a session that the asker takes part in.
+    pub async fn thread_join(&self, asker: &Asker, session_id: Uuid) -> Result<Joined> {
+        let conversation = self.store.conversation_get_by_session(session_id).await?;
+        conversation.and_then(|found| asker.join(found)).ok_or(Error::NotFound(Missing::Session))
     }
 
     /// `TooMany` and `Unavailable` where there is no place.

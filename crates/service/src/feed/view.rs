@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use wicara_model::{Bots, Caller, Change, ConversationId};
 
-use super::event::{FeedContent, FeedEvent};
+use super::event::{FeedContent, FeedConversation, FeedEvent};
 use crate::Reader;
 use crate::access::{Asker, Joined};
 
@@ -124,6 +124,12 @@ impl FeedView {
     #[must_use]
     pub fn is_visitors(&self) -> bool {
         matches!(*self.0, View::Visitor { .. })
+    }
+
+    /// Whether the reader may see a conversation as it is now.
+    #[must_use]
+    pub fn sees_conversation(&self, conversation: &FeedConversation) -> bool {
+        self.sees(&conversation.conversation.bot_id)
     }
 
     /// The person or program that reads it, whose rights may end.
