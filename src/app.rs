@@ -70,7 +70,13 @@ impl App {
         let people = People::new(store.clone(), clock.clone(), random.clone());
         let first_administrator = first_start::create_administrator(&people, &config.auth).await?;
 
-        let settings = service_settings(&config.auth, &config.limits);
+        let metrics_connections = metrics_socket.as_ref().map_or(0, |_| metrics_listener::MAX_CONNECTIONS);
+        let connection_limits = connection_limit::raise_and_compute(
+            bot_calls.saturating_add(metrics_connections),
+            config.limits.streams,
+        );
+        let settings =
+            service_settings(&config.auth, &config.limits, &config.events, connection_limits.streams);
         if settings.chatbot_api_open {
             tracing::warn!(
                 "the Chatbot API is open: anybody who reaches {address} reads and deletes conversations \
@@ -85,16 +91,13 @@ impl App {
         let metrics_listener =
             metrics_socket.map(|socket| MetricsListener::start(socket, &metrics, &settings, &http_runtime));
         let router = http::router(Arc::clone(&service), Arc::clone(&metrics.http), settings);
-        let metrics_connections = metrics_listener.as_ref().map_or(0, |_| metrics_listener::MAX_CONNECTIONS);
-        let max_connections =
-            connection_limit::raise_and_compute(bot_calls.saturating_add(metrics_connections));
         let listener_stop = http::listener::Stop::default();
         let serving = http_runtime.spawn(http::listener::serve(
             listener,
             router,
             metrics.http,
             listener_stop.clone(),
-            max_connections,
+            connection_limits.connections,
         ));
         let server = RunningServer {
             service,
@@ -135,7 +138,13 @@ impl App {
     }
 }
 
-fn service_settings(auth: &config::Auth, limits: &config::Limits) -> service::Settings {
+/// `streams`: how many may be open at once.
+fn service_settings(
+    auth: &config::Auth,
+    limits: &config::Limits,
+    events: &config::Events,
+    streams: usize,
+) -> service::Settings {
     service::Settings {
         chatbot_api_open: auth.anonymous == Anonymous::ChatbotApi,
         session: auth.session,
@@ -144,8 +153,8 @@ fn service_settings(auth: &config::Auth, limits: &config::Limits) -> service::Se
             questions_per_address: limits.questions_per_minute_per_address,
             logins_per_address: limits.logins_per_minute_per_address,
         },
-        streams: service::StreamLimits { all: 20_000, per_caller: 50 },
-        keep_events: Duration::from_secs(24 * 60 * 60),
+        streams: service::StreamLimits { all: streams, per_caller: limits.streams_per_caller },
+        keep_events: events.keep,
     }
 }
 

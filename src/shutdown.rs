@@ -20,6 +20,11 @@ use crate::metrics_listener::MetricsListener;
 /// The time between the end of the drain and the end of the process, for all further steps. Closing the database gets the
 /// part that the other steps, and a drain that ended early, leave.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(1800);
+/// The streams of the feed are closed one after the other, so many in a second: their clients come back at once, and
+/// another server should not get all of them together.
+const STREAMS_PER_SECOND: f64 = 1000.0;
+/// The part of the drain that this may take.
+const STREAMS_PART_OF_DRAIN: f64 = 0.5;
 /// How long storing the failure `interrupted` of the interrupted questions may take.
 const INTERRUPT_TIMEOUT: Duration = Duration::from_millis(800);
 /// How long telling the callers may take, where the database does not answer.
@@ -80,7 +85,13 @@ async fn drain_requests(
         service.idle().await;
     });
     listener_stop.finish.cancel();
-    if timeout(drain, &mut finished).await.is_ok() {
+    let finished_by_itself = async {
+        tokio::select! {
+            () = &mut finished => {}
+            () = close_streams(service, drain) => (&mut finished).await,
+        }
+    };
+    if timeout(drain, finished_by_itself).await.is_ok() {
         return;
     }
     tracing::warn!("requests took too long to finish and are cut off");
@@ -92,4 +103,9 @@ async fn drain_requests(
     if timeout(ABANDON_TIMEOUT, &mut finished).await.is_err() {
         listener_stop.cut.cancel();
     }
+}
+
+async fn close_streams(service: &Service, drain: Duration) {
+    let time = Duration::from_secs_f64(service.stream_count() as f64 / STREAMS_PER_SECOND);
+    service.streams_close(time.min(drain.mul_f64(STREAMS_PART_OF_DRAIN))).await;
 }

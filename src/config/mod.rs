@@ -52,6 +52,7 @@ pub struct Config {
     pub store: Store,
     pub auth: Auth,
     pub limits: Limits,
+    pub events: Events,
     pub bots: Vec<bots::Settings>,
     file: Option<PathBuf>,
     /// All settings with secrets masked.
@@ -133,6 +134,20 @@ pub struct Limits {
     /// The memory for all bodies that are being received. Callers without credentials may use half of it.
     #[serde(deserialize_with = "parse::body_budget_bytes")]
     pub body_budget_bytes: usize,
+    /// Streams of the feed that are open at once. 0 becomes `usize::MAX`, here and for the next field.
+    #[serde(deserialize_with = "parse::streams")]
+    pub streams: usize,
+    /// Of one person or key; of visitors, of one address.
+    #[serde(deserialize_with = "parse::streams")]
+    pub streams_per_caller: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Events {
+    /// How long the feed can be gone on from a position, at least.
+    #[serde(rename = "keep_hours", deserialize_with = "parse::keep_hours")]
+    pub keep: Duration,
 }
 
 /// The settings as serde reads them. Each bot is read by itself, so that its errors can name the bot.
@@ -143,6 +158,7 @@ struct SettingsTable {
     store: Store,
     auth: Auth,
     limits: Limits,
+    events: Events,
     bot: Vec<Table>,
 }
 
@@ -242,6 +258,7 @@ impl Config {
             store: settings.store,
             auth: settings.auth,
             limits: settings.limits,
+            events: settings.events,
             masked: show::masked(layers.unexpanded.clone(), &bots),
             bots,
             file: file.map(|(path, _)| path.to_owned()),

@@ -15,6 +15,9 @@ use super::show::mask_url;
 
 const SECONDS: RangeInclusive<u64> = 0..=3600;
 const SESSION_HOURS: RangeInclusive<u64> = 1..=8760;
+/// An hour to thirty days.
+const KEEP_HOURS: RangeInclusive<u64> = 1..=720;
+const STREAMS: RangeInclusive<usize> = 1..=1_000_000;
 const PER_MINUTE: RangeInclusive<u64> = 0..=1_000_000;
 /// 1 KiB to 64 MiB.
 const BODY_BYTES: RangeInclusive<usize> = 1024..=67_108_864;
@@ -95,25 +98,36 @@ pub(super) fn session_hours<'de, D: Deserializer<'de>>(input: D) -> Result<Durat
     within(input, SESSION_HOURS).map(|hours| Duration::from_secs(hours * 3600))
 }
 
+pub(super) fn keep_hours<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
+    within(input, KEEP_HOURS).map(|hours| Duration::from_secs(hours * 3600))
+}
+
 pub(super) fn per_minute<'de, D: Deserializer<'de>>(input: D) -> Result<u32, D::Error> {
     within(input, PER_MINUTE).map(|number| u32::try_from(number).expect("PER_MINUTE is within u32"))
 }
 
 pub(super) fn body_bytes<'de, D: Deserializer<'de>>(input: D) -> Result<usize, D::Error> {
-    bytes(input, BODY_BYTES)
+    or_unlimited(input, BODY_BYTES)
 }
 
 pub(super) fn body_budget_bytes<'de, D: Deserializer<'de>>(input: D) -> Result<usize, D::Error> {
-    bytes(input, BODY_BUDGET_BYTES)
+    or_unlimited(input, BODY_BUDGET_BYTES)
+}
+
+pub(super) fn streams<'de, D: Deserializer<'de>>(input: D) -> Result<usize, D::Error> {
+    or_unlimited(input, STREAMS)
 }
 
 /// 0 means no limit and becomes `usize::MAX`.
-fn bytes<'de, D: Deserializer<'de>>(input: D, allowed: RangeInclusive<usize>) -> Result<usize, D::Error> {
+fn or_unlimited<'de, D: Deserializer<'de>>(
+    input: D,
+    allowed: RangeInclusive<usize>,
+) -> Result<usize, D::Error> {
     let found = i64::deserialize(input)?;
     if found == 0 {
         return Ok(usize::MAX);
     }
-    usize::try_from(found).ok().filter(|bytes| allowed.contains(bytes)).ok_or_else(|| {
+    usize::try_from(found).ok().filter(|number| allowed.contains(number)).ok_or_else(|| {
         let (from, to) = (allowed.start(), allowed.end());
         D::Error::custom(format!(
             "found {found}, allowed are whole numbers from {from} to {to}, and 0 for no limit"

@@ -29,6 +29,8 @@ fn without_a_file_the_defaults_stand() {
     assert_eq!((limits.questions_per_minute, limits.questions_per_minute_per_address), (30, 300));
     assert_eq!((limits.logins_per_minute_per_address, limits.body_bytes), (10, 1_048_576));
     assert_eq!(limits.body_budget_bytes, 67_108_864);
+    assert_eq!((limits.streams, limits.streams_per_caller), (20_000, 50));
+    assert_eq!(config.events.keep, Duration::from_secs(24 * 3600));
     let bots: Vec<_> = config.bots.iter().map(|bot| (bot.id.as_str(), bot.default)).collect();
     assert_eq!(bots, [("guide", true)]);
 }
@@ -66,6 +68,8 @@ fn a_file_stands_over_the_defaults_and_the_environment_over_both() {
     assert_eq!(unlimited.limits.body_budget_bytes, 67_108_864);
     let unlimited = load("[limits]\nbody_budget_bytes = 0", &[]).unwrap();
     assert_eq!(unlimited.limits.body_budget_bytes, usize::MAX);
+    let unlimited = load("[limits]\nstreams = 0\nstreams_per_caller = 0", &[]).unwrap();
+    assert_eq!((unlimited.limits.streams, unlimited.limits.streams_per_caller), (usize::MAX, usize::MAX));
 }
 
 #[test]
@@ -126,7 +130,7 @@ fn an_error_in_the_file_names_the_file_the_key_what_was_found_and_what_is_allowe
         ("[server]\nlsten = 'x'", "server.lsten: there is no such setting; known are listen, public_url, "),
         (
             "[servr]\nlisten = 'x'",
-            "servr: there is no such setting; known are server, store, auth, limits, bot",
+            "servr: there is no such setting; known are server, store, auth, limits, events, bot",
         ),
         ("server = 5", "server: found a whole number, expected a table"),
         ("bot = 5", "bot: found a whole number, expected a list"),
@@ -208,6 +212,19 @@ fn an_error_in_the_file_names_the_file_the_key_what_was_found_and_what_is_allowe
         (
             "[limits]\nquestions_per_minute = -1",
             "limits.questions_per_minute: found -1, allowed are whole numbers from 0 to 1000000",
+        ),
+        (
+            "[limits]\nstreams = -1",
+            "limits.streams: found -1, allowed are whole numbers from 1 to 1000000, and 0 for no limit",
+        ),
+        (
+            "[limits]\nstreams_per_caller = 1000001",
+            "limits.streams_per_caller: found 1000001, allowed are whole numbers from 1 to",
+        ),
+        ("[events]\nkeep_hours = 0", "events.keep_hours: found 0, allowed are whole numbers from 1 to 720"),
+        (
+            "[events]\nkeep_hours = 721",
+            "events.keep_hours: found 721, allowed are whole numbers from 1 to 720",
         ),
         ("[limits]\nquestions_per_hour = 1", "limits.questions_per_hour: there is no such setting"),
         (
@@ -377,6 +394,11 @@ body_bytes = 1048576
 logins_per_minute_per_address = 10
 questions_per_minute = 30
 questions_per_minute_per_address = 300
+streams = 20000
+streams_per_caller = 50
+
+[events]
+keep_hours = 24
 
 [[bot]]
 id = "a"
