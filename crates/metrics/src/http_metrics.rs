@@ -1,4 +1,4 @@
-//! Metrics of requests, connections, streams and memory budgets: `wicara_http_…`, `wicara_streams_open`.
+//! Metrics of requests, connections, streamed answers and memory budgets: `wicara_http_…`, `wicara_streams_open`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::{GaugeGuard, LabelPool, UNKNOWN};
+use crate::{GaugeGuard, LabelPool, StreamMetrics, UNKNOWN};
 
 /// Histogram buckets: a question takes as long as its bot, a minute and more.
 const SECONDS_BUCKETS: [f64; 14] =
@@ -71,6 +71,8 @@ pub struct HttpMetrics {
     streams: Gauge,
     budget_bytes: Family<BudgetLabels, Gauge>,
     budget_refusals: Family<BudgetLabels, Counter>,
+    /// Of the streams of the feed.
+    pub feed: StreamMetrics,
 }
 
 impl HttpMetrics {
@@ -84,6 +86,7 @@ impl HttpMetrics {
             streams: Gauge::default(),
             budget_bytes: Family::default(),
             budget_refusals: Family::default(),
+            feed: StreamMetrics::new(registry),
         };
         registry.register("wicara_http_requests", "Requests answered", new.requests.clone());
         registry.register(
@@ -149,7 +152,7 @@ impl HttpMetrics {
         GaugeGuard::new(&self.connections)
     }
 
-    /// Counts an open stream of events until the guard is dropped.
+    /// Counts an answer that is being streamed until the guard is dropped.
     #[must_use]
     pub fn stream(&self) -> GaugeGuard {
         GaugeGuard::new(&self.streams)

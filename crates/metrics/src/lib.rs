@@ -9,6 +9,7 @@ mod http_metrics;
 mod log_metrics;
 mod process_metrics;
 mod store_metrics;
+mod stream_metrics;
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -20,6 +21,7 @@ pub use bot_metrics::{ANSWERED, BotMetrics, BreakerMetric, HUMAN};
 pub use http_metrics::{BudgetMetric, HttpMetrics};
 pub use log_metrics::log_lines_dropped;
 pub use store_metrics::StoreMetrics;
+pub use stream_metrics::StreamMetrics;
 
 /// The media type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -1,0 +1,87 @@
+//! Metrics of the feed's streams: `wicara_feed_…`.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::GaugeGuard;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReaderLabels {
+    reader: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+const READERS: [&str; 2] = ["operator", "visitor"];
+const RESYNC_REASONS: [&str; 3] = ["expired", "epoch", "scope"];
+
+/// The metrics of one server's streams of the feed.
+pub struct StreamMetrics {
+    open: Family<ReaderLabels, Gauge>,
+    events_sent: Counter,
+    resyncs: Family<ReasonLabels, Counter>,
+    cut_off: Counter,
+}
+
+impl StreamMetrics {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let new = Self {
+            open: Family::default(),
+            events_sent: Counter::default(),
+            resyncs: Family::default(),
+            cut_off: Counter::default(),
+        };
+        // A series that is there from the start is 0 until something happens, and an alert sees the first time.
+        for reader in READERS {
+            drop(new.open.get_or_create(&ReaderLabels { reader }));
+        }
+        for reason in RESYNC_REASONS {
+            drop(new.resyncs.get_or_create(&ReasonLabels { reason }));
+        }
+        registry.register("wicara_feed_streams_open", "Open streams of the feed", new.open.clone());
+        registry.register(
+            "wicara_feed_events_sent",
+            "Events written to streams and pages of the feed",
+            new.events_sent.clone(),
+        );
+        registry.register(
+            "wicara_feed_resyncs",
+            "Readers that were told to load the state again",
+            new.resyncs.clone(),
+        );
+        registry.register(
+            "wicara_feed_readers_cut_off",
+            "Streams that were closed because nobody read them",
+            new.cut_off.clone(),
+        );
+        new
+    }
+
+    /// Counts an open stream until the guard is dropped. `is_visitors`: of a visitor's conversation, not of operators.
+    #[must_use]
+    pub fn stream(&self, is_visitors: bool) -> GaugeGuard {
+        let reader = READERS[usize::from(is_visitors)];
+        GaugeGuard::new(&self.open.get_or_create(&ReaderLabels { reader }))
+    }
+
+    /// Counts an event that was written.
+    pub fn event_sent(&self) {
+        self.events_sent.inc();
+    }
+
+    /// Counts a reader whose position cannot be followed.
+    pub fn resync(&self, reason: &'static str) {
+        self.resyncs.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// Counts a stream that was closed because its reader did not read.
+    pub fn reader_cut_off(&self) {
+        self.cut_off.inc();
+    }
+}
