@@ -1,5 +1,6 @@
 //! A limit on open connections. When it is reached, a new connection replaces the one whose client has kept the server
-//! waiting for longest; connections that wait for their response are never closed.
+//! waiting for longest; connections that wait for their response are never closed. Streams of the feed do not count: they
+//! have a limit of their own, in the service.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -15,7 +16,7 @@ const RESCAN_INTERVAL: Duration = Duration::from_millis(100);
 pub struct ConnectionLimiter {
     limit: usize,
     permits: Arc<Semaphore>,
-    /// The open connections, and some closed ones.
+    /// The connections that hold a permit, and some that hold none any longer.
     connections: Vec<Weak<ConnectionState>>,
 }
 
@@ -28,7 +29,7 @@ impl ConnectionLimiter {
     /// Adds a connection that holds a permit to those that may be closed.
     pub fn track(&mut self, connection: &Arc<ConnectionState>) {
         if self.connections.len() >= 2 * self.limit {
-            self.connections.retain(|connection| connection.strong_count() > 0);
+            self.connections.retain(|connection| connection.upgrade().is_some_and(|it| it.holds_permit()));
         }
         self.connections.push(Arc::downgrade(connection));
     }
@@ -53,7 +54,8 @@ impl ConnectionLimiter {
             .connections
             .iter()
             .filter_map(|connection| {
-                let connection = connection.upgrade()?;
+                // To close what holds no permit would make no room.
+                let connection = connection.upgrade().filter(|it| it.holds_permit())?;
                 Some((connection.waiting_since()?, connection))
             })
             .collect();

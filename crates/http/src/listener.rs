@@ -81,12 +81,14 @@ pub(super) async fn serve_with_timeouts(
             accepted = accepted => accepted,
         };
         let state = ConnectionState::new(timeouts);
+        state.hold_permit(permit);
         limiter.track(&state);
         let (router, metrics, stop) = (router.clone(), Arc::clone(&metrics), connection_stop.clone());
         let open = metrics.connection();
         connections.spawn(async move {
-            serve_connection(stream, peer, router, state, &metrics, stop).await;
-            drop((permit, open));
+            serve_connection(stream, peer, router, Arc::clone(&state), &metrics, stop).await;
+            // A stream that is being closed may hold the state for a little longer.
+            drop((state.take_permit(), open));
         });
     }
     drop(listener);
@@ -156,9 +158,18 @@ async fn serve_connection(
             ended = &mut connection => break ended,
             () = stop.finish.cancelled(), if !finishing => {
                 finishing = true;
+                // A stream ends when the service closes it; not one that nobody reads.
+                if state.is_streaming() && state.stalled_since().is_some() {
+                    return;
+                }
                 pin::Pin::new(&mut connection).graceful_shutdown();
             }
-            () = &mut expired => return,
+            () = &mut expired => {
+                if state.is_streaming() {
+                    metrics.feed.reader_cut_off();
+                }
+                return;
+            }
             () = stop.cut.cancelled() => return,
         }
     };
@@ -180,7 +191,9 @@ async fn serve_connection(
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use axum::Extension;
     use axum::routing::{any, get, post};
+    use futures_util::stream::{self, StreamExt};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpSocket;
     use tokio::sync::Notify;
@@ -228,7 +241,19 @@ mod tests {
                 "slow"
             }
         };
+        let stream = async |Extension(connection): Extension<Connection>| {
+            connection.0.upgrade().unwrap().begin_stream();
+            let hello = stream::iter([Ok::<_, Infallible>("hello")]);
+            Body::from_stream(hello.chain(stream::pending()))
+        };
+        let flood = async |Extension(connection): Extension<Connection>| {
+            connection.0.upgrade().unwrap().begin_stream();
+            let flood = stream::iter([Ok::<_, Infallible>(&LARGE[..])]);
+            Body::from_stream(flood.chain(stream::pending()))
+        };
         let router = Router::new()
+            .route("/stream", get(stream))
+            .route("/flood", get(flood))
             .route("/", get(|| async { "quick" }))
             .route("/slow", any(slow))
             .route("/read", post(|body: axum::body::Bytes| async move { drop(body) }))
@@ -396,6 +421,74 @@ mod tests {
     #[tokio::test]
     async fn connections_that_read_no_answer_make_room() {
         crowded_by(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    }
+
+    /// A stream that has begun.
+    async fn streaming(server: &Server) -> TcpStream {
+        let mut stream = server.connect().await;
+        stream.write_all(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"hello\r\n") {
+            answer.push(stream.read_u8().await.unwrap());
+        }
+        stream
+    }
+
+    #[tokio::test]
+    async fn streams_take_no_places_of_other_connections() {
+        const LIMIT: usize = 4;
+        let server = start_with(PATIENT, LIMIT).await;
+        let mut streams = Vec::new();
+        for _ in 0..3 * LIMIT {
+            streams.push(timeout_at(Instant::now() + LONG / 20, streaming(&server)).await.expect("a place"));
+        }
+        // Nor do connections that make room for others take the place of a stream.
+        let mut idle = Vec::new();
+        for _ in 0..3 * LIMIT {
+            let mut stream = server.connect().await;
+            timeout_at(Instant::now() + LONG / 20, ask(&mut stream)).await.expect("there is room");
+            idle.push(stream);
+        }
+        for stream in &streams {
+            let mut byte = [0];
+            let read = stream.try_read(&mut byte).unwrap_err();
+            assert_eq!(read.kind(), io::ErrorKind::WouldBlock, "a stream goes on");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_silent_stream_outlasts_all_timeouts() {
+        let hasty = Timeouts { first_byte: SHORT, head: SHORT, idle: SHORT, stalled_write: SHORT };
+        let server = start(hasty).await;
+        let stream = streaming(&server).await;
+        sleep(4 * SHORT).await;
+        assert_eq!(stream.try_read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_nobody_reads_delays_no_stop() {
+        let server = start(PATIENT).await;
+        let mut stream = server.connect().await;
+        stream.write_all(b"GET /flood HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.unwrap();
+        let Server { stop, running, .. } = server;
+        sleep(2 * SHORT).await;
+        stop.finish.cancel();
+        timeout_at(Instant::now() + LONG / 20, running).await.expect("it is not waited for").unwrap();
+        assert!(rest(&mut stream).await.len() < LARGE.len());
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_when_its_client_is_gone() {
+        let server = start(PATIENT).await;
+        drop(streaming(&server).await);
+        let mut half = streaming(&server).await;
+        half.shutdown().await.unwrap();
+        let Server { stop, running, .. } = server;
+        stop.finish.cancel();
+        timeout_at(Instant::now() + LONG / 20, running).await.expect("no stream is left").unwrap();
+        assert_eq!(rest(&mut half).await, "");
     }
 
     #[tokio::test]

@@ -6,6 +6,9 @@
 //! ([`TrackedResponseBody`]). One task waits in [`ConnectionState::expired`]; other tasks ask how long a client has
 //! kept the server waiting and may close the connection.
 //!
+//! A response that is a stream of the feed is a phase of its own. While its reader keeps up, the connection has no timer:
+//! ten thousand idle streams wake nothing up. It holds no permit of [`crate::connection_limit`] either.
+//!
 //! Hyper itself answers what it cannot parse, with an empty body. The socket withholds such an answer, so that
 //! [`crate::refusal`] can send one with the body that every error has.
 
@@ -20,8 +23,9 @@ use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{Instant, timeout_at};
+use wicara_service::CutOff;
 
 /// How long the server waits for a client.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +66,8 @@ enum Phase {
     ReadingBody,
     /// The whole request has arrived. The handler bounds the time until its response.
     Responding,
+    /// The response is a stream of the feed, or waits for events: it may be silent for as long as nothing happens.
+    Streaming,
     /// Hyper has the last bytes of the response and writes them.
     Flushing,
     /// The whole response is written.
@@ -95,7 +101,7 @@ impl Deadlines {
 
     /// Whether the server waits for the client, and not the client for a handler.
     fn is_waiting(&self) -> bool {
-        self.phase != Phase::Responding || self.stalled_write.is_some()
+        !matches!(self.phase, Phase::Responding | Phase::Streaming) || self.stalled_write.is_some()
     }
 }
 
@@ -107,6 +113,8 @@ pub struct ConnectionState {
     closed: Notify,
     counted: AtomicBool,
     authenticated: AtomicBool,
+    /// Of the limit on connections; `None` while the response is a stream or a page that waits for events.
+    permit: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
 impl ConnectionState {
@@ -117,7 +125,8 @@ impl ConnectionState {
         let phase = Phase::AwaitingFirstByte;
         let deadlines = Mutex::new(Deadlines { phase, since, read_deadline, stalled_write: None });
         let (counted, authenticated) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { timeouts, deadlines, closed: Notify::new(), counted, authenticated })
+        let (closed, permit) = (Notify::new(), Mutex::new(None));
+        Arc::new(Self { timeouts, deadlines, closed, counted, authenticated, permit })
     }
 
     /// A connection whose client has just stopped reading its response.
@@ -135,7 +144,11 @@ impl ConnectionState {
         // no new deadline can be earlier.
         let poll_interval = self.timeouts.shortest();
         loop {
-            let Deadlines { read_deadline, stalled_write, .. } = *self.lock();
+            let Deadlines { phase, read_deadline, stalled_write, .. } = *self.lock();
+            if phase == Phase::Streaming && read_deadline.is_none() && stalled_write.is_none() {
+                self.closed.notified().await;
+                continue;
+            }
             let now = Instant::now();
             let write_deadline = stalled_write.map(|stalled| stalled.since + self.timeouts.stalled_write);
             let next = read_deadline.into_iter().chain(write_deadline).min();
@@ -185,6 +198,33 @@ impl ConnectionState {
         }
     }
 
+    /// From now on the response is a stream, or a page that waits for events: the connection gives its permit back, and has
+    /// to be closed after the response.
+    pub fn begin_stream(&self) {
+        self.enter(Phase::Streaming, None);
+        drop(self.take_permit());
+    }
+
+    #[must_use]
+    pub fn is_streaming(&self) -> bool {
+        self.lock().phase == Phase::Streaming
+    }
+
+    /// The connection counts in the limit of connections from now on.
+    pub fn hold_permit(&self, permit: OwnedSemaphorePermit) {
+        *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit);
+    }
+
+    /// The connection counts no longer. `None` where it did not.
+    pub fn take_permit(&self) -> Option<OwnedSemaphorePermit> {
+        self.permit.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    #[must_use]
+    pub fn holds_permit(&self) -> bool {
+        self.permit.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// A request begins. Dropping the guard ends it.
     pub fn begin_request(self: &Arc<Self>, body: Incoming) -> (TrackedRequestBody, ResponseGuard) {
         self.enter(Phase::ReadingBody, None);
@@ -222,8 +262,19 @@ impl ConnectionState {
     }
 
     fn write_stalled(&self) {
-        let stalled = || StalledWrite { since: Instant::now(), bytes_left: MIN_READ_BYTES };
-        self.lock().stalled_write.get_or_insert_with(stalled);
+        let mut deadlines = self.lock();
+        if deadlines.stalled_write.is_none() {
+            let stalled = StalledWrite { since: Instant::now(), bytes_left: MIN_READ_BYTES };
+            deadlines.stalled_write = Some(stalled);
+            self.wake_stream(&deadlines);
+        }
+    }
+
+    /// [`Self::expired`] waits for this where the response is a stream, since it has no timer then.
+    fn wake_stream(&self, deadlines: &Deadlines) {
+        if deadlines.phase == Phase::Streaming {
+            self.closed.notify_one();
+        }
     }
 
     /// Hyper has written everything.
@@ -232,6 +283,18 @@ impl ConnectionState {
         deadlines.stalled_write = None;
         if deadlines.phase == Phase::Flushing {
             deadlines.enter(Phase::Idle, Some(self.timeouts.idle));
+        }
+    }
+}
+
+impl CutOff for ConnectionState {
+    /// Closes the connection while its response is a stream, also where the client has just begun to read again: what
+    /// waited for it is dropped already.
+    fn cut_off(&self) {
+        let mut deadlines = self.lock();
+        if deadlines.phase == Phase::Streaming {
+            deadlines.read_deadline = Some(Instant::now());
+            self.closed.notify_one();
         }
     }
 }
@@ -281,7 +344,9 @@ pub struct ResponseGuard(Arc<ConnectionState>);
 
 impl Drop for ResponseGuard {
     fn drop(&mut self) {
-        self.0.enter(Phase::Flushing, Some(self.0.timeouts.idle));
+        let mut deadlines = self.0.lock();
+        self.0.wake_stream(&deadlines);
+        deadlines.enter(Phase::Flushing, Some(self.0.timeouts.idle));
     }
 }
 
@@ -333,6 +398,12 @@ impl Socket {
     /// The answer that hyper made by itself. It was not written to the stream; empty where there is none.
     pub fn withheld(&self) -> &[u8] {
         &self.withheld
+    }
+
+    /// Whether the client has closed its sending side. Otherwise the task is woken up when it does.
+    fn is_closed_by_client(&self, context: &mut Context<'_>) -> bool {
+        let mut byte = [0];
+        matches!(self.stream.poll_peek(context, &mut ReadBuf::new(&mut byte)), Poll::Ready(Ok(0) | Err(_)))
     }
 
     fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -392,10 +463,17 @@ impl AsyncWrite for Socket {
     }
 
     /// Hyper calls this once it has written everything that it has.
+    ///
+    /// Hyper reads nothing while a response is under way, and would notice only at a failed write that a stream's client is
+    /// gone, which may be half a minute later. Until then each page that is loaded anew would hold one more place for
+    /// streams. So the end of what the client sends ends a stream.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
         if let Poll::Ready(Ok(())) = flushed {
             self.connection.flushed();
+            if self.connection.is_streaming() && self.is_closed_by_client(context) {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
         }
         flushed
     }
