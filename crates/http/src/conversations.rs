@@ -22,6 +22,7 @@ use crate::contract::conversation_api::{
 };
 use crate::contract::errors::{IdInvalid, Refused, ValidationError, ValidationFailure};
 use crate::error::Failure::{self, ChatbotApi, ConversationApi};
+use crate::feed::with_cursor;
 use crate::json_body;
 use crate::list_body::{self, Envelope};
 use crate::path_id::PathId;
@@ -104,7 +105,9 @@ enum ListError {
     tags = ["Conversation API", "Chatbot API"],
     params(ConversationQuery),
     responses(
-        (status = 200, description = "A page of conversations", body = ConversationListAnswer),
+        (status = 200, description = "A page of conversations", body = ConversationListAnswer,
+            headers(("X-Wicara-Cursor" = String,
+            description = "A position in the feed: everything up to it is in the answer"))),
         (status = 400, description = "Bad input", body = ListError),
         (status = 403, description = "No credentials, where `auth.anonymous` lets them be left out, and called by another name than the server's", body = Refused)
     )
@@ -121,8 +124,9 @@ async fn conversation_list(
         Api::Chatbot => (ChatbotApi, Embed::Newest),
     };
     query.finish().map_err(as_failure)?;
+    let cursor = service.feed_cursor();
     let list = service.conversation_list(&reader, &filter, &listing, embed).await.map_err(as_failure)?;
-    match reader.api() {
+    let answer = match reader.api() {
         Api::Conversation => {
             let pagination = Pagination::new(list.total(), &listing);
             let envelope = Envelope::of(&ConversationList::new(pagination));
@@ -138,7 +142,8 @@ async fn conversation_list(
             })
             .await
         }
-    }
+    };
+    answer.map(|answer| with_cursor(answer, &cursor))
 }
 
 #[derive(ToSchema)]
@@ -167,7 +172,9 @@ enum IdError {
     tags = ["Conversation API", "Chatbot API"],
     params(("id" = i64, Path, minimum = 0)),
     responses(
-        (status = 200, description = "The conversation", body = ConversationDetailAnswer),
+        (status = 200, description = "The conversation", body = ConversationDetailAnswer,
+            headers(("X-Wicara-Cursor" = String,
+            description = "A position in the feed: everything up to it is in the answer"))),
         (status = 400, description = "The id is malformed; in the Conversation API also unknown", body = IdError),
         (status = 403, description = "No credentials, where `auth.anonymous` lets them be left out, and called by another name than the server's", body = Refused),
         (status = 404, description = "The id is unknown, in the Chatbot API", body = Refused)
@@ -180,7 +187,8 @@ async fn conversation_get(
     memory: RequestMemory,
     PathId(id): PathId,
 ) -> Result<Response, Failure> {
-    match reader.api() {
+    let cursor = service.feed_cursor();
+    let answer = match reader.api() {
         Api::Conversation => {
             let id = conversation_id(&id)?;
             let conversation = service.conversation_get(&reader, id).await.map_err(ConversationApi)?;
@@ -201,7 +209,8 @@ async fn conversation_get(
             })
             .await
         }
-    }
+    };
+    answer.map(|answer| with_cursor(answer, &cursor))
 }
 
 /// Update a conversation

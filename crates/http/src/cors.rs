@@ -3,16 +3,14 @@
 use std::time::Duration;
 
 use axum::http::Method;
-use axum::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use axum::http::header::{HeaderValue, RETRY_AFTER};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
+use crate::feed::CURSOR;
 use crate::middleware::REQUEST_ID;
 
 /// How long a browser may cache a preflight.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
-
-/// The header with the position in the feed up to which an answer is complete (contract, "The feed").
-const CURSOR: HeaderName = HeaderName::from_static("x-wicara-cursor");
 
 /// Any page. A browser takes the answer to a request with credentials only where its own origin is named, and not a
 /// wildcard (Fetch, "CORS check"); libraries send all requests with credentials once one needs them. Nothing is given

@@ -20,7 +20,7 @@ use crate::error::Failure::ChatbotApi;
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Tells nginx, and proxies that follow its convention, not to buffer the events.
-const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+pub const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Whether the client asks for a stream: `Accept` has `text/event-stream` literally, and not by a wildcard.
 pub fn are_accepted(headers: &HeaderMap) -> bool {

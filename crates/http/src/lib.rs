@@ -15,6 +15,7 @@ mod credentials;
 mod drain;
 mod error;
 mod events;
+mod feed;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
@@ -180,10 +181,15 @@ pub fn metrics_router(metrics: Metrics, settings: &Settings, any_host: bool) -> 
 
 /// The paths that the OpenAPI document describes, and the document.
 fn api(settings: &Settings) -> (Router<Http>, OpenApi) {
-    let (any_origin_routes, mut document) =
-        OpenApiRouter::with_openapi(openapi::document()).merge(questions::routes()).split_for_parts();
-    let (allowed_origin_routes, operations) =
-        conversations::routes().merge(messages::routes()).merge(sessions::routes()).split_for_parts();
+    let (any_origin_routes, mut document) = OpenApiRouter::with_openapi(openapi::document())
+        .merge(questions::routes())
+        .merge(feed::visitor_routes())
+        .split_for_parts();
+    let (allowed_origin_routes, operations) = conversations::routes()
+        .merge(messages::routes())
+        .merge(sessions::routes())
+        .merge(feed::routes())
+        .split_for_parts();
     document.merge(operations);
     let (same_origin_routes, operations) = health::routes().merge(metrics::routes()).split_for_parts();
     document.merge(operations);

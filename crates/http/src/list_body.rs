@@ -97,6 +97,19 @@ impl Envelope {
         Self { head: writer.head, tail: writer.tail, held: None }
     }
 
+    /// The response with entries that are written already, as a whole.
+    pub fn filled<'a>(self, entries: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+        let mut bytes = self.head;
+        for (number, entry) in entries.enumerate() {
+            if number > 0 {
+                bytes.push(b',');
+            }
+            bytes.extend_from_slice(entry);
+        }
+        bytes.extend_from_slice(&self.tail);
+        bytes
+    }
+
     /// Reserves its memory before the first entry is read, for an envelope that contains a message.
     pub fn held(self, share: &RequestMemory) -> Result<Self, Failure> {
         let mut held = self.held;

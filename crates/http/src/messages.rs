@@ -20,6 +20,7 @@ use crate::contract::message_api::{
     MessageUpdated, NewMessage,
 };
 use crate::error::Failure::{self, ConversationApi};
+use crate::feed::with_cursor;
 use crate::json_body;
 use crate::list_body::{self, Envelope};
 use crate::path_id::PathId;
@@ -89,7 +90,9 @@ async fn message_create(
     tag = "Message API",
     params(MessageQuery),
     responses(
-        (status = 200, description = "A page of messages", body = MessageList),
+        (status = 200, description = "A page of messages", body = MessageList,
+            headers(("X-Wicara-Cursor" = String,
+            description = "A position in the feed: everything up to it is in the answer"))),
         (status = 400, description = "Bad input", body = ValidationError)
     )
 )]
@@ -103,16 +106,17 @@ async fn message_list(
     let (filter, listing) = MessageQuery::read(&mut query);
     query.finish().map_err(ConversationApi)?;
 
+    let cursor = service.feed_cursor();
     let (total, messages) =
         service.message_list(&reader, &filter, &listing).await.map_err(ConversationApi)?;
     if let Some(id) = filter.conversation_id {
         log.conversation(id);
     }
     let envelope = Envelope::of(&MessageList::new(Pagination::new(total, &listing)));
-    list_body::list(&memory, envelope, messages, ConversationApi, |items, message| {
+    let answer = list_body::list(&memory, envelope, messages, ConversationApi, |items, message| {
         items.push(&Message::new(message))
-    })
-    .await
+    });
+    Ok(with_cursor(answer.await?, &cursor))
 }
 
 /// Show a message
@@ -123,7 +127,9 @@ async fn message_list(
     tag = "Message API",
     params(("id" = i64, Path, minimum = 0)),
     responses(
-        (status = 200, description = "The message", body = MessageDetail),
+        (status = 200, description = "The message", body = MessageDetail,
+            headers(("X-Wicara-Cursor" = String,
+            description = "A position in the feed: everything up to it is in the answer"))),
         (status = 400, description = "The id is malformed or unknown", body = IdInvalid)
     )
 )]
@@ -133,9 +139,10 @@ async fn message_get(
     log: AccessLog,
     PathId(id): PathId,
 ) -> Result<Response, Failure> {
+    let cursor = service.feed_cursor();
     let message = service.message_get(&reader, message_id(&id)?).await.map_err(ConversationApi)?;
     log.conversation(message.conversation_id);
-    Ok(json_body::ok(&MessageDetail::new(Message::new(&message))))
+    Ok(with_cursor(json_body::ok(&MessageDetail::new(Message::new(&message))), &cursor))
 }
 
 /// Update a message

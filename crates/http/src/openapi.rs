@@ -38,6 +38,7 @@ const DOCUMENT_PATH: &str = "/api/openapi.json";
         (name = "Chatbot API", description = "The public's questions, and what programs read of them"),
         (name = "Conversation API", description = "Rooms"),
         (name = "Message API", description = "What is said in the rooms"),
+        (name = "Feed", description = "What changes, as it changes"),
         (name = "Sessions", description = "People's cookie sessions"),
         (name = "Health")
     ),
@@ -284,6 +285,7 @@ mod tests {
                 "conversation_list get /api/conversation",
                 "conversation_message_delete delete /api/conversation/message/{id}",
                 "conversation_update patch /api/conversation/{id}",
+                "feed_read get /api/events",
                 "healthz get /healthz",
                 "login post /api/auth/login",
                 "logout post /api/auth/logout",
@@ -295,6 +297,7 @@ mod tests {
                 "message_update patch /api/message/{id}",
                 "metrics get /metrics",
                 "question_ask post /api/questions",
+                "question_feed_read get /api/questions/{session_id}/events",
                 "question_list get /api/questions/{session_id}",
                 "readyz get /readyz",
             ]
@@ -380,7 +383,9 @@ mod tests {
             .map(|(_, _, operation)| operation["operationId"].as_str().unwrap())
             .collect();
         public.sort_unstable();
-        assert_eq!(public, ["healthz", "login", "logout", "question_ask", "question_list", "readyz"]);
+        let expected =
+            ["healthz", "login", "logout", "question_ask", "question_feed_read", "question_list", "readyz"];
+        assert_eq!(public, expected);
         // And every other one has a lock.
         for (path, method, operation) in operations(&document) {
             let security = operation.get("security").unwrap_or(&document["security"]);

@@ -108,6 +108,9 @@ impl Place<'_> {
     fn violation(&self) -> Violation {
         match (self.method, self.path) {
             (HttpMethod::Get, "/api/questions/{session_id}") => Violation::new("session_id", Rule::Uuid),
+            (HttpMethod::Get, path) if path.ends_with("/events") => {
+                Violation::new("limit", Bounds::Range { start: 1, stop: 500 })
+            }
             (HttpMethod::Get, _) => Violation::new("limit", Bounds::Range { start: 1, stop: 100 }),
             (_, "/api/auth/login") => Violation::new("email", Rule::Required),
             (_, path) if path.starts_with("/api/conversation") => {

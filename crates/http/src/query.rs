@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::str::FromStr;
 
 use axum::extract::FromRequestParts;
 use axum::http::Uri;
@@ -63,6 +64,31 @@ impl Query {
         }
     }
 
+    /// A text by which nothing is filtered: any is taken.
+    pub fn unchecked(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    /// Ids with commas between them, at most `most`.
+    pub fn ids(&mut self, name: &'static str, most: usize) -> Vec<i64> {
+        let Some(text) = self.values.get(name) else { return Vec::new() };
+        let ids: Result<Vec<i64>, Breach> = text.split(',').map(|id| number(id, 0, i64::MAX)).collect();
+        match ids {
+            Ok(ids) if ids.len() <= most => ids,
+            Ok(_) => self.broken(name, Bounds::MaxLength(most)).unwrap_or_default(),
+            Err(breach) => self.broken(name, breach).unwrap_or_default(),
+        }
+    }
+
+    /// Words with commas between them. `known`: what an error names as allowed.
+    pub fn words<T: FromStr>(&mut self, name: &'static str, known: &'static [&'static str]) -> Vec<T> {
+        let Some(text) = self.values.get(name) else { return Vec::new() };
+        match text.split(',').map(T::from_str).collect() {
+            Ok(words) => words,
+            Err(_) => self.broken(name, Bounds::Choices(known)).unwrap_or_default(),
+        }
+    }
+
     pub fn order(&mut self, default: Order) -> Order {
         match self.values.get("order").map(String::as_str) {
             None => default,
@@ -85,21 +111,28 @@ impl Query {
         if self.violations.is_empty() { Ok(()) } else { Err(Error::Invalid(self.violations)) }
     }
 
-    fn number(&mut self, name: &'static str, least: i64, most: i64) -> Option<i64> {
-        let text = self.values.get(name)?;
-        let digits = text.strip_prefix('-').unwrap_or(text);
-        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return self.broken(name, Rule::Number);
-        }
-        match text.parse() {
-            Ok(number) if (least..=most).contains(&number) => Some(number),
-            _ => self.broken(name, Bounds::Range { start: least, stop: most }),
+    /// A whole number from `least` to `most`.
+    pub fn number(&mut self, name: &'static str, least: i64, most: i64) -> Option<i64> {
+        match number(self.values.get(name)?, least, most) {
+            Ok(number) => Some(number),
+            Err(breach) => self.broken(name, breach),
         }
     }
 
     fn broken<T>(&mut self, field: &'static str, breach: impl Into<Breach>) -> Option<T> {
         self.violations.push(Violation::new(field, breach));
         None
+    }
+}
+
+fn number(text: &str, least: i64, most: i64) -> Result<i64, Breach> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Rule::Number.into());
+    }
+    match text.parse() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(Bounds::Range { start: least, stop: most }.into()),
     }
 }
 

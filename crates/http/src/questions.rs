@@ -18,6 +18,7 @@ use crate::contract::chatbot_api::{AnswerEvent, Question, QuestionAnswered};
 use crate::contract::errors::{BotUnavailable, QuestionRunning, Refused, ValidationFailure};
 use crate::contract::visitor_thread::{ThreadDetail, ThreadMessage, ThreadQuery};
 use crate::error::Failure::{self, ChatbotApi};
+use crate::feed::with_cursor;
 use crate::input;
 use crate::json_body;
 use crate::list_body::{self, Envelope};
@@ -109,7 +110,9 @@ async fn question_ask(
     tag = "Chatbot API",
     params(("session_id" = String, Path, format = "uuid"), ThreadQuery),
     responses(
-        (status = 200, description = "The conversation", body = ThreadDetail),
+        (status = 200, description = "The conversation", body = ThreadDetail,
+            headers(("X-Wicara-Cursor" = String,
+            description = "A position in the feed: everything up to it is in the answer"))),
         (status = 400, description = "Bad input", body = ValidationFailure),
         (status = 404, description = "The session is unknown", body = Refused)
     ),
@@ -130,12 +133,13 @@ async fn question_list(
         return Err(ChatbotApi(Error::Invalid(vec![violation])));
     };
 
+    let cursor = service.feed_cursor();
     let thread = service.question_list(&asker, session_id, before).await.map_err(ChatbotApi)?;
     log.conversation(thread.conversation_id);
     let envelope =
         Envelope::of(&ThreadDetail::new(thread.session_id, thread.conversation_id, thread.handler));
-    list_body::list(&memory, envelope, thread.messages, ChatbotApi, |items, message| {
+    let answer = list_body::list(&memory, envelope, thread.messages, ChatbotApi, |items, message| {
         items.push(&ThreadMessage::new(message));
-    })
-    .await
+    });
+    Ok(with_cursor(answer.await?, &cursor))
 }

@@ -5,10 +5,12 @@ pub mod answer_object;
 pub mod chatbot_api;
 pub mod conversation_api;
 pub mod errors;
+pub mod feed_events;
 pub mod message_api;
 pub mod sessions;
 #[cfg(test)]
 mod tests;
+pub mod visitor_events;
 pub mod visitor_thread;
 pub mod wording;
 
