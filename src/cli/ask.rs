@@ -47,7 +47,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-fn server_address(text: &str) -> Result<Url, &'static str> {
+pub(super) fn server_address(text: &str) -> Result<Url, &'static str> {
     Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https"))
@@ -121,19 +121,19 @@ async fn show_stream(mut response: Response, server: &Url, args: &Args) -> Resul
     Err(broken_off())
 }
 
-fn unreachable(server: &Url, error: reqwest::Error) -> Failure {
+pub(super) fn unreachable(server: &Url, error: reqwest::Error) -> Failure {
     let cause = wicara_outbound::cause(error);
     Failure::failed(format!(
         "no server answers at {server} ({cause}): start one with `wicara serve`, or name another with --server"
     ))
 }
 
-fn not_wicara(server: &Url) -> Failure {
+pub(super) fn not_wicara(server: &Url) -> Failure {
     Failure::failed(format!("what answers at {server} is no Wicara server: check --server"))
 }
 
 /// The URL of the configured server, for a program on the same machine.
-fn default_server(config: &Config) -> Result<Url, Failure> {
+pub(super) fn default_server(config: &Config) -> Result<Url, Failure> {
     let mut address = config.server.listen;
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {

@@ -17,6 +17,7 @@ mod progress;
 mod restore;
 mod serve;
 mod user;
+mod watch;
 mod welcome;
 
 #[cfg(test)]
@@ -49,6 +50,7 @@ const EXAMPLES: &str = "\
 Examples:
   wicara                                       start the server
   wicara ask \"How do I add a bot?\"             ask the running server
+  WICARA_KEY=wk-… wicara watch                 follow what changes on it
   wicara user add ada@example.org --role agent
   wicara key add website --role agent
   wicara bot try guide \"How do I add a bot?\"    ask a bot of the configuration, without a server
@@ -66,6 +68,9 @@ enum Command {
     /// Ask a running server a question
     #[command(after_help = ask::EXAMPLES)]
     Ask(ask::Args),
+    /// Follow what changes on a running server
+    #[command(after_help = watch::EXAMPLES)]
+    Watch(watch::Args),
     /// Manage the people who may sign in
     #[command(subcommand, after_help = user::EXAMPLES)]
     User(user::Command),
@@ -145,6 +150,7 @@ async fn execute(cli: Cli) -> Result<(), Failure> {
     match command {
         Command::Serve => serve::run(config()?).await,
         Command::Ask(args) => ask::run(args, config).await,
+        Command::Watch(args) => watch::run(args, config).await,
         Command::User(command) => user::run(command, &store_config()?).await,
         Command::Key(command) => key::run(command, &store_config()?).await,
         Command::Bot(command) => bot::run(command, config()?).await,

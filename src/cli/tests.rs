@@ -74,6 +74,8 @@ fn every_form_is_taken() {
         &["ask", "Halo?"],
         &["ask", "Halo?", "--session", "1309C142-3535-45b2-acdf-8bfbe59c3b9a", "--bot", "guide", "--json"],
         &["ask", "Halo?", "--server", "http://127.0.0.1:3333"],
+        &["watch"],
+        &["watch", "--json", "--server", "http://127.0.0.1:3333"],
     ] {
         parse(line);
     }
@@ -91,6 +93,7 @@ fn wrong_usage_is_refused_with_exit_code_2_and_what_is_allowed() {
         (&["user", "add", "a@h", "--bots", "a,,b"], "write --bots a,b"),
         (&["ask", "x", "--session", "5"], "--session"),
         (&["ask", "x", "--server", "localhost:3333"], "an address such as http://127.0.0.1:3333 is expected"),
+        (&["watch", "--server", "localhost:3333"], "an address such as http://127.0.0.1:3333 is expected"),
         (&["ask"], "<QUESTION>"),
         (&["backup"], "<FILE>"),
         (&["restore"], "<FILE>"),

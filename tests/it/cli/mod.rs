@@ -8,6 +8,7 @@ mod packaging;
 mod place;
 mod shown;
 mod streams;
+mod watch;
 
 use std::io::Write;
 use std::process::{Command, Stdio};

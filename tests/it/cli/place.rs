@@ -60,7 +60,7 @@ impl Place {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wicara"));
         command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
-        for variable in ["WICARA_CONFIG", "WICARA_PASSWORD", "WICARA_LOG"] {
+        for variable in ["WICARA_CONFIG", "WICARA_PASSWORD", "WICARA_KEY", "WICARA_LOG"] {
             command.env_remove(variable);
         }
         command
