@@ -27,7 +27,7 @@ use crate::support::{Answer, Client, TestApp};
 
 /// Every operation of the OpenAPI document by its `operationId`, perhaps with a query; one that has several rows is
 /// tried by each. A body is one that the operation takes; `{conversation}`, `{message}` and `{session}` stand for
-/// what it names.
+/// what it names, `{start}` for a position in the feed before all that there is.
 const ROWS: &[Row] = &[
     row("healthz", Everybody, Nothing, Plain, ""),
     row("readyz", Everybody, Nothing, Plain, ""),
@@ -38,6 +38,8 @@ const ROWS: &[Row] = &[
     row("question_ask", Public, DefaultBot, Chatbot, r#"{"message":"halo"}"#),
     row("question_ask", Public, Session, Chatbot, r#"{"message":"halo","session_id":"{session}"}"#),
     row("question_list", Public, Session, Chatbot, ""),
+    row("question_feed_read?after={start}&limit=500", Public, Session, Chatbot, ""),
+    row("feed_read?after={start}&limit=500", Readers, Nothing, Plain, ""),
     row("conversation_list", Readers, Nothing, Either, ""),
     row("conversation_get", Readers, Conversation, Either, ""),
     row("conversation_delete", Writers, Conversation, Either, ""),
@@ -243,7 +245,9 @@ struct Request {
 }
 
 impl Request {
+    /// Without the header the feed would be a stream, which does not end.
     async fn send(&self, client: &Client) -> Answer {
+        let client = client.with("accept", "application/json");
         match &self.body {
             Some(body) => client.send_json(self.method.clone(), &self.path, body.clone()).await,
             None => client.send(self.method.clone(), &self.path, None).await,
@@ -252,7 +256,11 @@ impl Request {
 }
 
 /// The operations that the server's own document names, by their `operationId`.
-struct Operations(BTreeMap<String, (Method, String)>);
+struct Operations {
+    by_id: BTreeMap<String, (Method, String)>,
+    /// A position in the feed.
+    start: String,
+}
 
 impl Operations {
     /// Fails on an operation without a row, and on a row without an operation.
@@ -272,20 +280,23 @@ impl Operations {
         let described: BTreeSet<&str> = operations.keys().map(String::as_str).collect();
         let ruled: BTreeSet<&str> = ROWS.iter().map(Row::operation_id).collect();
         assert_eq!(described, ruled, "each operation has a row in ROWS, and each row an operation");
-        Self(operations)
+        let reader = app.person().with("accept", "application/json");
+        let start = reader.get("/api/events").await.ok()["cursor"].as_str().unwrap().to_owned();
+        Self { by_id: operations, start }
     }
 
     fn method(&self, row: &Row) -> &Method {
-        &self.0[row.operation_id()].0
+        &self.by_id[row.operation_id()].0
     }
 
     fn request(&self, row: &Row, object: &Object) -> Request {
-        let (method, template) = &self.0[row.operation_id()];
+        let (method, template) = &self.by_id[row.operation_id()];
         let Chat { id, message, session } = &object.chat;
         let filled = |text: &str| {
             text.replace("{conversation}", &id.to_string())
                 .replace("{message}", &message.to_string())
                 .replace("{session}", session)
+                .replace("{start}", &self.start)
         };
         let id = if row.names == Message { message } else { id };
         let path = template.replace("{id}", &id.to_string()).replace("{session_id}", session);

@@ -10,7 +10,7 @@ use super::Chat;
 use crate::support::{Answer, Client, Engine, TestApp};
 
 /// Every operation with the statuses that it may answer, besides those of any operation under `/api`.
-const OPERATIONS: [(&str, &str, &[u16]); 19] = [
+const OPERATIONS: [(&str, &str, &[u16]); 21] = [
     ("get", "/healthz", &[]),
     ("get", "/readyz", &[503]),
     ("get", "/metrics", &[401, 403, 503]),
@@ -19,6 +19,8 @@ const OPERATIONS: [(&str, &str, &[u16]); 19] = [
     ("get", "/api/auth/me", &[]),
     ("post", "/api/questions", &[400, 404, 409, 422, 429, 502, 504]),
     ("get", "/api/questions/{session_id}", &[400, 404]),
+    ("get", "/api/questions/{session_id}/events", &[400, 404, 429]),
+    ("get", "/api/events", &[400, 429]),
     ("post", "/api/conversation", &[400, 409, 422]),
     ("get", "/api/conversation", &[400, 403]),
     ("get", "/api/conversation/{id}", &[400, 403, 404]),
@@ -125,7 +127,9 @@ async fn what_is_described_as_closed_is_closed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_parameter_is_described_and_counts_as_left_out() {
     let app = TestApp::start(Engine::Sqlite).await;
-    let (document, program) = (document(&app).await, app.program());
+    // Without it, the feed is a stream.
+    let program = app.program().with("accept", "application/json");
+    let document = document(&app).await;
     let chat = Chat::on(&app, "echo").await;
     let mut tried = 0;
     for (method, template, _) in OPERATIONS {
@@ -147,9 +151,27 @@ async fn an_empty_parameter_is_described_and_counts_as_left_out() {
 }
 
 /// The schemas of the document, by which answers are judged.
-struct Schemas(Value);
+pub struct Schemas(Value);
 
 impl Schemas {
+    pub async fn of(app: &TestApp) -> Self {
+        Self(document(app).await)
+    }
+
+    /// Holds an event against the alternative that has its kind.
+    #[track_caller]
+    pub fn assert_describe_event(&self, path: &str, event: &Value) {
+        let content = &self.0["paths"][path]["get"]["responses"]["200"]["content"]["text/event-stream"];
+        let alternatives = self.resolve(&content["schema"])["anyOf"].as_array().unwrap();
+        let has_its_kind = |schema: &&Value| {
+            let kinds = &self.resolve(&self.resolve(schema)["properties"]["kind"])["enum"];
+            kinds.as_array().unwrap().contains(&event["kind"])
+        };
+        let of_its_kind: Vec<_> = alternatives.iter().filter(has_its_kind).collect();
+        let [schema] = of_its_kind[..] else { panic!("{path}: {} of {event}", of_its_kind.len()) };
+        assert_eq!(self.problem(schema, event, "", true), None, "{path}: {event}");
+    }
+
     fn resolve<'a>(&'a self, schema: &'a Value) -> &'a Value {
         match schema["$ref"].as_str() {
             Some(reference) => self.resolve(self.0.pointer(&reference[1..]).unwrap()),
@@ -214,7 +236,7 @@ impl Schemas {
     }
 
     #[track_caller]
-    fn assert_describe(&self, method: &str, path: &str, answer: &Answer) {
+    pub fn assert_describe(&self, method: &str, path: &str, answer: &Answer) {
         let status = answer.status.as_str();
         let schema =
             &self.0["paths"][path][method]["responses"][status]["content"]["application/json"]["schema"];

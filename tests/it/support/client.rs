@@ -6,11 +6,14 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode, header};
 use serde_json::Value;
 
-use super::Events;
 use super::redacted::redacted;
+use super::{Events, Feed};
 
 /// What takes longer than this hangs.
 const LONGEST_ANSWER: Duration = Duration::from_secs(120);
+
+/// The same of a stream.
+const LONGEST_STREAM: Duration = Duration::from_secs(600);
 
 /// How much of a body a failed assertion shows.
 const SHOWN_OF_A_BODY: usize = 200;
@@ -91,6 +94,19 @@ impl Client {
         Events::new(response)
     }
 
+    /// Opens a stream of the feed.
+    pub async fn follow(&self, path: &str) -> Feed {
+        let response = self.request(Method::GET, path, None).timeout(LONGEST_STREAM).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{}: {path}", self.name);
+        Feed::new(response)
+    }
+
+    /// The same where there may be no place for one.
+    pub async fn try_follow(&self, path: &str) -> Option<Feed> {
+        let response = self.request(Method::GET, path, None).timeout(LONGEST_STREAM).send().await.unwrap();
+        response.status().is_success().then(|| Feed::new(response))
+    }
+
     fn request(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> reqwest::RequestBuilder {
         let mut request = self.http.request(method, format!("{}{path}", self.base));
         for (name, value) in &self.headers {
@@ -167,7 +183,7 @@ impl Answer {
         let mut headers: Vec<_> = self
             .headers
             .iter()
-            .filter(|(name, _)| !["date", "x-request-id"].contains(&name.as_str()))
+            .filter(|(name, _)| !["date", "x-request-id", "x-wicara-cursor"].contains(&name.as_str()))
             .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
             .collect();
         headers.sort();

@@ -18,7 +18,9 @@ async fn no_operation_takes_longer_the_more_is_stored(engine: Engine) {
     people_come_and_go(&mut place).await;
     ask(&mut place).await;
     list(&mut place).await;
+    let start = follow(&mut place, "").await;
     keep(&mut place).await;
+    follow(&mut place, &format!("after={start}&limit=500")).await;
     place.assert_good();
 }
 
@@ -73,6 +75,23 @@ async fn list(place: &mut Place) {
             }
         }
     }
+}
+
+/// Returns where the feed was.
+async fn follow(place: &mut Place, query: &str) -> String {
+    let pages = [&place.person, &place.program, &place.limited, &place.visitor];
+    let [person, program, limited, visitor] = pages.map(|caller| caller.with("accept", "application/json"));
+    let mut cursor = String::new();
+    for caller in [&person, &program, &limited] {
+        for narrowed in ["", "&botId=rare", "&kinds=conversation.*", "&conversationId=1,2,3"] {
+            let page = place.call(caller, &format!("feed_read?{query}{narrowed}"), "", None).await.ok();
+            cursor = page["cursor"].as_str().unwrap().to_owned();
+        }
+    }
+    for number in [LONG, RARE_CONVERSATION] {
+        place.call(&visitor, &format!("question_feed_read?{query}"), session(number), None).await;
+    }
+    cursor
 }
 
 async fn keep(place: &mut Place) {
