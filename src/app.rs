@@ -76,7 +76,7 @@ impl App {
             config.limits.streams,
         );
         let settings =
-            service_settings(&config.auth, &config.limits, &config.events, connection_limits.streams);
+            service_settings(&config.auth, &config.limits, &config.events, config.handover, connection_limits.streams);
         if settings.chatbot_api_open {
             tracing::warn!(
                 "the Chatbot API is open: anybody who reaches {address} reads and deletes conversations \
@@ -143,6 +143,7 @@ fn service_settings(
     auth: &config::Auth,
     limits: &config::Limits,
     events: &config::Events,
+    handover: config::Handover,
     streams: usize,
 ) -> service::Settings {
     service::Settings {
@@ -152,6 +153,12 @@ fn service_settings(
             questions: limits.questions_per_minute,
             questions_per_address: limits.questions_per_minute_per_address,
             logins_per_address: limits.logins_per_minute_per_address,
+            signals: limits.signals_per_minute,
+        },
+        handover: service::HandoverSettings {
+            show_names: handover.show_names,
+            return_after: handover.return_after,
+            return_text: handover.return_text,
         },
         streams: service::StreamLimits { all: streams, per_caller: limits.streams_per_caller },
         keep_events: events.keep,

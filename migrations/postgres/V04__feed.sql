@@ -45,22 +45,28 @@ BEGIN
 END
 $$;
 
--- Who has a conversation: the person or program that claimed it, since when it is with people, and why. `seen_by_visitor`:
--- the newest message that its visitor has seen.
+-- Who has a conversation: the person or program that claimed it, since when it is with people, and why. `unclaimed_since`:
+-- since when it waits in the queue. `given_back_after`: the newest message at the time when people last gave it back to the
+-- bot. `seen_by_visitor`: the newest message that its visitor has seen.
 ALTER TABLE conversations ADD COLUMN assignee_id text;
 ALTER TABLE conversations ADD COLUMN assignee_kind text;
 ALTER TABLE conversations ADD COLUMN assignee_name text;
 ALTER TABLE conversations ADD COLUMN handed_over_at bigint;
 ALTER TABLE conversations ADD COLUMN handover_reason text;
+ALTER TABLE conversations ADD COLUMN unclaimed_since bigint;
+ALTER TABLE conversations ADD COLUMN given_back_after bigint NOT NULL DEFAULT 0;
 ALTER TABLE conversations ADD COLUMN seen_by_visitor bigint NOT NULL DEFAULT 0;
+UPDATE conversations SET handed_over_at = updated_at, unclaimed_since = updated_at, handover_reason = 'operator'
+WHERE handler = 'human';
 CREATE INDEX conversations_by_assignee ON conversations (assignee_id, id) WHERE assignee_id IS NOT NULL;
-CREATE INDEX conversations_unclaimed ON conversations (handed_over_at, id)
+CREATE INDEX conversations_unclaimed ON conversations (unclaimed_since, id)
     WHERE handler = 'human' AND assignee_id IS NULL;
 
 DROP VIEW conversation_states;
 CREATE VIEW conversation_states AS
 SELECT conversations.id, session_id, by_visitor, room, integration_type, bot_id, user_id, handler,
-    assignee_id, assignee_kind, assignee_name, handed_over_at, handover_reason, seen_by_visitor,
+    assignee_id, assignee_kind, assignee_name, handed_over_at, handover_reason, unclaimed_since, given_back_after,
+    seen_by_visitor,
     CASE WHEN newest.seq >= next_seq THEN newest.seq + 1 ELSE next_seq END AS next_seq,
     CASE WHEN newest.seq >= next_seq THEN newest.id ELSE newest_id END AS newest_id,
     CASE WHEN newest.seq >= next_seq THEN newest.message_count ELSE conversations.message_count END AS message_count,
@@ -85,11 +91,15 @@ CREATE TABLE seen_marks (
 );
 CREATE INDEX seen_marks_by_conversation ON seen_marks (conversation_id);
 
--- `stopped`: the answer is not wanted any more, and the node that asked is to end it.
+-- `stopped`: 1 or 2 where the answer is not wanted any more and the node that asked is to end it: 1 after a stop, 2 after a
+-- hand-over to people.
 ALTER TABLE asks ADD COLUMN conversation_id bigint NOT NULL DEFAULT 0;
 ALTER TABLE asks ADD COLUMN stopped bigint NOT NULL DEFAULT 0;
 UPDATE asks SET conversation_id = messages.conversation_id FROM messages WHERE messages.id = asks.message_id;
 CREATE INDEX asks_by_conversation ON asks (conversation_id);
+
+-- From now on `done` of `idempotency` says how the request ended: 0 it has not, 1 answered, 2 people have the conversation,
+-- 3 the answer was stopped.
 
 CREATE TYPE wicara_command_2 AS (
     -- The place of its conversation, from 1: first those that are there already, then those that are opened.
@@ -319,7 +329,9 @@ BEGIN
             body, lease, is_cut_off, ordinal)
         WHERE o_outcomes[closes.ordinal] <= 1 AND closes.failure IS NOT NULL AND messages.id = closes.question;
         -- The question's key is done, or the next request with it takes over at once.
-        UPDATE idempotency SET done = CASE WHEN coalesce(closes.failure, 'stopped') = 'stopped' THEN 1 ELSE 0 END, lease_until = 0
+        UPDATE idempotency SET lease_until = 0, done = CASE
+            WHEN is_cut_off = 1 THEN CASE (v_states[closes.target]).handler WHEN 'bot' THEN 3 ELSE 2 END
+            WHEN closes.failure IS NULL THEN 1 ELSE 0 END
         FROM unnest(p_commands) WITH ORDINALITY AS closes (target, at, asks, attempt, question, failure, scope, key,
             body, lease, is_cut_off, ordinal)
         WHERE o_outcomes[closes.ordinal] <= 1 AND closes.question IS NOT NULL AND idempotency.done = 0
@@ -331,7 +343,7 @@ BEGIN
         INSERT INTO idempotency (scope, key, body, lease_until, conversation_id, message_id, done, created_at)
         SELECT scope, key, body, coalesce(v_now + lease, 0), o_conversations[target],
             (SELECT min(id) FROM unnest(o_messages, v_command) AS new (id, command) WHERE command = ordinal),
-            CASE WHEN lease IS NULL OR o_outcomes[ordinal] = 1 THEN 1 ELSE 0 END, v_now
+            CASE WHEN lease IS NULL THEN 1 WHEN o_outcomes[ordinal] = 1 THEN 2 ELSE 0 END, v_now
         FROM unnest(p_commands) WITH ORDINALITY AS claims (target, at, asks, attempt, question, failure, scope, key,
             body, lease, is_cut_off, ordinal)
         WHERE key IS NOT NULL AND o_outcomes[ordinal] <= 1

@@ -53,6 +53,7 @@ pub struct Config {
     pub auth: Auth,
     pub limits: Limits,
     pub events: Events,
+    pub handover: Handover,
     pub bots: Vec<bots::Settings>,
     file: Option<PathBuf>,
     /// All settings with secrets masked.
@@ -131,6 +132,9 @@ pub struct Limits {
     pub logins_per_minute_per_address: u32,
     #[serde(deserialize_with = "parse::body_bytes")]
     pub body_bytes: usize,
+    /// In one conversation, by its visitor.
+    #[serde(deserialize_with = "parse::per_minute")]
+    pub signals_per_minute: u32,
     /// The memory for all bodies that are being received. Callers without credentials may use half of it.
     #[serde(deserialize_with = "parse::body_budget_bytes")]
     pub body_budget_bytes: usize,
@@ -150,6 +154,19 @@ pub struct Events {
     pub keep: Duration,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Handover {
+    /// Whether visitors are told the names of those who answer.
+    pub show_names: bool,
+    /// After how long an unclaimed conversation goes back to its bot; `None`: never.
+    #[serde(rename = "return_minutes", deserialize_with = "parse::return_minutes")]
+    pub return_after: Option<Duration>,
+    /// What its visitor is told then; empty: nothing.
+    #[serde(deserialize_with = "parse::return_text")]
+    pub return_text: String,
+}
+
 /// The settings as serde reads them. Each bot is read by itself, so that its errors can name the bot.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -159,6 +176,7 @@ struct SettingsTable {
     auth: Auth,
     limits: Limits,
     events: Events,
+    handover: Handover,
     bot: Vec<Table>,
 }
 
@@ -259,6 +277,7 @@ impl Config {
             auth: settings.auth,
             limits: settings.limits,
             events: settings.events,
+            handover: settings.handover,
             masked: show::masked(layers.unexpanded.clone(), &bots),
             bots,
             file: file.map(|(path, _)| path.to_owned()),

@@ -19,6 +19,8 @@ const SESSION_HOURS: RangeInclusive<u64> = 1..=8760;
 const KEEP_HOURS: RangeInclusive<u64> = 1..=720;
 const STREAMS: RangeInclusive<usize> = 1..=1_000_000;
 const PER_MINUTE: RangeInclusive<u64> = 0..=1_000_000;
+const RETURN_MINUTES: RangeInclusive<u64> = 0..=10_080;
+const RETURN_TEXT_CHARS: usize = 4096;
 /// 1 KiB to 64 MiB.
 const BODY_BYTES: RangeInclusive<usize> = 1024..=67_108_864;
 /// 2 KiB to 64 GiB.
@@ -100,6 +102,21 @@ pub(super) fn session_hours<'de, D: Deserializer<'de>>(input: D) -> Result<Durat
 
 pub(super) fn keep_hours<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
     within(input, KEEP_HOURS).map(|hours| Duration::from_secs(hours * 3600))
+}
+
+/// 0 is `None`.
+pub(super) fn return_minutes<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
+    let minutes = within(input, RETURN_MINUTES)?;
+    Ok((minutes > 0).then(|| Duration::from_secs(60 * minutes)))
+}
+
+pub(super) fn return_text<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+    let text = String::deserialize(input)?;
+    if text.chars().count() > RETURN_TEXT_CHARS || text.contains('\0') {
+        let expected = format!("expected at most {RETURN_TEXT_CHARS} characters and no NUL");
+        return Err(D::Error::custom(expected));
+    }
+    Ok(if text.trim().is_empty() { String::new() } else { text })
 }
 
 pub(super) fn per_minute<'de, D: Deserializer<'de>>(input: D) -> Result<u32, D::Error> {

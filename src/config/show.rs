@@ -75,7 +75,7 @@ pub(super) fn mask_url(url: &str) -> String {
 /// Sections in the order of the default file; of a bot first its id and kind.
 pub(super) fn toml(table: &Table) -> String {
     let mut text = String::new();
-    for section in ["server", "store", "auth", "limits", "events"] {
+    for section in ["server", "store", "auth", "limits", "events", "handover"] {
         if let Some(Value::Table(keys)) = table.get(section) {
             text.push_str(&format!("[{section}]\n"));
             keys.iter().for_each(|(key, value)| push_line(&mut text, key, value));

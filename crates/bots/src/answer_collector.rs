@@ -8,7 +8,7 @@ use crate::{Error, StreamItem, tokens};
 /// The most answers to one question: each is stored as a message of its own.
 pub const MAX_ANSWERS: usize = 100;
 /// Stands between the texts of two answers where they are streamed as one text.
-const ANSWER_SEPARATOR: &str = "\n\n";
+pub const ANSWER_SEPARATOR: &str = "\n\n";
 
 /// The answers of one call so far.
 pub struct AnswerCollector<'a> {

@@ -29,6 +29,8 @@ pub struct ConfiguredBot {
     max_retries: u32,
     max_answer_bytes: usize,
     hides_thoughts: bool,
+    handover_visitors: bool,
+    handover_after_failures: u32,
     breaker: Breaker,
     backoff: Backoff,
     /// One permit for each call under way.
@@ -76,6 +78,8 @@ impl ConfiguredBot {
             max_answer_bytes: settings.max_answer_bytes,
             // A document that is about such tags has no thoughts.
             hides_thoughts: settings.hide_thoughts && !matches!(settings.kind, Kind::Documents(_)),
+            handover_visitors: settings.handover_visitors,
+            handover_after_failures: settings.handover_after_failures,
             breaker: Breaker::new(settings.breaker_failures, settings.breaker, metrics.breaker()),
             backoff: Backoff::new(FIRST_BACKOFF, random),
             call_permits: Semaphore::new(settings.concurrency),
@@ -87,6 +91,18 @@ impl ConfiguredBot {
     #[must_use]
     pub fn is_open_to_visitors(&self) -> bool {
         self.open_to_visitors
+    }
+
+    /// Whether visitors may hand their conversations with it over to people.
+    #[must_use]
+    pub fn lets_visitors_hand_over(&self) -> bool {
+        self.handover_visitors
+    }
+
+    /// The number of failures in a row after which a conversation with it is handed over to people; 0: never.
+    #[must_use]
+    pub fn handover_after_failures(&self) -> u32 {
+        self.handover_after_failures
     }
 
     /// The deadline for the whole answer, retries included. It starts when [`ConfiguredBot::ask`] has its call permit, so the

@@ -36,6 +36,7 @@ use futures_util::stream::BoxStream;
 use wicara_model::{Answer, FailureReason, Question};
 use wicara_outbound::{self as outbound, ErrorText, NO_FRAMES, Suspended, WEB_PAGE};
 
+pub use answer_collector::ANSWER_SEPARATOR;
 pub use configured_bot::ConfiguredBot;
 pub use registry::{Registry, check};
 pub use settings::{Kind, Settings};

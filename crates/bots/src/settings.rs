@@ -18,6 +18,7 @@ pub const CONCURRENCY: RangeInclusive<i64> = 1..=10_000;
 pub const RETRIES: RangeInclusive<i64> = 0..=10;
 pub const BREAKER_FAILURES: RangeInclusive<i64> = 0..=1000;
 pub const BREAKER_SECONDS: RangeInclusive<i64> = 1..=3600;
+pub const HANDOVER_AFTER_FAILURES: RangeInclusive<i64> = 0..=100;
 /// 1 KiB to 64 MiB.
 pub const MAX_ANSWER_BYTES: RangeInclusive<i64> = 1024..=67_108_864;
 
@@ -109,6 +110,10 @@ pub struct Settings {
     pub private_addresses: bool,
     /// What a model thinks aloud (`<think>…</think>`) is left out of its answers.
     pub hide_thoughts: bool,
+    /// Visitors may hand their conversations over to people.
+    pub handover_visitors: bool,
+    /// Failures in a row after which a conversation is handed over; 0: never.
+    pub handover_after_failures: u32,
     pub kind: Kind,
 }
 
@@ -138,9 +143,13 @@ struct Common {
     private_addresses: bool,
     #[serde(default = "hide_thoughts")]
     hide_thoughts: bool,
+    #[serde(default = "handover_visitors")]
+    handover_visitors: bool,
+    #[serde(default)]
+    handover_after_failures: i64,
 }
 
-const COMMON_KEYS: [&str; 13] = [
+const COMMON_KEYS: [&str; 15] = [
     "id",
     "kind",
     "public",
@@ -154,6 +163,8 @@ const COMMON_KEYS: [&str; 13] = [
     "breaker_seconds",
     "private_addresses",
     "hide_thoughts",
+    "handover_visitors",
+    "handover_after_failures",
 ];
 
 fn timeout_seconds() -> i64 {
@@ -185,6 +196,10 @@ fn private_addresses() -> bool {
 }
 
 fn hide_thoughts() -> bool {
+    true
+}
+
+fn handover_visitors() -> bool {
     true
 }
 
@@ -237,13 +252,19 @@ impl Settings {
             default: common.default,
             private_addresses: common.private_addresses,
             hide_thoughts: common.hide_thoughts,
+            handover_visitors: common.handover_visitors,
+            handover_after_failures: within(
+                "handover_after_failures",
+                common.handover_after_failures,
+                HANDOVER_AFTER_FAILURES,
+            )?,
             kind,
         })
     }
 
     /// The keys that every bot has besides its id and kind, as TOML has them.
     #[must_use]
-    pub fn common(&self) -> [(&'static str, Value); 11] {
+    pub fn common(&self) -> [(&'static str, Value); 13] {
         let number = |number: u64| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
         [
             ("default", Value::Boolean(self.default)),
@@ -257,6 +278,8 @@ impl Settings {
             ("breaker_seconds", number(self.breaker.as_secs())),
             ("private_addresses", Value::Boolean(self.private_addresses)),
             ("hide_thoughts", Value::Boolean(self.hide_thoughts)),
+            ("handover_visitors", Value::Boolean(self.handover_visitors)),
+            ("handover_after_failures", number(self.handover_after_failures.into())),
         ]
     }
 }
@@ -322,7 +345,8 @@ mod tests {
                 http.to_owned() + "retry = 1",
                 "retry: there is no such setting; known are url, headers, body, answer, or one for every bot: \
                  id, kind, public, default, timeout_seconds, first_token_seconds, retries, max_answer_bytes, \
-                 concurrency, breaker_failures, breaker_seconds, private_addresses, hide_thoughts",
+                 concurrency, breaker_failures, breaker_seconds, private_addresses, hide_thoughts, handover_visitors, \
+                 handover_after_failures",
             ),
             (
                 "id = 'a'\nkind = 'documents'\nlink_base = 'https://h'".to_owned(),

@@ -32,27 +32,46 @@ impl FromRequest<Http> for Body {
     type Rejection = Failure;
 
     async fn from_request(request: Request, http: &Http) -> Result<Self, Failure> {
-        let (mut parts, body) = request.into_parts();
-        let Ok(memory) = RequestMemory::from_request_parts(&mut parts, http).await;
-        let limit = http.settings.body_bytes.min(memory.body_limit());
-        let declared = declared_length(&parts.headers);
-        if declared.is_some_and(|length| length > limit as u64) {
-            return Err(Failure::TooLarge);
-        }
-        let declared = declared.and_then(|length| usize::try_from(length).ok());
-        let mut reservation = memory.body();
-        let reading = read(body, limit, declared.unwrap_or(limit), &mut reservation);
-        let bytes = tokio::select! {
-            read = timeout(http.settings.body_time, reading) => read.map_err(|_| Failure::TooSlow)??,
-            // The server stops; nothing was stored.
-            () = http.abandoned.cancelled() => return Err(ChatbotApi(Error::Unavailable)),
-        };
-        if !is_json(&parts.headers) {
-            return Err(Failure::NotJson);
-        }
-        let keys = parts.headers.get_all(IDEMPOTENCY_KEY).iter().cloned().collect();
-        Ok(Self { bytes, keys, _reservation: reservation })
+        let (is_json, body) = received(request, http).await?;
+        if is_json { Ok(body) } else { Err(Failure::NotJson) }
     }
+}
+
+/// A JSON body that may be left out: nothing counts as `{}`.
+pub struct OptionalBody(pub Body);
+
+impl FromRequest<Http> for OptionalBody {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, http: &Http) -> Result<Self, Failure> {
+        let (is_json, body) = received(request, http).await?;
+        match body.bytes.is_empty() {
+            true => Ok(Self(Body { bytes: b"{}".to_vec(), ..body })),
+            false if is_json => Ok(Self(body)),
+            false => Err(Failure::NotJson),
+        }
+    }
+}
+
+/// Reads a body; also whether the request says that it is JSON.
+async fn received(request: Request, http: &Http) -> Result<(bool, Body), Failure> {
+    let (mut parts, body) = request.into_parts();
+    let Ok(memory) = RequestMemory::from_request_parts(&mut parts, http).await;
+    let limit = http.settings.body_bytes.min(memory.body_limit());
+    let declared = declared_length(&parts.headers);
+    if declared.is_some_and(|length| length > limit as u64) {
+        return Err(Failure::TooLarge);
+    }
+    let declared = declared.and_then(|length| usize::try_from(length).ok());
+    let mut reservation = memory.body();
+    let reading = read(body, limit, declared.unwrap_or(limit), &mut reservation);
+    let bytes = tokio::select! {
+        read = timeout(http.settings.body_time, reading) => read.map_err(|_| Failure::TooSlow)??,
+        // The server stops; nothing was stored.
+        () = http.abandoned.cancelled() => return Err(ChatbotApi(Error::Unavailable)),
+    };
+    let keys = parts.headers.get_all(IDEMPOTENCY_KEY).iter().cloned().collect();
+    Ok((is_json(&parts.headers), Body { bytes, keys, _reservation: reservation }))
 }
 
 impl Body {

@@ -21,6 +21,7 @@ use crate::contract::conversation_api::{
     ConversationPatch, ConversationQuery, ConversationUpdated, NewConversation, Pagination,
 };
 use crate::contract::errors::{IdInvalid, Refused, ValidationError, ValidationFailure};
+use crate::contract::handover::Claimed;
 use crate::error::Failure::{self, ChatbotApi, ConversationApi};
 use crate::feed::with_cursor;
 use crate::json_body;
@@ -76,7 +77,10 @@ async fn conversation_create(
         .await
         .map_err(ConversationApi)?;
     log.conversation(conversation.id);
-    Ok(json_body::ok(&ConversationCreated::new(Conversation::new(&conversation, last.as_ref()))))
+    let unread =
+        service.conversation_unread(writer.reader(), &conversation).await.map_err(ConversationApi)?;
+    let conversation = Conversation::new(&conversation, last.as_ref(), Some(unread));
+    Ok(json_body::ok(&ConversationCreated::new(conversation)))
 }
 
 #[derive(ToSchema)]
@@ -131,14 +135,16 @@ async fn conversation_list(
             let pagination = Pagination::new(list.total(), &listing);
             let envelope = Envelope::of(&ConversationList::new(pagination));
             list_body::list(&memory, envelope, list, as_failure, |items, entry| {
-                items.push(&Conversation::new(&entry.conversation, entry.messages().last()));
+                let (listed, unread) = (&entry.listed, Some(entry.unread));
+                items.push(&Conversation::new(&listed.conversation, listed.messages().last(), unread));
             })
             .await
         }
         Api::Chatbot => {
             let envelope = Envelope::of(&ChatList::new(Meta::new(list.total(), &filter, &listing)));
             list_body::list(&memory, envelope, list, as_failure, |items, entry| {
-                items.push(&ChatListEntry::new(&entry.conversation, entry.messages()));
+                let listed = &entry.listed;
+                items.push(&ChatListEntry::new(&listed.conversation, listed.messages()));
             })
             .await
         }
@@ -194,7 +200,10 @@ async fn conversation_get(
             let conversation = service.conversation_get(&reader, id).await.map_err(ConversationApi)?;
             log.conversation(id);
             let last = service.message_last(&conversation).await.map_err(ConversationApi)?;
-            Ok(json_body::ok(&ConversationDetail::new(Conversation::new(&conversation, last.as_ref()))))
+            let unread =
+                service.conversation_unread(&reader, &conversation).await.map_err(ConversationApi)?;
+            let conversation = Conversation::new(&conversation, last.as_ref(), Some(unread));
+            Ok(json_body::ok(&ConversationDetail::new(conversation)))
         }
         Api::Chatbot => {
             let id = id.parse().map_err(|_| Failure::MalformedId)?;
@@ -223,7 +232,8 @@ async fn conversation_get(
     request_body = ConversationPatch,
     responses(
         (status = 200, description = "The conversation", body = ConversationUpdated),
-        (status = 400, description = "The id is malformed or unknown, or bad input", body = UpdateError)
+        (status = 400, description = "The id is malformed or unknown, or bad input", body = UpdateError),
+        (status = 409, description = "Somebody else has the conversation, which only admins give back to the bot", body = Claimed)
     )
 )]
 async fn conversation_update(
@@ -239,7 +249,10 @@ async fn conversation_update(
     log.conversation(id);
     let updated = service.conversation_update(&writer, conversation, patch.into()).await;
     let (conversation, last) = updated.map_err(ConversationApi)?;
-    Ok(json_body::ok(&ConversationUpdated::new(Conversation::new(&conversation, last.as_ref()))))
+    let unread =
+        service.conversation_unread(writer.reader(), &conversation).await.map_err(ConversationApi)?;
+    let conversation = Conversation::new(&conversation, last.as_ref(), Some(unread));
+    Ok(json_body::ok(&ConversationUpdated::new(conversation)))
 }
 
 /// What is wrong with a change: its id or its fields.
@@ -328,6 +341,6 @@ async fn conversation_message_delete(
 }
 
 /// The Conversation API has one error for a malformed id and for an unknown one.
-fn conversation_id(id: &str) -> Result<ConversationId, Failure> {
+pub(super) fn conversation_id(id: &str) -> Result<ConversationId, Failure> {
     id.parse().map_err(|_| ConversationApi(Error::NotFound(Missing::Conversation)))
 }

@@ -8,10 +8,12 @@ use serde::Serialize;
 use wicara_model::{FailureReason, QuestionIds, Violation};
 use wicara_service::{Error, Missing};
 
+use crate::contract::author::Author;
 use crate::contract::errors::{
     BotUnavailable, BrokenRule, Forbidden, IdInvalid, QuestionRunning, Refused, ValidationError,
     ValidationFailure,
 };
+use crate::contract::handover::Claimed;
 use crate::contract::wording;
 use crate::json_body;
 
@@ -120,6 +122,11 @@ fn service_error(style: ErrorStyle, error: Error) -> ErrorBody {
     match error {
         Error::Invalid(violations) => invalid(style, &violations),
         Error::NotFound(missing) => not_found(style, missing),
+        Error::Claimed(assignee) => {
+            let assignee = Author::new(&assignee);
+            let body = Claimed { status: 409, message: wording::CONFLICT, error: wording::CLAIMED, assignee };
+            ErrorBody::new(409, &body)
+        }
         Error::Exists => refused(409, "conflict", "That exists already."),
         Error::LastAdministrator => refused(409, "conflict", "The last administrator stays."),
         Error::KeyReused => {

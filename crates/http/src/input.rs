@@ -119,6 +119,13 @@ impl<'a> Input<'a> {
         self.collect(name, word)
     }
 
+    /// True or false; it may be missing.
+    pub fn flag(&mut self, name: &'static str) -> bool {
+        let Some(value) = self.value(name) else { return false };
+        let flag = serde_json::from_str(value.get()).map_err(|_| Rule::Boolean.into());
+        self.collect(name, flag).unwrap_or_default()
+    }
+
     /// A UUID; it may be missing, and a blank one breaks the rule `uuid`.
     pub fn uuid(&mut self, name: &'static str) -> Option<Uuid> {
         let uuid = self.string(name)?.and_then(|text| uuid(&text).ok_or(Rule::Uuid.into()));

@@ -21,6 +21,7 @@ mod fuzz;
 #[cfg(test)]
 mod fuzz_wire;
 mod guide;
+mod handover;
 mod health;
 mod host;
 mod input;
@@ -184,8 +185,10 @@ fn api(settings: &Settings) -> (Router<Http>, OpenApi) {
     let (any_origin_routes, mut document) = OpenApiRouter::with_openapi(openapi::document())
         .merge(questions::routes())
         .merge(feed::visitor_routes())
+        .merge(handover::visitors_routes())
         .split_for_parts();
     let (allowed_origin_routes, operations) = conversations::routes()
+        .merge(handover::routes())
         .merge(messages::routes())
         .merge(sessions::routes())
         .merge(feed::routes())

@@ -11,7 +11,7 @@ use utoipa::OpenApi as _;
 use utoipa::openapi::path::{HttpMethod, Operation, Parameter, ParameterIn};
 use utoipa::openapi::schema::{AnyOfBuilder, Object, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Required, ResponseBuilder, Schema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::Http;
@@ -39,6 +39,7 @@ const DOCUMENT_PATH: &str = "/api/openapi.json";
         (name = "Conversation API", description = "Rooms"),
         (name = "Message API", description = "What is said in the rooms"),
         (name = "Feed", description = "What changes, as it changes"),
+        (name = "Hand-over", description = "Who has a conversation, the bot or people; stops; marks of what was read"),
         (name = "Sessions", description = "People's cookie sessions"),
         (name = "Health")
     ),
@@ -94,9 +95,17 @@ fn finish(document: &mut OpenApi) {
     let_alternatives_overlap(document);
     let alternatives = Alternatives::new(document);
     for (path, method, operation) in operations(document) {
+        if let Some(RefOr::T(body)) = &mut operation.request_body
+            && MAY_LACK_BODY.contains(&operation.operation_id.as_deref().unwrap_or_default())
+        {
+            body.required = Some(Required::False);
+        }
         add_error_examples(path, &method, operation, &alternatives);
     }
 }
+
+/// The operations whose body may be left out: [`crate::body::OptionalBody`].
+const MAY_LACK_BODY: [&str; 2] = ["conversation_claim", "conversation_release"];
 
 /// An empty query parameter counts as missing: [`crate::query`] drops it first. utoipa does not know the field
 /// `allowEmptyValue`, which is in all versions of OpenAPI.
@@ -279,11 +288,15 @@ mod tests {
         assert_eq!(
             names,
             [
+                "conversation_answer_stop delete /api/conversation/{id}/answer",
+                "conversation_claim post /api/conversation/{id}/claim",
                 "conversation_create post /api/conversation",
                 "conversation_delete delete /api/conversation/{id}",
                 "conversation_get get /api/conversation/{id}",
                 "conversation_list get /api/conversation",
                 "conversation_message_delete delete /api/conversation/message/{id}",
+                "conversation_release post /api/conversation/{id}/release",
+                "conversation_seen post /api/conversation/{id}/seen",
                 "conversation_update patch /api/conversation/{id}",
                 "feed_read get /api/events",
                 "healthz get /healthz",
@@ -296,9 +309,12 @@ mod tests {
                 "message_list get /api/message",
                 "message_update patch /api/message/{id}",
                 "metrics get /metrics",
+                "question_answer_stop delete /api/questions/{session_id}/answer",
                 "question_ask post /api/questions",
                 "question_feed_read get /api/questions/{session_id}/events",
+                "question_handover post /api/questions/{session_id}/handover",
                 "question_list get /api/questions/{session_id}",
+                "question_seen post /api/questions/{session_id}/seen",
                 "readyz get /readyz",
             ]
         );
@@ -341,7 +357,12 @@ mod tests {
             }
             if let Some(body) = operation.get("requestBody") {
                 let schema = &body["content"]["application/json"]["schema"];
-                assert!(schema.is_object() && body["required"] == true, "{method} {path}");
+                let name = operation["operationId"].as_str().unwrap();
+                let is_required = body["required"] == true;
+                assert!(
+                    schema.is_object() && is_required != MAY_LACK_BODY.contains(&name),
+                    "{method} {path}"
+                );
             }
         }
     }
@@ -383,9 +404,15 @@ mod tests {
             .map(|(_, _, operation)| operation["operationId"].as_str().unwrap())
             .collect();
         public.sort_unstable();
-        let expected =
-            ["healthz", "login", "logout", "question_ask", "question_feed_read", "question_list", "readyz"];
-        assert_eq!(public, expected);
+        let questions = [
+            "question_answer_stop",
+            "question_ask",
+            "question_feed_read",
+            "question_handover",
+            "question_list",
+            "question_seen",
+        ];
+        assert_eq!(public, [&["healthz", "login", "logout"], &questions[..], &["readyz"]].concat());
         // And every other one has a lock.
         for (path, method, operation) in operations(&document) {
             let security = operation.get("security").unwrap_or(&document["security"]);

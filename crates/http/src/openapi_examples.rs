@@ -9,7 +9,9 @@ use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::path::{HttpMethod, Operation};
 use utoipa::openapi::{OpenApi, RefOr, Schema};
 use uuid::Uuid;
-use wicara_model::{Bounds, ConversationId, FailureReason, MessageId, QuestionIds, Rule, Violation};
+use wicara_model::{
+    Author, AuthorKind, Bounds, ConversationId, FailureReason, MessageId, QuestionIds, Rule, Violation,
+};
 use wicara_service::{Error, Missing};
 
 use crate::error::{self, Failure};
@@ -88,6 +90,7 @@ fn example(schema: &str, place: &Place) -> Option<Value> {
         ("Refused", 404) => ChatbotApi(Error::NotFound(place.missing())),
         ("Refused", 408) => Failure::TooSlow,
         ("Refused", 409) => ChatbotApi(still_running(None)),
+        ("Claimed", 409) => ConversationApi(Error::Claimed(assignee())),
         ("QuestionRunning", 409) => ChatbotApi(still_running(Some(QUESTION))),
         ("Refused", 413) => Failure::TooLarge,
         ("Refused", 415) => Failure::NotJson,
@@ -111,6 +114,12 @@ impl Place<'_> {
             (HttpMethod::Get, path) if path.ends_with("/events") => {
                 Violation::new("limit", Bounds::Range { start: 1, stop: 500 })
             }
+            (_, path) if path.ends_with("/seen") => Violation::new("upTo", Rule::Required),
+            (_, path) if path.ends_with("/claim") => Violation::new("force", Rule::Boolean),
+            (_, path) if path.ends_with("/release") => {
+                Violation::new("to", Bounds::Choices(&["bot", "queue"]))
+            }
+            (_, path) if path.starts_with("/api/questions/") => Violation::new("session_id", Rule::Uuid),
             (HttpMethod::Get, _) => Violation::new("limit", Bounds::Range { start: 1, stop: 100 }),
             (_, "/api/auth/login") => Violation::new("email", Rule::Required),
             (_, path) if path.starts_with("/api/conversation") => {
@@ -134,6 +143,10 @@ const QUESTION: QuestionIds = QuestionIds {
     conversation_id: ConversationId(5),
     question_id: MessageId(15),
 };
+
+fn assignee() -> Author {
+    Author { id: "5".into(), kind: AuthorKind::Person, name: "ani".into() }
+}
 
 fn still_running(question: Option<QuestionIds>) -> Error {
     Error::StillRunning { retry_after: Duration::ZERO, question }

@@ -50,6 +50,21 @@ impl FromRequestParts<Http> for AllowAnonymous<Writer> {
     }
 }
 
+/// A reader whose request changes something of its own, and nothing that others see. Where a cookie says who calls, it has
+/// to come from an allowed page, like a write.
+pub struct MarkingReader(pub Reader);
+
+impl FromRequestParts<Http> for MarkingReader {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Failure> {
+        http.service.check_write_capacity().map_err(ChatbotApi)?;
+        let reader = reader(parts, http, AnonymousAccess::Never).await?;
+        check_origin(&reader, parts, http)?;
+        Ok(Self(reader))
+    }
+}
+
 /// Cookies are ignored: pages of all origins may ask, and a browser would send its user's cookie with their requests.
 impl FromRequestParts<Http> for Asker {
     type Rejection = Failure;
@@ -117,11 +132,13 @@ async fn reader(parts: &Parts, http: &Http, anonymous: AnonymousAccess) -> Resul
 async fn writer(parts: &Parts, http: &Http, anonymous: AnonymousAccess) -> Result<Writer, Failure> {
     http.service.check_write_capacity().map_err(ChatbotApi)?;
     let reader = reader(parts, http, anonymous).await?;
-    let by_cookie = matches!(reader.caller(), Caller::Person(_));
-    if by_cookie {
-        origin::check_write(&parts.headers, &http.settings)?;
-    }
+    check_origin(&reader, parts, http)?;
     http.service.writer(reader).map_err(ChatbotApi)
+}
+
+fn check_origin(reader: &Reader, parts: &Parts, http: &Http) -> Result<(), Failure> {
+    let by_cookie = matches!(reader.caller(), Caller::Person(_));
+    if by_cookie { origin::check_write(&parts.headers, &http.settings) } else { Ok(()) }
 }
 
 /// The caller. From now on its memory counts for callers with credentials, unless it is a visitor, and the request's

@@ -8,6 +8,7 @@ use axum::response::Response;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use uuid::Uuid;
 use wicara_metrics::HttpMetrics;
 use wicara_model::{Rule, Violation};
 use wicara_service::{Asker, Description, Error, NewQuestion, Service};
@@ -128,18 +129,22 @@ async fn question_list(
 ) -> Result<Response, Failure> {
     let before = ThreadQuery::read(&mut query);
     query.finish().map_err(ChatbotApi)?;
-    let Some(session_id) = input::uuid(&session) else {
-        let violation = Violation::new("session_id", Rule::Uuid);
-        return Err(ChatbotApi(Error::Invalid(vec![violation])));
-    };
-
+    let session_id = session_id(&session)?;
     let cursor = service.feed_cursor();
     let thread = service.question_list(&asker, session_id, before).await.map_err(ChatbotApi)?;
-    log.conversation(thread.conversation_id);
-    let envelope =
-        Envelope::of(&ThreadDetail::new(thread.session_id, thread.conversation_id, thread.handler));
-    let answer = list_body::list(&memory, envelope, thread.messages, ChatbotApi, |items, message| {
-        items.push(&ThreadMessage::new(message));
+    log.conversation(thread.conversation.id);
+    let envelope = Envelope::of(&ThreadDetail::new(&thread.conversation));
+    let shows_names = thread.shows_names;
+    let answer = list_body::list(&memory, envelope, thread.messages, ChatbotApi, move |items, message| {
+        items.push(&ThreadMessage::new(message, shows_names));
     });
     Ok(with_cursor(answer.await?, &cursor))
+}
+
+/// The session in a path.
+pub fn session_id(session: &str) -> Result<Uuid, Failure> {
+    input::uuid(session).ok_or_else(|| {
+        let violation = Violation::new("session_id", Rule::Uuid);
+        ChatbotApi(Error::Invalid(vec![violation]))
+    })
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::caller::{UnknownWord, string_enum};
-use crate::{ConversationId, Timestamp};
+use crate::{Author, ConversationId, MessageId, Timestamp};
 
 /// Who answers the questions of a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -19,6 +19,27 @@ pub enum Handler {
 }
 
 string_enum!(Handler { Bot = "bot", Human = "human" });
+
+/// Why a conversation came to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HandoverReason {
+    /// Its visitor asked for people.
+    Visitor,
+    /// An operator took it, or put it into the queue.
+    Operator,
+    /// The bot failed as often in a row as its setting `handover_after_failures` says.
+    BotFailed,
+    /// The bot asked for it with its answer.
+    Bot,
+}
+
+string_enum!(HandoverReason {
+    Visitor = "visitor",
+    Operator = "operator",
+    BotFailed = "bot-failed",
+    Bot = "bot"
+});
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conversation {
@@ -33,6 +54,17 @@ pub struct Conversation {
     pub bot_id: String,
     pub user_id: Option<String>,
     pub handler: Handler,
+    /// The person or program that claimed it; `None` in the queue, and while the bot has it.
+    pub assignee: Option<Author>,
+    /// Since when people have it, and why; `None` while the bot has it.
+    pub handed_over_at: Option<Timestamp>,
+    pub handover_reason: Option<HandoverReason>,
+    /// Since when it waits in the queue; `None` while somebody or the bot has it.
+    pub unclaimed_since: Option<Timestamp>,
+    /// The newest message at the time when people last gave it back to the bot; 0 if they never did.
+    pub given_back_after: MessageId,
+    /// The newest message that its visitor has seen; 0 for none.
+    pub seen_by_visitor: MessageId,
     /// All messages, notes included.
     pub message_count: i64,
     pub note_count: i64,
@@ -68,12 +100,42 @@ impl NewConversation {
             bot_id: self.bot_id.clone(),
             user_id: self.user_id.clone(),
             handler: Handler::Bot,
+            assignee: None,
+            handed_over_at: None,
+            handover_reason: None,
+            unclaimed_since: None,
+            given_back_after: MessageId(0),
+            seen_by_visitor: MessageId(0),
             message_count: 0,
             note_count: 0,
             message_bytes: 0,
             created_at: at,
             updated_at: at,
         }
+    }
+}
+
+impl Conversation {
+    /// Gives it to people: to the one that claims it, else into the queue. What people have already stays handed over
+    /// since when and why it was.
+    pub fn hand_over(&mut self, reason: HandoverReason, assignee: Option<Author>, at: Timestamp) {
+        if self.handler == Handler::Bot {
+            self.handler = Handler::Human;
+            self.handed_over_at = Some(at);
+            self.handover_reason = Some(reason);
+        }
+        self.unclaimed_since = assignee.is_none().then_some(at);
+        self.assignee = assignee;
+    }
+
+    /// Gives it back to the bot. `newest`: its newest message.
+    pub fn give_back(&mut self, newest: MessageId) {
+        self.handler = Handler::Bot;
+        self.assignee = None;
+        self.handed_over_at = None;
+        self.handover_reason = None;
+        self.unclaimed_since = None;
+        self.given_back_after = newest;
     }
 }
 

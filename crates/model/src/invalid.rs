@@ -15,6 +15,8 @@ pub enum Rule {
     MinLength,
     /// Not an e-mail address.
     Email,
+    /// Neither true nor false.
+    Boolean,
     /// Not a UUID.
     Uuid,
     /// The body is not a JSON object.
@@ -37,6 +39,7 @@ impl fmt::Display for Rule {
             Rule::MaxLength => "maxLength",
             Rule::MinLength => "minLength",
             Rule::Email => "email",
+            Rule::Boolean => "boolean",
             Rule::Uuid => "uuid",
             Rule::Json => "json",
             Rule::Exists => "exists",

@@ -23,7 +23,9 @@ mod timestamp;
 
 pub use answer::{Answer, flow_id};
 pub use caller::{Api, Bots, Caller, Key, NewKey, NewUser, Person, Program, Role, UnknownWord, User};
-pub use conversation::{Conversation, ConversationFilter, ConversationPatch, Handler, NewConversation};
+pub use conversation::{
+    Conversation, ConversationFilter, ConversationPatch, Handler, HandoverReason, NewConversation,
+};
 pub use event::{Change, Event, EventNumber};
 pub use id::{ConversationId, KeyId, MessageId, UserId};
 pub use invalid::{Bounds, Breach, Rule, Violation};
@@ -34,5 +36,5 @@ pub use message::{
 };
 pub use network::Network;
 pub use page::{Cursor, List, Listing, Order};
-pub use question::{Question, QuestionIds, Speaker, Turn};
+pub use question::{Ending, Question, QuestionIds, Speaker, Turn};
 pub use timestamp::Timestamp;

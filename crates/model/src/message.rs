@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::caller::{UnknownWord, string_enum};
-use crate::{Answer, ConversationId, Json, MessageId, Timestamp};
+use crate::{Answer, ConversationId, Json, MessageId, Object, Timestamp};
 
 /// The roles with a behaviour. Any other text is stored and shown.
 pub mod role {
@@ -84,6 +84,13 @@ pub struct Author {
     pub name: String,
 }
 
+impl Author {
+    #[must_use]
+    pub fn bot(id: &str) -> Self {
+        Self { id: id.to_owned(), kind: AuthorKind::Bot, name: id.to_owned() }
+    }
+}
+
 /// How long a bot took to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AnswerTime {
@@ -156,6 +163,15 @@ impl NewMessage {
     #[must_use]
     pub fn is_note(&self) -> bool {
         self.role == role::NOTE
+    }
+
+    /// Whether it is an answer object with `"handover": true`: the bot asks for people.
+    #[must_use]
+    pub fn asks_for_people(&self) -> bool {
+        let object = self.payload.as_ref().and_then(|payload| serde_json::from_str(payload.as_str()).ok());
+        object.is_some_and(|object: Object| {
+            object.get("handover").is_some_and(|value| value.as_str() == "true")
+        })
     }
 
     /// A question of the public.

@@ -19,6 +19,17 @@ impl QuestionIds {
     }
 }
 
+/// How the answering of a question ended, but for a failure of the bot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// The bot answered.
+    Answered,
+    /// People have the conversation: no bot was asked, or what it had answered by then was stored.
+    ForPeople,
+    /// The visitor or an operator stopped the answer: what had come by then was stored.
+    Stopped,
+}
+
 /// The author of an earlier message, as bots know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaker {

@@ -195,6 +195,16 @@ impl Writer {
         &self.reader
     }
 
+    /// Whether the caller may take conversations from others.
+    #[must_use]
+    pub(super) fn is_admin(&self) -> bool {
+        match &self.reader.caller {
+            Caller::Person(person) => person.role >= Role::Admin,
+            Caller::Program(program) => program.role >= Role::Admin,
+            Caller::Visitor => false,
+        }
+    }
+
     /// Whether the caller may open conversations with a bot, or move them to it.
     pub(super) fn has_bot(&self, bot_id: &str) -> bool {
         self.reader.bots.contain(bot_id)
@@ -364,6 +374,12 @@ mod tests {
             bot_id: bot_id.into(),
             user_id: None,
             handler: Handler::Bot,
+            assignee: None,
+            handed_over_at: None,
+            handover_reason: None,
+            unclaimed_since: None,
+            given_back_after: MessageId(0),
+            seen_by_visitor: MessageId(0),
             message_count: 1,
             note_count: 0,
             message_bytes: 1,

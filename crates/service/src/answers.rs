@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use wicara_bots as bots;
-use wicara_bots::tokens;
-use wicara_model::{Conversation, Handler, Message, MessageId, NewMessage, QuestionIds};
-use wicara_store::{self as store, Append, Ask, Outcome, Target};
+use wicara_bots::{ANSWER_SEPARATOR, tokens};
+use wicara_model::{
+    AnswerTime, Conversation, Ending, FailureReason, Handler, Message, MessageId, NewMessage, QuestionIds,
+};
+use wicara_store::{self as store, Append, Ask, HandOverAfter, Outcome, Target};
 
 use crate::pending_answer::{Answered, AskEvent};
 use crate::{Error, Missing, Result, Service};
@@ -22,7 +24,7 @@ pub(super) const LEASE_BEYOND_DEADLINE: Duration = Duration::from_secs(10);
 /// goes on.
 const CALLER_WAIT: Duration = Duration::from_secs(30);
 /// Between two attempts to store an answer.
-const RETRY_PAUSE: Duration = Duration::from_millis(250);
+pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// The same where the database refuses this append alone, such as by a lock: every attempt makes others wait for that
 /// lock too.
 const REFUSED_RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -32,6 +34,14 @@ const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 /// What a waiting answer or failure counts for beside its text.
 const WAITING_OVERHEAD_BYTES: usize = 1024;
 
+/// How the call of a bot ended.
+pub(super) enum Called {
+    Answered(Vec<NewMessage>),
+    Failed(bots::Error),
+    /// Its answers are not wanted any more.
+    CutOff,
+}
+
 impl Service {
     /// `Unavailable` while too many answers wait for the database.
     pub(super) fn check_answer_backlog(&self) -> Result<()> {
@@ -39,20 +49,32 @@ impl Service {
         if waiting >= MAX_WAITING_BYTES { Err(Error::Unavailable) } else { Ok(()) }
     }
 
-    /// Stores the bot's answers or its failure, however long that takes. `None` where the caller has got its result
-    /// (`AnswerDelayed`) before.
+    /// Stores the bot's answers, its failure, or what had come until it was cut off, however long that takes. `None` where
+    /// the caller has got its result (`AnswerDelayed`) before.
     pub(super) async fn question_store_result(
         &self,
         conversation: Conversation,
         attempt: store::Attempt,
-        answers: std::result::Result<Vec<NewMessage>, bots::Error>,
+        called: Called,
+        (streamed, time): (String, AnswerTime),
         events: &tokens::Sender<AskEvent>,
     ) -> Option<Result<Answered>> {
         let question = QuestionIds::new(&conversation, attempt.question);
         let mut storing = pin!(async {
-            match answers {
-                Ok(answers) => self.question_answer(&conversation, attempt, answers).await,
-                Err(error) => self.question_fail(&conversation, attempt, &error).await,
+            // `None`: the answer is not wanted any more, as this node had heard, or as the store says.
+            let (stored, text) = match called {
+                Called::Answered(answers) => {
+                    let stored = self.question_answer(&conversation, attempt, &answers).await?;
+                    (stored, joined(answers))
+                }
+                Called::Failed(error) => {
+                    (self.question_fail(&conversation, attempt, &error).await?, streamed)
+                }
+                Called::CutOff => (None, streamed),
+            };
+            match stored {
+                Some(answered) => Ok(answered),
+                None => self.question_cut_off(&conversation, attempt, text, time).await,
             }
         });
         match timeout(CALLER_WAIT, &mut storing).await {
@@ -69,26 +91,47 @@ impl Service {
         &self,
         conversation: &Conversation,
         attempt: store::Attempt,
-        messages: Vec<NewMessage>,
-    ) -> Result<Answered> {
+        messages: &[NewMessage],
+    ) -> Result<Option<Answered>> {
         let question = QuestionIds::new(conversation, attempt.question);
         let bytes = messages.iter().map(NewMessage::bytes).sum();
-        let outcome = self.retry_while_unavailable(bytes, || {
-            self.store.append(Append {
+        let hands_over = messages.iter().any(NewMessage::asks_for_people);
+        let outcome = self.retry_while_unavailable(bytes, async || {
+            let append = Append {
                 at: self.clock.now(),
                 target: Target::Existing(conversation.id),
-                messages: messages.clone(),
+                messages: messages.to_vec(),
                 ask: Ask::Answers { attempt },
                 claim: None,
-            })
-        });
-        match outcome.await? {
-            Outcome::Stored(stored) => return Ok(answered(conversation, attempt.question, stored.messages)),
-            Outcome::Gone | Outcome::Claimed(_) | Outcome::Moved => {
-                return Err(Error::NotFound(Missing::Session));
+            };
+            match hands_over {
+                true => self.store.append_hand_over(append, HandOverAfter::Answer).await,
+                false => self.store.append(append).await,
             }
-            Outcome::Superseded | Outcome::Stopped => {}
+        });
+        let outcome = outcome.await?;
+        if !matches!(outcome, Outcome::Stopped) {
+            self.question_count_ending(conversation, Ending::Answered);
         }
+        match outcome {
+            Outcome::Stored(stored) => {
+                if hands_over {
+                    self.answers_stop(conversation.id);
+                }
+                Ok(Some(answered(conversation, attempt.question, stored.messages, Ending::Answered)))
+            }
+            Outcome::Gone | Outcome::Claimed(_) | Outcome::Moved => Err(Error::NotFound(Missing::Session)),
+            Outcome::Superseded => self.question_answered_elsewhere(question, conversation).await.map(Some),
+            Outcome::Stopped => Ok(None),
+        }
+    }
+
+    /// The result of an attempt that ended before its answers came: what another one has stored.
+    pub(super) async fn question_answered_elsewhere(
+        &self,
+        question: QuestionIds,
+        conversation: &Conversation,
+    ) -> Result<Answered> {
         // A retry has stored its answers first: the caller gets those. Where they cannot be read now, the question is
         // stored all the same.
         let delayed = |error: store::Error| match error.is_passing() {
@@ -96,23 +139,28 @@ impl Service {
             false => error.into(),
         };
         let messages =
-            self.store.message_answers(conversation.id, attempt.question).await.map_err(delayed)?;
+            self.store.message_answers(conversation.id, question.question_id).await.map_err(delayed)?;
         if messages.is_empty() {
             return self.question_superseded(question).await.map_err(delayed)?;
         }
-        Ok(answered(conversation, attempt.question, messages))
+        Ok(answered(conversation, question.question_id, messages, Ending::Answered))
     }
 
     /// The result of an attempt whose answers were dropped although the question has no others: the question was
-    /// deleted, a human took the conversation over, or a retry is running.
+    /// deleted, its answer was stopped, a human took the conversation over, or a retry is running.
     async fn question_superseded(&self, question: QuestionIds) -> store::Result<Result<Answered>> {
-        if self.store.message_get(question.question_id).await?.is_none() {
+        let Some(stored) = self.store.message_get(question.question_id).await? else {
             return Ok(Err(Error::NotFound(Missing::Session)));
-        }
+        };
+        let is_stopped =
+            stored.message.failure.is_some_and(|failure| failure.reason == FailureReason::Stopped);
         Ok(match self.store.conversation_get_by_session(question.session_id).await? {
             None => Err(Error::NotFound(Missing::Session)),
+            Some(conversation) if is_stopped => {
+                Ok(answered(&conversation, question.question_id, Vec::new(), Ending::Stopped))
+            }
             Some(conversation) if conversation.handler == Handler::Human => {
-                Ok(answered(&conversation, question.question_id, Vec::new()))
+                Ok(answered(&conversation, question.question_id, Vec::new(), Ending::ForPeople))
             }
             Some(_) => {
                 Err(Error::StillRunning { retry_after: LEASE_BEYOND_DEADLINE, question: Some(question) })
@@ -125,20 +173,31 @@ impl Service {
         conversation: &Conversation,
         attempt: store::Attempt,
         error: &bots::Error,
-    ) -> Result<Answered> {
+    ) -> Result<Option<Answered>> {
         tracing::warn!(bot = conversation.bot_id, %error, "a bot gave no answer");
         let (at, reason) = (self.clock.now(), error.reason());
-        let outcome = self.retry_while_unavailable(0, || {
-            self.store.append(Append {
+        let bot = self.bots.get(&conversation.bot_id);
+        let most = bot.map_or(0, bots::ConfiguredBot::handover_after_failures);
+        let outcome = self.retry_while_unavailable(0, async || {
+            let append = Append {
                 at,
                 target: Target::Existing(conversation.id),
                 messages: Vec::new(),
                 ask: Ask::Fails { attempt, reason },
                 claim: None,
-            })
+            };
+            match most {
+                0 => self.store.append(append).await,
+                most => self.store.append_hand_over(append, HandOverAfter::Failures(most)).await,
+            }
         });
-        if matches!(outcome.await?, Outcome::Gone) {
-            return Err(Error::NotFound(Missing::Session));
+        match outcome.await? {
+            Outcome::Stopped => return Ok(None),
+            Outcome::Gone => return Err(Error::NotFound(Missing::Session)),
+            _ => self.metrics.question_count(&conversation.bot_id, reason.as_str()),
+        }
+        if most > 0 {
+            self.answers_stop(conversation.id);
         }
         let retry_after = error.retry_after();
         let question = QuestionIds::new(conversation, attempt.question);
@@ -148,7 +207,11 @@ impl Service {
     /// Calls `store`, which writes `bytes` of text, until the database takes it or refuses it for good.
     ///
     /// Few tasks wait here: where the database is away, no new question is stored, so that no bot is called.
-    async fn retry_while_unavailable<T, F>(&self, bytes: usize, store: impl Fn() -> F) -> store::Result<T>
+    pub(super) async fn retry_while_unavailable<T, F>(
+        &self,
+        bytes: usize,
+        store: impl Fn() -> F,
+    ) -> store::Result<T>
     where
         F: Future<Output = store::Result<T>>,
     {
@@ -190,7 +253,19 @@ impl Drop for WaitingAnswer<'_> {
     }
 }
 
-pub(super) fn answered(conversation: &Conversation, question: MessageId, answers: Vec<Message>) -> Answered {
+pub(super) fn answered(
+    conversation: &Conversation,
+    question: MessageId,
+    answers: Vec<Message>,
+    ending: Ending,
+) -> Answered {
     let question = QuestionIds::new(conversation, question);
-    Answered { question, bot_id: conversation.bot_id.clone(), answers }
+    Answered { question, bot_id: conversation.bot_id.clone(), answers, ending }
+}
+
+/// The text of answers as one, as it is streamed.
+fn joined(answers: Vec<NewMessage>) -> String {
+    let texts: Vec<_> =
+        answers.into_iter().map(|answer| answer.text).filter(|text| !text.is_empty()).collect();
+    texts.join(ANSWER_SEPARATOR)
 }

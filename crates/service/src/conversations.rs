@@ -8,7 +8,8 @@ use wicara_store::{Append, Ask, Detail, Embed, Target};
 use crate::entries::{ConversationDetail, ConversationEntries};
 use crate::writes::AppendOutcome;
 use crate::{
-    Error, IdempotencyRequest, Missing, Readable, Reader, Result, Service, Writable, Writer, idempotency,
+    Error, IdempotencyRequest, Missing, Readable, Reader, Result, Service, Writable, Writer, handover,
+    idempotency,
 };
 
 impl Service {
@@ -93,11 +94,11 @@ impl Service {
         let list = self.store.conversation_list(reader.bots(), filter, listing, embed).await?;
         let list = reader.conversations(list);
         let list = list.ok_or_else(|| Error::Internal("a list held another bot's conversation".into()))?;
-        Ok(ConversationEntries::new(self.store.clone(), list, embed))
+        Ok(ConversationEntries::new(self.store.clone(), reader, list, embed))
     }
 
     /// Returns the conversation with its newest message, notes included. `Forbidden` for moving it to a bot outside the
-    /// caller's scope.
+    /// caller's scope, `Claimed` for giving back what somebody else has.
     pub async fn conversation_update(
         &self,
         writer: &Writer,
@@ -111,10 +112,8 @@ impl Service {
             let last = self.message_last(conversation.readable()).await?;
             return Ok((conversation.into_inner(), last));
         }
-        self.store
-            .conversation_update(conversation.id, patch, self.clock.now())
-            .await?
-            .ok_or(Error::NotFound(Missing::Conversation))
+        let by = handover::operator(writer)?;
+        self.handled(self.store.conversation_update(conversation.id, patch, by, self.clock.now()).await?)
     }
 
     /// Deletes a conversation with its messages. Returns it as it was, with its newest message that is no note.

@@ -35,21 +35,36 @@ pub trait Entries: Send + 'static {
     fn next(&mut self) -> impl Future<Output = Result<Vec<Self::Entry>>> + Send;
 }
 
+/// A conversation of a list.
+pub struct ConversationEntry {
+    pub listed: ListedConversation,
+    /// The messages of the public that the caller has not read; 0 where the list does not show it.
+    pub unread: i64,
+}
+
 /// A page of conversations with some of their messages.
 pub struct ConversationEntries {
     store: Store,
     total: i64,
     state_bytes: usize,
     embed: Embed,
+    /// Whose unread messages are counted: of the Conversation API's lists alone.
+    unread_of: Option<String>,
     conversations: std::vec::IntoIter<ListedConversation>,
 }
 
 impl ConversationEntries {
-    pub(super) fn new(store: Store, list: Readable<List<ListedConversation>>, embed: Embed) -> Self {
+    pub(super) fn new(
+        store: Store,
+        reader: &Reader,
+        list: Readable<List<ListedConversation>>,
+        embed: Embed,
+    ) -> Self {
         let List { items, total } = list.into_inner();
         let state_bytes =
             size_of_val(&items[..]) + items.iter().map(ListedConversation::bytes).sum::<usize>();
-        Self { store, total, state_bytes, embed, conversations: items.into_iter() }
+        let unread_of = if embed == Embed::Last { reader.caller().id() } else { None };
+        Self { store, total, state_bytes, embed, unread_of, conversations: items.into_iter() }
     }
 
     /// Conversations on all pages.
@@ -60,7 +75,7 @@ impl ConversationEntries {
 }
 
 impl Entries for ConversationEntries {
-    type Entry = ListedConversation;
+    type Entry = ConversationEntry;
 
     fn state_bytes(&self) -> usize {
         self.state_bytes
@@ -74,10 +89,16 @@ impl Entries for ConversationEntries {
         (!self.conversations.as_slice().is_empty()).then_some(bytes)
     }
 
-    async fn next(&mut self) -> Result<Vec<ListedConversation>> {
+    async fn next(&mut self) -> Result<Vec<ConversationEntry>> {
         let mut batch: Vec<_> = self.conversations.by_ref().take(CONVERSATIONS_PER_BATCH).collect();
         self.store.message_previews(self.embed, &mut batch).await?;
-        Ok(batch)
+        let conversations: Vec<_> = batch.iter().map(|listed| &listed.conversation).collect();
+        let unread = match &self.unread_of {
+            Some(reader) => self.store.conversation_unread(reader, &conversations).await?,
+            None => vec![0; batch.len()],
+        };
+        let entries = batch.into_iter().zip(unread);
+        Ok(entries.map(|(listed, unread)| ConversationEntry { listed, unread }).collect())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wicara_model::{FailureReason, QuestionIds, Violation};
+use wicara_model::{Author, FailureReason, QuestionIds, Violation};
 use wicara_store as store;
 
 /// The kind of thing that was not found: the wording of the answer depends on it.
@@ -39,6 +39,9 @@ pub enum Error {
     /// Nobody could manage people afterwards.
     #[error("the last administrator")]
     LastAdministrator,
+    /// Somebody else has the conversation: nothing was changed.
+    #[error("claimed by somebody else")]
+    Claimed(Author),
     #[error("unauthenticated")]
     Unauthenticated,
     #[error("forbidden")]

@@ -1,7 +1,7 @@
 //! Idempotency keys: a retry with the same key and body gets the first request's result. The store keeps the key, in
 //! the transaction that it protects.
 
-use wicara_model::{Conversation, ConversationId, Message, MessageId};
+use wicara_model::{Conversation, ConversationId, Ending, Message, MessageId};
 use wicara_store::{Claim, IdempotencyKey, PriorClaim};
 
 use crate::{Error, Reader, Result};
@@ -26,7 +26,7 @@ impl IdempotencyRequest {
 /// What an earlier request with the same key and body left.
 pub(super) enum PriorRequest {
     /// It is done. The conversation or message that it stored may have been deleted since.
-    Done { conversation_id: ConversationId, message_id: Option<MessageId> },
+    Done { conversation_id: ConversationId, message_id: Option<MessageId>, ending: Ending },
     /// Its lease ended before the question had an answer: this request takes the question over.
     Resumed { conversation: Conversation, question: Message },
 }
@@ -35,8 +35,8 @@ impl PriorRequest {
     /// `KeyReused` where the key came with another body, `StillRunning` while the earlier request holds its lease.
     pub(super) fn of(prior: PriorClaim) -> Result<Self> {
         match prior {
-            PriorClaim::Done { conversation_id, message_id } => {
-                Ok(Self::Done { conversation_id, message_id })
+            PriorClaim::Done { conversation_id, message_id, ending } => {
+                Ok(Self::Done { conversation_id, message_id, ending })
             }
             PriorClaim::Resumed { conversation, question } => Ok(Self::Resumed { conversation, question }),
             PriorClaim::OtherBody => Err(Error::KeyReused),

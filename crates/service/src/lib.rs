@@ -6,9 +6,12 @@ mod answers;
 mod attempts;
 mod caller_cache;
 mod conversations;
+mod cut_off;
 mod entries;
 pub mod error;
 mod feed;
+mod handover;
+mod history;
 mod idempotency;
 mod messages;
 mod password;
@@ -35,13 +38,16 @@ use wicara_platform::{Clock, Random};
 use wicara_store::Store;
 
 pub use access::{AnonymousAccess, Asker, Credentials, Joined, Monitor, Readable, Reader, Writable, Writer};
-pub use entries::{ConversationDetail, ConversationEntries, ConversationMessages, Entries, MessageEntries};
+pub use entries::{
+    ConversationDetail, ConversationEntries, ConversationEntry, ConversationMessages, Entries, MessageEntries,
+};
 pub use error::{Error, Missing, Result};
 pub use feed::{
     CutOff, EventKind, FeedConversation, FeedCursor, FeedEvent, FeedItem, FeedPage, FeedStream, FeedView,
     Interest, KindPattern, LiveEvent, ResyncReason, Shown, StreamLimits, StreamOwner, StreamPlace, TypingBy,
     UnknownKind,
 };
+pub use handover::{HandoverSettings, VisitorConversation};
 pub use idempotency::IdempotencyRequest;
 pub use pending_answer::{Answered, PendingAnswer};
 pub use people::People;
@@ -76,6 +82,7 @@ pub struct Settings {
     pub streams: StreamLimits,
     /// How long events are kept at least.
     pub keep_events: Duration,
+    pub handover: HandoverSettings,
 }
 
 pub struct Service {
@@ -173,13 +180,14 @@ impl Service {
     }
 
     /// Runs the periodic work until the future is dropped: heartbeats, orphaned questions, expired sessions, keys and
-    /// events, messages of deleted conversations, and what follows the feed.
+    /// events, messages of deleted conversations, conversations that nobody claims, and what follows the feed.
     pub async fn maintain(&self) {
         tokio::join!(
             self.send_heartbeats(),
             self.settle_repeatedly(),
             self.expire(),
             self.delete_rest(),
+            self.return_unclaimed(),
             self.feed_follow()
         );
     }

@@ -1,13 +1,13 @@
 //! The channel between the task that carries a question out and its caller. In order: the question is stored, the text
 //! of the answer as the bot writes it, the result.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wicara_bots::tokens;
-use wicara_model::{AnswerTime, Message, QuestionIds};
+use wicara_model::{AnswerTime, Ending, Message, QuestionIds};
 
 use crate::feed::ShownAnswer;
 use crate::{Error, Result};
@@ -77,6 +77,7 @@ pub struct Answered {
     pub bot_id: String,
     /// Empty while a human handles the conversation.
     pub answers: Vec<Message>,
+    pub ending: Ending,
 }
 
 /// The question's task ended without a result. The panic hook has logged where; the panic's message is left out here,
@@ -85,17 +86,26 @@ pub(super) fn task_panicked<T>() -> Result<T> {
     Err(Error::Internal("a question was not carried out".to_owned()))
 }
 
-/// Passes a bot's text on to its caller and to streams of the feed, and measures the time to its first token and to its end.
+/// Passes a bot's text on to its caller and to streams of the feed, keeps it, and measures the time to its first token and
+/// to its end.
 pub(super) struct TimedSink<'a> {
     events: &'a tokens::Sender<AskEvent>,
     shown: ShownAnswer<'a>,
     start: Instant,
     first_token: OnceLock<Duration>,
+    /// All text so far: what is stored of an answer that is stopped.
+    text: Mutex<String>,
 }
 
 impl<'a> TimedSink<'a> {
     pub fn start(events: &'a tokens::Sender<AskEvent>, shown: ShownAnswer<'a>) -> Self {
-        Self { events, shown, start: Instant::now(), first_token: OnceLock::new() }
+        Self { events, shown, start: Instant::now(), first_token: OnceLock::new(), text: Mutex::default() }
+    }
+
+    /// Ends what streams are shown; returns all text, and the time that it took.
+    pub fn finish(self) -> (String, AnswerTime) {
+        let time = self.elapsed();
+        (self.text.into_inner().unwrap_or_else(PoisonError::into_inner), time)
     }
 
     pub fn elapsed(&self) -> AnswerTime {
@@ -110,6 +120,7 @@ impl<'a> TimedSink<'a> {
 impl tokens::Sink for TimedSink<'_> {
     fn send(&self, text: &str) {
         self.first_token.get_or_init(|| self.start.elapsed());
+        self.text.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
         self.events.send(text);
         self.shown.push(text);
     }

@@ -99,7 +99,7 @@ impl People {
                 return Err(Error::LastAdministrator);
             }
         }
-        let is_found = self.store.user_delete(&email).await?;
+        let is_found = self.store.user_delete(&email, self.clock.now()).await?;
         if is_found { Ok(()) } else { Err(Error::NotFound(Missing::User)) }
     }
 
@@ -125,7 +125,7 @@ impl People {
     }
 
     pub async fn key_delete(&self, name: &str) -> Result<()> {
-        let is_found = self.store.key_delete(name.trim()).await?;
+        let is_found = self.store.key_delete(name.trim(), self.clock.now()).await?;
         if is_found { Ok(()) } else { Err(Error::NotFound(Missing::Key)) }
     }
 }

@@ -16,15 +16,15 @@ use wicara_bots as bots;
 use wicara_bots::tokens;
 use wicara_metrics as metrics;
 use wicara_model::{
-    Author, AuthorKind, Conversation, ConversationId, Handler, Message, MessageId, NewConversation,
-    NewMessage, QuestionIds, role,
+    Author, Conversation, ConversationId, Ending, FailureReason, Handler, Message, MessageId,
+    NewConversation, NewMessage, Question, QuestionIds,
 };
-use wicara_model::{Question, Speaker, Turn};
 use wicara_store::{self as store, Append, Ask, Claim, Outcome, PriorClaim, Stored, Target};
 
-use crate::answers::{LEASE_BEYOND_DEADLINE, answered};
+use crate::answers::{Called, LEASE_BEYOND_DEADLINE, answered};
 use crate::attempts::Attempt;
 use crate::entries::ConversationMessages;
+use crate::handover::VisitorConversation;
 use crate::idempotency::PriorRequest;
 use crate::pending_answer::{Answered, AskEvent, PendingAnswer, TimedSink, task_panicked};
 use crate::question_admission::idempotency_scope;
@@ -70,9 +70,9 @@ enum StoreOutcome {
 
 /// A conversation as its visitor sees it.
 pub struct Thread {
-    pub conversation_id: ConversationId,
-    pub session_id: Uuid,
-    pub handler: Handler,
+    pub conversation: VisitorConversation,
+    /// Whether the visitor is told the names of those who answer.
+    pub shows_names: bool,
     /// One page, oldest first, without notes.
     pub messages: ConversationMessages,
 }
@@ -117,7 +117,8 @@ impl Service {
         let bot_id = self.question_bot(asker, conversation.as_ref(), new.bot_id.clone())?;
         self.question_admit_in(conversation.as_ref())?;
         let deadline = self.bots.get(&bot_id).map(bots::ConfiguredBot::timeout).unwrap_or_default();
-        let attempt = self.attempts.begin(self.random.uuid());
+        let known = conversation.as_ref().map(|conversation| conversation.id);
+        let attempt = self.attempts.begin(self.random.uuid(), known);
         let claim = match idempotency {
             Some(idempotency) => {
                 let scope = idempotency_scope(asker, new.session_id, &idempotency)?;
@@ -176,7 +177,7 @@ impl Service {
         append: Append,
         conversation: Option<Conversation>,
         permit: OwnedSemaphorePermit,
-        attempt: &Attempt,
+        running: &Attempt,
         events: &tokens::Sender<AskEvent>,
     ) -> Option<Result<Answered>> {
         let outcome = match self.question_store(asker, append, conversation, permit).await {
@@ -194,14 +195,19 @@ impl Service {
                 return None;
             }
         };
+        running.is_in(conversation.id);
         events.send_control(AskEvent::Stored(QuestionIds::new(&conversation, question.id)));
-        let answers = match conversation.handler {
-            Handler::Bot => self.question_call_bot(&conversation, &question, events).await,
-            Handler::Human => Ok(Vec::new()),
+        let attempt = store::Attempt { question: question.id, id: running.id };
+        let shown = self.answer_show(conversation.id, question.id, &conversation.bot_id);
+        let sink = TimedSink::start(events, shown);
+        let called = tokio::select! {
+            answers = self.question_call_bot(&conversation, &question, &sink) => {
+                answers.map_or_else(Called::Failed, Called::Answered)
+            }
+            () = self.answers_unwanted(running, conversation.id, attempt) => Called::CutOff,
         };
-        self.question_count(&conversation, &answers);
-        let attempt = store::Attempt { question: question.id, id: attempt.id };
-        self.question_store_result(conversation, attempt, answers, events).await
+        let streamed = sink.finish();
+        self.question_store_result(conversation, attempt, called, streamed, events).await
     }
 
     /// The newest 50 messages before the id `before`.
@@ -215,13 +221,17 @@ impl Service {
         let conversation = conversation.and_then(|found| asker.join(found));
         let conversation = conversation.ok_or(Error::NotFound(Missing::Session))?;
         let messages = self.store.message_thread(conversation.id, before, THREAD).await?;
-        let (conversation_id, handler) = (conversation.id, conversation.handler);
         let messages = ConversationMessages::of_joined(self.store.clone(), &conversation, messages);
-        Ok(Thread { conversation_id, session_id, handler, messages })
+        let shows_names = self.settings.handover.show_names;
+        Ok(Thread { conversation: self.visitor_conversation(&conversation), shows_names, messages })
     }
 
     /// The conversation that the asker continues.
-    async fn question_conversation(&self, asker: &Asker, session_id: Uuid) -> Result<Conversation> {
+    pub(super) async fn question_conversation(
+        &self,
+        asker: &Asker,
+        session_id: Uuid,
+    ) -> Result<Conversation> {
         self.store
             .conversation_get_by_session(session_id)
             .await?
@@ -252,8 +262,14 @@ impl Service {
                 let conversation = Conversation { handler, ..conversation };
                 let question = messages.pop().expect("a question is one message");
                 if handler == Handler::Human {
-                    self.question_count(&conversation, &Ok(Vec::new()));
-                    return Ok(StoreOutcome::Answered(answered(&conversation, question.id, Vec::new())));
+                    let ending = Ending::ForPeople;
+                    self.question_count_ending(&conversation, ending);
+                    return Ok(StoreOutcome::Answered(answered(
+                        &conversation,
+                        question.id,
+                        Vec::new(),
+                        ending,
+                    )));
                 }
                 Ok(StoreOutcome::Stored(StoredQuestion { conversation, question }))
             }
@@ -273,8 +289,8 @@ impl Service {
                     return Err(self.question_running(asker, *stored, *lease_left).await?);
                 }
                 match PriorRequest::of(prior)? {
-                    PriorRequest::Done { conversation_id, message_id } => self
-                        .question_replay(asker, conversation_id, message_id)
+                    PriorRequest::Done { conversation_id, message_id, ending } => self
+                        .question_replay(asker, conversation_id, message_id, ending)
                         .await
                         .map(StoreOutcome::Answered),
                     PriorRequest::Resumed { conversation, question } => {
@@ -305,6 +321,7 @@ impl Service {
         asker: &Asker,
         id: ConversationId,
         question: Option<MessageId>,
+        ending: Ending,
     ) -> Result<Answered> {
         let gone = Error::NotFound(Missing::Session);
         let conversation = self.store.conversation_get(id).await?;
@@ -314,7 +331,7 @@ impl Service {
             return Err(gone);
         }
         let answers = self.store.message_answers(id, question).await?;
-        Ok(answered(&conversation, question, answers))
+        Ok(answered(&conversation, question, answers, ending))
     }
 
     /// Calls the bot. No database connection is held meanwhile.
@@ -322,7 +339,7 @@ impl Service {
         &self,
         conversation: &Conversation,
         question: &Message,
-        events: &tokens::Sender<AskEvent>,
+        sink: &TimedSink<'_>,
     ) -> std::result::Result<Vec<NewMessage>, bots::Error> {
         let Some(bot) = self.bots.get(&conversation.bot_id) else {
             return Err(bots::Error::Unconfigured);
@@ -331,55 +348,29 @@ impl Service {
             id: question.id,
             session_id: conversation.session_id,
             text: question.text.clone(),
-            history: self.question_history(bot, question).await,
+            history: self.question_history(bot, conversation, question).await,
         };
-        let shown = self.answer_show(conversation.id, question.id, &conversation.bot_id);
-        let sink = TimedSink::start(events, shown);
         // A panic in a bot fails this question alone.
-        let call = AssertUnwindSafe(bot.ask(request, &sink)).catch_unwind();
+        let call = AssertUnwindSafe(bot.ask(request, sink)).catch_unwind();
         let answers = tokio::select! {
             answers = call => answers.unwrap_or_else(|_| Err(bots::Error::Unreadable("asking for it failed".to_owned())))?,
             () = self.interrupted.cancelled() => return Err(bots::Error::Interrupted),
         };
         let (bot_id, time) = (&conversation.bot_id, sink.elapsed());
-        let author = || Author { id: bot_id.clone(), kind: AuthorKind::Bot, name: bot_id.clone() };
         let message = |answer| NewMessage {
-            author: Some(author()),
+            author: Some(Author::bot(bot_id)),
             time: Some(time),
             ..NewMessage::answer(answer, question.id)
         };
         Ok(answers.into_iter().map(message).collect())
     }
 
-    /// The turns before a question, as many as the bot is configured to get. Where they cannot be read, the bot is
-    /// called without them.
-    async fn question_history(&self, bot: &bots::ConfiguredBot, question: &Message) -> Vec<Turn> {
-        if bot.history() == 0 || question.seq == 1 {
-            return Vec::new();
-        }
-        let limit = i64::try_from(bot.history()).unwrap_or(i64::MAX);
-        let history = self.store.message_history(question.conversation_id, question.id, limit).await;
-        let history = history.unwrap_or_else(|error| {
-            tracing::warn!(%error, "a bot is asked without what was said before");
-            Vec::new()
-        });
-        let turn = |(role, text): (String, String)| {
-            let speaker = if role == role::CLIENT { Speaker::User } else { Speaker::Assistant };
-            Turn { speaker, text }
-        };
-        history.into_iter().map(turn).collect()
-    }
-
-    /// Counts a question in the metrics by its outcome. No answers and no failure: a human handles the conversation.
-    fn question_count(
-        &self,
-        conversation: &Conversation,
-        answers: &std::result::Result<Vec<NewMessage>, bots::Error>,
-    ) {
-        let outcome = match answers {
-            Ok(answers) if answers.is_empty() => metrics::HUMAN,
-            Ok(_) => metrics::ANSWERED,
-            Err(error) => error.reason().as_str(),
+    /// Counts a question in the metrics by its outcome, unless it failed.
+    pub(super) fn question_count_ending(&self, conversation: &Conversation, ending: Ending) {
+        let outcome = match ending {
+            Ending::Answered => metrics::ANSWERED,
+            Ending::ForPeople => metrics::HUMAN,
+            Ending::Stopped => FailureReason::Stopped.as_str(),
         };
         self.metrics.question_count(&conversation.bot_id, outcome);
     }

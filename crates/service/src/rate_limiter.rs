@@ -17,6 +17,8 @@ pub struct Limits {
     pub questions_per_address: u32,
     /// From one address. 0 also lifts the limit on wrong passwords.
     pub logins_per_address: u32,
+    /// Of one conversation's visitor: hand-overs, stops and marks of what it has seen.
+    pub signals: u32,
 }
 
 /// Wrong passwords for one account from one address before the next attempt has to wait.
@@ -36,6 +38,7 @@ pub(super) struct RateLimits {
     pub questions: RateLimiter,
     pub questions_per_address: RateLimiter,
     pub logins_per_address: RateLimiter,
+    pub signals: RateLimiter,
     /// By account and address together: by account alone, anybody could lock the owner out from elsewhere.
     pub login_failures: RateLimiter,
 }
@@ -46,6 +49,7 @@ impl RateLimits {
             questions: RateLimiter::per_minute(limits.questions),
             questions_per_address: RateLimiter::per_minute(limits.questions_per_address),
             logins_per_address: RateLimiter::per_minute(limits.logins_per_address),
+            signals: RateLimiter::per_minute(limits.signals),
             login_failures: match limits.logins_per_address {
                 0 => RateLimiter::per_minute(0),
                 _ => RateLimiter::new(LOGIN_FAILURES, LOGIN_FAILURE_PAUSE),

@@ -47,7 +47,7 @@ impl Service {
                 Err(Error::NotFound(Missing::Conversation))
             }
             Outcome::Claimed(claimed) => match PriorRequest::of(claimed)? {
-                PriorRequest::Done { conversation_id, message_id } => {
+                PriorRequest::Done { conversation_id, message_id, .. } => {
                     Ok(AppendOutcome::Replayed { conversation_id, message_id })
                 }
                 PriorRequest::Resumed { .. } => {

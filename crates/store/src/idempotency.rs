@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use uuid::Uuid;
-use wicara_model::{Conversation, ConversationId, Message, MessageId};
+use wicara_model::{Conversation, ConversationId, Ending, Message, MessageId};
 
 use crate::Store;
 use crate::engine::{DatabaseClock, Result, Sql, millis};
@@ -37,7 +37,7 @@ pub struct Claim {
 pub enum PriorClaim {
     /// The first request is done. `message_id`: of the first message that it stored, such as the question that has its
     /// answers now; the message may be deleted since.
-    Done { conversation_id: ConversationId, message_id: Option<MessageId> },
+    Done { conversation_id: ConversationId, message_id: Option<MessageId>, ending: Ending },
     /// The first request holds its lease. `stored`: its conversation and the first message that it stored, once these
     /// are committed.
     Running { lease_left: Duration, stored: Option<(ConversationId, MessageId)> },

@@ -3,8 +3,10 @@
 use wicara_model::{Key, KeyId, NewKey, Program, Timestamp};
 
 use crate::Store;
+use crate::commands::release_all;
 use crate::engine::{Columns, Error, Lane, Result, Sql};
-use crate::users::{bots_read, bots_text};
+use crate::rows::bots_read;
+use crate::users::bots_text;
 
 const KEY: &str = "id, name, role, bots, api, created_at";
 
@@ -71,24 +73,28 @@ impl Store {
         rows.into_iter().next().map(|row| key_read(&mut row.columns("keys"))).transpose()
     }
 
-    /// `false` if no key has the name.
-    pub async fn key_delete(&self, name: &str) -> Result<bool> {
+    /// Removes a key, and puts the conversations that its program has into the queue; `false` if no key has the name.
+    pub async fn key_delete(&self, name: &str, at: Timestamp) -> Result<bool> {
         let name = name.to_owned();
-        let changed = self
-            .change(None, move |transaction| {
-                let name = name.clone();
-                Box::pin(async move {
-                    let sql = "DELETE FROM keys WHERE name = $1 RETURNING id";
-                    let Some(row) = transaction.query(sql, vec![name.into()]).await?.into_iter().next()
-                    else {
-                        return Ok(false);
-                    };
-                    transaction.effects.events.access_changed(format!("key-{}", row.int("keys", "id")?));
-                    Ok(true)
-                })
+        self.access_change(move |transaction| {
+            let name = name.clone();
+            Box::pin(async move {
+                let sql = "SELECT id FROM keys WHERE name = $1";
+                let Some(row) = transaction.query(sql, vec![name.into()]).await?.into_iter().next() else {
+                    return Ok(false);
+                };
+                let id = row.int("keys", "id")?;
+                let program = format!("key-{id}");
+                release_all(transaction, &program, at).await?;
+                let sql = "DELETE FROM keys WHERE id = $1 RETURNING id";
+                if transaction.query(sql, vec![id.into()]).await?.is_empty() {
+                    return Ok(false);
+                }
+                release_all(transaction, &program, at).await?;
+                transaction.effects.events.access_changed(program);
+                Ok(true)
             })
-            .await;
-        self.access_changed();
-        changed
+        })
+        .await
     }
 }

@@ -17,6 +17,7 @@ mod message_windows;
 mod messages;
 mod nodes;
 mod rows;
+mod seen_marks;
 mod transaction;
 mod transfer;
 mod users;
@@ -39,7 +40,9 @@ use engine::{
 use list_walk::StartLevel;
 use writer::{Writer, WriterDatabase};
 
-pub use commands::{Append, Ask, Attempt, Outcome, Stored, Target};
+pub use commands::{
+    Append, Ask, AskState, Attempt, HandOverAfter, Handling, Operator, Outcome, Stored, Target,
+};
 pub use details::Detail;
 pub use engine::{DatabaseUrl, Error, MAX_BUS_MESSAGE, Result};
 pub use events::{EventPage, EventsOf};
@@ -228,11 +231,6 @@ impl Store {
     #[must_use]
     pub fn access_changes(&self) -> u64 {
         self.inner.access_changes.load(Ordering::SeqCst)
-    }
-
-    /// Notes that a change of people, keys or logins is over, committed or not known to be.
-    fn access_changed(&self) {
-        self.inner.access_changes.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Writes the queued commands and closes the connections. Later writes, and on SQLite later reads, are refused.

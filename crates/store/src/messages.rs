@@ -112,24 +112,24 @@ impl Store {
         rows.into_iter().map(ref_read).collect()
     }
 
-    /// The history before a message: role and text of the newest `limit` messages of visitors, bots and operators, at
+    /// The history before a message: id, role and text of the newest `limit` messages of visitors, bots and operators, at
     /// most 256 KiB of text, oldest first.
     pub async fn message_history(
         &self,
         id: ConversationId,
         before: MessageId,
         limit: i64,
-    ) -> Result<Vec<(String, String)>> {
+    ) -> Result<Vec<(MessageId, String, String)>> {
         let said_before = "id < $2 AND role IN ('client', 'bot', 'agent')";
         let newest =
             newest_within("id, role, text", "$1", said_before, ("$3", &format!("upto <= {HISTORY_BYTES}")));
-        let sql = format!("SELECT role, text FROM ({newest}) AS newest ORDER BY id");
+        let sql = format!("SELECT id, role, text FROM ({newest}) AS newest ORDER BY id");
         let params = vec![id.into(), before.into(), limit.into()];
         let rows = self.inner.reads.query(Lane::Continuation, sql, params).await?;
         rows.into_iter()
             .map(|row| {
                 let mut columns = row.columns("messages");
-                Ok((columns.text("role")?, columns.text("text")?))
+                Ok((MessageId(columns.int("id")?), columns.text("role")?, columns.text("text")?))
             })
             .collect()
     }

@@ -1,14 +1,15 @@
 //! Rows of conversations and messages: their columns, and how they are read.
 
 use wicara_model::{
-    AnswerTime, Author, Conversation, ConversationId, Failure, Json, Message, MessageId, Timestamp,
+    AnswerTime, Author, Bots, Conversation, ConversationId, Failure, Json, Message, MessageId, Timestamp,
 };
 
 use crate::engine::{Columns, Result, Row};
 
 /// The columns that [`conversation_read`] reads.
 pub(super) const CONVERSATION: &str = "id, session_id, by_visitor, room, integration_type, bot_id, user_id, \
-     handler, message_count, note_count, message_bytes, created_at, updated_at";
+     handler, assignee_id, assignee_kind, assignee_name, handed_over_at, handover_reason, unclaimed_since, \
+     given_back_after, seen_by_visitor, message_count, note_count, message_bytes, created_at, updated_at";
 
 pub(super) fn conversation_read(columns: &mut Columns) -> Result<Conversation> {
     Ok(Conversation {
@@ -20,12 +21,34 @@ pub(super) fn conversation_read(columns: &mut Columns) -> Result<Conversation> {
         bot_id: columns.text("bot_id")?,
         user_id: columns.opt_text("user_id")?,
         handler: columns.word("handler")?,
+        assignee: author_read(columns, ["assignee_id", "assignee_kind", "assignee_name"])?,
+        handed_over_at: columns.opt_int("handed_over_at")?.map(Timestamp),
+        handover_reason: columns.opt_word("handover_reason")?,
+        unclaimed_since: columns.opt_int("unclaimed_since")?.map(Timestamp),
+        given_back_after: MessageId(columns.int("given_back_after")?),
+        seen_by_visitor: MessageId(columns.int("seen_by_visitor")?),
         message_count: columns.int("message_count")?,
         note_count: columns.int("note_count")?,
         message_bytes: columns.int("message_bytes")?,
         created_at: Timestamp(columns.int("created_at")?),
         updated_at: Timestamp(columns.int("updated_at")?),
     })
+}
+
+/// The columns of an id, a kind and a name, which are null together.
+fn author_read(columns: &mut Columns, [id, kind, name]: [&'static str; 3]) -> Result<Option<Author>> {
+    let id = columns.opt_text(id)?;
+    let kind = columns.opt_word(kind)?;
+    let name = columns.opt_text(name)?;
+    Ok(match (id, kind, name) {
+        (Some(id), Some(kind), Some(name)) => Some(Author { id, kind, name }),
+        _ => None,
+    })
+}
+
+/// Bots are stored as a JSON list of ids, all of them as null.
+pub(super) fn bots_read(columns: &mut Columns) -> Result<Bots> {
+    Ok(columns.opt_json("bots")?.map_or(Bots::All, Bots::Only))
 }
 
 /// The SQL condition that a conversation exists, since the messages of a deleted one are deleted later. `id` must not
@@ -60,12 +83,7 @@ pub(super) fn message_read(columns: &mut Columns) -> Result<Message> {
     let reason = columns.opt_word("failure")?;
     let at = columns.opt_int("failed_at")?;
     message.failure = reason.zip(at).map(|(reason, at)| Failure { reason, at: Timestamp(at) });
-    let author = columns.opt_text("author_id")?;
-    let kind = columns.opt_word("author_kind")?;
-    let name = columns.opt_text("author_name")?;
-    if let (Some(id), Some(kind), Some(name)) = (author, kind, name) {
-        message.author = Some(Author { id, kind, name });
-    }
+    message.author = author_read(columns, ["author_id", "author_kind", "author_name"])?;
     let first_token_ms = columns.opt_int("first_token_ms")?;
     let answer_ms = columns.opt_int("answer_ms")?;
     message.time = answer_ms.map(|answer_ms| AnswerTime { first_token_ms, answer_ms });

@@ -3,7 +3,9 @@
 use wicara_model::{Bots, NewUser, Person, Timestamp, User, UserId};
 
 use crate::Store;
+use crate::commands::release_all;
 use crate::engine::{Columns, Error, Lane, Result, Sql};
+use crate::rows::bots_read;
 
 /// A login.
 #[derive(Debug, Clone)]
@@ -25,11 +27,6 @@ fn user_read(columns: &mut Columns) -> Result<User> {
     };
     let password_hash = columns.text("password_hash")?;
     Ok(User { person, password_hash, created_at: Timestamp(columns.int("created_at")?) })
-}
-
-/// Bots are stored as a JSON list of ids, all of them as null.
-pub(super) fn bots_read(columns: &mut Columns) -> Result<Bots> {
-    Ok(columns.opt_json("bots")?.map_or(Bots::All, Bots::Only))
 }
 
 pub(super) fn bots_text(bots: &Bots) -> Option<String> {
@@ -107,43 +104,44 @@ impl Store {
     /// Sets the password and ends the person's sessions; `false` if there is no such person.
     pub async fn user_password(&self, email: &str, password_hash: String) -> Result<bool> {
         let email = email.to_owned();
-        let changed = self
-            .change(None, move |transaction| {
-                let (email, password_hash) = (email.clone(), password_hash.clone());
-                Box::pin(async move {
-                    let sql = "UPDATE users SET password_hash = $2 WHERE email = $1 RETURNING id";
-                    let rows = transaction.query(sql, vec![email.into(), password_hash.into()]).await?;
-                    let Some(row) = rows.into_iter().next() else { return Ok(false) };
-                    let id = row.int("users", "id")?;
-                    transaction.query("DELETE FROM sessions WHERE user_id = $1", vec![id.into()]).await?;
-                    transaction.effects.events.access_changed(id.to_string());
-                    Ok(true)
-                })
+        self.access_change(move |transaction| {
+            let (email, password_hash) = (email.clone(), password_hash.clone());
+            Box::pin(async move {
+                let sql = "UPDATE users SET password_hash = $2 WHERE email = $1 RETURNING id";
+                let rows = transaction.query(sql, vec![email.into(), password_hash.into()]).await?;
+                let Some(row) = rows.into_iter().next() else { return Ok(false) };
+                let id = row.int("users", "id")?;
+                transaction.query("DELETE FROM sessions WHERE user_id = $1", vec![id.into()]).await?;
+                transaction.effects.events.access_changed(id.to_string());
+                Ok(true)
             })
-            .await;
-        self.access_changed();
-        changed
+        })
+        .await
     }
 
-    /// Removes a person and their sessions; `false` if there is no such person.
-    pub async fn user_delete(&self, email: &str) -> Result<bool> {
+    /// Removes a person and their sessions, and puts the conversations that they have into the queue; `false` if there is no
+    /// such person.
+    pub async fn user_delete(&self, email: &str, at: Timestamp) -> Result<bool> {
         let email = email.to_owned();
-        let changed = self
-            .change(None, move |transaction| {
-                let email = email.clone();
-                Box::pin(async move {
-                    let sql = "DELETE FROM users WHERE email = $1 RETURNING id";
-                    let Some(row) = transaction.query(sql, vec![email.into()]).await?.into_iter().next()
-                    else {
-                        return Ok(false);
-                    };
-                    transaction.effects.events.access_changed(row.int("users", "id")?.to_string());
-                    Ok(true)
-                })
+        self.access_change(move |transaction| {
+            let email = email.clone();
+            Box::pin(async move {
+                let sql = "SELECT id FROM users WHERE email = $1";
+                let Some(row) = transaction.query(sql, vec![email.into()]).await?.into_iter().next() else {
+                    return Ok(false);
+                };
+                let id = row.int("users", "id")?;
+                release_all(transaction, &id.to_string(), at).await?;
+                let sql = "DELETE FROM users WHERE id = $1 RETURNING id";
+                if transaction.query(sql, vec![id.into()]).await?.is_empty() {
+                    return Ok(false);
+                }
+                release_all(transaction, &id.to_string(), at).await?;
+                transaction.effects.events.access_changed(id.to_string());
+                Ok(true)
             })
-            .await;
-        self.access_changed();
-        changed
+        })
+        .await
     }
 
     /// `token_hash`: SHA-256 of the cookie's value.
@@ -178,22 +176,16 @@ impl Store {
     }
 
     pub async fn session_delete(&self, token_hash: [u8; 32]) -> Result<()> {
-        let changed = self
-            .change(None, move |transaction| {
-                Box::pin(async move {
-                    let sql = "DELETE FROM sessions WHERE token_hash = $1 RETURNING user_id";
-                    for row in transaction.query(sql, vec![token_hash[..].into()]).await? {
-                        transaction
-                            .effects
-                            .events
-                            .access_changed(row.int("sessions", "user_id")?.to_string());
-                    }
-                    Ok(())
-                })
+        self.access_change(move |transaction| {
+            Box::pin(async move {
+                let sql = "DELETE FROM sessions WHERE token_hash = $1 RETURNING user_id";
+                for row in transaction.query(sql, vec![token_hash[..].into()]).await? {
+                    transaction.effects.events.access_changed(row.int("sessions", "user_id")?.to_string());
+                }
+                Ok(())
             })
-            .await;
-        self.access_changed();
-        changed
+        })
+        .await
     }
 
     /// Deletes sessions that have expired.

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use wicara_model::{Api, ConversationId, NewConversation, NewMessage, Role, Timestamp};
 use wicara_store::{Append, Ask, Outcome, Target};
 
-use self::Document::{Chatbot, Either, Plain, Rooms};
+use self::Document::{Chatbot, Either, Live, Plain, Rooms};
 use self::Names::{Conversation, DefaultBot, Filter, Message, Nothing, Session};
 use self::Who::{Everybody, Monitors, Public, Readers, Unasked, Writers};
 use self::callers::{Is, Rights};
@@ -40,6 +40,13 @@ const ROWS: &[Row] = &[
     row("question_list", Public, Session, Chatbot, ""),
     row("question_feed_read?after={start}&limit=500", Public, Session, Chatbot, ""),
     row("feed_read?after={start}&limit=500", Readers, Nothing, Plain, ""),
+    row("question_handover", Public, Session, Chatbot, ""),
+    row("question_answer_stop", Public, Session, Chatbot, ""),
+    row("question_seen", Public, Session, Chatbot, r#"{"upTo":"{message}"}"#),
+    row("conversation_claim", Writers, Conversation, Live, "{}"),
+    row("conversation_release", Writers, Conversation, Live, r#"{"to":"bot"}"#),
+    row("conversation_answer_stop", Writers, Conversation, Live, ""),
+    row("conversation_seen", Readers, Conversation, Live, r#"{"upTo":"{message}"}"#),
     row("conversation_list", Readers, Nothing, Either, ""),
     row("conversation_get", Readers, Conversation, Either, ""),
     row("conversation_delete", Writers, Conversation, Either, ""),
@@ -113,6 +120,8 @@ enum Document {
     /// The Conversation API's or the Message API's.
     Rooms,
     Chatbot,
+    /// What stands beyond them below a path of the Conversation API's: its errors.
+    Live,
     /// The Conversation API's or the Chatbot API's: the caller decides.
     Either,
 }
@@ -148,7 +157,7 @@ impl Row {
             (_, Is::Nobody) => return Expected::Not(401, UNAUTHENTICATED.into()),
         };
         let api = match self.document {
-            Rooms => Api::Conversation,
+            Rooms | Live => Api::Conversation,
             Plain | Chatbot => Api::Chatbot,
             Either => rights.api,
         };
@@ -160,7 +169,7 @@ impl Row {
         if !may {
             Expected::Not(403, FORBIDDEN.into())
         } else if self.shows(rights, object) {
-            Expected::Done(api)
+            Expected::Done(if self.document == Live { Api::Chatbot } else { api })
         } else {
             self.unseen(api)
         }

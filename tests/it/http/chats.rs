@@ -118,7 +118,7 @@ async fn each_caller_reads_its_own_document(engine: Engine) {
         detail.is(
             200,
             r#"{"status":200,"data":{"room":"website-<id>","integrationType":"website","botId":"majadigi",
-                "id":"<id>","userId":null,"handler":"bot","messageCount":2,"lastMessage":{"id":"<id>",
+                "id":"<id>","userId":null,"handler":"bot","assignee":null,"handedOverAt":null,"handoverReason":null,"unreadCount":0,"seenByVisitorUpTo":null,"messageCount":2,"lastMessage":{"id":"<id>",
                 "message":"I'm here to assist you with inquiries related to the Public Information Disclosure website and the Online Aspirations and Complaints Service in East Java. However, it seems your message doesn't contain a specific question or topic related to these                       services. Could you please clarify your inquiry? 😊",
                 "type":"text","role":"bot","createdAt":"<time>"},"createdAt":"<time>","updatedAt":"<time>"}}"#);
         caller.get("/api/conversation/999999").await.is(400, CONVERSATION_ID_INVALID);

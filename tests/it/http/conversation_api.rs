@@ -28,7 +28,7 @@ const CHANGE: &str = r#"{"room":"client3-123 + client4-123 updated","integration
 fn shown(sent: &str) -> String {
     let sent = sent.strip_suffix('}').unwrap();
     format!(
-        r#"{sent},"id":"<id>","userId":"<caller>","handler":"bot","messageCount":0,"lastMessage":null,"createdAt":"<time>","updatedAt":"<time>"}}"#
+        r#"{sent},"id":"<id>","userId":"<caller>","handler":"bot","assignee":null,"handedOverAt":null,"handoverReason":null,"unreadCount":0,"seenByVisitorUpTo":null,"messageCount":0,"lastMessage":null,"createdAt":"<time>","updatedAt":"<time>"}}"#
     )
 }
 
@@ -163,6 +163,10 @@ async fn an_update_changes_what_it_names(engine: Engine) {
     ] {
         let updated = person.patch(&path, json!({field: value})).await.ok();
         expected[field] = value.into();
+        if field == "handler" {
+            expected["handoverReason"] = "operator".into();
+            expected["handedOverAt"] = updated["data"]["updatedAt"].clone();
+        }
         expected["updatedAt"] = updated["data"]["updatedAt"].clone();
         assert_eq!(updated["data"], expected);
         assert_eq!(person.get(&path).await.ok()["data"], expected);

@@ -132,7 +132,8 @@ async fn nobody_answers_for_a_human(engine: Engine) {
     assert_eq!(names(&events), ["session", "message"]);
     assert_eq!(events[0].1["session_id"], session);
     let ids = events[0].1.as_object().unwrap().clone();
-    let mut expected = json!({"status": 200, "message": "success", "message_ids": [], "data": []});
+    let mut expected =
+        json!({"status": 200, "message": "success", "message_ids": [], "data": [], "handler": "human"});
     expected.as_object_mut().unwrap().extend(ids);
     assert_eq!(events[1].1, expected);
     app.stop().await;

@@ -345,7 +345,8 @@ async fn a_failed_question_that_was_handed_over_is_done(engine: Engine) {
     let chat = program.get("/api/conversation").await.ok()["data"][0]["id"].clone();
     program.patch(&format!("/api/conversation/{chat}"), &json!({"handler": "human"})).await.ok();
     for _ in 0..2 {
-        assert_eq!(post(&visitor, KEY, "/api/questions", &body).await.ok()["data"], json!([]));
+        let answer = post(&visitor, KEY, "/api/questions", &body).await.ok();
+        assert_eq!((&answer["data"], &answer["handler"]), (&json!([]), &json!("human")));
     }
     // Nothing is left that a later start would call interrupted.
     let other =
@@ -363,7 +364,7 @@ async fn a_question_to_an_operator_is_stored_once(engine: Engine) {
     program.patch(&path, &json!({"handler": "human"})).await.ok();
     let body = json!({"message": "two", "session_id": session});
     let first = assert_one(&fifty(&visitor, "/api/questions", &body).await);
-    assert!(first.ends_with(r#""data":[]}"#), "{first}");
+    assert!(first.ends_with(r#""data":[],"handler":"human"}"#), "{first}");
     program.patch(&path, &json!({"handler": "bot"})).await.ok();
     assert_eq!(post(&visitor, KEY, "/api/questions", &body).await.text, first);
     assert_eq!(column(&messages(&program).await, "message"), ["one", "echo: one", "two"]);

@@ -28,10 +28,22 @@ fn new(conversation: i64) -> Value {
 }
 
 /// A message with these first fields, as it is shown.
-fn shown(fields: &str) -> String {
+fn shown(fields: &str, author: &str) -> String {
     format!(
-        r#"{{{fields},"conversationId":"<id>","id":"<id>","replyTo":null,"payload":null,"failure":null,"createdAt":"<time>","updatedAt":"<time>"}}"#
+        r#"{{{fields},"conversationId":"<id>","id":"<id>","replyTo":null,"payload":null,"failure":null,"author":{author},"createdAt":"<time>","updatedAt":"<time>"}}"#
     )
+}
+
+/// The author of a client's messages.
+async fn author(client: &Client) -> String {
+    let me = client.get("/api/auth/me").await.ok()["data"].clone();
+    match me["name"].as_str() {
+        Some(name) => {
+            let id = me["id"].as_str().unwrap();
+            format!(r#"{{"id":"key-{id}","kind":"program","name":"{name}"}}"#)
+        }
+        None => r#"{"id":"<id>","kind":"person","name":"admin"}"#.into(),
+    }
 }
 
 async fn conversation(client: &Client) -> i64 {
@@ -62,7 +74,8 @@ async fn the_examples(app: &TestApp, client: &Client) {
     for _ in 0..10 {
         client.post("/api/message", new(conversation)).await.ok();
     }
-    let message = shown(r#""message":"hii!!","type":"text","role":"bot""#);
+    let author = author(client).await;
+    let message = shown(r#""message":"hii!!","type":"text","role":"bot""#, &author);
     let pagination = r#"{"page":1,"pageSize":2,"totalPages":5,"totalItems":10}"#;
     let list = format!(r#"{{"status":200,"data":[{message},{message}],"pagination":{pagination}}}"#);
     client.get(&format!("/api/message?page=&limit=2&conversationId={conversation}")).await.is(200, &list);
@@ -75,7 +88,7 @@ async fn the_examples(app: &TestApp, client: &Client) {
     let detail = client.get(&path).await;
     detail.is(200, &format!(r#"{{"status":200,"data":{message}}}"#));
     assert_eq!(detail.ok()["data"], created.ok()["data"]);
-    let changed = shown(CHANGE.trim_matches(['{', '}']));
+    let changed = shown(CHANGE.trim_matches(['{', '}']), &author);
     let updated = format!(r#"{{"status":200,"message":"Message updated successufully!!","data":{changed}}}"#);
     client.patch(&path, CHANGE).await.is(200, &updated);
 
@@ -177,7 +190,8 @@ async fn answers_carry_their_question_and_the_bots_own_words(engine: Engine) {
     assert_eq!(column(&listed, "message")[1], "halo 😊");
     assert_eq!(column(&listed, "failure"), [&Value::Null, &Value::Null]);
     let path = format!("/api/message/{}", listed["data"][1]["id"].as_str().unwrap());
-    let answer = shown(r#""message":"halo 😊","type":"text","role":"bot""#)
+    let author = r#"{"id":"echo","kind":"bot","name":"echo"}"#;
+    let answer = shown(r#""message":"halo 😊","type":"text","role":"bot""#, author)
         .replace(r#""replyTo":null,"payload":null"#, &format!(r#""replyTo":"<id>","payload":{SAID}"#));
     program.get(&path).await.is(200, &format!(r#"{{"status":200,"data":{answer}}}"#));
     app.stop().await;

@@ -9,6 +9,7 @@ mod feed;
 mod feed_limits;
 mod feed_visitors;
 mod guide;
+mod handover;
 mod idempotency;
 mod inputs;
 mod limits;
@@ -27,6 +28,7 @@ mod security;
 mod sessions;
 mod slow;
 mod sockets;
+mod stops;
 mod texts;
 pub mod wire;
 

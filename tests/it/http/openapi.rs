@@ -10,7 +10,7 @@ use super::Chat;
 use crate::support::{Answer, Client, Engine, TestApp};
 
 /// Every operation with the statuses that it may answer, besides those of any operation under `/api`.
-const OPERATIONS: [(&str, &str, &[u16]); 21] = [
+const OPERATIONS: [(&str, &str, &[u16]); 28] = [
     ("get", "/healthz", &[]),
     ("get", "/readyz", &[503]),
     ("get", "/metrics", &[401, 403, 503]),
@@ -21,10 +21,17 @@ const OPERATIONS: [(&str, &str, &[u16]); 21] = [
     ("get", "/api/questions/{session_id}", &[400, 404]),
     ("get", "/api/questions/{session_id}/events", &[400, 404, 429]),
     ("get", "/api/events", &[400, 429]),
+    ("post", "/api/questions/{session_id}/handover", &[400, 404, 429]),
+    ("delete", "/api/questions/{session_id}/answer", &[400, 404, 429]),
+    ("post", "/api/questions/{session_id}/seen", &[400, 404, 429]),
+    ("post", "/api/conversation/{id}/claim", &[400, 409]),
+    ("post", "/api/conversation/{id}/release", &[400, 409]),
+    ("delete", "/api/conversation/{id}/answer", &[400]),
+    ("post", "/api/conversation/{id}/seen", &[400]),
     ("post", "/api/conversation", &[400, 409, 422]),
     ("get", "/api/conversation", &[400, 403]),
     ("get", "/api/conversation/{id}", &[400, 403, 404]),
-    ("patch", "/api/conversation/{id}", &[400]),
+    ("patch", "/api/conversation/{id}", &[400, 409]),
     ("delete", "/api/conversation/{id}", &[400, 404]),
     ("delete", "/api/conversation/message/{id}", &[400, 404]),
     ("post", "/api/message", &[400, 409, 422]),
@@ -83,9 +90,13 @@ async fn every_operation_is_described_with_its_answers() {
             let schema = &answer["content"][content]["schema"];
             assert!(schema.is_object(), "{what} {status}");
             let waits = answer["headers"]["Retry-After"].is_object();
-            assert_eq!(waits, matches!(status.as_str(), "409" | "429" | "503"), "{what} {status}");
+            // For how long somebody else will have a conversation is not known.
+            let is_claimed = schema["$ref"] == "#/components/schemas/Claimed";
+            let expected = !is_claimed && matches!(status.as_str(), "409" | "429" | "503");
+            assert_eq!(waits, expected, "{what} {status}");
         }
-        let has_body = matches!(method, "post" | "patch") && path != "/api/auth/logout";
+        let has_body =
+            matches!(method, "post" | "patch") && path != "/api/auth/logout" && !path.ends_with("/handover");
         assert_eq!(operation["requestBody"].is_object(), has_body, "{what}");
         let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
         let in_path = parameters.iter().filter(|parameter| parameter["in"] == "path").count();

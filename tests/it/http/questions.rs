@@ -111,7 +111,8 @@ async fn an_operator_answers_instead_of_the_bot(engine: Engine) {
 
     let answer = ask_on(&visitor, &session, "is anybody there?").await;
     let ids = ids(&answer);
-    let expected = format!(r#"{{"status":200,"message":"success",{ids},"message_ids":[],"data":[]}}"#);
+    let expected =
+        format!(r#"{{"status":200,"message":"success",{ids},"message_ids":[],"data":[],"handler":"human"}}"#);
     answer.is(200, &expected);
     assert_eq!(answer.json()["session_id"], session);
     assert_eq!(app.bot.asked(), 1);
@@ -172,7 +173,7 @@ async fn a_bot_that_fails_leaves_the_question_with_its_failure(engine: Engine) {
         200,
         r#"{"status":200,"data":[{"message":"wait 60000","type":"text","role":"client",
             "conversationId":"<id>","id":"<id>","replyTo":null,"payload":null,"failure":{"reason":"timeout",
-            "at":"<time>"},"createdAt":"<time>","updatedAt":"<time>"}],"pagination":{"page":1,"pageSize":1,
+            "at":"<time>"},"author":null,"createdAt":"<time>","updatedAt":"<time>"}],"pagination":{"page":1,"pageSize":1,
             "totalPages":9,"totalItems":9}}"#,
     );
     let everything = messages(&program).await.to_string();
@@ -267,10 +268,11 @@ async fn a_visitor_reads_its_own_conversation(engine: Engine) {
     assert_eq!(thread.header("cache-control"), Some("no-store"));
     thread.is(
         200,
-        r#"{"status":200,"message":"success","data":{"session_id":"<session>","conversation_id":<id>,"handler":"bot","messages":[
+        r#"{"status":200,"message":"success","data":{"session_id":"<session>","conversation_id":<id>,"handler":"bot","handover":true,"messages":[
             {"id":<id>,"role":"client","text":"say {\"text\":\"a\", \"z\" : 1.0}","payload":null,
-                "createdAt":"<time>"},
-            {"id":<id>,"role":"bot","text":"a","payload":{"text":"a", "z" : 1.0},"createdAt":"<time>"}]}}"#,
+                "replyTo":null,"failure":null,"author":null,"createdAt":"<time>"},
+            {"id":<id>,"role":"bot","text":"a","payload":{"text":"a", "z" : 1.0},"replyTo":<id>,"failure":null,
+                "author":null,"createdAt":"<time>"}]}}"#,
     );
     let upper = visitor
         .get(&path.replace(session.as_str().unwrap(), &session.as_str().unwrap().to_uppercase()))

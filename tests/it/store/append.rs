@@ -5,7 +5,10 @@ use wicara_model::{
 };
 use wicara_store::{Append, Ask, Error, Outcome, Store, Target};
 
-use super::{append, asks, attempt, create, fail, get, manual, messages, open, reopen, stored, total};
+use super::{
+    append, asks, attempt, create, fail, get, handled, manual, messages, open, operator, reopen, stored,
+    total,
+};
 use crate::support::{Engine, on_both_engines};
 
 on_both_engines!(
@@ -108,7 +111,7 @@ async fn totals_follow_every_change(engine: Engine) {
     assert_eq!(total(&store, &Bots::Only(vec![])).await, (0, 0));
 
     let moved = wicara_model::ConversationPatch { bot_id: Some("b".into()), ..Default::default() };
-    store.conversation_update(a.conversation.id, moved, manual(2)).await.unwrap().unwrap();
+    handled(store.conversation_update(a.conversation.id, moved, operator(), manual(2)).await.unwrap());
     assert_eq!(total(&store, &only("a")).await, (0, 0));
     assert_eq!(total(&store, &only("b")).await, (3, 3));
 

@@ -8,7 +8,7 @@ use wicara_model::{Change, ConversationPatch, Event, EventNumber, MessageId, Tim
 use wicara_store::{EventsOf, Store, Target};
 
 use super::together::open;
-use super::{append, new_conversation, stored};
+use super::{append, handled, new_conversation, operator, stored};
 use crate::support::{Database, Engine, on_both_engines};
 
 on_both_engines!(
@@ -41,7 +41,7 @@ async fn write(store: &Store) -> Vec<MessageId> {
     for round in 0..ROUNDS {
         if round % 3 == 0 {
             let patch = ConversationPatch { room: Some(format!("room {round}")), ..Default::default() };
-            store.conversation_update(id, patch, Timestamp(2_000)).await.unwrap().unwrap();
+            handled(store.conversation_update(id, patch, operator(), Timestamp(2_000)).await.unwrap());
         }
         let said = stored(store.append(append(Target::Existing(id), &["a", "b"])).await.unwrap());
         messages.extend(said.messages.iter().map(|message| message.id));

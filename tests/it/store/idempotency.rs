@@ -129,7 +129,7 @@ async fn a_settled_question_gives_its_answers_again(engine: Engine) {
     let asked = stored(store.append(question(lease.clone())).await.unwrap());
     answer(&store, &asked).await;
     let done = claimed(store.append(question(lease)).await.unwrap());
-    let PriorClaim::Done { conversation_id, message_id } = done else { panic!("{done:?}") };
+    let PriorClaim::Done { conversation_id, message_id, .. } = done else { panic!("{done:?}") };
     assert_eq!((conversation_id, message_id), (asked.conversation_id, Some(asked.messages[0].id)));
     assert_eq!(total(&store, &Bots::All).await, (1, 2));
 }

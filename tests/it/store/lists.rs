@@ -5,7 +5,9 @@ use wicara_model::{
 };
 use wicara_store::{Append, BotMessage, Detail, Embed, ListedConversation, MessageChunk, Store, Target};
 
-use super::{append, create, execute, get, manual, messages, new_conversation, open, stored};
+use super::{
+    append, create, execute, get, handled, manual, messages, new_conversation, open, operator, stored,
+};
 use crate::support::{Engine, on_both_engines};
 
 on_both_engines!(
@@ -326,7 +328,7 @@ async fn a_list_shows_of_messages_what_is_shown_of_each_conversation(engine: Eng
     let room = ConversationFilter { room: Some("room".into()), ..Default::default() };
     let patch = ConversationPatch { room: room.room.clone(), ..Default::default() };
     for &id in &ids {
-        store.conversation_update(id, patch.clone(), manual(9)).await.unwrap().unwrap();
+        handled(store.conversation_update(id, patch.clone(), operator(), manual(9)).await.unwrap());
     }
     stored(store.append(append(Target::Existing(ids[1]), &["three"])).await.unwrap());
 
@@ -457,7 +459,7 @@ async fn a_bot_is_told_the_newest_of_what_was_said(engine: Engine) {
     say(role::BOT, "later").await;
     let history = async |before, limit| -> Vec<String> {
         let said = store.message_history(id, before, limit).await.unwrap();
-        said.into_iter().map(|(role, text)| format!("{role}: {text}")).collect()
+        said.into_iter().map(|(_, role, text)| format!("{role}: {text}")).collect()
     };
     let whole = ["client: one", "bot: two", "agent: three", "client: four"];
     assert_eq!(history(question, 20).await, whole);

@@ -24,11 +24,13 @@ use std::time::Duration;
 use uuid::Uuid;
 use wicara_metrics::Metrics;
 use wicara_model::{
-    Bots, Conversation, ConversationId, FailureReason, Message, MessageId, NewConversation, NewMessage,
-    Timestamp,
+    Author, AuthorKind, Bots, Conversation, ConversationId, FailureReason, Message, MessageId,
+    NewConversation, NewMessage, Timestamp,
 };
 use wicara_platform::Random;
-use wicara_store::{Append, Ask, Attempt, Detail, Embed, MessageChunk, Outcome, Store, Stored, Target};
+use wicara_store::{
+    Append, Ask, Attempt, Detail, Embed, Handling, MessageChunk, Operator, Outcome, Store, Stored, Target,
+};
 
 use crate::support::database::connect;
 use crate::support::{Database, Engine};
@@ -112,6 +114,21 @@ async fn fail(
         Outcome::Stored(_) => true,
         Outcome::Superseded => false,
         other => panic!("{other:?}"),
+    }
+}
+
+/// An administrator, who may take what others have.
+fn operator() -> Operator {
+    Operator {
+        author: Author { id: "1".into(), kind: AuthorKind::Person, name: "admin".into() },
+        is_admin: true,
+    }
+}
+
+fn handled(handling: Handling) -> Conversation {
+    match handling {
+        Handling::Done(conversation, _) => conversation,
+        other => panic!("not done: {other:?}"),
     }
 }
 

@@ -3,7 +3,7 @@
 use wicara_model::{Bots, ConversationId, ConversationPatch};
 
 use super::totals::totals_are_exact;
-use super::{create, execute, manual, open, total};
+use super::{create, execute, handled, manual, open, operator, total};
 use crate::support::{Database, Engine, on_both_engines};
 
 on_both_engines!(a_conversation_of_any_length_moves_in_short_statements);
@@ -85,7 +85,7 @@ async fn a_conversation_of_any_length_moves_in_short_statements(engine: Engine) 
         ConversationPatch { bot_id: Some("seldom".into()), ..Default::default() },
         ConversationPatch { integration_type: Some("telegram".into()), ..Default::default() },
     ] {
-        let (moved, _) = store.conversation_update(id, patch, manual(2)).await.unwrap().unwrap();
+        let moved = handled(store.conversation_update(id, patch, operator(), manual(2)).await.unwrap());
         assert_eq!((moved.bot_id.as_str(), moved.message_count), ("seldom", MESSAGES));
         totals_are_exact(&store.database).await;
     }

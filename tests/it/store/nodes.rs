@@ -10,7 +10,8 @@ use wicara_store::{Append, Ask, Attempt, Claim, IdempotencyKey, Outcome, PriorCl
 
 use super::totals::totals_are_exact;
 use super::{
-    append, asks, attempt, create, execute, fail, get, manual, messages, new_conversation, node, open, stored,
+    append, asks, attempt, create, execute, fail, get, handled, manual, messages, new_conversation, node,
+    open, operator, stored,
 };
 use crate::support::database::connect;
 use crate::support::{Database, Engine, PATIENCE, on_both_engines, until};
@@ -259,7 +260,7 @@ async fn a_change_whose_number_was_given_up_is_stored_with_another() {
          SELECT node, max(number) + 1, 1 FROM node_batches GROUP BY node";
     execute(&store.database, next).await;
     let patch = ConversationPatch { room: Some("changed".into()), ..ConversationPatch::default() };
-    let (changed, _) = store.conversation_update(id, patch, manual(2)).await.unwrap().unwrap();
+    let changed = handled(store.conversation_update(id, patch, operator(), manual(2)).await.unwrap());
     assert_eq!(changed.room, "changed");
     assert_eq!(get(&store, id).await, changed);
 }

@@ -87,7 +87,7 @@ async fn a_session_ends_by_time_password_or_removal(engine: Engine) {
     assert!(!is_open(3, 5).await);
 
     session(4, 1000).await.unwrap();
-    assert!(store.user_delete("ani@x").await.unwrap());
+    assert!(store.user_delete("ani@x", Timestamp(9)).await.unwrap());
     assert!(!is_open(4, 5).await);
     assert!(!store.user_password("ani@x", "other".into()).await.unwrap());
 }

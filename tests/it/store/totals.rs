@@ -8,7 +8,7 @@ use wicara_model::{
 };
 use wicara_store::{Embed, Outcome, Store, Target};
 
-use super::{append, execute, manual, new_conversation, open, reopen, stored};
+use super::{append, execute, handled, manual, new_conversation, open, operator, reopen, stored};
 use crate::support::{Database, Engine, on_both_engines};
 
 on_both_engines!(every_page_is_what_counting_would_give);
@@ -112,13 +112,13 @@ async fn change_something(store: &Store, model: &mut Model) {
         2 => {
             let bot = BOTS[model.random(2)].to_owned();
             let patch = ConversationPatch { bot_id: Some(bot.clone()), ..Default::default() };
-            store.conversation_update(id, patch, manual(2)).await.unwrap().unwrap();
+            handled(store.conversation_update(id, patch, operator(), manual(2)).await.unwrap());
             model.conversations.get_mut(&id.0).unwrap().bot_id = bot;
         }
         _ => {
             let kind = ["telegram", "website"][model.random(2)].to_owned();
             let patch = ConversationPatch { integration_type: Some(kind.clone()), ..Default::default() };
-            store.conversation_update(id, patch, manual(2)).await.unwrap().unwrap();
+            handled(store.conversation_update(id, patch, operator(), manual(2)).await.unwrap());
             model.conversations.get_mut(&id.0).unwrap().integration_type = kind;
         }
     }

@@ -23,10 +23,11 @@ const ADMIN: &str = "admin@localhost";
 /// Configuration for [`TestApp::metrics`].
 pub const METRICS: &str = "server.metrics_listen = \"127.0.0.1:0\"\n";
 
-const LIMITS: [&str; 3] = [
+const LIMITS: [&str; 4] = [
     "limits.questions_per_minute ",
     "limits.questions_per_minute_per_address ",
     "limits.logins_per_minute_per_address ",
+    "limits.signals_per_minute ",
 ];
 
 pub struct TestApp {

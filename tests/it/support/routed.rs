@@ -39,11 +39,15 @@ impl Routed {
         let guide = "id = 'guide'\nkind = 'documents'\nfolder = ''\nlink_base = ''\ndefault = true\nconcurrency = 10000";
         let bot = bots::Settings::from_table(guide.parse().unwrap()).unwrap();
         let bots = bots::Registry::new(vec![bot], "", &Random::System, &metrics).unwrap();
-        let limits = service::Limits { questions: 0, questions_per_address: 0, logins_per_address: 0 };
+        let limits =
+            service::Limits { questions: 0, questions_per_address: 0, logins_per_address: 0, signals: 0 };
+        let handover =
+            service::HandoverSettings { show_names: false, return_after: None, return_text: String::new() };
         let settings = service::Settings {
             chatbot_api_open: false,
             session: Duration::from_secs(3600),
             limits,
+            handover,
             streams: service::StreamLimits { all: 10, per_caller: 10 },
             keep_events: Duration::from_secs(3600),
         };

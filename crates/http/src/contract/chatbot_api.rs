@@ -7,8 +7,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 use wicara_model::{
-    self as model, ConversationFilter, ConversationId, Cursor, Handler, Json, Listing, MessageId, Object,
-    Order, QuestionIds, Timestamp, role,
+    self as model, ConversationFilter, ConversationId, Cursor, Ending, Handler, Json, Listing, MessageId,
+    Object, Order, QuestionIds, Timestamp, role,
 };
 use wicara_service::Answered;
 
@@ -77,9 +77,18 @@ pub struct QuestionAnswered {
     /// The stored messages of `data`, in its order.
     #[schema(value_type = Vec<i64>, example = json!([16]))]
     message_ids: Vec<MessageId>,
-    /// The bot's answers; empty while an operator answers.
+    /// The bot's answers; empty while an operator answers. Of an answer that was stopped, or that people cut off, what had
+    /// come until then: one object whose `properties.state` is `partial`, or none.
     #[schema(value_type = Vec<AnswerObject>)]
     data: Vec<Object>,
+    /// The answer was stopped.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(value_type = Option<bool>, nullable = false, example = true)]
+    stopped: bool,
+    /// `human`: people have the conversation, and will answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false, pattern = "^human$", example = "human")]
+    handler: Option<Handler>,
 }
 
 impl QuestionAnswered {
@@ -88,8 +97,17 @@ impl QuestionAnswered {
         let QuestionIds { session_id, conversation_id, question_id } = answered.question;
         let message_ids = answered.answers.iter().map(|answer| answer.id).collect();
         let data = answered.answers.iter().map(|answer| answer_object(answer, &answered.bot_id)).collect();
-        let message = wording::SUCCESS;
-        Self { status: 200, message, session_id, conversation_id, question_id, message_ids, data }
+        Self {
+            status: 200,
+            message: wording::SUCCESS,
+            session_id,
+            conversation_id,
+            question_id,
+            message_ids,
+            data,
+            stopped: answered.ending == Ending::Stopped,
+            handler: (answered.ending == Ending::ForPeople).then_some(Handler::Human),
+        }
     }
 }
 

@@ -4,10 +4,12 @@ use crate::list_body::ListField;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use wicara_model::{
-    self as model, ConversationFilter, ConversationId, Handler, Listing, Message, MessageId, Order, Timestamp,
+    self as model, ConversationFilter, ConversationId, Handler, HandoverReason, Listing, Message, MessageId,
+    Order, Timestamp,
 };
 
-use super::{shown, wording};
+use super::author::Author;
+use super::{shown, shown_or_null, wording};
 use crate::input::{BOT_ID, INTEGRATION_TYPE, Input, ROOM, USER_ID};
 use crate::query::Query;
 
@@ -55,7 +57,7 @@ pub struct ConversationPatch {
     pub bot_id: Option<String>,
     #[schema(max_length = 64)]
     pub user_id: Option<String>,
-    /// `bot`, or `human` while an operator answers.
+    /// `human` hands the conversation over into the queue, `bot` gives it back.
     #[schema(value_type = Option<String>, pattern = "^(bot|human)$")]
     pub handler: Option<Handler>,
 }
@@ -141,6 +143,26 @@ pub struct Conversation<'a> {
     /// `bot`, or `human` while an operator answers.
     #[schema(value_type = String, pattern = "^(bot|human)$", example = "bot")]
     handler: Handler,
+    /// Who has it; null in the queue, and while the bot answers.
+    #[schema(required)]
+    assignee: Option<Author<'a>>,
+    /// Since when people have it; null while the bot answers.
+    #[serde(serialize_with = "shown_or_null")]
+    #[schema(required, value_type = Option<String>, format = DateTime, example = "2025-07-14T05:13:36.352+00:00")]
+    handed_over_at: Option<Timestamp>,
+    /// Why people have it.
+    #[serde(serialize_with = "shown_or_null")]
+    #[schema(required, value_type = Option<String>, pattern = "^(visitor|operator|bot-failed|bot)$", example = "visitor")]
+    handover_reason: Option<HandoverReason>,
+    /// The public's messages that the caller has not read, among the newest thousand: those after its mark; without one,
+    /// those since people have the conversation. Only in answers to requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = 0)]
+    unread_count: Option<i64>,
+    /// The newest message that its visitor has seen.
+    #[serde(serialize_with = "shown_or_null")]
+    #[schema(required, value_type = Option<String>, pattern = "^[0-9]+$", example = "16")]
+    seen_by_visitor_up_to: Option<MessageId>,
     /// All messages, the operators' notes included.
     #[schema(example = 2)]
     message_count: i64,
@@ -175,8 +197,14 @@ struct LastMessage<'a> {
 }
 
 impl<'a> Conversation<'a> {
+    /// `unread`: of the caller, where a request is answered.
     #[must_use]
-    pub fn new(conversation: &'a model::Conversation, last: Option<&'a Message>) -> Self {
+    pub fn new(
+        conversation: &'a model::Conversation,
+        last: Option<&'a Message>,
+        unread: Option<i64>,
+    ) -> Self {
+        let seen = conversation.seen_by_visitor;
         Self {
             room: &conversation.room,
             integration_type: &conversation.integration_type,
@@ -184,6 +212,11 @@ impl<'a> Conversation<'a> {
             id: conversation.id,
             user_id: conversation.user_id.as_deref(),
             handler: conversation.handler,
+            assignee: conversation.assignee.as_ref().map(Author::new),
+            handed_over_at: conversation.handed_over_at,
+            handover_reason: conversation.handover_reason,
+            unread_count: unread,
+            seen_by_visitor_up_to: (seen != MessageId(0)).then_some(seen),
             message_count: conversation.message_count,
             last_message: last.map(|message| LastMessage {
                 id: message.id,

@@ -8,6 +8,7 @@ use wicara_model::{
     self as model, ConversationId, FailureReason, Json, Listing, MessageFilter, MessageId, Order, Timestamp,
 };
 
+use super::author::Author;
 use super::conversation_api::Pagination;
 use super::{shown, shown_or_null, wording};
 use crate::input::{Input, MESSAGE, MalformedId, ROLE, TYPE};
@@ -32,7 +33,7 @@ pub struct NewMessage {
 }
 
 /// An id is taken as a string or as a number.
-fn any_id() -> Schema {
+pub(super) fn any_id() -> Schema {
     let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[0-9]{1,19}$"));
     let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(i64::MAX));
     AnyOfBuilder::new().item(text).item(number).build().into()
@@ -134,6 +135,9 @@ pub struct Message<'a> {
     /// On a question that got no answer.
     #[schema(required)]
     failure: Option<Failure>,
+    /// Who wrote it; null for a visitor, and where it is not known.
+    #[schema(required)]
+    author: Option<Author<'a>>,
     #[serde(serialize_with = "shown")]
     #[schema(value_type = String, format = DateTime, example = "2025-07-14T05:13:36.351+00:00")]
     created_at: Timestamp,
@@ -144,13 +148,19 @@ pub struct Message<'a> {
 
 /// Why a question got no answer, and when that was known.
 #[derive(Debug, Serialize, ToSchema)]
-struct Failure {
-    /// `timeout`, `unreachable`, `rejected`, `unreadable`, `busy`, `unconfigured` or `interrupted`.
+pub(super) struct Failure {
+    /// `timeout`, `unreachable`, `rejected`, `unreadable`, `busy`, `suspended`, `unconfigured`, `interrupted` or `stopped`.
     #[schema(value_type = String, example = "timeout")]
     reason: FailureReason,
     #[serde(serialize_with = "shown")]
     #[schema(value_type = String, format = DateTime, example = "2025-07-14T05:13:36.352+00:00")]
     at: Timestamp,
+}
+
+impl From<model::Failure> for Failure {
+    fn from(model::Failure { reason, at }: model::Failure) -> Self {
+        Self { reason, at }
+    }
 }
 
 impl<'a> Message<'a> {
@@ -164,7 +174,8 @@ impl<'a> Message<'a> {
             id: message.id,
             reply_to: message.reply_to,
             payload: message.payload.as_ref(),
-            failure: message.failure.map(|model::Failure { reason, at }| Failure { reason, at }),
+            failure: message.failure.map(Failure::from),
+            author: message.author.as_ref().map(Author::new),
             created_at: message.created_at,
             updated_at: message.updated_at,
         }

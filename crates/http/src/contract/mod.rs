@@ -2,10 +2,12 @@
 //! visitor's own conversation, health.
 
 pub mod answer_object;
+pub mod author;
 pub mod chatbot_api;
 pub mod conversation_api;
 pub mod errors;
 pub mod feed_events;
+pub mod handover;
 pub mod message_api;
 pub mod sessions;
 #[cfg(test)]

@@ -4,8 +4,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 use wicara_model::{
-    self as model, Api, Bots, Caller, ConversationFilter, ConversationId, Cursor, Failure, FailureReason,
-    Handler, Json, KeyId, Listing, MessageId, Order, Person, Program, Role, Timestamp, UserId,
+    self as model, Api, AuthorKind, Bots, Caller, ConversationFilter, ConversationId, Cursor, Failure,
+    FailureReason, Handler, HandoverReason, Json, KeyId, Listing, MessageId, Order, Person, Program, Role,
+    Timestamp, UserId,
 };
 
 use super::answer_object::answer_object;
@@ -35,6 +36,12 @@ fn conversation() -> model::Conversation {
         bot_id: "bot-123".into(),
         user_id: Some("aidj983j93jd0ojdnvjk8".into()),
         handler: Handler::Bot,
+        assignee: None,
+        handed_over_at: None,
+        handover_reason: None,
+        unclaimed_since: None,
+        given_back_after: MessageId(0),
+        seen_by_visitor: MessageId(0),
         message_count: 3,
         note_count: 1,
         message_bytes: 0,
@@ -80,14 +87,14 @@ fn shows<T: Serialize>(value: &T, expected: &str) {
     assert_eq!(serde_json::to_string(value).unwrap(), expected);
 }
 
-const CONVERSATION: &str = r#"{"room":"client1-123 + client2-123","integrationType":"whatsapp","botId":"bot-123","id":"5","userId":"aidj983j93jd0ojdnvjk8","handler":"bot","messageCount":3,"lastMessage":null,"createdAt":"2025-07-14T05:13:36.312+00:00","updatedAt":"2025-07-14T05:13:36.333+00:00"}"#;
+const CONVERSATION: &str = r#"{"room":"client1-123 + client2-123","integrationType":"whatsapp","botId":"bot-123","id":"5","userId":"aidj983j93jd0ojdnvjk8","handler":"bot","assignee":null,"handedOverAt":null,"handoverReason":null,"seenByVisitorUpTo":null,"messageCount":3,"lastMessage":null,"createdAt":"2025-07-14T05:13:36.312+00:00","updatedAt":"2025-07-14T05:13:36.333+00:00"}"#;
 
-const MESSAGE: &str = r#"{"message":"halo","type":"text","role":"client","conversationId":"5","id":"15","replyTo":null,"payload":null,"failure":null,"createdAt":"2025-07-14T05:13:36.351+00:00","updatedAt":"2025-07-14T05:13:36.352+00:00"}"#;
+const MESSAGE: &str = r#"{"message":"halo","type":"text","role":"client","conversationId":"5","id":"15","replyTo":null,"payload":null,"failure":null,"author":null,"createdAt":"2025-07-14T05:13:36.351+00:00","updatedAt":"2025-07-14T05:13:36.352+00:00"}"#;
 
 #[test]
 fn the_conversation_api() {
     let conversation = conversation();
-    let data = || Conversation::new(&conversation, None);
+    let data = || Conversation::new(&conversation, None, None);
     shows(&data(), CONVERSATION);
     shows(
         &ConversationCreated::new(data()),
@@ -106,11 +113,22 @@ fn the_conversation_api() {
 #[test]
 fn a_conversation_shows_its_newest_message_in_short() {
     let (conversation, answer) = (conversation(), answer());
-    let text = serde_json::to_string(&Conversation::new(&conversation, Some(&answer))).unwrap();
+    let text = serde_json::to_string(&Conversation::new(&conversation, Some(&answer), None)).unwrap();
     assert!(
         text.contains(r#""lastMessage":{"id":"16","message":"I'm here to assist you 😊","type":"text","role":"bot","createdAt":"2025-07-14T05:13:36.351+00:00"},"#),
         "{text}"
     );
+}
+
+#[test]
+fn a_conversation_shows_who_has_it_and_what_is_unread() {
+    let assignee = model::Author { id: "key-5".into(), kind: AuthorKind::Program, name: "desk".into() };
+    let mut conversation = conversation();
+    conversation.hand_over(HandoverReason::BotFailed, Some(assignee), Timestamp(1_752_470_016_352));
+    conversation.seen_by_visitor = MessageId(16);
+    let text = serde_json::to_string(&Conversation::new(&conversation, None, Some(2))).unwrap();
+    let expected = r#""handler":"human","assignee":{"id":"key-5","kind":"program","name":"desk"},"handedOverAt":"2025-07-14T05:13:36.352+00:00","handoverReason":"bot-failed","unreadCount":2,"seenByVisitorUpTo":"16","#;
+    assert!(text.contains(expected), "{text}");
 }
 
 fn page(page: i64, limit: i64) -> Listing {
@@ -322,12 +340,18 @@ fn an_answer_object_is_completed_and_what_is_strange_in_it_stays() {
 #[test]
 fn a_visitor_sees_its_messages() {
     shows(
-        &ThreadMessage::new(&question()),
-        r#"{"id":15,"role":"client","text":"halo","payload":null,"createdAt":"2025-07-14T05:13:36.351+00:00"}"#,
+        &ThreadMessage::new(&question(), true),
+        r#"{"id":15,"role":"client","text":"halo","payload":null,"replyTo":null,"failure":null,"author":null,"createdAt":"2025-07-14T05:13:36.351+00:00"}"#,
     );
-    let text = serde_json::to_string(&ThreadMessage::new(&answer())).unwrap();
-    let text: &RawValue = serde_json::from_str(&text).unwrap();
-    assert!(text.get().contains(PAYLOAD), "{text}");
+    let author = model::Author { id: "5".into(), kind: AuthorKind::Person, name: "ani".into() };
+    let answer = model::Message { author: Some(author), ..answer() };
+    let shown = |shows_names| {
+        let text = serde_json::to_string(&ThreadMessage::new(&answer, shows_names)).unwrap();
+        let text: &RawValue = serde_json::from_str(&text).unwrap();
+        assert!(text.get().contains(PAYLOAD), "{text}");
+        text.get().contains(r#""replyTo":15,"failure":null,"author":{"name":"ani"},"#)
+    };
+    assert_eq!([true, false].map(shown), [true, false]);
 }
 
 #[test]

@@ -5,7 +5,10 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 use wicara_model::{self as model, ConversationId, Handler, Json, MessageId, Timestamp};
+use wicara_service::VisitorConversation;
 
+use super::author::AuthorName;
+use super::message_api::Failure;
 use super::{shown, wording};
 use crate::query::Query;
 
@@ -46,6 +49,9 @@ struct Thread<'a> {
     /// `bot`, or `human` while an operator answers.
     #[schema(value_type = String, pattern = "^(bot|human)$", example = "bot")]
     handler: Handler,
+    /// Whether the visitor may hand it over to people.
+    #[schema(example = true)]
+    handover: bool,
     /// The newest 50, oldest first.
     #[schema(value_type = Vec<ThreadMessage<'a>>)]
     messages: ListField<ThreadMessage<'a>>,
@@ -63,6 +69,15 @@ pub struct ThreadMessage<'a> {
     /// A bot's whole answer object, exactly as it sent it but for what not every JSON reader takes.
     #[schema(required, value_type = Option<Object>)]
     payload: Option<&'a Json>,
+    /// On an answer: the question's id.
+    #[schema(required, value_type = Option<i64>, example = 15)]
+    reply_to: Option<MessageId>,
+    /// On a question that got no answer.
+    #[schema(required)]
+    failure: Option<Failure>,
+    /// Who wrote it, where visitors are told names.
+    #[schema(required)]
+    author: Option<AuthorName<'a>>,
     #[serde(serialize_with = "shown")]
     #[schema(value_type = String, format = DateTime, example = "2025-07-14T05:13:36.351+00:00")]
     created_at: Timestamp,
@@ -70,20 +85,31 @@ pub struct ThreadMessage<'a> {
 
 impl ThreadDetail<'_> {
     #[must_use]
-    pub fn new(session_id: Uuid, conversation_id: ConversationId, handler: Handler) -> Self {
-        let data = Thread { session_id, conversation_id, handler, messages: ListField::default() };
+    pub fn new(conversation: &VisitorConversation) -> Self {
+        let data = Thread {
+            session_id: conversation.session_id,
+            conversation_id: conversation.id,
+            handler: conversation.handler,
+            handover: conversation.may_hand_over,
+            messages: ListField::default(),
+        };
         Self { status: 200, message: wording::SUCCESS, data }
     }
 }
 
 impl<'a> ThreadMessage<'a> {
+    /// `shows_names`: whether visitors are told the names of those who answer.
     #[must_use]
-    pub fn new(message: &'a model::Message) -> Self {
+    pub fn new(message: &'a model::Message, shows_names: bool) -> Self {
+        let author = message.author.as_ref().filter(|_| shows_names);
         Self {
             id: message.id,
             role: &message.role,
             text: &message.text,
             payload: message.payload.as_ref(),
+            reply_to: message.reply_to,
+            failure: message.failure.map(Failure::from),
+            author: author.map(|author| AuthorName { name: &author.name }),
             created_at: message.created_at,
         }
     }

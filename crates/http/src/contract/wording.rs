@@ -32,4 +32,8 @@ pub const UNAUTHENTICATED_ERROR: &str = "Unathorized";
 pub const FORBIDDEN: &str = "forbidden";
 pub const FORBIDDEN_ERROR: &str = "Forbidden";
 
+/// Somebody else has the conversation.
+pub const CONFLICT: &str = "conflict";
+pub const CLAIMED: &str = "claimed";
+
 pub const BOT_UNAVAILABLE: &str = "bot unavailable";

@@ -344,6 +344,7 @@ impl Service {
                         self.callers.forget(reader);
                         self.feed.waiters().signal_access(reader);
                     }
+                    Change::AnswersStopped { conversation_id } => self.answers_stop(*conversation_id),
                     _ => {}
                 }
             }

@@ -1,6 +1,6 @@
 //! Late answers: those of an attempt that has ended or was superseded.
 
-use wicara_model::{Handler, MessageId};
+use wicara_model::{Ending, Handler, MessageId};
 
 use super::append::{Append, Ask, Attempt, Outcome, Target, stored};
 use super::message_numbers::store_messages;
@@ -10,7 +10,7 @@ use crate::transaction::Transaction;
 
 impl Store {
     /// Stores the answers if the question was given up and is not asked again. `Superseded` if it is asked again, has
-    /// its answers or is deleted, or if people have the conversation.
+    /// its answers or is deleted, if its answer was stopped, or if people have the conversation.
     pub(super) async fn answer_late(&self, append: Append) -> Result<Outcome> {
         self.change_queued(append.target.conversation(), move |transaction| {
             let append = append.clone();
@@ -33,14 +33,14 @@ async fn answer_late(transaction: &mut Transaction<'_>, append: Append) -> Resul
     }
     transaction.effects.events.message_updated(&conversation, question, false);
     let ids_and_seqs = store_messages(transaction, id, &append.messages, append.at).await?;
-    transaction.effects.keys.done(id, question);
+    transaction.effects.keys.ended(id, question, Ending::Answered);
     Ok(Outcome::Stored(stored(id, handler, append.messages, ids_and_seqs, append.at)))
 }
 
-/// Clears the failure of a question that no attempt asks now; `false` if there was none.
+/// Clears the failure of a question that no attempt asks now; `false` if there was none, or if the answer was stopped.
 async fn clear_failure(transaction: &Transaction<'_>, question: MessageId) -> Result<bool> {
     let sql = "UPDATE messages SET failure = NULL, failed_at = NULL \
-         WHERE id = $1 AND failure IS NOT NULL AND NOT EXISTS (SELECT 1 FROM asks WHERE message_id = $1) \
+         WHERE id = $1 AND failure <> 'stopped' AND NOT EXISTS (SELECT 1 FROM asks WHERE message_id = $1) \
          RETURNING id";
     Ok(!transaction.query(sql, vec![question.into()]).await?.is_empty())
 }

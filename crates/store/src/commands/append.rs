@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 use wicara_model::{
-    Change, ConversationId, FailureReason, Handler, Message, MessageId, NewConversation, NewMessage,
+    Change, ConversationId, Ending, FailureReason, Handler, Message, MessageId, NewConversation, NewMessage,
     Timestamp,
 };
 
@@ -206,21 +206,36 @@ impl Append {
         }
         match self.ask {
             Ask::No | Ask::Opens { .. } => {}
-            Ask::Answers { attempt } | Ask::CutOff { attempt, failure: None } => {
-                transaction.effects.keys.done(id, attempt.question);
+            Ask::Answers { attempt } => {
+                transaction.effects.keys.ended(id, attempt.question, Ending::Answered);
             }
-            Ask::Fails { attempt, reason } | Ask::CutOff { attempt, failure: Some(reason) } => {
-                record_failure(transaction, id, attempt.question, reason, self.at).await?
+            Ask::Fails { attempt, reason } => {
+                record_failure(transaction, id, attempt.question, reason, self.at).await?;
+                // A retry takes over at once.
+                transaction.effects.keys.free(id, attempt.question);
+            }
+            Ask::CutOff { attempt, failure } => {
+                if let Some(reason) = failure {
+                    record_failure(transaction, id, attempt.question, reason, self.at).await?;
+                }
+                let ending = if handler == Handler::Bot { Ending::Stopped } else { Ending::ForPeople };
+                transaction.effects.keys.ended(id, attempt.question, ending);
             }
         }
         if let Some(claim) = &self.claim {
             // Where a person is to answer, no bot is asked and the request is done.
             let lease = claim.lease.filter(|_| opens.is_some());
+            let ending = match (&self.ask, lease) {
+                (_, Some(_)) => None,
+                (Ask::Opens { .. }, None) if claim.lease.is_some() => Some(Ending::ForPeople),
+                _ => Some(Ending::Answered),
+            };
             let Claim { key, body, .. } = claim.clone();
             transaction.effects.keys.store(KeyRecord {
                 key,
                 body,
                 lease,
+                ending,
                 conversation_id: id,
                 message_id: first,
             });
@@ -297,7 +312,7 @@ async fn close_ask(
 ) -> Result<AskClosed> {
     static CLOSE: LazyLock<Sql> = LazyLock::new(|| {
         Sql::both(
-            "DELETE FROM asks WHERE message_id = $1 AND attempt = $2 AND (stopped = 0 OR $3 = 1) RETURNING message_id",
+            "DELETE FROM asks WHERE message_id = $1 AND attempt = $2 AND (stopped = 0 OR CAST($3 AS bigint) = 1) RETURNING message_id",
         )
     });
     static OPEN: LazyLock<Sql> =
@@ -313,8 +328,7 @@ async fn close_ask(
     Ok(if is_open { AskClosed::Stopped } else { AskClosed::NotOpen })
 }
 
-/// Records why a question of a locked conversation got no answer, and ends the lease of its key, so that a retry takes
-/// over at once; not of an answer that was stopped, which a retry does not ask for again.
+/// Records why a question of a locked conversation got no answer.
 pub(super) async fn record_failure(
     transaction: &mut Transaction<'_>,
     conversation: ConversationId,
@@ -326,10 +340,6 @@ pub(super) async fn record_failure(
         Sql::both("UPDATE messages SET failure = $2, failed_at = $3, updated_at = $3 WHERE id = $1")
     });
     transaction.query(&*FAIL, vec![question.into(), reason.as_str().into(), at.into()]).await?;
-    match reason {
-        FailureReason::Stopped => transaction.effects.keys.done(conversation, question),
-        _ => transaction.effects.keys.free(conversation, question),
-    }
     let locked = transaction.effects.conversations.get(conversation).expect("it was locked before");
     transaction.effects.events.message_updated(&locked.conversation, question, false);
     Ok(())

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use wicara_model::{ConversationId, MessageId};
+use wicara_model::{ConversationId, Ending, Handler, MessageId};
 
 use super::append::{KEY_BUSY, Outcome};
 use crate::Store;
+use crate::effects::ending;
 use crate::engine::{DatabaseClock, Lane, Result, Row, Sql, Value, millis};
 use crate::idempotency::{Claim, PriorClaim, REMEMBERED};
 use crate::rows::{MESSAGE, message_read};
@@ -28,7 +29,8 @@ impl Store {
     }
 }
 
-/// Takes over the question of the first request, unless another retry has done so meanwhile.
+/// Takes over the question of the first request, unless another retry has done so meanwhile. Where people have the
+/// conversation, nobody asks a bot, and the request has ended.
 async fn look_up(transaction: &mut Transaction<'_>, claim: Claim) -> Result<Outcome> {
     let row = match key_state(KeyRow::of(transaction.query(read(""), key(&claim)).await?)?, &claim) {
         KeyState::Taken(prior) => return Ok(Outcome::Claimed(prior)),
@@ -45,6 +47,12 @@ async fn look_up(transaction: &mut Transaction<'_>, claim: Claim) -> Result<Outc
         KeyState::Free(row) => row,
     };
     let Some(question_id) = row.message_id else { return Ok(Outcome::Gone) };
+    if claim.attempt.is_some() && conversation.handler == Handler::Human {
+        let ending = Ending::ForPeople;
+        transaction.effects.keys.ended(id, question_id, ending);
+        let message_id = Some(question_id);
+        return Ok(Outcome::Claimed(PriorClaim::Done { conversation_id: id, message_id, ending }));
+    }
     let sql = format!("SELECT {MESSAGE} FROM messages WHERE id = $1");
     let question = transaction.query(sql, vec![question_id.into()]).await?;
     let Some(question) = question.into_iter().next() else { return Ok(Outcome::Gone) };
@@ -83,7 +91,8 @@ struct KeyRow {
     lease_left: i64,
     conversation_id: Option<ConversationId>,
     message_id: Option<MessageId>,
-    is_done: bool,
+    /// `None` where it has not.
+    ending: Option<Ending>,
 }
 
 /// What a later request may do with a key.
@@ -116,7 +125,7 @@ impl KeyRow {
             lease_left: columns.int("lease_until")?,
             conversation_id: columns.opt_int("conversation_id")?.map(ConversationId),
             message_id: columns.opt_int("message_id")?.map(MessageId),
-            is_done: columns.int("done")? != 0,
+            ending: ending(columns.int("done")?),
         }))
     }
 }
@@ -128,9 +137,9 @@ fn key_state(row: Option<KeyRow>, claim: &Claim) -> KeyState {
     if row.body != claim.body {
         return KeyState::Taken(PriorClaim::OtherBody);
     }
-    match (row.is_done, row.conversation_id) {
-        (true, Some(conversation_id)) => {
-            KeyState::Taken(PriorClaim::Done { conversation_id, message_id: row.message_id })
+    match (row.ending, row.conversation_id) {
+        (Some(ending), Some(conversation_id)) => {
+            KeyState::Taken(PriorClaim::Done { conversation_id, message_id: row.message_id, ending })
         }
         _ if row.lease_left > 0 => KeyState::Taken(PriorClaim::Running {
             lease_left: Duration::from_millis(row.lease_left.unsigned_abs()),

@@ -1,7 +1,11 @@
 //! Changes a conversation's room, bot, integration type, user or handler.
 
-use wicara_model::{Conversation, ConversationId, ConversationPatch, Message, Timestamp};
+use wicara_model::{ConversationId, ConversationPatch, Handler, HandoverReason, Timestamp};
 
+use super::assignee::may_have;
+use super::conversation_hand_over::hand_over;
+use super::conversation_release::{give_back, put_into_queue};
+use super::handling::{Handling, Operator};
 use super::totals_move::totals_move;
 use crate::Store;
 use crate::engine::Result;
@@ -10,23 +14,27 @@ use crate::transaction::Transaction;
 
 impl Store {
     /// Changes a conversation and returns it with its newest message, read in the same transaction: a read after the
-    /// commit might find it deleted. `None` if there is no such conversation (any more).
+    /// commit might find it deleted. A new handler hands it over into the queue, or gives it back; what somebody else has
+    /// goes back by an admin only.
     pub async fn conversation_update(
         &self,
         id: ConversationId,
         patch: ConversationPatch,
+        by: Operator,
         at: Timestamp,
-    ) -> Result<Option<(Conversation, Option<Message>)>> {
+    ) -> Result<Handling> {
         // The totals of all its messages move to another bot or type, which may take seconds.
         let moves = patch.bot_id.is_some() || patch.integration_type.is_some();
         if moves {
             self.change_in_own_transaction(Some(id), move |transaction| {
-                Box::pin(update(transaction, id, patch.clone(), at))
+                Box::pin(update(transaction, id, patch.clone(), by.clone(), at))
             })
             .await
         } else {
-            self.change(Some(id), move |transaction| Box::pin(update(transaction, id, patch.clone(), at)))
-                .await
+            self.change(Some(id), move |transaction| {
+                Box::pin(update(transaction, id, patch.clone(), by.clone(), at))
+            })
+            .await
         }
     }
 }
@@ -35,9 +43,22 @@ async fn update(
     transaction: &mut Transaction<'_>,
     id: ConversationId,
     patch: ConversationPatch,
+    by: Operator,
     at: Timestamp,
-) -> Result<Option<(Conversation, Option<Message>)>> {
-    let Some(locked) = transaction.conversation(id).await? else { return Ok(None) };
+) -> Result<Handling> {
+    let Some(locked) = transaction.conversation(id).await? else { return Ok(Handling::Gone) };
+    let new_handler = patch.handler.filter(|&handler| handler != locked.conversation.handler);
+    if new_handler == Some(Handler::Bot)
+        && let Some(assignee) = by.is_kept_from(&locked.conversation)
+    {
+        return Ok(Handling::Claimed(assignee.clone()));
+    }
+    if new_handler.is_none()
+        && (ConversationPatch { handler: None, ..patch.clone() }) == ConversationPatch::default()
+    {
+        let conversation = locked.conversation.clone();
+        return Ok(Handling::Done(conversation, message_newest_in(transaction, id, true).await?));
+    }
     let old = locked.conversation.clone();
     let conversation = &mut locked.conversation;
     conversation.updated_at = at;
@@ -52,7 +73,6 @@ async fn update(
         }
     }
     conversation.user_id = patch.user_id.or(conversation.user_id.take());
-    conversation.handler = patch.handler.unwrap_or(conversation.handler);
     locked.is_changed = true;
     let new = locked.conversation.clone();
     let newest = message_newest_in(transaction, id, true).await?;
@@ -60,5 +80,17 @@ async fn update(
         totals_move(transaction, &old, &new).await?;
     }
     transaction.effects.events.conversation_updated(&old, &new.bot_id);
-    Ok(Some((new, newest)))
+    match new_handler {
+        Some(Handler::Human) => hand_over(transaction, id, HandoverReason::Operator, None, at).await?,
+        Some(Handler::Bot) => give_back(transaction, id, at),
+        None => {}
+    }
+    if let Some(assignee) = &new.assignee
+        && old.bot_id != new.bot_id
+        && !may_have(transaction, assignee, &new.bot_id, false).await?
+    {
+        put_into_queue(transaction, id, at);
+    }
+    let locked = transaction.effects.conversations.get(id).expect("it was locked before");
+    Ok(Handling::Done(locked.conversation.clone(), newest))
 }

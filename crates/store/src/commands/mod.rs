@@ -2,11 +2,20 @@
 //! its outcome; its caller gets the outcome after the commit.
 
 mod answer_late;
+mod answers_stop;
 mod append;
 mod append_call;
+mod append_hand_over;
+mod assignee;
 mod claim_look_up;
+mod conversation_claim;
 mod conversation_delete;
+mod conversation_hand_over;
+mod conversation_release;
+mod conversation_return;
+mod conversation_seen;
 mod conversation_update;
+mod handling;
 mod message_delete;
 mod message_numbers;
 mod message_update;
@@ -15,6 +24,7 @@ mod totals_move;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
 use wicara_model::ConversationId;
@@ -24,9 +34,14 @@ use crate::engine::{Error, Result};
 use crate::idempotency::PriorClaim;
 use crate::transaction::Transaction;
 
+pub use answers_stop::AskState;
 pub(super) use append::Decision;
 pub use append::{Append, Ask, Attempt, Outcome, Stored, Target};
 pub(super) use append_call::{CALL, CallOutcome, outcomes, params};
+pub use append_hand_over::HandOverAfter;
+
+pub(super) use assignee::release_all;
+pub use handling::{Handling, Operator};
 
 pub(super) type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
@@ -98,6 +113,10 @@ impl Store {
             self.inner.writer.append(pending);
         }
         let (decision, append) = answer.await.map_err(|_| abandoned())??;
+        self.append_outcome(decision, append).await
+    }
+
+    async fn append_outcome(&self, decision: Decision, append: Append) -> Result<Outcome> {
         match (decision, append) {
             (Decision::Stored { conversation_id, handler, ids_and_seqs }, Append { messages, at, .. }) => {
                 let stored = append::stored(conversation_id, handler, messages, ids_and_seqs, at);
@@ -128,6 +147,18 @@ impl Store {
         let (change, outcome) = pending(conversation, apply);
         self.inner.writer.change(change);
         outcome.await.map_err(|_| abandoned())?
+    }
+
+    /// Like [`Store::change`], for people, keys and logins: counted in [`Store::access_changes`] when it is over, committed or
+    /// not known to be.
+    pub(super) async fn access_change<F, T>(&self, apply: F) -> Result<T>
+    where
+        F: for<'a> Fn(&'a mut Transaction<'_>) -> LocalFuture<'a, Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let changed = self.change(None, apply).await;
+        self.inner.access_changes.fetch_add(1, Ordering::SeqCst);
+        changed
     }
 
     /// Like [`Store::change`], but never in one transaction with other commands: for those that may take seconds and

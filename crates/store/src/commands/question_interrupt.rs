@@ -2,10 +2,11 @@
 
 use futures_util::future::join_all;
 use uuid::Uuid;
-use wicara_model::{ConversationId, FailureReason, MessageId, Timestamp};
+use wicara_model::{ConversationId, Ending, FailureReason, Handler, MessageId, Timestamp};
 
 use super::append::record_failure;
 use crate::Store;
+use crate::effects::StopMark;
 use crate::engine::{DatabaseClock, Error, Lane, Result, Row, Sql};
 use crate::nodes::DEAD_AFTER;
 use crate::transaction::Transaction;
@@ -24,7 +25,8 @@ struct AskRow {
 }
 
 impl Store {
-    /// Gives the failure `interrupted` to the questions that no attempt answers any more; returns their number.
+    /// Gives the failure `interrupted` to the questions that no attempt answers any more; returns their number. Those whose
+    /// answer was stopped get the failure `stopped`, and those that came to people none.
     /// `is_open`: whether an attempt of this node is running.
     ///
     /// These are the questions of dead nodes (see [`Store::node_renew`]), and those of this node whose attempt is not
@@ -113,16 +115,24 @@ impl Store {
 /// Gives up the questions whose ask is unchanged since it was read.
 async fn interrupt(transaction: &mut Transaction<'_>, asked: Vec<AskRow>, at: Timestamp) -> Result<usize> {
     let close = Sql::per_dialect(
-        "DELETE FROM asks WHERE message_id = $1 AND node = $2 AND attempt IS NOT DISTINCT FROM $3 RETURNING message_id",
-        "DELETE FROM asks WHERE message_id = $1 AND node = $2 AND attempt IS $3 RETURNING message_id",
+        "DELETE FROM asks WHERE message_id = $1 AND node = $2 AND attempt IS NOT DISTINCT FROM $3 RETURNING stopped",
+        "DELETE FROM asks WHERE message_id = $1 AND node = $2 AND attempt IS $3 RETURNING stopped",
     );
     let mut count = 0;
     for AskRow { question, conversation, node, attempt } in asked {
-        let exists = transaction.conversation(conversation).await?.is_some();
+        let handler = transaction.conversation(conversation).await?.map(|locked| locked.conversation.handler);
         let params = vec![question.into(), node.into(), attempt.into()];
-        let was_open = !transaction.query(&close, params).await?.is_empty();
-        if exists && was_open {
+        let closed = transaction.query(&close, params).await?.into_iter().next();
+        let (Some(handler), Some(closed)) = (handler, closed) else { continue };
+        let stopped = closed.int("asks", "stopped")?;
+        if handler == Handler::Human || stopped == StopMark::HandedOver as i64 {
+            transaction.effects.keys.ended(conversation, question, Ending::ForPeople);
+        } else if stopped == StopMark::Stopped as i64 {
+            record_failure(transaction, conversation, question, FailureReason::Stopped, at).await?;
+            transaction.effects.keys.ended(conversation, question, Ending::Stopped);
+        } else {
             record_failure(transaction, conversation, question, FailureReason::Interrupted, at).await?;
+            transaction.effects.keys.free(conversation, question);
             count += 1;
         }
     }

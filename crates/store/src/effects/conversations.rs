@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use wicara_model::ConversationId;
+use wicara_model::{ConversationId, HandoverReason};
 
 use crate::engine::{Executor, Result, Sql};
 use crate::transaction::LockedConversation;
@@ -31,7 +31,9 @@ impl Conversations {
         static UPDATE: LazyLock<Sql> = LazyLock::new(|| {
             let sql = "UPDATE conversations SET room = $2, integration_type = $3, bot_id = $4, user_id = $5, \
                  handler = $6, next_seq = $7, newest_id = $8, message_count = $9, note_count = $10, \
-                 message_bytes = $11, updated_at = $12 WHERE id = $1";
+                 message_bytes = $11, updated_at = $12, assignee_id = $13, assignee_kind = $14, assignee_name = $15, \
+                 handed_over_at = $16, handover_reason = $17, unclaimed_since = $18, given_back_after = $19, \
+                 seen_by_visitor = $20 WHERE id = $1";
             Sql::both(sql)
         });
         for LockedConversation { conversation, next_seq, newest, is_changed } in
@@ -40,6 +42,7 @@ impl Conversations {
             if !is_changed {
                 continue;
             }
+            let assignee = conversation.assignee.as_ref();
             let params = vec![
                 conversation.id.into(),
                 conversation.room.into(),
@@ -53,6 +56,14 @@ impl Conversations {
                 conversation.note_count.into(),
                 conversation.message_bytes.into(),
                 conversation.updated_at.into(),
+                assignee.map(|assignee| assignee.id.as_str()).into(),
+                assignee.map(|assignee| assignee.kind.as_str()).into(),
+                assignee.map(|assignee| assignee.name.as_str()).into(),
+                conversation.handed_over_at.into(),
+                conversation.handover_reason.map(HandoverReason::as_str).into(),
+                conversation.unclaimed_since.into(),
+                conversation.given_back_after.into(),
+                conversation.seen_by_visitor.into(),
             ];
             executor.query(&*UPDATE, params).await?;
         }

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use wicara_model::{ConversationId, MessageId};
+use wicara_model::{ConversationId, Ending, MessageId};
 
 use crate::engine::{DatabaseClock, Executor, Result, Sql, millis};
 use crate::idempotency::IdempotencyKey;
@@ -17,8 +17,10 @@ use crate::idempotency::IdempotencyKey;
 pub(in super::super) struct KeyRecord {
     pub key: IdempotencyKey,
     pub body: [u8; 32],
-    /// `None`: the append is the whole result, so that the request is done.
+    /// While it lasts, later requests find this one running. `None` where it has ended.
     pub lease: Option<Duration>,
+    /// Where the append is the whole result.
+    pub ending: Option<Ending>,
     pub conversation_id: ConversationId,
     pub message_id: Option<MessageId>,
 }
@@ -27,7 +29,7 @@ pub(in super::super) struct KeyRecord {
 pub(in super::super) struct IdempotencyKeys {
     stored: Vec<KeyRecord>,
     taken: HashSet<IdempotencyKey>,
-    done: Vec<(ConversationId, MessageId)>,
+    ended: Vec<(ConversationId, MessageId, Ending)>,
     free: Vec<(ConversationId, MessageId)>,
 }
 
@@ -41,9 +43,9 @@ impl IdempotencyKeys {
         self.stored.push(record);
     }
 
-    /// Marks the request of a question done: a retry gets the answers.
-    pub fn done(&mut self, conversation: ConversationId, question: MessageId) {
-        self.done.push((conversation, question));
+    /// Marks the request of a question done: a retry gets the answers and how it ended.
+    pub fn ended(&mut self, conversation: ConversationId, question: MessageId, ending: Ending) {
+        self.ended.push((conversation, question, ending));
     }
 
     /// Ends the lease of a question's request: a retry takes the question over at once.
@@ -62,15 +64,20 @@ impl IdempotencyKeys {
                 record.lease.map(millis).into(),
                 record.conversation_id.into(),
                 record.message_id.into(),
+                record.ending.map_or(0, done).into(),
             ]
         });
         executor.query_many(&*STORE, stored.collect()).await?;
-        for (sql, questions) in [(&*DONE, self.done), (&*FREE, self.free)] {
-            let rows = questions
-                .into_iter()
-                .map(|(conversation, question)| vec![conversation.into(), question.into()]);
-            executor.query_many(sql, rows.collect()).await?;
-        }
+        let ended = self
+            .ended
+            .into_iter()
+            .map(|(conversation, question, ending)| (conversation, question, done(ending)));
+        // 0: it has not ended.
+        let free = self.free.into_iter().map(|(conversation, question)| (conversation, question, 0));
+        let rows = ended
+            .chain(free)
+            .map(|(conversation, question, done)| vec![conversation.into(), question.into(), done.into()]);
+        executor.query_many(&*END, rows.collect()).await?;
         Ok(())
     }
 }
@@ -84,28 +91,37 @@ static STORE: LazyLock<Sql> = LazyLock::new(|| {
     Sql::per_dialect(
         format!(
             "{INSERT} SELECT scope, key, body, coalesce({postgres} + lease, 0), conversation_id, message_id, \
-                 CASE WHEN lease IS NULL THEN 1 ELSE 0 END, {postgres} \
+                 done, {postgres} \
              FROM unnest(CAST($1 AS text[]), CAST($2 AS text[]), CAST($3 AS bytea[]), CAST($4 AS bigint[]), \
-                 CAST($5 AS bigint[]), CAST($6 AS bigint[])) \
-                 AS new (scope, key, body, lease, conversation_id, message_id) {AGAIN}"
+                 CAST($5 AS bigint[]), CAST($6 AS bigint[]), CAST($7 AS bigint[])) \
+                 AS new (scope, key, body, lease, conversation_id, message_id, done) {AGAIN}"
         ),
-        format!(
-            "{INSERT} VALUES ($1, $2, $3, coalesce({sqlite} + $4, 0), $5, $6, \
-                 CASE WHEN $4 IS NULL THEN 1 ELSE 0 END, {sqlite}) {AGAIN}"
-        ),
+        format!("{INSERT} VALUES ($1, $2, $3, coalesce({sqlite} + $4, 0), $5, $6, $7, {sqlite}) {AGAIN}"),
     )
 });
 
-static DONE: LazyLock<Sql> = LazyLock::new(|| of_questions("done = 1, lease_until = 0"));
-static FREE: LazyLock<Sql> = LazyLock::new(|| of_questions("lease_until = 0"));
-
-fn of_questions(set: &str) -> Sql {
+static END: LazyLock<Sql> = LazyLock::new(|| {
     Sql::per_dialect(
-        format!(
-            "UPDATE idempotency SET {set} FROM unnest(CAST($1 AS bigint[]), CAST($2 AS bigint[])) \
-                 AS questions (of_conversation, of_message) \
-             WHERE conversation_id = of_conversation AND message_id = of_message AND done = 0"
-        ),
-        format!("UPDATE idempotency SET {set} WHERE conversation_id = $1 AND message_id = $2 AND done = 0"),
+        "UPDATE idempotency SET done = ended, lease_until = 0 \
+         FROM unnest(CAST($1 AS bigint[]), CAST($2 AS bigint[]), CAST($3 AS bigint[])) \
+             AS questions (of_conversation, of_message, ended) \
+         WHERE conversation_id = of_conversation AND message_id = of_message AND done = 0",
+        "UPDATE idempotency SET done = $3, lease_until = 0 WHERE conversation_id = $1 AND message_id = $2 AND done = 0",
     )
+});
+
+/// The numbers of the column `done`, where 0 is a request that has not ended. `wicara_append_…` of PostgreSQL has them too.
+fn done(ending: Ending) -> i64 {
+    match ending {
+        Ending::Answered => 1,
+        Ending::ForPeople => 2,
+        Ending::Stopped => 3,
+    }
+}
+
+/// `None` for a request that has not ended.
+pub(in super::super) fn ending(done: i64) -> Option<Ending> {
+    [Ending::Answered, Ending::ForPeople, Ending::Stopped]
+        .into_iter()
+        .find(|&ending| self::done(ending) == done)
 }

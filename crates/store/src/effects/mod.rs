@@ -10,10 +10,10 @@ mod events;
 mod idempotency_keys;
 mod totals;
 
-pub(super) use asks::Asks;
+pub(super) use asks::{Asks, StopMark};
 pub(super) use conversations::Conversations;
 pub(super) use events::{ADD as ADD_EVENTS, Events, FIRST_KIND_FOR_SERVERS, change_read};
-pub(super) use idempotency_keys::{IdempotencyKeys, KeyRecord};
+pub(super) use idempotency_keys::{IdempotencyKeys, KeyRecord, ending};
 pub(super) use totals::{SHIFTS, TotalKind, Totals, TotalsKey, add_statement, bucket_at_level};
 
 use crate::engine::{Executor, Result, Value};

@@ -77,7 +77,7 @@ const STORED: &[(&str, usize, Columns)] = &[
         ("bot_id", Text), ("user_id", Text), ("handler", Text), ("next_seq", Int), ("message_count", Int),
         ("note_count", Int), ("message_bytes", Int), ("created_at", Int), ("updated_at", Int), ("newest_id", Int),
         ("assignee_id", Text), ("assignee_kind", Text), ("assignee_name", Text), ("handed_over_at", Int),
-        ("handover_reason", Text), ("seen_by_visitor", Int),
+        ("handover_reason", Text), ("unclaimed_since", Int), ("given_back_after", Int), ("seen_by_visitor", Int),
     ]),
     ("seen_marks", 2, &[("reader", Text), ("conversation_id", Int), ("up_to", Int)]),
     ("messages", 1, &[

@@ -21,6 +21,7 @@ async fn no_operation_takes_longer_the_more_is_stored(engine: Engine) {
     let start = follow(&mut place, "").await;
     keep(&mut place).await;
     follow(&mut place, &format!("after={start}&limit=500")).await;
+    hand_over(&mut place).await;
     place.assert_good();
 }
 
@@ -129,6 +130,32 @@ async fn keep(place: &mut Place) {
         place.call(caller, "conversation_delete", id, None).await;
     }
     place.call(&callers[0], "conversation_delete", HEAVY, None).await;
+}
+
+/// Who has conversations, and what was read of them.
+async fn hand_over(place: &mut Place) {
+    let (visitor, person) = (place.visitor.clone(), place.person.clone());
+    for id in [LONG, RARE_CONVERSATION] {
+        place.call(&visitor, "question_handover", session(id), None).await;
+        place.call(&visitor, "question_seen", session(id), Some(json!({"upTo": id}))).await;
+        place.call(&visitor, "question_answer_stop", session(id), None).await;
+        for what in ["conversation_claim", "conversation_release", "conversation_claim"] {
+            place.call(&person, what, id, Some(json!({}))).await;
+        }
+        for up_to in [id, id - 1] {
+            place.call(&person, "conversation_seen", id, Some(json!({"upTo": up_to}))).await;
+        }
+        place.call(&person, "conversation_get", id, None).await;
+        place.call(&person, "conversation_list", "", None).await;
+        place.call(&person, "conversation_update", id, Some(json!({"botId": "other"}))).await;
+        place.call(&person, "conversation_release", id, Some(json!({"to": "bot"}))).await;
+        place.call(&person, "conversation_answer_stop", id, None).await;
+    }
+    // One that fails too often, and one that asks for people.
+    for text in ["status 500", r#"say {"text":"a","handover":true}"#] {
+        let body = json!({"message": text, "botId": "weak"});
+        place.try_call(&visitor, "question_ask", "", Some(body)).await;
+    }
 }
 
 async fn ask(place: &mut Place) {

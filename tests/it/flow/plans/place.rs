@@ -107,10 +107,12 @@ impl Place {
         let (bot, model) = (Bot::start().await, Model::start().await);
         let config = format!(
             "server.listen = \"127.0.0.1:0\"\nstore.url = \"{url}\"\nlimits.questions_per_minute = 0\n\
-             limits.questions_per_minute_per_address = 0\n\
+             limits.questions_per_minute_per_address = 0\nhandover.return_minutes = 60\n\
              [[bot]]\nid = \"echo\"\nkind = \"http\"\nurl = \"{}\"\ndefault = true\nretries = 0\n\
+             [[bot]]\nid = \"weak\"\nkind = \"http\"\nurl = \"{}\"\npublic = true\nretries = 0\n\
+             handover_after_failures = 1\n\
              [[bot]]\nid = \"other\"\nkind = \"openai\"\nurl = \"{}\"\nmodel = \"m\"\n",
-            bot.url, model.url
+            bot.url, bot.url, model.url
         );
         std::fs::write(folder.path().join("wicara.toml"), config).unwrap();
         let server = Server::run(&mut command(&folder, &[]));

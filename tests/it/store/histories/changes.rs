@@ -1,14 +1,15 @@
 //! What happens between groups: one change after the other, each with what it returns.
 
 use wicara_model::{
-    ConversationId, ConversationPatch, FailureReason, Handler, Message, MessageId, MessagePatch, Timestamp,
+    ConversationId, ConversationPatch, Ending, FailureReason, Handler, HandoverReason, Message, MessageId,
+    MessagePatch, Timestamp,
 };
-use wicara_store::Store;
+use wicara_store::{Handling, Store};
 
-use super::super::execute;
+use super::super::{execute, operator};
 use super::dice::Dice;
 use super::groups::{BOTS, KINDS, ROLES, TEXTS, payload};
-use super::model::{Kept, Model, REMEMBERED};
+use super::model::{Kept, Mark, Model, REMEMBERED};
 use crate::support::Database;
 
 /// Messages of a deleted conversation that go with it; the others follow.
@@ -17,7 +18,7 @@ const DELETED_AT_ONCE: usize = 2000;
 const PASSING: [i64; 4] = [6_000, 6_000, 40_000, REMEMBERED + 600];
 
 pub async fn change(store: &Store, database: &Database, model: &mut Model, dice: &mut Dice, at: Timestamp) {
-    match dice.below(14) {
+    match dice.below(15) {
         0..5 => conversation_update(store, model, dice, at).await,
         5..8 => message_update(store, model, dice, at).await,
         8..11 => message_delete(store, model, dice, at).await,
@@ -26,6 +27,7 @@ pub async fn change(store: &Store, database: &Database, model: &mut Model, dice:
             conversation_delete(store, model, dice.pick(&ids).unwrap()).await;
         }
         11..13 => question_interrupt(store, model, dice, at).await,
+        13 => answers_stop(store, model, dice).await,
         _ => pass(store, database, model, dice).await,
     }
 }
@@ -48,8 +50,18 @@ async fn conversation_update(store: &Store, model: &mut Model, dice: &mut Dice, 
         user_id: dice.percent(10).then(|| "u3".into()),
         handler: handler.filter(|_| dice.percent(40)),
     };
-    let updated = store.conversation_update(id, patch.clone(), at).await.unwrap();
+    let updated = store.conversation_update(id, patch.clone(), operator(), at).await.unwrap();
+    let now = model.conversations.get(&id).map(|kept| kept.conversation.handler);
+    let handler = patch.handler.filter(|handler| Some(*handler) != now);
+    let changes = handler.is_some()
+        || ConversationPatch { handler: None, ..patch.clone() } != ConversationPatch::default();
+    if handler == Some(Handler::Human) {
+        model.stop(id, Mark::HandedOver);
+    }
     let expected = model.conversations.get_mut(&id).map(|kept| {
+        if !changes {
+            return (kept.conversation.clone(), kept.messages.last().cloned());
+        }
         kept.change(at);
         let conversation = &mut kept.conversation;
         conversation.room = patch.room.unwrap_or(conversation.room.clone());
@@ -57,10 +69,23 @@ async fn conversation_update(store: &Store, model: &mut Model, dice: &mut Dice, 
             patch.integration_type.unwrap_or(conversation.integration_type.clone());
         conversation.bot_id = patch.bot_id.unwrap_or(conversation.bot_id.clone());
         conversation.user_id = patch.user_id.or(conversation.user_id.clone());
-        conversation.handler = patch.handler.unwrap_or(conversation.handler);
+        match handler {
+            Some(Handler::Human) => conversation.hand_over(HandoverReason::Operator, None, at),
+            Some(Handler::Bot) => conversation.give_back(kept.newest_id),
+            None => {}
+        }
         (conversation.clone(), kept.messages.last().cloned())
     });
+    let expected =
+        expected.map_or(Handling::Gone, |(conversation, newest)| Handling::Done(conversation, newest));
     assert_eq!(updated, expected, "conversation {id} is updated");
+}
+
+async fn answers_stop(store: &Store, model: &mut Model, dice: &mut Dice) {
+    let id = some_conversation(model, dice);
+    let is_there = store.answers_stop(id).await.unwrap();
+    assert_eq!(is_there, model.conversations.contains_key(&id), "answers of conversation {id} are stopped");
+    model.stop(id, Mark::Stopped);
 }
 
 /// A message and its conversation: a question that is being answered, the newest or one before it, another, or one that
@@ -172,8 +197,24 @@ async fn question_interrupt(store: &Store, model: &mut Model, dice: &mut Dice, a
         let kept = model.conversations.values().find(has).map(|kept| kept.conversation.id);
         match kept {
             Some(id) => {
-                model.fail(id, question, FailureReason::Interrupted, at);
-                expected += 1;
+                let with_people = model.conversations[&id].conversation.handler == Handler::Human;
+                let ending = match asking.mark {
+                    _ if with_people => Some(Ending::ForPeople),
+                    Mark::HandedOver => Some(Ending::ForPeople),
+                    Mark::Stopped => Some(Ending::Stopped),
+                    Mark::Wanted => None,
+                };
+                match ending {
+                    Some(Ending::ForPeople) => {
+                        model.asks.remove(&question);
+                    }
+                    Some(_) => model.fail(id, question, FailureReason::Stopped, at),
+                    None => {
+                        model.fail(id, question, FailureReason::Interrupted, at);
+                        expected += 1;
+                    }
+                }
+                model.end(id, question, ending);
             }
             None => {
                 model.asks.remove(&question);

@@ -300,7 +300,7 @@ impl Group<'_> {
         let claim = Claim { key: key.clone(), body: [body; 32], lease, attempt };
         // Its question may be taken over, with its conversation as it is then.
         if let Some(known) = self.model.remembered(&key)
-            && !known.is_done
+            && known.ending.is_none()
             && !self.keys.contains(&key)
         {
             self.use_conversation(known.conversation, true)?;

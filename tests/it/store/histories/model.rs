@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 use wicara_model::{
-    Conversation, ConversationId, Failure, FailureReason, Handler, Message, MessageId, NewConversation,
-    NewMessage, Timestamp,
+    Conversation, ConversationId, Ending, Failure, FailureReason, Handler, Message, MessageId,
+    NewConversation, NewMessage, Timestamp,
 };
 use wicara_store::{Append, Ask, Attempt, Claim, Error, IdempotencyKey, Outcome, PriorClaim, Stored, Target};
 
@@ -48,13 +48,23 @@ pub struct Kept {
 pub struct Asking {
     pub attempt: Uuid,
     pub node: usize,
+    pub mark: Mark,
+}
+
+/// Whether an answer is still wanted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Mark {
+    Wanted,
+    Stopped,
+    HandedOver,
 }
 
 #[derive(Debug, Clone)]
 pub struct Key {
     pub body: [u8; 32],
     pub lease_until: i64,
-    pub is_done: bool,
+    /// `None` where the request has not ended.
+    pub ending: Option<Ending>,
     pub conversation: ConversationId,
     pub message: Option<MessageId>,
     pub created: i64,
@@ -125,7 +135,8 @@ impl Model {
         let with_people = kept.conversation.handler == Handler::Human;
         let is_superseded = match &append.ask {
             Ask::Fails { attempt, .. } | Ask::Answers { attempt }
-                if with_people && self.is_open(*attempt) =>
+                if self.is_open(*attempt)
+                    && (with_people || self.asks[&attempt.question].mark != Mark::Wanted) =>
             {
                 return Expected::Stopped;
             }
@@ -155,13 +166,14 @@ impl Model {
         let kept = self.conversations.get(&key.conversation);
         if key.body != claim.body {
             Expected::OtherBody
-        } else if key.is_done {
+        } else if key.ending.is_some() {
             Expected::Done
         } else if left > 0 {
             Expected::Running { left }
         } else if kept.is_some_and(|kept| kept.messages.iter().any(|message| Some(message.id) == key.message))
         {
-            Expected::Resumed
+            let with_people = kept.is_some_and(|kept| kept.conversation.handler == Handler::Human);
+            if with_people && claim.attempt.is_some() { Expected::Done } else { Expected::Resumed }
         } else {
             Expected::Gone
         }
@@ -173,7 +185,8 @@ impl Model {
 
     /// Whether a late answer is taken.
     fn is_given_up(&self, kept: &Kept, question: MessageId) -> bool {
-        let has_failed = |message: &Message| message.id == question && message.failure.is_some();
+        let is_bots = |failure: Failure| failure.reason != FailureReason::Stopped;
+        let has_failed = |message: &Message| message.id == question && message.failure.is_some_and(is_bots);
         !self.asks.contains_key(&question) && kept.messages.iter().any(has_failed)
     }
 
@@ -195,9 +208,12 @@ impl Model {
             | (Expected::Stopped, Ok(Outcome::Stopped), _)
             | (Expected::Conflict, Err(Error::Conflict(_)), _)
             | (Expected::OtherBody, _, Some(PriorClaim::OtherBody)) => true,
-            (Expected::Done, _, Some(PriorClaim::Done { conversation_id, message_id })) => {
-                let key = &self.keys[&append.claim.as_ref().unwrap().key];
-                (*conversation_id, *message_id) == (key.conversation, key.message)
+            (Expected::Done, _, Some(PriorClaim::Done { conversation_id, message_id, ending })) => {
+                // A question that nobody had answered waits for people.
+                let key = self.keys.get_mut(&append.claim.as_ref().unwrap().key).unwrap();
+                let expected = *key.ending.get_or_insert(Ending::ForPeople);
+                key.lease_until = key.lease_until.min(self.seconds);
+                (*conversation_id, *message_id, *ending) == (key.conversation, key.message, expected)
             }
             (Expected::Running { left }, _, Some(PriorClaim::Running { lease_left: said, .. }))
                 if (left - TEST_TIME..=left).contains(&i64::try_from(said.as_secs()).unwrap()) =>
@@ -242,24 +258,36 @@ impl Model {
         match ask {
             Ask::Opens { attempt, .. } if handler == Handler::Bot => self.ask(id, first.unwrap(), *attempt),
             Ask::No | Ask::Opens { .. } => {}
-            Ask::Answers { attempt } | Ask::CutOff { attempt, failure: None } => {
+            Ask::Answers { attempt } => {
                 self.asks.remove(&attempt.question);
                 self.conversations.get_mut(&id).unwrap().message(attempt.question).unwrap().failure = None;
-                for key in self.keys_of(id, attempt.question) {
-                    (key.is_done, key.lease_until) = (true, 0);
-                }
+                self.end(id, attempt.question, Some(Ending::Answered));
             }
-            Ask::Fails { attempt, reason } | Ask::CutOff { attempt, failure: Some(reason) } => {
+            Ask::Fails { attempt, reason } => {
                 self.fail(id, attempt.question, *reason, *at);
+                self.end(id, attempt.question, None);
+            }
+            Ask::CutOff { attempt, failure } => {
+                self.asks.remove(&attempt.question);
+                if let Some(reason) = failure {
+                    self.fail(id, attempt.question, *reason, *at);
+                }
+                let ending = if handler == Handler::Bot { Ending::Stopped } else { Ending::ForPeople };
+                self.end(id, attempt.question, Some(ending));
             }
         }
         if let Some(Claim { key, body, lease, .. }) = claim {
+            let asks_people = matches!(ask, Ask::Opens { .. }) && handler == Handler::Human;
+            let ending = match (ask, lease) {
+                (Ask::Opens { .. }, Some(_)) => asks_people.then_some(Ending::ForPeople),
+                _ => Some(Ending::Answered),
+            };
             let opens = matches!(ask, Ask::Opens { .. }) && handler == Handler::Bot;
             let lease = lease.filter(|_| opens).map(seconds);
             let key_row = Key {
                 body: *body,
                 lease_until: lease.map_or(0, |lease| self.seconds + lease),
-                is_done: lease.is_none(),
+                ending,
                 conversation: id,
                 message: first,
                 created: self.seconds,
@@ -278,7 +306,7 @@ impl Model {
     }
 
     fn ask(&mut self, conversation: ConversationId, question: MessageId, attempt: Uuid) {
-        self.asks.insert(question, Asking { attempt, node: self.node });
+        self.asks.insert(question, Asking { attempt, node: self.node, mark: Mark::Wanted });
         self.attempts.push((conversation, Attempt { question, id: attempt }));
     }
 
@@ -288,7 +316,7 @@ impl Model {
         question: MessageId,
     ) -> impl Iterator<Item = &mut Key> {
         let is_of = move |key: &&mut Key| {
-            !key.is_done && (key.conversation, key.message) == (conversation, Some(question))
+            key.ending.is_none() && (key.conversation, key.message) == (conversation, Some(question))
         };
         self.keys.values_mut().filter(is_of)
     }
@@ -298,9 +326,24 @@ impl Model {
         let message = self.conversations.get_mut(&id).unwrap().message(question).unwrap();
         message.failure = Some(Failure { reason, at });
         message.updated_at = at;
+    }
+
+    /// Ends the requests of a question; `None`: a retry takes over.
+    pub fn end(&mut self, id: ConversationId, question: MessageId, ending: Option<Ending>) {
         for key in self.keys_of(id, question) {
-            key.lease_until = 0;
-            key.is_done = reason == FailureReason::Stopped;
+            (key.ending, key.lease_until) = (ending, 0);
+        }
+    }
+
+    /// The answers that are being given in a conversation are not wanted any more.
+    pub fn stop(&mut self, id: ConversationId, mark: Mark) {
+        let Some(kept) = self.conversations.get(&id) else { return };
+        for message in &kept.messages {
+            if let Some(asking) = self.asks.get_mut(&message.id)
+                && asking.mark == Mark::Wanted
+            {
+                asking.mark = mark;
+            }
         }
     }
 

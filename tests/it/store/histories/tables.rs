@@ -1,6 +1,6 @@
 //! Everything that is stored, compared with the model: through the store, and the tables that it shows nobody.
 
-use wicara_model::{Bots, ConversationFilter, Cursor, Listing, MessageFilter, Order};
+use wicara_model::{Bots, ConversationFilter, Cursor, Ending, Listing, MessageFilter, Order};
 use wicara_store::{Embed, Store};
 
 use super::super::totals::totals_are_exact;
@@ -56,9 +56,12 @@ async fn conversation(store: &Store, kept: &Kept) {
 }
 
 async fn asks_and_keys(database: &Database, model: &Model) {
-    let asks = "SELECT message_id, lower(hex(attempt)) FROM asks ORDER BY message_id";
+    let asks = "SELECT message_id, lower(hex(attempt)), stopped FROM asks ORDER BY message_id";
     let asks = rows(database, asks).await;
-    let expected = model.asks.iter().map(|(id, asking)| format!("{id} {}", asking.attempt.simple()));
+    let expected = model
+        .asks
+        .iter()
+        .map(|(id, asking)| format!("{id} {} {}", asking.attempt.simple(), asking.mark as u8));
     assert_eq!(asks, expected.collect::<Vec<_>>(), "asks");
 
     let keys = "SELECT scope, key, lower(hex(body)), done, conversation_id, message_id FROM idempotency";
@@ -67,7 +70,13 @@ async fn asks_and_keys(database: &Database, model: &Model) {
     let expected = model.keys.iter().map(|(of, key)| {
         let body: String = key.body.iter().map(|byte| format!("{byte:02x}")).collect();
         let message = key.message.map_or("-".into(), |id| id.to_string());
-        let (done, conversation) = (i64::from(key.is_done), key.conversation);
+        let done = match key.ending {
+            None => 0,
+            Some(Ending::Answered) => 1,
+            Some(Ending::ForPeople) => 2,
+            Some(Ending::Stopped) => 3,
+        };
+        let conversation = key.conversation;
         format!("{} {} {body} {done} {conversation} {message}", of.scope, of.key)
     });
     let mut expected: Vec<_> = expected.collect();

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use uuid::Uuid;
 use wicara_metrics::Metrics;
-use wicara_model::{Answer, Api, Bots, NewKey, NewMessage, NewUser, Role};
+use wicara_model::{Answer, Api, Bots, NewKey, NewMessage, NewUser, Role, Timestamp};
 use wicara_platform::Random;
 use wicara_store::{
     Append, Ask, Attempt, Claim, ColumnType, Error, IdempotencyKey, Progress, ServerLock, Store, Target,
@@ -100,8 +100,11 @@ async fn filled(engine: Engine) -> Database {
         store.key_create(new, manual(1)).await.unwrap();
     }
     // The last ids of people and keys are not given again.
-    assert!(store.user_delete("b@x").await.unwrap() && store.key_delete("b@x").await.unwrap());
-    assert!(store.user_delete("gone@x").await.unwrap());
+    assert!(
+        store.user_delete("b@x", Timestamp(9)).await.unwrap()
+            && store.key_delete("b@x", Timestamp(9)).await.unwrap()
+    );
+    assert!(store.user_delete("gone@x", Timestamp(9)).await.unwrap());
     let key = |key: &str| IdempotencyKey { scope: "Scope é".into(), key: key.into() };
     for number in 0_u8..30 {
         let bot = ["guide", "Other", "ünder"][usize::from(number % 3)];
@@ -134,7 +137,9 @@ async fn filled(engine: Engine) -> Database {
     // One whose messages are still to be deleted, and rows of more than a page, some of them long.
     let long = create(&store, "guide", &["x"; 2500]).await;
     store.conversation_delete(long.conversation.id).await.unwrap().unwrap();
-    let texts: Vec<_> = (0..40).map(|number| "panjang ".repeat(1 + number * 400)).collect();
+    // Not the same words over and over: of those a damaged file may unpack to the same text.
+    let long = |words: usize| (0..words).map(|word| format!("panjang {word} ")).collect::<String>();
+    let texts: Vec<_> = (0..40).map(|number| long(1 + number * 400)).collect();
     create(&store, "guide", &texts.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let TestStore { store, database } = store;
     store.close().await;
@@ -143,7 +148,9 @@ async fn filled(engine: Engine) -> Database {
         &database,
         "UPDATE messages SET payload = '{}', failure = 'error', failed_at = 2, author_id = '1', author_kind = 'user', \
              author_name = 'Ani', first_token_ms = 3, answer_ms = 4 WHERE id = 5; \
-         UPDATE conversations SET user_id = 'u' WHERE id = 5; UPDATE keys SET bots = '[]' WHERE id = 1",
+         UPDATE conversations SET user_id = 'u', assignee_id = '1', assignee_kind = 'person', assignee_name = 'Ani', \
+             handed_over_at = 5, handover_reason = 'visitor', unclaimed_since = 6 WHERE id = 5; \
+         INSERT INTO seen_marks (reader, conversation_id, up_to) VALUES ('1', 5, 7), ('key-1', 5, 8); UPDATE keys SET bots = '[]' WHERE id = 1",
     )
     .await;
     leap(&database).await;
