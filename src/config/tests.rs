@@ -31,6 +31,12 @@ fn without_a_file_the_defaults_stand() {
     assert_eq!(limits.body_budget_bytes, 67_108_864);
     assert_eq!((limits.streams, limits.streams_per_caller), (20_000, 50));
     assert_eq!(config.events.keep, Duration::from_secs(24 * 3600));
+    assert_eq!(limits.signals_per_minute, 60);
+    let handover = &config.handover;
+    assert_eq!(
+        (handover.show_names, handover.return_after, handover.return_text.as_str()),
+        (false, None, "")
+    );
     let bots: Vec<_> = config.bots.iter().map(|bot| (bot.id.as_str(), bot.default)).collect();
     assert_eq!(bots, [("guide", true)]);
 }
@@ -130,7 +136,7 @@ fn an_error_in_the_file_names_the_file_the_key_what_was_found_and_what_is_allowe
         ("[server]\nlsten = 'x'", "server.lsten: there is no such setting; known are listen, public_url, "),
         (
             "[servr]\nlisten = 'x'",
-            "servr: there is no such setting; known are server, store, auth, limits, events, bot",
+            "servr: there is no such setting; known are server, store, auth, limits, events, handover, bot",
         ),
         ("server = 5", "server: found a whole number, expected a table"),
         ("bot = 5", "bot: found a whole number, expected a list"),
@@ -225,6 +231,14 @@ fn an_error_in_the_file_names_the_file_the_key_what_was_found_and_what_is_allowe
         (
             "[events]\nkeep_hours = 721",
             "events.keep_hours: found 721, allowed are whole numbers from 1 to 720",
+        ),
+        (
+            "[handover]\nreturn_minutes = 10081",
+            "handover.return_minutes: found 10081, allowed are whole numbers from 0 to 10080",
+        ),
+        (
+            "[handover]\nreturn_text = \"a\\u0000\"",
+            "handover.return_text: expected at most 4096 characters and no NUL",
         ),
         ("[limits]\nquestions_per_hour = 1", "limits.questions_per_hour: there is no such setting"),
         (
@@ -394,11 +408,17 @@ body_bytes = 1048576
 logins_per_minute_per_address = 10
 questions_per_minute = 30
 questions_per_minute_per_address = 300
+signals_per_minute = 60
 streams = 20000
 streams_per_caller = 50
 
 [events]
 keep_hours = 24
+
+[handover]
+return_minutes = 0
+return_text = ""
+show_names = false
 
 [[bot]]
 id = "a"
@@ -409,6 +429,8 @@ breaker_seconds = 15
 concurrency = 64
 default = true
 first_token_seconds = 30
+handover_after_failures = 0
+handover_visitors = true
 headers = { Authorization = "***", X-Key = "***" }
 hide_thoughts = true
 max_answer_bytes = 1048576
@@ -428,6 +450,8 @@ concurrency = 64
 default = false
 first_token_seconds = 30
 flow = "f"
+handover_after_failures = 0
+handover_visitors = true
 hide_thoughts = true
 max_answer_bytes = 1048576
 private_addresses = true
@@ -445,6 +469,8 @@ breaker_seconds = 15
 concurrency = 64
 default = false
 first_token_seconds = 30
+handover_after_failures = 0
+handover_visitors = true
 hide_thoughts = true
 max_answer_bytes = 1048576
 model = "m"

@@ -14,7 +14,7 @@ use crate::{GaugeGuard, LabelPool, UNKNOWN};
 
 /// The outcome of a question that its bot answered.
 pub const ANSWERED: &str = "answered";
-/// The outcome of a question in a conversation that a human handles: no bot was asked.
+/// The outcome of a question in a conversation that a human handles: no bot was asked, or its answer was cut off.
 pub const HUMAN: &str = "human";
 
 /// Histogram buckets: from the built-in bot, which takes about a millisecond, to a language model on a slow machine.
