@@ -39,6 +39,12 @@ fn conversation(messages: i64) -> (Conversation, Vec<Message>) {
         bot_id: "guide".into(),
         user_id: None,
         handler: Handler::Bot,
+        assignee: None,
+        handed_over_at: None,
+        handover_reason: None,
+        unclaimed_since: None,
+        given_back_after: MessageId(0),
+        seen_by_visitor: MessageId(0),
         message_count: messages,
         note_count: 0,
         message_bytes: 0,
@@ -94,7 +100,7 @@ fn chat_detail_of_2000_messages(bencher: Bencher) {
 fn conversation_list_entry(bencher: Bencher) {
     let (conversation, messages) = conversation(2);
     bencher.with_inputs(Vec::new).bench_values(|mut buffer| {
-        write(&mut buffer, &Room::new(black_box(&conversation), messages.last()));
+        write(&mut buffer, &Room::new(black_box(&conversation), messages.last(), Some(0)));
         buffer
     });
 }

@@ -92,7 +92,7 @@ const QUESTIONS: &[(&str, &str)] = &[
     ("how to enable https", "first-start#how-do-i-enable-https"),
     ("bot unavailable", "errors-and-limits#502"),
     ("swagger documentation", "three-apis#where-is-the-api-documentation"),
-    ("hand over to a human agent", "asking-questions#how-does-a-human-take-over"),
+    ("hand over to a human agent", "handover#how-does-an-operator-take-over"),
     ("CORS error from my website", "asking-questions#can-a-website"),
     ("What file types are supported?", "documents-bots#which-file-types"),
     ("server won't start", "errors-and-limits#why-does-the-server-not-start"),

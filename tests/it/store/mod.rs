@@ -1,5 +1,6 @@
 mod append;
 mod feed;
+mod handover;
 mod histories;
 mod idempotency;
 mod lists;
