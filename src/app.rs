@@ -75,8 +75,13 @@ impl App {
             bot_calls.saturating_add(metrics_connections),
             config.limits.streams,
         );
-        let settings =
-            service_settings(&config.auth, &config.limits, &config.events, config.handover, connection_limits.streams);
+        let settings = service_settings(
+            &config.auth,
+            &config.limits,
+            &config.events,
+            config.handover,
+            connection_limits.streams,
+        );
         if settings.chatbot_api_open {
             tracing::warn!(
                 "the Chatbot API is open: anybody who reaches {address} reads and deletes conversations \

@@ -133,6 +133,12 @@ impl Service {
         Ok(conversation)
     }
 
+    /// Whether visitors are told the names of those who answer.
+    #[must_use]
+    pub fn shows_names(&self) -> bool {
+        self.settings.handover.show_names
+    }
+
     /// What a conversation's visitor is told of it.
     #[must_use]
     pub fn visitor_conversation(&self, conversation: &Conversation) -> VisitorConversation {

@@ -222,7 +222,7 @@ impl Service {
         let conversation = conversation.ok_or(Error::NotFound(Missing::Session))?;
         let messages = self.store.message_thread(conversation.id, before, THREAD).await?;
         let messages = ConversationMessages::of_joined(self.store.clone(), &conversation, messages);
-        let shows_names = self.settings.handover.show_names;
+        let shows_names = self.shows_names();
         Ok(Thread { conversation: self.visitor_conversation(&conversation), shows_names, messages })
     }
 

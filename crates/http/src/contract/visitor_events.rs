@@ -3,14 +3,14 @@
 
 use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
-use wicara_model::{self as model, ConversationId, Handler, MessageId, Timestamp};
+use wicara_model::{ConversationId, MessageId, Timestamp};
 use wicara_service::FeedCursor;
 
 use super::feed_events::{
     AnswerDeltaKind, AnswerProgressKind, ConversationDeletedKind, ConversationKind, ConversationSeenKind,
     HelloEvent, MessageDeletedKind, MessageKind, Resync, ResyncEvent, TypingKind,
 };
+use super::handover::VisitorsConversation;
 use super::shown;
 use super::visitor_thread::ThreadMessage;
 use crate::list_body::ListField;
@@ -44,44 +44,6 @@ pub enum StoredVisitorEvent<'a> {
     MessageDeleted(VisitorMessageDeletedEvent<'a>),
 }
 
-/// What a visitor learns of its conversation.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct VisitorConversation {
-    #[serde(rename = "conversationId")]
-    #[schema(value_type = i64, example = 5)]
-    conversation_id: ConversationId,
-    #[schema(value_type = String, format = "uuid")]
-    session_id: Uuid,
-    /// `bot`, or `human` while an operator answers.
-    #[schema(value_type = String, pattern = "^(bot|human)$", example = "bot")]
-    handler: Handler,
-    /// Whether the visitor may ask for a person.
-    handover: bool,
-    /// The person who answers, where `handover.show_names` is set.
-    #[schema(required)]
-    assignee: Option<VisitorAssignee>,
-}
-
-/// A person or a program that answers.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct VisitorAssignee {
-    #[schema(example = "Ada")]
-    name: String,
-}
-
-impl VisitorConversation {
-    #[must_use]
-    pub fn new(conversation: &model::Conversation) -> Self {
-        Self {
-            conversation_id: conversation.id,
-            session_id: conversation.session_id,
-            handler: conversation.handler,
-            handover: true,
-            assignee: None,
-        }
-    }
-}
-
 /// The conversation changed.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct VisitorConversationEvent<'a> {
@@ -93,7 +55,7 @@ pub struct VisitorConversationEvent<'a> {
     #[serde(serialize_with = "shown")]
     #[schema(value_type = String, example = "9f3a51c27be0.1208")]
     pub cursor: &'a FeedCursor,
-    pub conversation: VisitorConversation,
+    pub conversation: VisitorsConversation<'a>,
 }
 
 /// The conversation was removed: the stream ends.
@@ -149,7 +111,7 @@ pub struct VisitorMessageEvent<'a> {
     pub message: ThreadMessage<'a>,
     /// As it is when this is sent.
     #[schema(required)]
-    pub conversation: Option<VisitorConversation>,
+    pub conversation: Option<VisitorsConversation<'a>>,
 }
 
 /// A message was removed, or is none for visitors any longer.
@@ -166,7 +128,7 @@ pub struct VisitorMessageDeletedEvent<'a> {
     pub message: GoneVisitorMessage,
     /// As it is when this is sent; null where it is gone too.
     #[schema(required)]
-    pub conversation: Option<VisitorConversation>,
+    pub conversation: Option<VisitorsConversation<'a>>,
 }
 
 /// The ids of a message that is gone.

@@ -71,7 +71,13 @@ impl Frames {
         let conversation = conversation.filter(|found| self.view.sees_conversation(found));
         match self.view.is_visitors() {
             false => operator_frames::stored(cursor, event, kind, conversation, has_entered),
-            true => visitor_frames::stored(cursor, event, kind, conversation),
+            true => {
+                let service = &self.service;
+                let conversation =
+                    conversation.map(|found| service.visitor_conversation(&found.conversation));
+                let shows_names = service.shows_names();
+                visitor_frames::stored(cursor, event, kind, conversation.as_ref(), shows_names)
+            }
         }
     }
 }

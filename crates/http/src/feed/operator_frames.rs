@@ -96,5 +96,5 @@ pub fn live(at: Timestamp, live: &LiveEvent) -> Bytes {
 }
 
 fn shown(FeedConversation { conversation, newest }: &FeedConversation) -> Conversation<'_> {
-    Conversation::new(conversation, newest.as_ref())
+    Conversation::new(conversation, newest.as_ref(), None)
 }

@@ -2,7 +2,7 @@
 
 use axum::body::Bytes;
 use wicara_model::Timestamp;
-use wicara_service::{EventKind, FeedConversation, FeedCursor, FeedEvent, LiveEvent};
+use wicara_service::{EventKind, FeedCursor, FeedEvent, LiveEvent, VisitorConversation};
 
 use super::block::block;
 use super::subject::{conversation_of, message_of, seen_of};
@@ -10,23 +10,25 @@ use crate::contract::feed_events::{
     AnswerDeltaKind, AnswerProgressKind, ConversationDeletedKind, ConversationKind, ConversationSeenKind,
     MessageDeletedKind, MessageKind, TypingKind,
 };
+use crate::contract::handover::VisitorsConversation;
 use crate::contract::visitor_events::{
     GoneVisitorConversation, GoneVisitorMessage, VisitorAnswerDeltaEvent, VisitorAnswerProgressEvent,
-    VisitorConversation, VisitorConversationDeletedEvent, VisitorConversationEvent,
-    VisitorMessageDeletedEvent, VisitorMessageEvent, VisitorSeenEvent, VisitorTypingEvent,
+    VisitorConversationDeletedEvent, VisitorConversationEvent, VisitorMessageDeletedEvent,
+    VisitorMessageEvent, VisitorSeenEvent, VisitorTypingEvent,
 };
 use crate::contract::visitor_thread::ThreadMessage;
 
 /// A durable event of this kind. What has no content any longer is `deleted`. `conversation`: as far as
-/// the reader may see it.
+/// the reader may see it. `shows_names`: whether visitors are told the names of those who answer.
 pub fn stored(
     cursor: &FeedCursor,
     event: &FeedEvent,
     kind: EventKind,
-    conversation: Option<&FeedConversation>,
+    conversation: Option<&VisitorConversation>,
+    shows_names: bool,
 ) -> Bytes {
     let at = event.event.at;
-    let conversation = conversation.map(|it| VisitorConversation::new(&it.conversation));
+    let conversation = conversation.map(VisitorsConversation::new);
     match (kind, &event.content().message, conversation) {
         (EventKind::ConversationCreated | EventKind::ConversationUpdated, _, Some(conversation)) => {
             let kind = match kind {
@@ -41,7 +43,7 @@ pub fn stored(
                 EventKind::MessageCreated => MessageKind::Created,
                 _ => MessageKind::Updated,
             };
-            let message = ThreadMessage::new(message);
+            let message = ThreadMessage::new(message, shows_names);
             block(
                 kind.as_str(),
                 Some(cursor),
