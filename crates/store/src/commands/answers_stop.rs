@@ -68,8 +68,7 @@ pub(super) async fn stop_answers(
         )
     });
     let stopped = transaction.query(&*STOP, vec![id.into(), (mark as i64).into()]).await?;
-    let stopped_here = transaction.effects.asks.stop(id, mark);
-    if stopped_here || !stopped.is_empty() {
+    if !stopped.is_empty() {
         transaction.effects.events.add(Change::AnswersStopped { conversation_id: id });
     }
     Ok(())

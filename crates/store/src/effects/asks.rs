@@ -16,33 +16,16 @@ pub(in super::super) enum StopMark {
     HandedOver = 2,
 }
 
-#[derive(Debug)]
-struct OpenedAsk {
-    conversation: ConversationId,
-    question: MessageId,
-    node: i64,
-    attempt: Uuid,
-    stopped: i64,
-}
-
 #[derive(Debug, Default)]
 pub(in super::super) struct Asks {
-    opened: Vec<OpenedAsk>,
+    opened: Vec<(ConversationId, MessageId, i64, Uuid)>,
     ended: Vec<MessageId>,
 }
 
 impl Asks {
     /// Begins an attempt of a node. An earlier attempt at the question is superseded.
     pub fn open(&mut self, conversation: ConversationId, question: MessageId, node: i64, attempt: Uuid) {
-        self.opened.push(OpenedAsk { conversation, question, node, attempt, stopped: 0 });
-    }
-
-    /// Marks the asks that earlier commands of the transaction opened in a conversation, which are not written yet; whether
-    /// there are any.
-    pub fn stop(&mut self, conversation: ConversationId, mark: StopMark) -> bool {
-        let opened =
-            self.opened.iter_mut().filter(|ask| ask.conversation == conversation && ask.stopped == 0);
-        opened.map(|ask| ask.stopped = mark as i64).count() > 0
+        self.opened.push((conversation, question, node, attempt));
     }
 
     /// Ends the ask of a deleted question.
@@ -52,19 +35,17 @@ impl Asks {
 
     pub(super) async fn write(self, executor: &Executor<'_>) -> Result<()> {
         static OPEN: LazyLock<Sql> = LazyLock::new(|| {
-            const INSERT: &str =
-                "INSERT INTO asks (message_id, node, attempt, conversation_id, stopped, asked_at)";
+            const INSERT: &str = "INSERT INTO asks (message_id, node, attempt, conversation_id, asked_at)";
             const AGAIN: &str = "ON CONFLICT (message_id) DO UPDATE SET node = excluded.node, \
-                 attempt = excluded.attempt, asked_at = excluded.asked_at, stopped = excluded.stopped";
+                 attempt = excluded.attempt, asked_at = excluded.asked_at, stopped = 0";
             Sql::per_dialect(
                 format!(
-                    "{INSERT} SELECT message_id, node, attempt, conversation_id, stopped, {} \
-                         FROM unnest(CAST($1 AS bigint[]), CAST($2 AS bigint[]), CAST($3 AS uuid[]), \
-                         CAST($4 AS bigint[]), CAST($5 AS bigint[])) \
-                         AS new (message_id, node, attempt, conversation_id, stopped) {AGAIN}",
+                    "{INSERT} SELECT message_id, node, attempt, conversation_id, {} FROM unnest(CAST($1 AS bigint[]), \
+                         CAST($2 AS bigint[]), CAST($3 AS uuid[]), CAST($4 AS bigint[])) \
+                         AS new (message_id, node, attempt, conversation_id) {AGAIN}",
                     DatabaseClock::POSTGRES
                 ),
-                format!("{INSERT} VALUES ($1, $2, $3, $4, $5, {}) {AGAIN}", DatabaseClock::SQLITE),
+                format!("{INSERT} VALUES ($1, $2, $3, $4, {}) {AGAIN}", DatabaseClock::SQLITE),
             )
         });
         static END: LazyLock<Sql> = LazyLock::new(|| {
@@ -74,8 +55,8 @@ impl Asks {
             )
         });
         let opened = self.opened.into_iter();
-        let opened = opened.map(|OpenedAsk { conversation, question, node, attempt, stopped }| {
-            vec![question.into(), node.into(), attempt.into(), conversation.into(), stopped.into()]
+        let opened = opened.map(|(conversation, question, node, attempt)| {
+            vec![question.into(), node.into(), attempt.into(), conversation.into()]
         });
         executor.query_many(&*OPEN, opened.collect()).await?;
         let ended = self.ended.into_iter().map(|question| vec![question.into()]);
