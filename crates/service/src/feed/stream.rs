@@ -213,7 +213,8 @@ impl FeedStream {
                 return None;
             }
             let has_caught_up = self.waiter.is_some();
-            match self.advance(STEP).await {
+            // In a box, which a stream that waits does not hold.
+            match Box::pin(self.advance(STEP)).await {
                 Ok(items) if !items.is_empty() => return Some(items),
                 Ok(_) if has_caught_up && !self.has_ended => self.wait().await,
                 Ok(_) => {}
@@ -228,9 +229,8 @@ impl FeedStream {
 
     /// Waits until something concerns the stream.
     async fn wait(&self) {
-        match &self.waiter {
-            Some((_, waiter)) => std::future::poll_fn(|context| waiter.poll(context)).await,
-            None => {}
+        if let Some((_, waiter)) = &self.waiter {
+            std::future::poll_fn(|context| waiter.poll(context)).await;
         }
     }
 

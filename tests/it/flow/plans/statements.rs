@@ -20,7 +20,9 @@ const ROWS: f64 = 2000.0;
 const STEPS: u64 = 150_000;
 
 /// What may be read from one end to the other, by which operation (`""`: any).
-const SMALL: [(&str, &str); 10] = [
+const SMALL: [(&str, &str); 11] = [
+    // One row.
+    ("", "feed"),
     // A row for each server.
     ("", "node_batches"),
     ("", "node_folds"),
