@@ -46,7 +46,14 @@ impl Events {
         self.add(Change::MessageUpdated { id, conversation_id, bot_id, was_shown, is_shown });
     }
 
+    /// Several updates of a conversation that follow each other are one: a command may change it in steps.
     pub fn conversation_updated(&mut self, before: &Conversation, bot_id: &str) {
+        if let Some(Change::ConversationUpdated { id, bot_id: last, .. }) = self.0.last_mut()
+            && *id == before.id
+        {
+            bot_id.clone_into(last);
+            return;
+        }
         let (id, bot_before) = (before.id, before.bot_id.clone());
         self.add(Change::ConversationUpdated { id, bot_before, bot_id: bot_id.to_owned() });
     }
