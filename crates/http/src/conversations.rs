@@ -77,8 +77,10 @@ async fn conversation_create(
         .await
         .map_err(ConversationApi)?;
     log.conversation(conversation.id);
-    let unread =
-        service.conversation_unread(writer.reader(), &conversation).await.map_err(ConversationApi)?;
+    let unread = service
+        .conversation_unread_of_changed(writer.reader(), &conversation)
+        .await
+        .map_err(ConversationApi)?;
     let conversation = Conversation::new(&conversation, last.as_ref(), Some(unread));
     Ok(json_body::ok(&ConversationCreated::new(conversation)))
 }
@@ -249,8 +251,10 @@ async fn conversation_update(
     log.conversation(id);
     let updated = service.conversation_update(&writer, conversation, patch.into()).await;
     let (conversation, last) = updated.map_err(ConversationApi)?;
-    let unread =
-        service.conversation_unread(writer.reader(), &conversation).await.map_err(ConversationApi)?;
+    let unread = service
+        .conversation_unread_of_changed(writer.reader(), &conversation)
+        .await
+        .map_err(ConversationApi)?;
     let conversation = Conversation::new(&conversation, last.as_ref(), Some(unread));
     Ok(json_body::ok(&ConversationUpdated::new(conversation)))
 }

@@ -280,8 +280,10 @@ async fn handled(
     writer: &Writer,
     (conversation, last): (model::Conversation, Option<model::Message>),
 ) -> Result<Response, Failure> {
-    let unread =
-        service.conversation_unread(writer.reader(), &conversation).await.map_err(ConversationApi)?;
+    let unread = service
+        .conversation_unread_of_changed(writer.reader(), &conversation)
+        .await
+        .map_err(ConversationApi)?;
     let conversation = Conversation::new(&conversation, last.as_ref(), Some(unread));
     Ok(json_body::ok(&ConversationHandled::new(conversation)))
 }

@@ -87,7 +87,23 @@ impl Service {
     /// The messages of the public that the caller has not read.
     pub async fn conversation_unread(&self, reader: &Reader, conversation: &Conversation) -> Result<i64> {
         let Some(id) = reader.caller().id() else { return Ok(0) };
+        if conversation.message_count == conversation.note_count {
+            return Ok(0);
+        }
         Ok(self.store.conversation_unread(&id, &[conversation]).await?.first().copied().unwrap_or(0))
+    }
+
+    /// The same of a conversation that the request has changed: where it cannot be read, the change is stored all the same,
+    /// so that `Unavailable`, which says that nothing was, becomes `OutcomeUnknown`.
+    pub async fn conversation_unread_of_changed(
+        &self,
+        reader: &Reader,
+        conversation: &Conversation,
+    ) -> Result<i64> {
+        self.conversation_unread(reader, conversation).await.map_err(|error| match error {
+            Error::Unavailable => Error::OutcomeUnknown,
+            error => error,
+        })
     }
 
     /// Hands the conversation over into the queue, for its visitor; what people have already stays as it is. `Forbidden`
