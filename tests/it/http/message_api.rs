@@ -37,13 +37,11 @@ fn shown(fields: &str, author: &str) -> String {
 /// The author of a client's messages.
 async fn author(client: &Client) -> String {
     let me = client.get("/api/auth/me").await.ok()["data"].clone();
-    match me["name"].as_str() {
-        Some(name) => {
-            let id = me["id"].as_str().unwrap();
-            format!(r#"{{"id":"key-{id}","kind":"program","name":"{name}"}}"#)
-        }
-        None => r#"{"id":"<id>","kind":"person","name":"admin"}"#.into(),
+    if me.get("email").is_some() {
+        return r#"{"id":"<id>","kind":"person","name":"admin"}"#.into();
     }
+    let (id, name) = (me["id"].as_str().unwrap(), me["name"].as_str().unwrap());
+    format!(r#"{{"id":"key-{id}","kind":"program","name":"{name}"}}"#)
 }
 
 async fn conversation(client: &Client) -> i64 {
