@@ -1,4 +1,4 @@
-//! Who has a conversation, stops of answers, and marks of what was read.
+//! Who has a conversation, stops of answers, marks of what was read, and who types.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use crate::body::{Body, OptionalBody};
 use crate::contract::conversation_api::Conversation;
 use crate::contract::errors::{IdInvalid, Refused, ValidationFailure};
 use crate::contract::handover::{
-    Claimed, ConversationClaim, ConversationHandled, ConversationRelease, ConversationSeen, QuestionHandled,
-    QuestionSeen, Seen,
+    Claimed, ConversationClaim, ConversationHandled, ConversationRelease, ConversationSeen,
+    ConversationTyping, QuestionHandled, QuestionSeen, QuestionTyping, Seen,
 };
 use crate::conversations::{UpdateError, conversation_id};
 use crate::error::Failure::{self, ChatbotApi, ConversationApi};
@@ -33,6 +33,7 @@ pub fn routes() -> OpenApiRouter<Http> {
         .routes(routes!(conversation_release))
         .routes(routes!(conversation_answer_stop))
         .routes(routes!(conversation_seen))
+        .routes(routes!(conversation_typing))
 }
 
 /// Those below `/api/questions`, for pages of any origin.
@@ -41,6 +42,7 @@ pub fn visitors_routes() -> OpenApiRouter<Http> {
         .routes(routes!(question_handover))
         .routes(routes!(question_answer_stop))
         .routes(routes!(question_seen))
+        .routes(routes!(question_typing))
 }
 
 /// Claim a conversation
@@ -174,6 +176,34 @@ async fn conversation_seen(
     Ok(json_body::ok(&ConversationSeen::new(id, seen)))
 }
 
+/// Tell that an operator types
+///
+/// The visitor's page and the streams that name the conversation are told with `typing`, by `agent`. Nothing is stored; of
+/// several calls within 3 seconds one counts.
+#[utoipa::path(
+    post,
+    path = "/api/conversation/{id}/typing",
+    operation_id = "conversation_typing",
+    tag = "Hand-over",
+    params(("id" = i64, Path, minimum = 0)),
+    responses(
+        (status = 200, description = "Told", body = ConversationTyping),
+        (status = 400, description = "The id is malformed or unknown", body = IdInvalid)
+    )
+)]
+async fn conversation_typing(
+    State(service): State<Arc<Service>>,
+    writer: Writer,
+    log: AccessLog,
+    PathId(id): PathId,
+) -> Result<Response, Failure> {
+    let id = conversation_id(&id)?;
+    let conversation = service.conversation_get_writable(&writer, id).await.map_err(ConversationApi)?;
+    log.conversation(id);
+    service.conversation_typing(&conversation);
+    Ok(json_body::ok(&ConversationTyping::new(id)))
+}
+
 /// Ask for people
 ///
 /// Hands the conversation over into the queue of the operators. An answer that the bot is giving ends. Where people have it
@@ -265,6 +295,37 @@ async fn question_seen(
     let (id, seen) = service.question_seen(&asker, session_id, up_to).await.map_err(ChatbotApi)?;
     log.conversation(id);
     Ok(json_body::ok(&QuestionSeen::new(id, session_id, seen)))
+}
+
+/// Tell that the visitor types
+///
+/// The visitor's pages and the streams that name the conversation are told with `typing`, by `visitor`. Nothing is stored;
+/// of several calls within 3 seconds one counts.
+#[utoipa::path(
+    post,
+    path = "/api/questions/{session_id}/typing",
+    operation_id = "question_typing",
+    tag = "Hand-over",
+    params(("session_id" = String, Path, format = "uuid")),
+    responses(
+        (status = 200, description = "Told", body = QuestionTyping),
+        (status = 400, description = "Bad input", body = ValidationFailure),
+        (status = 404, description = "The session is unknown", body = Refused),
+        (status = 429, description = "Too many signals", body = Refused, headers(("Retry-After" = u64)))
+    ),
+    security(())
+)]
+async fn question_typing(
+    State(service): State<Arc<Service>>,
+    asker: Asker,
+    log: AccessLog,
+    PathId(session): PathId,
+) -> Result<Response, Failure> {
+    let session_id = session_id(&session)?;
+    let joined = service.thread_join(&asker, session_id).await.map_err(ChatbotApi)?;
+    log.conversation(joined.id);
+    service.question_typing(&joined).map_err(ChatbotApi)?;
+    Ok(json_body::ok(&QuestionTyping::new(joined.id, session_id)))
 }
 
 #[derive(ToSchema)]

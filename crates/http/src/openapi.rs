@@ -297,6 +297,7 @@ mod tests {
                 "conversation_message_delete delete /api/conversation/message/{id}",
                 "conversation_release post /api/conversation/{id}/release",
                 "conversation_seen post /api/conversation/{id}/seen",
+                "conversation_typing post /api/conversation/{id}/typing",
                 "conversation_update patch /api/conversation/{id}",
                 "feed_read get /api/events",
                 "healthz get /healthz",
@@ -315,6 +316,7 @@ mod tests {
                 "question_handover post /api/questions/{session_id}/handover",
                 "question_list get /api/questions/{session_id}",
                 "question_seen post /api/questions/{session_id}/seen",
+                "question_typing post /api/questions/{session_id}/typing",
                 "readyz get /readyz",
             ]
         );
@@ -411,6 +413,7 @@ mod tests {
             "question_handover",
             "question_list",
             "question_seen",
+            "question_typing",
         ];
         assert_eq!(public, [&["healthz", "login", "logout"], &questions[..], &["readyz"]].concat());
         // And every other one has a lock.

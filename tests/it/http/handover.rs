@@ -418,17 +418,19 @@ async fn marks_move_forward_and_count_what_is_unread(engine: Engine) {
 }
 
 async fn signals_are_limited(engine: Engine) {
-    let app = TestApp::with(engine, "limits.signals_per_minute = 3\n").await;
+    let app = TestApp::with(engine, "limits.signals_per_minute = 4\n").await;
     let (visitor, (_, session), (_, other)) =
         (app.anonymous(), conversation(&app).await, conversation(&app).await);
     let thread = format!("/api/questions/{}", session.as_str().unwrap());
     visitor.post(&format!("{thread}/handover"), "").await.ok();
     visitor.post(&format!("{thread}/seen"), json!({"upTo": 1})).await.ok();
     visitor.delete(&format!("{thread}/answer")).await.ok();
+    visitor.post(&format!("{thread}/typing"), "").await.ok();
     for answer in [
         visitor.post(&format!("{thread}/handover"), "").await,
         visitor.post(&format!("{thread}/seen"), json!({"upTo": 1})).await,
         visitor.delete(&format!("{thread}/answer")).await,
+        visitor.post(&format!("{thread}/typing"), "").await,
     ] {
         answer.has_status(429);
         assert!(answer.header("retry-after").is_some());

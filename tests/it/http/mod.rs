@@ -30,6 +30,7 @@ mod slow;
 mod sockets;
 mod stops;
 mod texts;
+mod typing;
 pub mod wire;
 
 use crate::support::TestApp;

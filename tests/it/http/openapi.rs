@@ -10,7 +10,7 @@ use super::Chat;
 use crate::support::{Answer, Client, Engine, TestApp};
 
 /// Every operation with the statuses that it may answer, besides those of any operation under `/api`.
-const OPERATIONS: [(&str, &str, &[u16]); 28] = [
+const OPERATIONS: [(&str, &str, &[u16]); 30] = [
     ("get", "/healthz", &[]),
     ("get", "/readyz", &[503]),
     ("get", "/metrics", &[401, 403, 503]),
@@ -24,10 +24,12 @@ const OPERATIONS: [(&str, &str, &[u16]); 28] = [
     ("post", "/api/questions/{session_id}/handover", &[400, 404, 429]),
     ("delete", "/api/questions/{session_id}/answer", &[400, 404, 429]),
     ("post", "/api/questions/{session_id}/seen", &[400, 404, 429]),
+    ("post", "/api/questions/{session_id}/typing", &[400, 404, 429]),
     ("post", "/api/conversation/{id}/claim", &[400, 409]),
     ("post", "/api/conversation/{id}/release", &[400, 409]),
     ("delete", "/api/conversation/{id}/answer", &[400]),
     ("post", "/api/conversation/{id}/seen", &[400]),
+    ("post", "/api/conversation/{id}/typing", &[400]),
     ("post", "/api/conversation", &[400, 409, 422]),
     ("get", "/api/conversation", &[400, 403]),
     ("get", "/api/conversation/{id}", &[400, 403, 404]),

@@ -1,4 +1,4 @@
-//! Who has a conversation, and what was read of it: the requests and answers of hand-over, stops and marks.
+//! Who has a conversation, and what was read of it: the requests and answers of hand-over, stops, marks and typing.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -170,6 +170,61 @@ impl QuestionSeen {
     #[must_use]
     pub fn new(conversation_id: ConversationId, session_id: Uuid, up_to: MessageId) -> Self {
         let data = VisitorSeenMark { conversation_id, session_id, up_to };
+        Self { status: 200, message: wording::SUCCESS, data }
+    }
+}
+
+/// `POST /api/conversation/:id/typing`: the answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ConversationTyping {
+    #[schema(example = 200)]
+    status: u16,
+    #[schema(example = "success")]
+    message: &'static str,
+    data: TypedIn,
+}
+
+/// Where the caller types.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TypedIn {
+    #[serde(serialize_with = "shown")]
+    #[schema(value_type = String, pattern = "^[0-9]+$", example = "5")]
+    conversation_id: ConversationId,
+}
+
+impl ConversationTyping {
+    #[must_use]
+    pub fn new(conversation_id: ConversationId) -> Self {
+        Self { status: 200, message: wording::SUCCESS, data: TypedIn { conversation_id } }
+    }
+}
+
+/// `POST /api/questions/:session_id/typing`: the answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct QuestionTyping {
+    #[schema(example = 200)]
+    status: u16,
+    #[schema(example = "success")]
+    message: &'static str,
+    data: VisitorTypedIn,
+}
+
+/// Where a visitor types.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VisitorTypedIn {
+    #[schema(value_type = i64, example = 5)]
+    conversation_id: ConversationId,
+    #[serde(rename = "session_id")]
+    #[schema(value_type = String, format = "uuid")]
+    session_id: Uuid,
+}
+
+impl QuestionTyping {
+    #[must_use]
+    pub fn new(conversation_id: ConversationId, session_id: Uuid) -> Self {
+        let data = VisitorTypedIn { conversation_id, session_id };
         Self { status: 200, message: wording::SUCCESS, data }
     }
 }

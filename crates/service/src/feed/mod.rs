@@ -392,9 +392,11 @@ impl Service {
         self.typing(conversation, TypingBy::Agent);
     }
 
-    /// The visitor of a conversation types.
-    pub fn question_typing(&self, joined: &Joined) {
+    /// The visitor of a conversation types. `TooMany` beyond the limit of signals.
+    pub fn question_typing(&self, joined: &Joined) -> Result<()> {
+        self.rate_limits.signals.take(joined.id, self.clock.now())?;
         self.typing(joined, TypingBy::Visitor);
+        Ok(())
     }
 
     fn typing(&self, conversation: &Conversation, by: TypingBy) {

@@ -139,6 +139,7 @@ async fn hand_over(place: &mut Place) {
         place.call(&visitor, "question_handover", session(id), None).await;
         place.call(&visitor, "question_seen", session(id), Some(json!({"upTo": id}))).await;
         place.call(&visitor, "question_answer_stop", session(id), None).await;
+        place.call(&visitor, "question_typing", session(id), None).await;
         for what in ["conversation_claim", "conversation_release", "conversation_claim"] {
             place.call(&person, what, id, Some(json!({}))).await;
         }
@@ -150,6 +151,7 @@ async fn hand_over(place: &mut Place) {
         place.call(&person, "conversation_update", id, Some(json!({"botId": "other"}))).await;
         place.call(&person, "conversation_release", id, Some(json!({"to": "bot"}))).await;
         place.call(&person, "conversation_answer_stop", id, None).await;
+        place.call(&person, "conversation_typing", id, None).await;
     }
     // One that fails too often, and one that asks for people.
     for text in ["status 500", r#"say {"text":"a","handover":true}"#] {
