@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use uuid::Uuid;
 use wicara_model::{
-    Answer, Author, AuthorKind, Bots, Change, ConversationId, ConversationPatch, Ending, EventNumber,
-    FailureReason, Handler, HandoverReason, MessageId, NewMessage, NewUser, Role, Timestamp,
+    Answer, Author, AuthorKind, Bots, Change, Conversation, ConversationId, ConversationPatch, Ending,
+    EventNumber, FailureReason, Handler, HandoverReason, MessageId, NewMessage, NewUser, Role, Timestamp,
 };
 use wicara_store::{
     Append, Ask, AskState, Attempt, Claim, EventsOf, HandOverAfter, Handling, IdempotencyKey, Operator,
@@ -28,6 +28,7 @@ on_both_engines!(
     a_dead_servers_questions_end_as_they_would_have,
     a_change_is_told_once,
     so_many_failures_in_a_row_hand_over,
+    a_late_answer_that_asks_for_people_hands_over,
 );
 
 async fn agent(store: &Store, email: &str, bots: Bots, role: Role) -> Operator {
@@ -279,4 +280,26 @@ async fn so_many_failures_in_a_row_hand_over(engine: Engine) {
         assert_eq!(handler().await, expected, "after the failure {number}");
     }
     assert_eq!(get(&store, id).await.handover_reason, Some(HandoverReason::BotFailed));
+}
+
+async fn a_late_answer_that_asks_for_people_hands_over(engine: Engine) {
+    let store = open(engine).await;
+    for asks_for_people in [false, true] {
+        let (id, attempt) = asked(&store, None).await;
+        assert_eq!(store.question_interrupt(manual(8), |_| false).await.unwrap(), 1);
+        let late = answer(id, attempt, Ask::Answers { attempt });
+        let outcome = match asks_for_people {
+            true => store.append_hand_over(late, HandOverAfter::Answer).await,
+            false => store.append(late).await,
+        };
+        stored(outcome.unwrap());
+        let conversation = get(&store, id).await;
+        let expected = match asks_for_people {
+            true => (Handler::Human, Some(HandoverReason::Bot), Some(Timestamp(1_000))),
+            false => (Handler::Bot, None, None),
+        };
+        let Conversation { handler, handover_reason, handed_over_at, .. } = conversation;
+        assert_eq!((handler, handover_reason, handed_over_at), expected);
+        assert_eq!(conversation.message_count, 2);
+    }
 }

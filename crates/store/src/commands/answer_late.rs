@@ -1,8 +1,10 @@
 //! Late answers: those of an attempt that has ended or was superseded.
 
-use wicara_model::{Ending, Handler, MessageId};
+use wicara_model::{Ending, Handler, HandoverReason, MessageId};
 
 use super::append::{Append, Ask, Attempt, Outcome, Target, stored};
+use super::append_hand_over::HandOverAfter;
+use super::conversation_hand_over::hand_over;
 use super::message_numbers::store_messages;
 use crate::Store;
 use crate::engine::Result;
@@ -10,17 +12,23 @@ use crate::transaction::Transaction;
 
 impl Store {
     /// Stores the answers if the question was given up and is not asked again. `Superseded` if it is asked again, has
-    /// its answers or is deleted, if its answer was stopped, or if people have the conversation.
-    pub(super) async fn answer_late(&self, append: Append) -> Result<Outcome> {
+    /// its answers or is deleted, if its answer was stopped, or if people have the conversation. `after`: what the append
+    /// hands its conversation over after, if at all.
+    pub(super) async fn answer_late(&self, append: Append, after: Option<HandOverAfter>) -> Result<Outcome> {
+        let asks_for_people = after == Some(HandOverAfter::Answer);
         self.change_queued(append.target.conversation(), move |transaction| {
             let append = append.clone();
-            Box::pin(answer_late(transaction, append))
+            Box::pin(answer_late(transaction, append, asks_for_people))
         })
         .await
     }
 }
 
-async fn answer_late(transaction: &mut Transaction<'_>, append: Append) -> Result<Outcome> {
+async fn answer_late(
+    transaction: &mut Transaction<'_>,
+    append: Append,
+    asks_for_people: bool,
+) -> Result<Outcome> {
     let (Target::Existing(id), Ask::Answers { attempt: Attempt { question, .. } }) =
         (append.target, append.ask)
     else {
@@ -34,6 +42,9 @@ async fn answer_late(transaction: &mut Transaction<'_>, append: Append) -> Resul
     transaction.effects.events.message_updated(&conversation, question, false);
     let ids_and_seqs = store_messages(transaction, id, &append.messages, append.at).await?;
     transaction.effects.keys.ended(id, question, Ending::Answered);
+    if asks_for_people {
+        hand_over(transaction, id, HandoverReason::Bot, None, append.at).await?;
+    }
     Ok(Outcome::Stored(stored(id, handler, append.messages, ids_and_seqs, append.at)))
 }
 

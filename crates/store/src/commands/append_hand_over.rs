@@ -31,7 +31,7 @@ impl Store {
                 Box::pin(async move { append_and_hand_over(transaction, append, after).await })
             })
             .await?;
-        self.append_outcome(decision, append).await
+        self.append_outcome(decision, append, Some(after)).await
     }
 }
 

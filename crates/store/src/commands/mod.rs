@@ -113,10 +113,16 @@ impl Store {
             self.inner.writer.append(pending);
         }
         let (decision, append) = answer.await.map_err(|_| abandoned())??;
-        self.append_outcome(decision, append).await
+        self.append_outcome(decision, append, None).await
     }
 
-    async fn append_outcome(&self, decision: Decision, append: Append) -> Result<Outcome> {
+    /// `hand_over`: what the append hands its conversation over after, if at all.
+    async fn append_outcome(
+        &self,
+        decision: Decision,
+        append: Append,
+        hand_over: Option<HandOverAfter>,
+    ) -> Result<Outcome> {
         match (decision, append) {
             (Decision::Stored { conversation_id, handler, ids_and_seqs }, Append { messages, at, .. }) => {
                 let stored = append::stored(conversation_id, handler, messages, ids_and_seqs, at);
@@ -131,7 +137,7 @@ impl Store {
                 Ok(Outcome::Claimed(PriorClaim::Running { lease_left, stored: None }))
             }
             (Decision::NotOpen, append @ Append { ask: Ask::Answers { .. }, .. }) => {
-                self.answer_late(append).await
+                self.answer_late(append, hand_over).await
             }
             (Decision::NotOpen, _) => Ok(Outcome::Superseded),
         }
