@@ -5,7 +5,7 @@ use wicara_model::{Api, Bots, Role};
 
 use super::Chat;
 use super::openapi::Schemas;
-use crate::support::{Client, Engine, Feed, TestApp, on_both_engines};
+use crate::support::{Answer, Client, Engine, Feed, TestApp, on_both_engines};
 
 on_both_engines!(both_sides_are_told_who_types, others_are_not_told_who_types, nothing_is_kept_of_who_types,);
 
@@ -22,7 +22,7 @@ async fn visitors(app: &TestApp, chat: &Chat) -> Feed {
     opened(&app.anonymous(), &format!("/api/questions/{}/events", chat.session)).await
 }
 
-async fn type_as_visitor(app: &TestApp, chat: &Chat) {
+async fn type_as_visitor(app: &TestApp, chat: &Chat) -> Answer {
     let answer = app.anonymous().post(&format!("/api/questions/{}/typing", chat.session), "").await;
     answer.is(
         200,
@@ -31,14 +31,16 @@ async fn type_as_visitor(app: &TestApp, chat: &Chat) {
             chat.id, chat.session
         ),
     );
+    answer
 }
 
-async fn type_as_agent(app: &TestApp, chat: &Chat) {
+async fn type_as_agent(app: &TestApp, chat: &Chat) -> Answer {
     let answer = app.person().post(&format!("/api/conversation/{}/typing", chat.id), "").await;
     answer.is(
         200,
         &format!(r#"{{"status":200,"message":"success","data":{{"conversationId":"{}"}}}}"#, chat.id),
     );
+    answer
 }
 
 /// The fields of an event but for its time.
@@ -54,11 +56,11 @@ async fn both_sides_are_told_who_types(engine: Engine) {
     let mut visitor = visitors(&app, &chat).await;
     let mut operator = opened(&app.person(), &format!("{OPERATORS}?conversationId={}", chat.id)).await;
     for by in ["visitor", "agent"] {
-        if by == "visitor" {
-            type_as_visitor(&app, &chat).await
-        } else {
-            type_as_agent(&app, &chat).await
-        }
+        let (answer, path) = match by {
+            "visitor" => (type_as_visitor(&app, &chat).await, "/api/questions/{session_id}/typing"),
+            _ => (type_as_agent(&app, &chat).await, "/api/conversation/{id}/typing"),
+        };
+        schemas.assert_describe("post", path, &answer);
         let shown = operator.first("typing").await;
         let id = chat.id.to_string();
         assert_eq!(untimed(&shown), json!({"kind": "typing", "conversationId": id, "by": by}));

@@ -425,8 +425,9 @@ mod tests {
     fn typing_is_shown_once() {
         let live = Live::default();
         let mut shown = LiveShown::default();
-        live.type_in(ID, "a", TypingBy::Agent);
+        assert!(live.type_in(ID, "a", TypingBy::Agent));
         assert_eq!(texts(shown.advance(&live, &[ID], |_, _| true)), ["agent"]);
+        assert!(!live.type_in(ID, "a", TypingBy::Agent), "it is known");
         assert!(shown.advance(&live, &[ID], |_, _| true).is_empty());
     }
 }
