@@ -1,7 +1,7 @@
 //! What happens now and is not stored: the text of answers while bots give them, and who types. Streams read it from here
 //! when they are woken, each from where it is, so that a slow one holds nothing and one that joins late gets all of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -281,7 +281,7 @@ struct AnswerShown {
 }
 
 impl LiveShown {
-    /// What is new since the last call. `conversations`: empty for all, then without typing. `shows`: by the conversation
+    /// What is new since the last call. `conversations`: empty for all. `shows`: by the conversation
     /// and its bot.
     pub fn advance(
         &mut self,
@@ -318,7 +318,12 @@ impl LiveShown {
                 }
             }
         };
-        conversations.iter().for_each(|id| typing(*id));
+        if conversations.is_empty() {
+            let ids: BTreeSet<_> = state.typing.keys().map(|(id, _)| *id).collect();
+            ids.into_iter().for_each(&mut typing);
+        } else {
+            conversations.iter().copied().for_each(&mut typing);
+        }
         self.typed = state.typed;
         events
     }
@@ -429,5 +434,8 @@ mod tests {
         assert_eq!(texts(shown.advance(&live, &[ID], |_, _| true)), ["agent"]);
         assert!(!live.type_in(ID, "a", TypingBy::Agent), "it is known");
         assert!(shown.advance(&live, &[ID], |_, _| true).is_empty());
+        let mut of_all = LiveShown::default();
+        assert_eq!(texts(of_all.advance(&live, &[], |_, bot_id| bot_id == "a")), ["agent"]);
+        assert!(LiveShown::default().advance(&live, &[], |_, _| false).is_empty());
     }
 }
