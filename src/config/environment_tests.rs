@@ -35,6 +35,7 @@ fn variables_that_look_like_settings_are_named_and_those_of_kubernetes_are_not()
     let environment = Environment::of(&[
         ("WICARA_CONFIG", "x"),
         ("WICARA_FOO", "x"),
+        ("WICARA_KEY", "x"),
         ("WICARA_LISTEN", "x"),
         ("WICARA_LOG", "x"),
         ("WICARA_PASSWORD", "x"),
