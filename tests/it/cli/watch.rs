@@ -29,9 +29,10 @@ impl<'a> Watching<'a> {
         std::fs::read_to_string(self.place.path().join(format!("{}.{end}", self.name))).unwrap()
     }
 
-    /// What it has printed once this text is in it.
+    /// What it has printed once this text is in it and its last line is whole.
     async fn until(&self, end: &str, text: &str) -> String {
-        found(PATIENCE, text, async || Some(self.said(end)).filter(|said| said.contains(text))).await
+        let is_whole = |said: &String| said.contains(text) && said.ends_with('\n');
+        found(PATIENCE, text, async || Some(self.said(end)).filter(is_whole)).await
     }
 }
 
