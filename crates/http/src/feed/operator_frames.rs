@@ -15,9 +15,8 @@ use crate::contract::feed_events::{
 };
 use crate::contract::message_api::Message;
 
-/// A durable event of this kind. What has no content any longer is `deleted`. `conversation`: as far as
-/// the reader may see it. `has_entered`: it came into the reader's
-/// view.
+/// A durable event of this kind. What has no content any longer is `deleted`. `conversation`: as far as the reader may see
+/// it. `has_entered`: it came into the reader's view.
 pub fn stored(
     cursor: &FeedCursor,
     event: &FeedEvent,

@@ -14,7 +14,7 @@ mod stream;
 mod view;
 mod waiters;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -151,16 +151,16 @@ impl Feed {
             self.store.message_last(&conversations, true),
             self.store.message_get_many(&messages),
         )?;
-        let mut newest: std::collections::HashMap<_, _> =
+        let mut newest: HashMap<_, _> =
             newest.into_iter().flatten().map(|message| (message.conversation_id, message)).collect();
-        let conversations: std::collections::HashMap<_, _> = conversations
+        let conversations: HashMap<_, _> = conversations
             .into_iter()
             .map(|conversation| {
                 let newest = newest.remove(&conversation.id);
                 (conversation.id, Arc::new(FeedConversation { conversation, newest }))
             })
             .collect();
-        let messages: std::collections::HashMap<_, _> =
+        let messages: HashMap<_, _> =
             messages.into_iter().map(|found| (found.message.id, found.message)).collect();
         for event in events {
             let change = &event.event.change;
