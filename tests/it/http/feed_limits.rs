@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -16,6 +19,7 @@ on_both_engines!(
     streams_are_limited_for_each_caller_and_for_all,
     a_client_that_leaves_gives_its_place_back,
     a_reader_that_does_not_read_is_cut_off_and_comes_back,
+    a_crowd_from_far_behind_gets_everything_once,
     streams_end_when_the_server_stops,
 );
 
@@ -110,7 +114,8 @@ fn unchunked(mut bytes: &[u8]) -> String {
 }
 
 async fn a_reader_that_does_not_read_is_cut_off_and_comes_back(engine: Engine) {
-    const MESSAGES: usize = 40;
+    // More than the kernel takes for a client that does not read.
+    const MESSAGES: usize = 80;
     let app = TestApp::with(engine, METRICS).await;
     let person = app.person();
     let key = app.key(Role::Viewer, Bots::All, Api::Chatbot).await;
@@ -147,6 +152,55 @@ async fn a_reader_that_does_not_read_is_cut_off_and_comes_back(engine: Engine) {
     assert_eq!(got, expected);
     assert_eq!(got.iter().collect::<BTreeSet<_>>().len(), MESSAGES);
     drop((quick, feed));
+    app.stop().await;
+}
+
+async fn a_crowd_from_far_behind_gets_everything_once(engine: Engine) {
+    // More events than a node reads from before its first reader, and more bytes than a step of a stream has.
+    const SMALL: usize = 2_300;
+    const LARGE: usize = 20;
+    let app = TestApp::start(engine).await;
+    let person = app.person();
+    let json = person.with("accept", "application/json");
+    let start = json.get(EVENTS).await.ok()["cursor"].as_str().unwrap().to_owned();
+    let room = json!({"room": "r", "integrationType": "website"});
+    let room = person.post("/api/conversation", &room).await.ok()["data"]["id"].clone();
+    let say = async |text: String| {
+        let message = json!({"message": text, "type": "text", "role": "agent", "conversationId": &room});
+        let stored = person.post("/api/message", &message).await.ok();
+        stored["data"]["id"].as_str().unwrap().to_owned()
+    };
+    let texts = (0..LARGE).map(|_| "x".repeat(60_000)).chain((0..SMALL).map(|number| number.to_string()));
+    let stored: Vec<String> = stream::iter(texts).map(say).buffer_unordered(16).collect().await;
+    let stored: BTreeSet<_> = stored.into_iter().collect();
+
+    let app = TestApp::on(app.stop().await, "").await;
+    let person = app.person();
+    let json = person.with("accept", "application/json");
+    let query = format!("{EVENTS}?kinds=message.created");
+    let id = |event: &Value| event["message"]["id"].as_str().unwrap().to_owned();
+    let streamed = (0..8).map(|_| async {
+        let mut feed = opened(&person, &format!("{query}&after={start}")).await;
+        feed.take(stored.len()).await.iter().map(id).collect::<Vec<_>>()
+    });
+    let paged = async {
+        let (mut position, mut ids) = (start.clone(), Vec::new());
+        loop {
+            let page = json.get(&format!("{query}&limit=500&after={position}")).await.ok();
+            let events = page["data"].as_array().unwrap();
+            if events.is_empty() {
+                return ids;
+            }
+            ids.extend(events.iter().map(id));
+            page["cursor"].as_str().unwrap().clone_into(&mut position);
+        }
+    };
+    let (streamed, paged) = tokio::join!(join_all(streamed), paged);
+    assert_eq!(paged.len(), stored.len());
+    assert_eq!(paged.iter().cloned().collect::<BTreeSet<_>>(), stored);
+    for streamed in streamed {
+        assert_eq!(streamed, paged);
+    }
     app.stop().await;
 }
 

@@ -54,12 +54,19 @@ impl FeedEvent {
         self.content.get().unwrap_or(&EMPTY)
     }
 
-    /// About how much memory the event and what is kept of it take.
-    pub(super) fn bytes(&self) -> usize {
+    fn content_bytes(&self) -> usize {
         let FeedContent { conversation, message } = self.content();
-        let message = message.as_ref().map_or(0, Message::bytes);
-        let newest = conversation.as_ref().and_then(|found| found.newest.as_ref()).map_or(0, Message::bytes);
-        // Once as it was read, and once for each kind of reader.
-        EVENT_BYTES + 3 * (message + newest)
+        let newest = conversation.as_ref().and_then(|found| found.newest.as_ref());
+        [message.as_ref(), newest].into_iter().flatten().map(Message::bytes).sum()
+    }
+
+    /// About how much a reader is sent.
+    pub(super) fn sent_bytes(&self) -> usize {
+        EVENT_BYTES + self.content_bytes()
+    }
+
+    /// About how much memory the event and what is kept of it take: once as it was read, and once for each kind of reader.
+    pub(super) fn bytes(&self) -> usize {
+        EVENT_BYTES + 3 * self.content_bytes()
     }
 }

@@ -8,6 +8,7 @@ mod cursor;
 mod event;
 mod live;
 mod live_bus;
+mod older;
 mod places;
 mod recent;
 mod stream;
@@ -19,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 use wicara_model::{Change, Conversation, ConversationId, EventNumber, MessageId, Timestamp};
@@ -29,6 +30,7 @@ use crate::access::{Credentials, Joined, Writable};
 use crate::{Asker, Error, Missing, Result, Service};
 use event::FeedContent;
 use live::Live;
+use older::Older;
 use places::Places;
 use recent::Recent;
 use waiters::Waiters;
@@ -51,8 +53,10 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 const LOOK_TIME: Duration = Duration::from_secs(5);
 /// Events from before its first reader that the node reads, so that readers who were away for a moment find them.
 const READ_BACK: i64 = 2048;
-/// Readers of older events at once.
-const OLDER_READS: usize = 4;
+/// Events whose content is read at once.
+const LOADED_AT_ONCE: usize = 64;
+/// Streams that read at once what is not in memory: a crowd that comes back leaves room for other requests.
+const STREAM_READS: usize = 4;
 /// Between two looks at the feed's name, which a failover or a restore changes.
 const EPOCH_INTERVAL: Duration = Duration::from_secs(60);
 /// Parts in which streams are closed at a stop.
@@ -70,7 +74,8 @@ pub(super) struct Feed {
     look: Notify,
     /// When the last look began that reached the head.
     looked: watch::Sender<Option<Instant>>,
-    older_reads: Semaphore,
+    older: Older,
+    stream_reads: Semaphore,
     is_stopping: AtomicBool,
 }
 
@@ -98,7 +103,8 @@ impl Feed {
             follows_all: AtomicBool::new(false),
             look: Notify::new(),
             looked: watch::Sender::new(None),
-            older_reads: Semaphore::new(OLDER_READS),
+            older: Older::default(),
+            stream_reads: Semaphore::new(STREAM_READS),
             is_stopping: AtomicBool::new(false),
         }
     }
@@ -171,9 +177,39 @@ impl Feed {
         Ok(())
     }
 
+    /// Reads the content of events for a stream, of which few do so at once.
+    async fn load_for_stream(&self, events: &[Arc<FeedEvent>]) -> Result<()> {
+        if events.iter().all(|event| event.is_loaded()) {
+            return Ok(());
+        }
+        {
+            let _permit = self.stream_read().await;
+            self.load(events).await?;
+        }
+        self.state().recent.count_again(events);
+        self.older.trim();
+        Ok(())
+    }
+
+    async fn stream_read(&self) -> SemaphorePermit<'_> {
+        self.stream_reads.acquire().await.expect("nobody closes the semaphore")
+    }
+
     /// Takes new events over, and tells the streams that may show them.
     async fn publish(&self, page: EventPage) -> Result<()> {
         let events: Vec<_> = page.events.into_iter().map(FeedEvent::new).collect();
+        self.state().dropped = page.dropped;
+        let mut events = events.as_slice();
+        while let Some((chunk, rest)) = events.split_at_checked(LOADED_AT_ONCE) {
+            let reached = rest.first().map_or(page.reached, |next| next.event.number.before());
+            self.publish_chunk(chunk, reached).await?;
+            events = rest;
+        }
+        self.publish_chunk(events, page.reached).await
+    }
+
+    /// `reached`: the number up to which the feed is complete with these events.
+    async fn publish_chunk(&self, events: &[Arc<FeedEvent>], reached: EventNumber) -> Result<()> {
         let shown: Vec<_> = {
             let waiters = self.waiters();
             events.iter().filter(|event| waiters.any_shows(event)).cloned().collect()
@@ -183,10 +219,11 @@ impl Feed {
         {
             // Streams that read the new head have been told of the events before it: the same lock covers both.
             let mut state = self.state();
-            state.dropped = page.dropped;
-            state.recent.push(&events, page.reached);
+            if state.recent.push(events, reached) {
+                self.older.clear();
+            }
             let waiters = self.waiters();
-            for event in &events {
+            for event in events {
                 waiters.notify(event, &mut woken);
             }
         }
@@ -203,7 +240,14 @@ impl Feed {
         let mut state = self.state();
         let handled = if *epoch == *state.epoch { state.handled.min(head.head) } else { head.head };
         *state = State { epoch, recent: Recent::empty(start), dropped: head.dropped, handled };
+        self.older.clear();
         Ok(())
+    }
+
+    /// Ends all streams: their positions are of another database, or of one that has become an older one. Their clients
+    /// come back with them and are told.
+    fn end_streams(&self) {
+        self.waiters().close(0, 1);
     }
 }
 
@@ -319,6 +363,7 @@ impl Service {
         if !is_known {
             // Whom the node knows is of another database.
             self.callers.clear();
+            feed.end_streams();
         }
         if !is_known || (following != Some(of) && of == EventsOf::All) || following.is_none() {
             feed.restart(of).await?;
@@ -334,6 +379,7 @@ impl Service {
             if page.head < after {
                 // The database is an older one than before.
                 self.callers.clear();
+                self.feed.end_streams();
                 return self.feed.restart(of).await;
             }
             let (has_more, reached) = (page.has_more, page.reached);

@@ -14,10 +14,18 @@ use super::event::FeedEvent;
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 const MAX_AGE: Duration = Duration::from_secs(5 * 60);
 
+#[derive(Debug)]
+struct Kept {
+    since: Instant,
+    event: Arc<FeedEvent>,
+    /// What it counts for in the sum: its content may be read later.
+    bytes: usize,
+}
+
 /// The events after `start`, up to `head`.
 #[derive(Debug)]
 pub struct Recent {
-    events: VecDeque<(Instant, Arc<FeedEvent>)>,
+    events: VecDeque<Kept>,
     bytes: usize,
     start: EventNumber,
     head: EventNumber,
@@ -32,36 +40,60 @@ impl Recent {
         self.head
     }
 
-    /// Adds the next events; `reached`: the number up to which they are complete.
-    pub fn push(&mut self, events: &[Arc<FeedEvent>], reached: EventNumber) {
-        self.forget_content(events);
+    /// Adds the next events; `reached`: the number up to which they are complete. Whether content that was read before
+    /// must not be shown any more.
+    pub fn push(&mut self, events: &[Arc<FeedEvent>], reached: EventNumber) -> bool {
+        let has_forgotten = self.forget_content(events);
         let now = Instant::now();
         for event in events {
-            self.bytes += event.bytes();
-            self.events.push_back((now, Arc::clone(event)));
+            let kept = Kept { since: now, event: Arc::clone(event), bytes: event.bytes() };
+            self.bytes += kept.bytes;
+            self.events.push_back(kept);
         }
         self.head = reached;
-        while let Some((at, event)) = self.events.front()
-            && (self.bytes > MAX_BYTES || now.duration_since(*at) > MAX_AGE)
+        self.drop_old(now);
+        has_forgotten
+    }
+
+    fn drop_old(&mut self, now: Instant) {
+        while let Some(oldest) = self.events.front()
+            && (self.bytes > MAX_BYTES || now.duration_since(oldest.since) > MAX_AGE)
         {
-            self.start = event.event.number;
-            self.bytes = self.bytes.saturating_sub(event.bytes());
+            self.start = oldest.event.event.number;
+            self.bytes -= oldest.bytes;
             self.events.pop_front();
         }
     }
 
-    /// The events after a number, at most `limit`; `None` where some are not kept any more.
+    fn first_after(&self, number: EventNumber) -> usize {
+        self.events.partition_point(|kept| kept.event.event.number <= number)
+    }
+
+    /// Counts these events, whose content was read, for what they take now.
+    pub fn count_again(&mut self, events: &[Arc<FeedEvent>]) {
+        for event in events {
+            let index = self.first_after(event.event.number.before());
+            if let Some(kept) = self.events.get_mut(index)
+                && Arc::ptr_eq(&kept.event, event)
+            {
+                self.bytes = self.bytes - kept.bytes + event.bytes();
+                kept.bytes = event.bytes();
+            }
+        }
+        self.drop_old(Instant::now());
+    }
+
+    /// The events after a number; `None` where some are not kept any more.
     pub fn after(&self, number: EventNumber) -> Option<impl Iterator<Item = &Arc<FeedEvent>>> {
         if number < self.start {
             return None;
         }
-        let first = self.events.partition_point(|(_, event)| event.event.number <= number);
-        Some(self.events.range(first..).map(|(_, event)| event))
+        Some(self.events.range(self.first_after(number)..).map(|kept| &kept.event))
     }
 
     /// Drops the content of earlier events whose readers may have changed, and of what was deleted: it is read again when
-    /// it is shown.
-    fn forget_content(&mut self, events: &[Arc<FeedEvent>]) {
+    /// it is shown. Whether there was such a change.
+    fn forget_content(&mut self, events: &[Arc<FeedEvent>]) -> bool {
         let changes_readers = |change: &Change| match change {
             Change::ConversationDeleted { .. } | Change::MessageDeleted { .. } => true,
             Change::ConversationUpdated { bot_before, bot_id, .. } => bot_before != bot_id,
@@ -72,22 +104,23 @@ impl Recent {
         let changed: HashSet<ConversationId> =
             changes.filter(|change| changes_readers(change)).filter_map(Change::conversation).collect();
         if changed.is_empty() {
-            return;
+            return false;
         }
-        for (_, event) in &mut self.events {
-            let of = event.event.change.conversation();
-            if event.is_loaded() && of.is_some_and(|id| changed.contains(&id)) {
-                self.bytes = self.bytes.saturating_sub(event.bytes());
-                *event = FeedEvent::new(event.event.clone());
-                self.bytes += event.bytes();
+        for kept in &mut self.events {
+            let of = kept.event.event.change.conversation();
+            if kept.event.is_loaded() && of.is_some_and(|id| changed.contains(&id)) {
+                kept.event = FeedEvent::new(kept.event.event.clone());
+                self.bytes = self.bytes - kept.bytes + kept.event.bytes();
+                kept.bytes = kept.event.bytes();
             }
         }
+        true
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use wicara_model::{Event, MessageId, Timestamp};
+    use wicara_model::{Event, Message, MessageId, Timestamp};
 
     use super::super::event::FeedContent;
     use super::*;
@@ -96,6 +129,24 @@ mod tests {
         let event = FeedEvent::new(Event { number: EventNumber(number), at: Timestamp(0), change });
         event.load(FeedContent::default());
         event
+    }
+
+    fn message(bytes: usize) -> Message {
+        Message {
+            id: MessageId(1),
+            conversation_id: ConversationId(1),
+            seq: 1,
+            role: "user".into(),
+            kind: "text".into(),
+            text: "x".repeat(bytes),
+            payload: None,
+            reply_to: None,
+            failure: None,
+            author: None,
+            time: None,
+            created_at: Timestamp(0),
+            updated_at: Timestamp(0),
+        }
     }
 
     fn created(number: i64, conversation: i64) -> Arc<FeedEvent> {
@@ -110,6 +161,22 @@ mod tests {
         let after = |number| recent.after(EventNumber(number)).map(|events| events.count());
         assert_eq!([3, 4, 5, 6, 7, 8].map(after), [None, Some(2), Some(1), Some(1), Some(0), Some(0)]);
         assert_eq!(recent.head(), EventNumber(8));
+    }
+
+    #[test]
+    fn content_that_is_read_later_counts() {
+        let unread = FeedEvent::new(created(1, 1).event.clone());
+        let mut recent = Recent::empty(EventNumber(0));
+        recent.push(&[Arc::clone(&unread), created(2, 1)], EventNumber(2));
+        let before = recent.bytes;
+        unread.load(FeedContent { conversation: None, message: Some(message(MAX_BYTES / 4)) });
+        recent.count_again(&[Arc::clone(&unread)]);
+        assert_eq!(recent.bytes, before + unread.bytes() - created(1, 1).bytes());
+        let other = FeedEvent::new(created(3, 1).event.clone());
+        other.load(FeedContent { conversation: None, message: Some(message(MAX_BYTES / 4)) });
+        recent.push(&[other], EventNumber(3));
+        assert!(recent.after(EventNumber(0)).is_none(), "the oldest is dropped");
+        assert_eq!(recent.after(EventNumber(2)).unwrap().count(), 1);
     }
 
     #[test]

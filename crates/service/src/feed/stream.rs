@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 use wicara_model::EventNumber;
-use wicara_store::EventsOf;
 
+use super::LOADED_AT_ONCE;
 use super::cursor::{self, FeedCursor};
 use super::event::FeedEvent;
 use super::live::{LiveEvent, LiveShown};
@@ -18,6 +18,8 @@ use crate::{Result, Service};
 
 /// Events in one step of a stream.
 const STEP: usize = 256;
+/// Bytes after which a step ends: what a stream holds whose client does not read.
+const STEP_BYTES: usize = 256 * 1024;
 
 /// What a reader of the feed gets.
 #[derive(Debug, Clone)]
@@ -86,19 +88,16 @@ pub struct FeedStream {
     first: Vec<FeedItem>,
     /// Everything up to it was shown or is not for this reader.
     position: EventNumber,
-    /// `None` until the stream has caught up with what is in memory.
-    waiter: Option<(u64, Arc<Waiter>)>,
+    number: u64,
+    waiter: Arc<Waiter>,
     live: LiveShown,
     has_ended: bool,
-    cut: Option<Arc<dyn CutOff>>,
     _place: Option<StreamPlace>,
 }
 
 impl Drop for FeedStream {
     fn drop(&mut self) {
-        if let Some((number, _)) = self.waiter {
-            self.service.feed.waiters().remove(number);
-        }
+        self.service.feed.waiters().remove(self.number);
     }
 }
 
@@ -120,14 +119,13 @@ impl Service {
         place: StreamPlace,
         cut: Option<Arc<dyn CutOff>>,
     ) -> Result<FeedStream> {
-        let (start, mut stream) = self.feed_begin(view, from).await?;
+        let (start, mut stream) = self.feed_begin(view, from, cut).await?;
         let (cursor, oldest) = (stream.cursor(), stream.oldest());
         stream.first.push(FeedItem::Hello { cursor: cursor.clone(), oldest });
         if let Some(reason) = start.resync {
             stream.first.push(FeedItem::Resync { cursor, reason });
         }
         stream.credentials = credentials;
-        stream.cut = cut;
         stream._place = Some(place);
         Ok(stream)
     }
@@ -141,30 +139,32 @@ impl Service {
         wait: Duration,
     ) -> Result<FeedPage> {
         let end = Instant::now() + wait;
-        let (start, mut stream) = self.feed_begin(view, from).await?;
+        let (start, mut stream) = self.feed_begin(view, from, None).await?;
         let resync = start.resync.map(|reason| (stream.cursor(), reason));
         let mut items = Vec::new();
         while items.is_empty() && resync.is_none() {
-            let has_caught_up = stream.waiter.is_some();
             let step = stream.advance(limit).await?;
             items.extend(step.into_iter().filter(|item| matches!(item, FeedItem::Event { .. })));
-            if !items.is_empty() || !has_caught_up {
-                continue;
-            }
-            if stream.has_ended || timeout_at(end, stream.wait()).await.is_err() {
+            // Where there is more to look at it does not wait.
+            if items.is_empty() && (stream.has_ended || timeout_at(end, stream.wait()).await.is_err()) {
                 break;
             }
         }
         Ok(FeedPage { items, cursor: stream.cursor(), resync })
     }
 
-    async fn feed_begin(self: &Arc<Self>, view: FeedView, from: Option<&str>) -> Result<(Start, FeedStream)> {
+    async fn feed_begin(
+        self: &Arc<Self>,
+        view: FeedView,
+        from: Option<&str>,
+        cut: Option<Arc<dyn CutOff>>,
+    ) -> Result<(Start, FeedStream)> {
         // What was committed before the reader asked is seen.
         self.feed.look_now().await?;
-        let start = {
+        let (start, (number, waiter)) = {
             let state = self.feed.state();
             let head = state.recent.head();
-            match from.map(|from| cursor::number(&state.epoch, from)) {
+            let start = match from.map(|from| cursor::number(&state.epoch, from)) {
                 None => Start { position: head, resync: None },
                 Some(Some(number)) if number > head => {
                     Start { position: head, resync: Some(ResyncReason::Epoch) }
@@ -174,7 +174,9 @@ impl Service {
                 }
                 Some(Some(number)) => Start { position: number, resync: None },
                 Some(None) => Start { position: head, resync: Some(ResyncReason::Epoch) },
-            }
+            };
+            let first = (start.position < head).then_some(start.position.next());
+            (start, self.feed.waiters().add(view.clone(), cut, first))
         };
         let stream = FeedStream {
             service: Arc::clone(self),
@@ -182,10 +184,10 @@ impl Service {
             credentials: None,
             first: Vec::new(),
             position: start.position,
-            waiter: None,
+            number,
+            waiter,
             live: LiveShown::default(),
             has_ended: false,
-            cut: None,
             _place: None,
         };
         Ok((start, stream))
@@ -212,12 +214,11 @@ impl FeedStream {
             if self.has_ended {
                 return None;
             }
-            let has_caught_up = self.waiter.is_some();
             // In a box, which a stream that waits does not hold.
             match Box::pin(self.advance(STEP)).await {
                 Ok(items) if !items.is_empty() => return Some(items),
-                Ok(_) if has_caught_up && !self.has_ended => self.wait().await,
-                Ok(_) => {}
+                Ok(_) if self.has_ended => return None,
+                Ok(_) => self.wait().await,
                 // The client comes back with its position.
                 Err(error) => {
                     tracing::debug!(%error, "a stream of the feed ends");
@@ -227,19 +228,14 @@ impl FeedStream {
         }
     }
 
-    /// Waits until something concerns the stream.
+    /// Waits until there is something to look at.
     async fn wait(&self) {
-        if let Some((_, waiter)) = &self.waiter {
-            std::future::poll_fn(|context| waiter.poll(context)).await;
-        }
+        std::future::poll_fn(|context| self.waiter.poll(context)).await;
     }
 
     /// Takes a step without waiting for anything to happen.
     async fn advance(&mut self, limit: usize) -> Result<Vec<FeedItem>> {
-        let Some((_, waiter)) = self.waiter.clone() else {
-            return self.catch_up(limit).await;
-        };
-        let signals = waiter.take_signals();
+        let signals = self.waiter.take_signals();
         if signals & signal::CLOSE != 0
             || self.service.feed.is_stopping.load(std::sync::atomic::Ordering::Relaxed)
         {
@@ -256,13 +252,14 @@ impl FeedStream {
                 return Ok(Vec::new());
             }
         }
-        let Some(mut items) = self.take_recent(&waiter, limit).await? else {
-            // What it has not seen is not in memory any more.
-            self.stop_following();
-            return Ok(Vec::new());
-        };
+        let mut items = self.step(limit).await?;
         if self.view.wants_live() && signals & signal::LIVE != 0 {
-            items.extend(self.live_events().into_iter().map(FeedItem::Live));
+            if self.waiter.has_waiting() {
+                // What is live refers to what is stored.
+                self.waiter.signal(signal::LIVE);
+            } else {
+                items.extend(self.live_events().into_iter().map(FeedItem::Live));
+            }
         }
         if signals & signal::HEARTBEAT != 0 && items.is_empty() {
             items.push(FeedItem::Heartbeat { cursor: self.cursor() });
@@ -278,85 +275,80 @@ impl FeedStream {
         events.into_iter().filter(|event| view.wants(event.kind())).collect()
     }
 
-    /// The events in memory that the stream was told of; `None` where they are not there any more.
-    async fn take_recent(&mut self, waiter: &Waiter, limit: usize) -> Result<Option<Vec<FeedItem>>> {
-        let (events, reached) = {
+    /// Shows the next events, at most `limit`.
+    async fn step(&mut self, limit: usize) -> Result<Vec<FeedItem>> {
+        let (after, recent) = {
             let state = self.service.feed.state();
-            let Some(first) = waiter.take_first() else {
+            let Some(first) = self.waiter.take_first() else {
                 self.position = state.recent.head();
-                return Ok(Some(Vec::new()));
+                return Ok(Vec::new());
             };
-            let before = EventNumber(first.0 - 1);
-            let Some(after) = state.recent.after(before) else {
-                self.position = before;
-                return Ok(None);
-            };
-            let mut of_view = after.filter(|event| self.view.may_show(&event.event.change));
-            let events: Vec<_> = of_view.by_ref().take(limit).cloned().collect();
-            let reached = match of_view.next() {
-                Some(next) => {
-                    waiter.put_back(next.event.number);
-                    EventNumber(next.event.number.0 - 1)
-                }
-                None => state.recent.head(),
-            };
-            (events, reached)
+            let after = first.before();
+            (after, state.recent.after(after).map(|events| self.pick(events, state.recent.head(), limit)))
         };
-        let items = self.show(events).await?;
-        self.position = reached;
-        Ok(Some(items))
+        let result = match recent {
+            Some((events, reached)) => self.show(events, reached).await,
+            None => self.step_older(after, limit).await,
+        };
+        if result.is_err() {
+            self.waiter.put_back(after.next());
+        }
+        result
     }
 
-    /// Reads a page of older events, or begins to follow where everything that is missing is in memory.
-    async fn catch_up(&mut self, limit: usize) -> Result<Vec<FeedItem>> {
-        if self.follow() {
-            return Ok(Vec::new());
-        }
+    /// Shows events that are not in memory any more.
+    async fn step_older(&mut self, after: EventNumber, limit: usize) -> Result<Vec<FeedItem>> {
         let service = Arc::clone(&self.service);
-        let _permit = service.feed.older_reads.acquire().await.expect("nobody closes the semaphore");
-        let page = service.feed.store.event_list(self.position, EventsOf::All).await?;
-        let of_view = |event: &&wicara_model::Event| self.view.may_show(&event.change);
-        let mut shown = page.events.iter().filter(of_view);
-        let events: Vec<_> = shown.by_ref().take(limit).cloned().map(FeedEvent::new).collect();
-        let reached = match shown.next() {
-            Some(next) => EventNumber(next.number.0 - 1),
-            None => page.reached,
+        let range = {
+            let _permit = service.feed.stream_read().await;
+            service.feed.older.read(&service.store, after).await?
         };
-        let items = self.show(events).await?;
-        self.position = reached;
-        Ok(items)
+        if !range.is_complete_after(after) {
+            self.position = service.feed.state().recent.head();
+            return Ok(vec![FeedItem::Resync { cursor: self.cursor(), reason: ResyncReason::Expired }]);
+        }
+        let (events, reached) = self.pick(range.after(after), range.reached, limit);
+        self.show(events, reached).await
     }
 
-    /// Follows the feed from memory, if everything after the position is there.
-    fn follow(&mut self) -> bool {
+    /// The first of these events that the reader may see, and the number up to which there are no others; `reached`: the
+    /// same for all that there are.
+    fn pick<'a>(
+        &self,
+        events: impl Iterator<Item = &'a Arc<FeedEvent>>,
+        reached: EventNumber,
+        limit: usize,
+    ) -> (Vec<Arc<FeedEvent>>, EventNumber) {
+        let mut of_view = events.filter(|event| self.view.may_show(&event.event.change));
+        let picked: Vec<_> = of_view.by_ref().take(limit).cloned().collect();
+        let reached = of_view.next().map_or(reached, |next| next.event.number.before());
+        (picked, reached)
+    }
+
+    /// Shows events until they are too large for one step, and moves the position.
+    async fn show(&mut self, events: Vec<Arc<FeedEvent>>, reached: EventNumber) -> Result<Vec<FeedItem>> {
         let feed = &self.service.feed;
-        let state = feed.state();
-        if state.recent.after(self.position).is_none() {
-            return false;
-        }
-        let first = EventNumber(self.position.0 + 1);
-        self.waiter = Some(feed.waiters().add(self.view.clone(), self.cut.clone(), first));
-        true
-    }
-
-    fn stop_following(&mut self) {
-        if let Some((number, _)) = self.waiter.take() {
-            self.service.feed.waiters().remove(number);
-        }
-    }
-
-    async fn show(&mut self, events: Vec<Arc<FeedEvent>>) -> Result<Vec<FeedItem>> {
-        self.service.feed.load(&events).await?;
-        let epoch = Arc::clone(&self.service.feed.state().epoch);
-        let mut items = Vec::new();
-        for event in events {
-            let Some((kind, shown)) = self.view.show(&event) else { continue };
-            let cursor = FeedCursor::new(&epoch, event.event.number);
-            items.push(FeedItem::Event { cursor, event, kind, shown });
-            if kind == EventKind::ConversationDeleted && self.view.is_visitors() {
-                self.has_ended = true;
-                break;
+        let epoch = Arc::clone(&feed.state().epoch);
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        let mut position = reached;
+        'step: for chunk in events.chunks(LOADED_AT_ONCE) {
+            feed.load_for_stream(chunk).await?;
+            for event in chunk {
+                let Some((kind, shown)) = self.view.show(event) else { continue };
+                bytes += event.sent_bytes();
+                let cursor = FeedCursor::new(&epoch, event.event.number);
+                items.push(FeedItem::Event { cursor, event: Arc::clone(event), kind, shown });
+                self.has_ended |= kind == EventKind::ConversationDeleted && self.view.is_visitors();
+                if bytes > STEP_BYTES || self.has_ended {
+                    position = event.event.number;
+                    break 'step;
+                }
             }
+        }
+        self.position = position;
+        // What is between here and the head has not been looked at.
+        if position < feed.state().recent.head() {
+            self.waiter.put_back(position.next());
         }
         Ok(items)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ pub struct Waiter {
     /// The first event since its last look that it may show.
     first: AtomicI64,
     waiting_bytes: AtomicUsize,
+    /// Too much waited for it a second ago, and it has not looked since.
+    is_behind: AtomicBool,
     signals: AtomicU8,
     waker: AtomicWaker,
     cut: Option<Arc<dyn CutOff>>,
@@ -49,7 +51,7 @@ pub struct Waiter {
 impl Waiter {
     fn notify(&self, event: &FeedEvent) {
         self.first.fetch_min(event.event.number.0, Ordering::AcqRel);
-        self.waiting_bytes.fetch_add(event.bytes(), Ordering::Relaxed);
+        self.waiting_bytes.fetch_add(event.sent_bytes(), Ordering::Relaxed);
     }
 
     pub fn signal(&self, signal: u8) {
@@ -65,8 +67,13 @@ impl Waiter {
     /// The first event that waits.
     pub fn take_first(&self) -> Option<EventNumber> {
         self.waiting_bytes.store(0, Ordering::Relaxed);
+        self.is_behind.store(false, Ordering::Relaxed);
         let first = self.first.swap(NONE, Ordering::AcqRel);
         (first != NONE).then_some(EventNumber(first))
+    }
+
+    pub fn has_waiting(&self) -> bool {
+        self.first.load(Ordering::Acquire) != NONE
     }
 
     /// Puts an event back that did not fit into one step.
@@ -76,7 +83,7 @@ impl Waiter {
 
     pub fn poll(&self, context: &Context<'_>) -> Poll<()> {
         self.waker.register(context.waker());
-        let waits = self.first.load(Ordering::Acquire) == NONE && self.signals.load(Ordering::Acquire) == 0;
+        let waits = !self.has_waiting() && self.signals.load(Ordering::Acquire) == 0;
         if waits { Poll::Pending } else { Poll::Ready(()) }
     }
 }
@@ -101,18 +108,19 @@ impl Waiters {
         self.streams.len()
     }
 
-    /// `first`: the first event that it has not seen.
+    /// `first`: the first event that it has not seen, where there is one.
     pub fn add(
         &mut self,
         view: FeedView,
         cut: Option<Arc<dyn CutOff>>,
-        first: EventNumber,
+        first: Option<EventNumber>,
     ) -> (u64, Arc<Waiter>) {
         let number = self.next;
         self.next += 1;
         let waiter = Arc::new(Waiter {
-            first: AtomicI64::new(first.0),
+            first: AtomicI64::new(first.map_or(NONE, |first| first.0)),
             waiting_bytes: AtomicUsize::new(0),
+            is_behind: AtomicBool::new(false),
             signals: AtomicU8::new(if view.wants_live() { signal::LIVE } else { 0 }),
             waker: AtomicWaker::new(),
             view,
@@ -183,17 +191,19 @@ impl Waiters {
         }
     }
 
-    /// Sends the heartbeats of one second, and cuts readers off for whom too much waits. `second`: counts up.
+    /// Sends the heartbeats of one second, and cuts readers off for whom too much has waited since the second before: much
+    /// may also come at once. `second`: counts up.
     pub fn tick(&self, second: u64) -> usize {
         let mut cut = 0;
         for (number, waiter) in &self.streams {
-            if waiter.waiting_bytes.load(Ordering::Relaxed) > MAX_WAITING_BYTES {
+            let waits_much = waiter.waiting_bytes.load(Ordering::Relaxed) > MAX_WAITING_BYTES;
+            if waits_much && waiter.is_behind.swap(true, Ordering::Relaxed) {
                 cut += 1;
                 waiter.signal(signal::CLOSE);
                 if let Some(connection) = &waiter.cut {
                     connection.cut_off();
                 }
-            } else if (number + second).is_multiple_of(HEARTBEAT.as_secs()) {
+            } else if !waits_much && (number + second).is_multiple_of(HEARTBEAT.as_secs()) {
                 waiter.signal(signal::HEARTBEAT);
             }
         }
