@@ -21,7 +21,7 @@ use tokio::runtime;
 use wicara_fuzz::fuzz;
 use wicara_metrics::Metrics;
 use wicara_model::{MessageId, Question};
-use wicara_outbound::{self as outbound, sse, whole_text};
+use wicara_outbound::{self as outbound, in_utf8, sse, whole_text};
 use wicara_platform::Random;
 
 use crate::http::pointer::Pointer;
@@ -69,6 +69,7 @@ const ODDITIES: &[Change] = &[
     ("declared as a page", |script| script.content_type = "text/html"),
     ("identity", |script| script.headers = "Content-Encoding: Identity\r\n"),
     ("a byte order mark", |script| script.start.insert(0, '\u{feff}')),
+    ("UTF-16", |script| script.is_utf16 = true),
     ("white space before it", |script| script.start.push_str(" \n\n")),
     ("CR LF", |script| script.line_end = "\r\n"),
     ("CR", |script| script.line_end = "\r"),
@@ -219,7 +220,7 @@ impl Bot for Reader {
             (_, true) => stream::iter([Err(outbound::Error::Unreachable("closed".to_owned()))]).boxed(),
             _ => stream::empty().boxed(),
         };
-        let chunks = stream::iter(chunks).chain(end);
+        let chunks = in_utf8(recorded.content_type.parse().ok(), stream::iter(chunks).chain(end));
         match *settings {
             OPENAI => openai::decode(sse::frames(chunks, MAX_BYTES)),
             LANGFLOW => langflow::decode(sse::frames(chunks, MAX_BYTES)),

@@ -11,6 +11,7 @@ use reqwest::{ClientBuilder, Response, Url};
 use tokio::time::{Instant, timeout_at};
 use wicara_platform::tls;
 
+use crate::charset::in_utf8;
 use crate::connections::Connections;
 use crate::encoding::text_of;
 use crate::sse::{self, Frame, Parser};
@@ -92,10 +93,16 @@ impl Reply {
         sse::frames(self.chunks(), max_frame_bytes)
     }
 
-    /// The body as it arrives, without a limit.
     fn chunks(self) -> impl Stream<Item = Result<Bytes, Error>> + Unpin + Send + 'static {
-        self.0.bytes_stream().map(|chunk| chunk.map_err(|error| Error::Unreachable(cause(error))))
+        chunks(self.0)
     }
+}
+
+/// The body as it arrives, in UTF-8, without a limit.
+fn chunks(response: Response) -> impl Stream<Item = Result<Bytes, Error>> + Unpin + Send + 'static {
+    let content_type = response.headers().get(CONTENT_TYPE).cloned();
+    let chunks = response.bytes_stream().map(|chunk| chunk.map_err(|error| Error::Unreachable(cause(error))));
+    in_utf8(content_type, chunks)
 }
 
 /// A whole body; more than `max_bytes` is an error, and so is a web page. A byte order mark is left out. Of a body that stays
@@ -193,7 +200,7 @@ async fn rejected(response: Response) -> Error {
     // `Retry-After` may also be a date; that form is rare and ignored, because an early retry does no harm.
     let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
     let mut body = Vec::new();
-    let mut chunks = response.bytes_stream();
+    let mut chunks = chunks(response);
     let read = async {
         while let Some(Ok(chunk)) = chunks.next().await
             && body.len() < MAX_ERROR_BYTES

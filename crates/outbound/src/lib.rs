@@ -4,6 +4,7 @@
 mod addresses;
 mod backoff;
 mod breaker;
+mod charset;
 mod client;
 mod connections;
 mod encoding;
@@ -14,6 +15,7 @@ pub mod sse;
 pub use addresses::check as check_address;
 pub use backoff::Backoff;
 pub use breaker::{Breaker, BreakerPermit, Suspended};
+pub use charset::in_utf8;
 pub use client::{
     Client, Reply, below, cause, client_for, host, parse_url, secret_header, shortly, whole_text,
 };

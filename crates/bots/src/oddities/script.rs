@@ -47,6 +47,7 @@ pub struct Script {
     pub line_end: &'static str,
     pub line_ends_between: usize,
     pub line_ends_at_end: usize,
+    pub is_utf16: bool,
     pub chunk_bytes: usize,
     pub hangs: bool,
     pub closes: bool,
@@ -92,6 +93,7 @@ impl Script {
             line_end: "\n",
             line_ends_between: 2,
             line_ends_at_end: 2,
+            is_utf16: false,
             chunk_bytes: 1 << 16,
             hangs: false,
             closes: false,
@@ -103,8 +105,11 @@ impl Script {
 
     pub fn recorded(&self) -> Recorded {
         let text = String::from_utf8(self.body()).unwrap();
-        let pieces: Vec<_> = text.split(WRONG_BYTE).map(str::as_bytes).collect();
-        let mut body = pieces.join(&0xff);
+        let mut body = if self.is_utf16 {
+            text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+        } else {
+            text.split(WRONG_BYTE).map(str::as_bytes).collect::<Vec<_>>().join(&0xff)
+        };
         body.truncate(body.len() * self.sent_percent / 100);
         let recorded = Recorded {
             content_type: self.content_type,
