@@ -19,6 +19,8 @@ const TAGS: [(&str, &str); 9] = [
     ("◁think▷", "◁/think▷"),
     ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
 ];
+/// Levels of an answer object in which thoughts are looked for: each reads again what is below it.
+const MAX_DEPTH: usize = 16;
 /// The first characters of these.
 const FIRST: [char; 3] = ['<', '[', '◁'];
 
@@ -143,13 +145,16 @@ pub fn visible(text: &str) -> String {
     visible + &filter.end()
 }
 
-/// An answer without its thoughts; `None` where it holds nothing else.
+/// An answer without its thoughts, in its text and in any other text of its object; `None` where it holds nothing else.
 pub fn without_thoughts(answer: Answer) -> Option<Answer> {
     let visible = visible(&answer.text);
+    let payload = answer.payload.as_ref().filter(|payload| may_think(payload.as_str()));
+    let mut object = payload.and_then(|payload| from_str::<Object>(payload.as_str()).ok());
+    let has_thoughts = object.as_mut().is_some_and(|object| take_from_fields(object, MAX_DEPTH));
     if visible == answer.text {
-        return Some(answer);
+        let payload = object.filter(|_| has_thoughts).map(|object| Json::of(&object)).or(answer.payload);
+        return Some(Answer { payload, ..answer });
     }
-    let mut object = answer.payload.as_ref().and_then(|payload| from_str::<Object>(payload.as_str()).ok());
     let text = if visible.trim().is_empty() { String::new() } else { visible };
     if text.is_empty() && !object.as_ref().is_some_and(shows) {
         return None;
@@ -159,6 +164,50 @@ pub fn without_thoughts(answer: Answer) -> Option<Answer> {
     }
     let payload = object.map_or(answer.payload, |object| Some(Json::of(&object)));
     Some(Answer { text, payload, ..answer })
+}
+
+/// Whether a mark of thoughts may be in JSON, where signs may be escaped.
+fn may_think(json: &str) -> bool {
+    let json = json.to_ascii_lowercase();
+    ["think", "thought", "reasoning", "analysis"].iter().any(|word| json.contains(word))
+}
+
+/// Takes thoughts out of the texts of an object; whether there were any. `depth`: of the values that are looked at.
+fn take_from_fields(object: &mut Object, depth: usize) -> bool {
+    let changed =
+        object.iter().filter_map(|(name, value)| Some((name.to_owned(), visible_json(value, depth)?)));
+    let changed: Vec<_> = changed.collect();
+    let has_thoughts = !changed.is_empty();
+    changed.into_iter().for_each(|(name, value)| object.set(&name, value));
+    has_thoughts
+}
+
+/// A value without thoughts in its texts; `None` where there are none. Everything else stays as the bot wrote it.
+fn visible_json(json: &Json, depth: usize) -> Option<Json> {
+    let depth = depth.checked_sub(1)?;
+    match json.as_str().as_bytes().first()? {
+        b'"' => {
+            let text: String = from_str(json.as_str()).ok()?;
+            let visible = visible(&text);
+            (visible != text).then(|| Json::of(visible.as_str()))
+        }
+        b'{' => {
+            let mut object: Object = from_str(json.as_str()).ok()?;
+            take_from_fields(&mut object, depth).then(|| Json::of(&object))
+        }
+        b'[' => {
+            let mut values: Vec<Json> = from_str(json.as_str()).ok()?;
+            let mut has_thoughts = false;
+            for value in &mut values {
+                if let Some(visible) = visible_json(value, depth) {
+                    *value = visible;
+                    has_thoughts = true;
+                }
+            }
+            has_thoughts.then(|| Json::of(&values))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -228,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_object_has_the_same_text() {
+    fn the_answer_object_has_no_thoughts_either() {
         let answer = |json: &str| Answer::object(Json::parse(json.to_owned()).unwrap()).unwrap();
         let found = without_thoughts(answer(r#"{"a":1.0,"text":"<think>x</think>Jam","id":"5"}"#)).unwrap();
         assert_eq!(found.text, "Jam");
@@ -242,6 +291,15 @@ mod tests {
         let links = |links| format!(r#"{{"text":"x</think>","id":"5","suggest_links":{links}}}"#);
         assert_eq!(without_thoughts(answer(&links("[]"))), None);
         assert!(without_thoughts(answer(&links(r#"[{"title":"a"}]"#))).is_some());
+        let found = without_thoughts(answer(
+            r#"{"text":"Jam","n":1.0,"parts":[{"b":2e3,"content":"\u003cthink>x</think>Jam"},"[THINK]x"],"thoughts":[]}"#,
+        ));
+        assert_eq!(
+            found.unwrap().payload.unwrap().as_str(),
+            r#"{"text":"Jam","n":1.0,"parts":[{"b":2e3,"content":"Jam"},""],"thoughts":[]}"#
+        );
+        let deep = answer(&format!(r#"{{"text":"think","x":{}{}}}"#, "[".repeat(50_000), "]".repeat(50_000)));
+        assert_eq!(without_thoughts(deep.clone()), Some(deep));
         let picture = answer(r#"{"text" : "","image":"i"}"#);
         assert_eq!(without_thoughts(picture.clone()), Some(picture));
     }

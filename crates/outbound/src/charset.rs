@@ -128,7 +128,9 @@ impl Transcoder {
     fn finish(&mut self) -> Bytes {
         let pending = std::mem::take(&mut self.pending);
         match &mut self.state {
-            State::Ascii(encoding) => decode(&mut encoding.new_decoder_without_bom_handling(), &pending, true),
+            State::Ascii(encoding) => {
+                decode(&mut encoding.new_decoder_without_bom_handling(), &pending, true)
+            }
             State::Other(decoder) => decode(decoder, &pending, true),
             State::Beginning => match self.declared.filter(|_| str::from_utf8(&pending).is_err()) {
                 Some(encoding) => decode(&mut encoding.new_decoder_without_bom_handling(), &pending, true),
