@@ -14,12 +14,13 @@ const CRATES: &[(&str, &[&str])] = &[
     ("platform", &["model"]),
     ("metrics", &[]),
     ("guide", &[]),
+    ("search", &[]),
     ("documents", &["guide", "model"]),
     ("outbound", &["metrics", "model", "platform"]),
     ("bots", &["documents", "metrics", "model", "outbound", "platform"]),
-    ("store", &["metrics", "model", "platform"]),
-    ("service", &["bots", "metrics", "model", "platform", "store"]),
-    ("http", &["guide", "metrics", "model", "platform", "service"]),
+    ("store", &["metrics", "model", "platform", "search"]),
+    ("service", &["bots", "metrics", "model", "platform", "search", "store"]),
+    ("http", &["guide", "metrics", "model", "platform", "search", "service"]),
     // For tests alone.
     ("fuzz", &[]),
 ];

@@ -1,0 +1,128 @@
+//! The terms under which a text is indexed.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::stems::stems;
+use crate::words::words;
+
+/// The first character of a stem. No word has it; a term that begins with it twice is never made here.
+pub const MARK: char = '_';
+/// Stands in a sequence of words for one that is left out, and keeps the others' positions.
+pub const GAP: &str = "_";
+/// Of one word in a text; it is left out where it comes again. PostgreSQL keeps so many positions of a lexeme.
+pub const MOST_OCCURRENCES: u16 = 255;
+
+/// The terms under which a text is indexed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Terms {
+    text: String,
+    /// Where the stems begin in `text`.
+    stems_at: usize,
+}
+
+impl Terms {
+    /// The terms of the text's first [`MOST_WORDS`](crate::MOST_WORDS) words.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let mut terms = String::with_capacity(text.len() + text.len() / 2);
+        let mut occurrences: HashMap<_, u16> = HashMap::new();
+        let (mut stem_text, mut known_stems) = (String::new(), HashSet::new());
+        for word in words(text) {
+            if let Some(count) = occurrences.get_mut(&word.surface) {
+                *count = count.saturating_add(1);
+                terms.push_str(if *count <= MOST_OCCURRENCES { &word.surface } else { GAP });
+            } else {
+                terms.push_str(&word.surface);
+                for stem in stems(&word.surface) {
+                    if !known_stems.contains(&*stem) {
+                        stem_text.extend([MARK]);
+                        stem_text.push_str(&stem);
+                        stem_text.push(' ');
+                        known_stems.insert(stem.into_owned());
+                    }
+                }
+                occurrences.insert(word.surface, 1);
+            }
+            terms.push(' ');
+        }
+        let stems_at = terms.len();
+        terms.push_str(&stem_text);
+        terms.pop();
+        Self { text: terms, stems_at }
+    }
+
+    /// Every term, with a space between two: the words in order, with [`GAP`] for each that is left out, then the stems,
+    /// each once. A word's position is its place among them, from 1.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The words with their positions, from 1, which rise but may have gaps.
+    pub fn words(&self) -> impl Iterator<Item = (usize, &str)> {
+        let words = self.text[..self.stems_at.min(self.text.len())].split_ascii_whitespace();
+        (1..).zip(words).filter(|(_, word)| *word != GAP)
+    }
+
+    /// The stems with their mark, each once, in no order.
+    pub fn stems(&self) -> impl Iterator<Item = &str> {
+        self.text.get(self.stems_at..).unwrap_or_default().split_ascii_whitespace()
+    }
+
+    /// Whether nothing finds the text.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words::{LONGEST_WORD, MOST_WORDS};
+
+    #[test]
+    fn words_come_in_order_and_each_stem_once() {
+        let terms = Terms::of("Cards, cards: dikirim!");
+        assert_eq!(terms.as_str(), "cards cards dikirim _card _kirim");
+        assert!(terms.words().eq([(1, "cards"), (2, "cards"), (3, "dikirim")]));
+        assert!(terms.stems().eq(["_card", "_kirim"]));
+        let without_stems = Terms::of("kartu saya");
+        assert_eq!(without_stems.as_str(), "kartu saya");
+        assert_eq!((without_stems.words().count(), without_stems.stems().count()), (2, 0));
+        let nothing = Terms::of("?!");
+        assert_eq!((nothing.is_empty(), nothing.words().count(), nothing.stems().count()), (true, 0, 0));
+    }
+
+    #[test]
+    fn a_word_that_comes_too_often_leaves_gaps() {
+        let terms = Terms::of(&"x ".repeat(300).replace("x x x ", "x y x "));
+        assert_eq!(terms.words().filter(|(_, word)| *word == "x").count(), 200);
+        let terms = Terms::of(&format!("{}end", "x ".repeat(300)));
+        assert_eq!(terms.words().filter(|(_, word)| *word == "x").count(), usize::from(MOST_OCCURRENCES));
+        assert_eq!(terms.words().last(), Some((301, "end")));
+        assert_eq!(terms.as_str().split(' ').nth(299), Some(GAP));
+    }
+
+    /// The limits of PostgreSQL: its lexemes start at even bytes, each with a count of positions of two bytes each.
+    #[test]
+    fn the_terms_of_any_text_fit_into_a_tsvector() {
+        let letters = |number: usize| -> String {
+            [number / 26 / 26, number / 26, number]
+                .iter()
+                .map(|n| char::from(b'a' + (n % 26) as u8))
+                .collect()
+        };
+        // Words of this length, each with a stem of either language.
+        for length in [7, 9, 12, 20, 31, LONGEST_WORD] {
+            let word = |number| format!("meng{}{}ations ", letters(number), "u".repeat(length - 7));
+            let text: String = (0..MOST_WORDS + 1000).map(word).collect();
+            let terms = Terms::of(&text);
+            let words = terms.words().map(|(position, word)| (position, word.len() + 1 + 2 + 2));
+            let (positions, sizes): (Vec<_>, Vec<_>) = words.unzip();
+            let stems: usize = terms.stems().map(|stem| stem.len() + 1).sum();
+            assert!(sizes.iter().sum::<usize>() + stems < 1 << 20);
+            assert!(sizes.iter().all(|size| *size < 2048) && positions.iter().all(|at| *at <= 16_383));
+        }
+    }
+}
