@@ -14,6 +14,7 @@ use wicara_http::bench_api::{ChatListEntry, ChatMessage, Conversation as Room, I
 use wicara_model::{Conversation, ConversationId, Handler, Json, Message, MessageId, Timestamp, role};
 use wicara_outbound::Error;
 use wicara_outbound::sse::{Frame, Parser};
+use wicara_search::{Query, Terms, excerpt, words};
 
 fn main() {
     divan::main();
@@ -161,4 +162,43 @@ fn answer_of_500_chunks(bencher: Bencher) {
 #[divan::bench]
 fn answer_of_a_langflow_run(bencher: Bencher) {
     hear(bencher, RUN, decode_langflow);
+}
+
+/// Texts of messages, from short to long ones; the pages are in English and in Indonesian.
+const TEXTS: &[(&str, &str)] = &[
+    ("a question", "Bagaimana cara memperpanjang KTP yang hilang?"),
+    ("English", include_str!("../knowledge/en/03-asking-questions.md")),
+    ("Indonesian", include_str!("../knowledge/id/03-mengajukan-pertanyaan.md")),
+    ("Japanese", "窓口でパスポートを更新する方法を教えてください。"),
+];
+
+fn names() -> impl Iterator<Item = &'static str> {
+    TEXTS.iter().map(|(name, _)| *name)
+}
+
+fn text_of(name: &str) -> &'static str {
+    TEXTS.iter().find(|(known, _)| *known == name).expect("it is one of them").1
+}
+
+/// Splitting and folding, by itself.
+#[divan::bench(args = names())]
+fn words_of(bencher: Bencher, name: &str) {
+    let text = text_of(name);
+    bencher
+        .counter(BytesCount::of_str(text))
+        .bench(|| words(black_box(text)).map(|word| word.surface.len()).sum::<usize>());
+}
+
+/// All that the index of a message needs.
+#[divan::bench(args = names())]
+fn terms_of(bencher: Bencher, name: &str) {
+    let text = text_of(name);
+    bencher.counter(BytesCount::of_str(text)).bench(|| Terms::of(black_box(text)));
+}
+
+#[divan::bench(args = names())]
+fn excerpt_of(bencher: Bencher, name: &str) {
+    let (text, query) =
+        (text_of(name), Query::parse("kartu \"session id\" question*").expect("it is a query"));
+    bencher.bench(|| excerpt(black_box(text), &query));
 }

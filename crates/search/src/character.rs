@@ -150,7 +150,7 @@ pub fn fold(word: &str) -> Cow<'_, str> {
         for character in character.to_lowercase() {
             match plain(character) {
                 Some(plain) => folded.push_str(plain),
-                None if is_safe(character) => folded.push(character),
+                None if is_safe(character, folded.is_empty()) => folded.push(character),
                 None => {}
             }
         }
@@ -162,10 +162,12 @@ pub fn fold(word: &str) -> Cow<'_, str> {
     Cow::Owned(folded)
 }
 
-/// Whether a term may have the character. Taking a character apart may yield others: ½ is 1, a stroke, 2.
-fn is_safe(character: char) -> bool {
+/// Whether a term may have the character. Taking a character apart may yield others: ½ is 1, a stroke, 2. A mark whose
+/// letter is stripped has nothing to belong to.
+fn is_safe(character: char, is_first: bool) -> bool {
     match class(character) {
-        Class::Letter | Class::Spaceless | Class::Mark => !is_stripped(u32::from(character)),
+        Class::Letter | Class::Spaceless => !is_stripped(u32::from(character)),
+        Class::Mark => !is_first && !is_stripped(u32::from(character)),
         Class::Ignored | Class::Separator => false,
     }
 }

@@ -184,7 +184,8 @@ mod tests {
 
     #[test]
     fn signs_and_emoji_are_no_words() {
-        for text in ["!?… — €%", "😀👩‍👩‍👧👍🏽❤️", "🇮🇩", "🅰🅱", "\u{301}\u{200d}\u{fe0f}", "ـ", "\u{3164}"]
+        for text in
+            ["!?… — €%", "😀👩‍👩‍👧👍🏽❤️", "🇮🇩", "🅰🅱", "\u{301}\u{200d}\u{fe0f}", "ـ", "ـ\u{3099}", "\u{3164}"]
         {
             assert_eq!(surfaces(text), [""; 0], "{text}");
         }
