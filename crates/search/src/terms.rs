@@ -1,9 +1,10 @@
 //! The terms under which a text is indexed.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use crate::stems::stems;
-use crate::words::words;
+use crate::words::{MOST_WORDS, words};
 
 /// The first character of a stem. No word has it; a term that begins with it twice is never made here.
 pub const MARK: char = '_';
@@ -11,6 +12,9 @@ pub const MARK: char = '_';
 pub const GAP: &str = "_";
 /// Of one word in a text; it is left out where it comes again. PostgreSQL keeps so many positions of a lexeme.
 pub const MOST_OCCURRENCES: u16 = 255;
+
+/// An estimate, on the low side, from which a map gets its size.
+const BYTES_PER_DISTINCT_WORD: usize = 12;
 
 /// The terms under which a text is indexed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -25,23 +29,29 @@ impl Terms {
     #[must_use]
     pub fn of(text: &str) -> Self {
         let mut terms = String::with_capacity(text.len() + text.len() / 2);
-        let mut occurrences: HashMap<_, u16> = HashMap::new();
+        let mut occurrences: HashMap<_, u16> =
+            HashMap::with_capacity((text.len() / BYTES_PER_DISTINCT_WORD).min(MOST_WORDS));
         let (mut stem_text, mut known_stems) = (String::new(), HashSet::new());
         for word in words(text) {
-            if let Some(count) = occurrences.get_mut(&word.surface) {
-                *count = count.saturating_add(1);
-                terms.push_str(if *count <= MOST_OCCURRENCES { &word.surface } else { GAP });
-            } else {
-                terms.push_str(&word.surface);
-                for stem in stems(&word.surface) {
-                    if !known_stems.contains(&*stem) {
-                        stem_text.extend([MARK]);
+            match occurrences.entry(word.surface) {
+                Entry::Occupied(mut known) => {
+                    let count = known.get().saturating_add(1);
+                    terms.push_str(if count <= MOST_OCCURRENCES { known.key() } else { GAP });
+                    known.insert(count);
+                }
+                Entry::Vacant(new) => {
+                    terms.push_str(new.key());
+                    for stem in stems(new.key()) {
+                        if known_stems.contains(&*stem) {
+                            continue;
+                        }
+                        stem_text.push(MARK);
                         stem_text.push_str(&stem);
                         stem_text.push(' ');
                         known_stems.insert(stem.into_owned());
                     }
+                    new.insert(1);
                 }
-                occurrences.insert(word.surface, 1);
             }
             terms.push(' ');
         }
@@ -79,7 +89,7 @@ impl Terms {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::{LONGEST_WORD, MOST_WORDS};
+    use crate::words::LONGEST_WORD;
 
     #[test]
     fn words_come_in_order_and_each_stem_once() {
