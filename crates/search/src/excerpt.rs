@@ -272,6 +272,8 @@ mod tests {
         for word in found.trim_matches('…').split(' ') {
             assert!(["lorem", "ipsum", "dolor", "[kartu]", "yang", "[hilang]"].contains(&word), "{word}");
         }
+        let first = marked(&format!("{filler}satu kartu {filler}dua kartu {filler}"), "kartu");
+        assert!(first.contains(" satu [kartu] "), "{first}");
         let beginning = marked(&text, "bank");
         assert!(beginning.starts_with("hilang lorem") && beginning.ends_with("…"), "{beginning}");
         let end = marked(&format!("{filler} habis"), "habis");

@@ -93,9 +93,9 @@ mod tests {
 
     #[test]
     fn words_come_in_order_and_each_stem_once() {
-        let terms = Terms::of("Cards, cards: dikirim!");
-        assert_eq!(terms.as_str(), "cards cards dikirim _card _kirim");
-        assert!(terms.words().eq([(1, "cards"), (2, "cards"), (3, "dikirim")]));
+        let terms = Terms::of("Cards, cards: dikirim kiriman!");
+        assert_eq!(terms.as_str(), "cards cards dikirim kiriman _card _kirim");
+        assert!(terms.words().eq([(1, "cards"), (2, "cards"), (3, "dikirim"), (4, "kiriman")]));
         assert!(terms.stems().eq(["_card", "_kirim"]));
         let without_stems = Terms::of("kartu saya");
         assert_eq!(without_stems.as_str(), "kartu saya");
