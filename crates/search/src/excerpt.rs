@@ -249,6 +249,8 @@ mod tests {
             ("\"card\" per*", "Card cards perpanjang", "[Card] cards [perpanjang]"),
             ("\"a b\" \"b c\"", "a b c", "[a b c]"),
             ("日本語", "私は日本語を", "私は[日本語]を"),
+            ("sura-kuas* surat-kua*", "surat kuasa, surat", "[surat kuasa], surat"),
+            ("sura-kuas*", "surat kuasa", "surat kuasa"),
             ("日", "日本の日", "[日]本の[日]"),
             ("ไทย", "ภาษาไทยได้", "ภาษา[ไทย]ได้"),
             ("kartu", "😀👩‍👩‍👧 kartu 👍🏽", "😀👩‍👩‍👧 [kartu] 👍🏽"),

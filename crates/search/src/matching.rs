@@ -103,7 +103,7 @@ mod tests {
             assert!(finds(query, text), "{query}");
         }
         assert!(!finds("POL-358", "POL 35 8, 358 POL"));
-        assert!(finds("surat-kuas*", "surat kuasa") && !finds("sura-kuas*", "surat kuasa"));
+        assert!(finds("1-surat-kuas*", "1 surat kuasa") && !finds("1-sura-kuas*", "1 surat kuasa"));
     }
 
     #[test]
