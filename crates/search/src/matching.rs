@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn what_is_found_is_bounded_as_the_index_is() {
         assert!(finds("end", &format!("{}end", "x ".repeat(300))));
-        assert!(finds("\"x end\"", &format!("{}end", "x ".repeat(255))));
+        assert!(finds("\"x end\"", &format!("{}end", "x ".repeat(256))));
         assert!(!finds("\"x end\"", &format!("{}end", "x ".repeat(300))));
         assert!(!finds("end", &format!("{}end", "x ".repeat(20_000))));
         assert!(finds(&"ab".repeat(80), &"ab".repeat(90)));

@@ -11,7 +11,7 @@ pub const MARK: char = '_';
 /// Stands in a sequence of words for one that is left out, and keeps the others' positions.
 pub const GAP: &str = "_";
 /// Of one word in a text; it is left out where it comes again. PostgreSQL keeps so many positions of a lexeme.
-pub const MOST_OCCURRENCES: u16 = 255;
+pub const MOST_OCCURRENCES: u16 = 256;
 
 /// An estimate, on the low side, from which a map gets its size.
 const BYTES_PER_DISTINCT_WORD: usize = 12;
