@@ -13,4 +13,5 @@ mod cli;
 mod flow;
 mod guard;
 mod http;
+mod nodes;
 mod store;

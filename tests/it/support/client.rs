@@ -44,6 +44,11 @@ impl Client {
         &self.base
     }
 
+    /// Of another server, with the same headers.
+    pub fn at(&self, base: &str) -> Self {
+        Self { base: base.to_owned(), ..self.clone() }
+    }
+
     /// With another name before its requests where an assertion fails.
     pub fn named(&self, name: &str) -> Self {
         Self { name: name.into(), ..self.clone() }
@@ -101,10 +106,10 @@ impl Client {
         Feed::new(response)
     }
 
-    /// The same where there may be no place for one.
-    pub async fn try_follow(&self, path: &str) -> Option<Feed> {
-        let response = self.request(Method::GET, path, None).timeout(LONGEST_STREAM).send().await.unwrap();
-        response.status().is_success().then(|| Feed::new(response))
+    /// The same where there may be no place for one, or no server.
+    pub async fn try_follow(&self, path: &str) -> Result<Option<Feed>, reqwest::Error> {
+        let response = self.request(Method::GET, path, None).timeout(LONGEST_STREAM).send().await?;
+        Ok(response.status().is_success().then(|| Feed::new(response)))
     }
 
     fn request(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> reqwest::RequestBuilder {

@@ -24,7 +24,12 @@ impl Feed {
 
     /// The data of the next event; `None` at an orderly end of the stream. Heartbeats only move the position.
     pub async fn next(&mut self) -> Option<Value> {
-        within(PATIENCE, "the next event", self.read()).await.expect("the stream ends well")
+        self.try_next().await.expect("the stream ends well")
+    }
+
+    /// The same of a server that may die: an error where the stream breaks off.
+    pub async fn try_next(&mut self) -> Result<Option<Value>, reqwest::Error> {
+        within(PATIENCE, "the next event", self.read()).await
     }
 
     async fn read(&mut self) -> Result<Option<Value>, reqwest::Error> {

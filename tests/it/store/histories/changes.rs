@@ -7,10 +7,9 @@ use wicara_model::{
 use wicara_store::{Handling, Store};
 
 use super::super::{execute, operator};
-use super::dice::Dice;
 use super::groups::{BOTS, KINDS, ROLES, TEXTS, payload};
 use super::model::{Kept, Mark, Model, REMEMBERED};
-use crate::support::Database;
+use crate::support::{Database, Dice};
 
 /// Messages of a deleted conversation that go with it; the others follow.
 const DELETED_AT_ONCE: usize = 2000;

@@ -11,8 +11,8 @@ use wicara_model::{
 };
 use wicara_store::{Append, Ask, Attempt, Claim, Error, IdempotencyKey, Outcome, Target};
 
-use super::dice::Dice;
 use super::model::Model;
+use crate::support::Dice;
 
 pub const BOTS: [&str; 3] = ["often", "seldom", "once"];
 pub const KINDS: [&str; 2] = ["website", "telegram"];

@@ -2,7 +2,6 @@
 //! append (crates/store/src/commands/append.rs and the function of the migrations) say the same.
 
 mod changes;
-mod dice;
 mod feed;
 mod groups;
 mod model;
@@ -15,8 +14,9 @@ use wicara_store::{Append, Ask, Error, Outcome, Store, Target};
 
 use super::new_conversation;
 use super::together::{ProxiedStore, at_once, in_one_batch, open, past_a_lock};
-use crate::support::{Database, Engine, PATIENCE, PostgresProxy, on_both_engines, side_by_side, within};
-use dice::Dice;
+use crate::support::{
+    Database, Dice, Engine, PATIENCE, PostgresProxy, on_both_engines, side_by_side, within,
+};
 use feed::Follower;
 use model::Model;
 
