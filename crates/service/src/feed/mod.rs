@@ -236,9 +236,11 @@ impl Feed {
         let epoch = cursor::epoch(&self.store.event_epoch().await?);
         let head = self.store.event_list(EventNumber(i64::MAX), of).await?;
         let back = if of == EventsOf::All { READ_BACK } else { 0 };
-        let start = EventNumber((head.head.0 - back).max(head.dropped.0).min(head.head.0));
         let mut state = self.state();
         let handled = if *epoch == *state.epoch { state.handled.min(head.head) } else { head.head };
+        // Events for the servers that are not followed yet, as after an outage, are not left out.
+        let start = (head.head.0 - back).min(handled.0).max(head.dropped.0).min(head.head.0);
+        let start = EventNumber(start);
         *state = State { epoch, recent: Recent::empty(start), dropped: head.dropped, handled };
         self.older.clear();
         Ok(())
