@@ -14,6 +14,11 @@ const VERIFIED: Duration = Duration::from_secs(1);
 const MAX_AGE: Duration = Duration::from_secs(60);
 const MAX_ENTRIES: usize = 10_000;
 
+/// Whether entries are believed. `verified_at`: see [`Feed::verified_at`](crate::feed::Feed::verified_at).
+pub(super) fn is_verified(at: Instant, verified_at: Option<Instant>) -> bool {
+    verified_at.is_some_and(|verified_at| at.duration_since(verified_at) < VERIFIED)
+}
+
 /// The SHA-256 of a credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum CredentialHash {
@@ -62,7 +67,7 @@ impl CallerCache {
         verified_at: Option<Instant>,
         now: Timestamp,
     ) -> Option<Caller> {
-        if at.duration_since(verified_at?) >= VERIFIED {
+        if !is_verified(at, verified_at) {
             return None;
         }
         let entries = self.lock();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::header::{CONNECTION, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use wicara_service::{FeedItem, FeedPage, FeedView, StreamOwner};
+use wicara_service::{Credentials, FeedItem, FeedPage, FeedView, StreamOwner};
 
 use super::block::json_of;
 use super::frames::Frames;
@@ -27,13 +27,18 @@ const PAGE_BYTES: usize = 1024 * 1024;
 pub async fn response(
     http: &Http,
     view: FeedView,
+    credentials: Option<Credentials>,
     listing: FeedListing,
     owner: StreamOwner,
     connection: Option<Arc<ConnectionState>>,
 ) -> Result<Response, Failure> {
     let FeedListing { position, limit, wait } = listing;
     let service = &http.service;
-    let mut page = service.feed_page(view.clone(), position.as_deref(), limit, Duration::ZERO).await;
+    let read = |position: Option<String>, wait| {
+        let (view, credentials) = (view.clone(), credentials.clone());
+        async move { service.feed_page(view, credentials, position.as_deref(), limit, wait).await }
+    };
+    let mut page = read(position, Duration::ZERO).await;
     let mut has_waited = false;
     if let Ok(empty) = &page
         && empty.items.is_empty()
@@ -46,7 +51,7 @@ pub async fn response(
             connection.begin_stream();
         }
         let position = empty.cursor.to_string();
-        page = service.feed_page(view.clone(), Some(&position), limit, wait).await;
+        page = read(Some(position), wait).await;
     }
     let mut response = match page {
         Ok(page) => {

@@ -78,12 +78,12 @@ impl FeedReader {
     ) -> Result<Response, Failure> {
         let Self { position, wants_page, credentials, owner, connection } = self;
         let listing = FeedListing { position: position.or(listing.position), ..listing };
-        if wants_page {
-            return page::response(http, view, listing, owner, connection).await;
-        }
-        let service = &http.service;
         // Visitors have no rights that could end.
         let credentials = matches!(owner, StreamOwner::Caller(_)).then_some(credentials);
+        if wants_page {
+            return page::response(http, view, credentials, listing, owner, connection).await;
+        }
+        let service = &http.service;
         let place = service.stream_place(owner).map_err(ChatbotApi)?;
         let cut = connection.clone().map(|connection| connection as Arc<dyn CutOff>);
         let opened = service.feed_open(view.clone(), credentials, listing.position.as_deref(), place, cut);

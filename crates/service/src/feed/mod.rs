@@ -27,7 +27,7 @@ use wicara_model::{Change, Conversation, ConversationId, EventNumber, MessageId,
 use wicara_store::{EventPage, EventsOf, Store};
 
 use crate::access::{Credentials, Joined, Writable};
-use crate::{Asker, Error, Missing, Result, Service};
+use crate::{Asker, Error, Missing, Result, Service, caller_cache};
 use event::FeedContent;
 use live::Live;
 use older::Older;
@@ -423,6 +423,11 @@ impl Service {
                 tracing::debug!(cut, "readers of the feed who do not read were cut off");
             }
         }
+    }
+
+    /// Whether what changed about callers until a second ago is known, and their streams were told.
+    fn callers_are_verified(&self) -> bool {
+        caller_cache::is_verified(Instant::now(), self.feed.verified_at())
     }
 
     /// Whether the credentials still belong to the reader of a stream.

@@ -130,16 +130,19 @@ impl Service {
         Ok(stream)
     }
 
-    /// The events after a position, at most `limit`; waits up to `wait` for the first.
+    /// The events after a position, at most `limit`, and no more than a step of a stream has; waits up to `wait` for the first.
+    /// `credentials`: as for [`Service::feed_open`]; a page whose reader's rights end while it waits is empty.
     pub async fn feed_page(
         self: &Arc<Self>,
         view: FeedView,
+        credentials: Option<Credentials>,
         from: Option<&str>,
         limit: usize,
         wait: Duration,
     ) -> Result<FeedPage> {
         let end = Instant::now() + wait;
         let (start, mut stream) = self.feed_begin(view, from, None).await?;
+        stream.credentials = credentials;
         let resync = start.resync.map(|reason| (stream.cursor(), reason));
         let mut items = Vec::new();
         while items.is_empty() && resync.is_none() {
@@ -242,13 +245,10 @@ impl FeedStream {
             self.has_ended = true;
             return Ok(Vec::new());
         }
-        // A session may also end by its age.
-        if signals & (signal::ACCESS | signal::HEARTBEAT) != 0
-            && let Some(credentials) = self.credentials.clone()
-        {
-            let reader = self.view.reader();
-            if !self.service.stream_may_go_on(reader.as_deref(), &credentials).await {
-                self.has_ended = true;
+        // A session may also end by its age. A node that was frozen or cut off tells of changes late.
+        if signals & (signal::ACCESS | signal::HEARTBEAT) != 0 || !self.service.callers_are_verified() {
+            self.check_rights().await;
+            if self.has_ended {
                 return Ok(Vec::new());
             }
         }
@@ -265,6 +265,14 @@ impl FeedStream {
             items.push(FeedItem::Heartbeat { cursor: self.cursor() });
         }
         Ok(items)
+    }
+
+    /// Ends the stream where its reader's rights have ended.
+    async fn check_rights(&mut self) {
+        if let Some(credentials) = &self.credentials {
+            let reader = self.view.reader();
+            self.has_ended |= !self.service.stream_may_go_on(reader.as_deref(), credentials).await;
+        }
     }
 
     fn live_events(&mut self) -> Vec<LiveEvent> {

@@ -121,7 +121,8 @@ impl Waiters {
             first: AtomicI64::new(first.map_or(NONE, |first| first.0)),
             waiting_bytes: AtomicUsize::new(0),
             is_behind: AtomicBool::new(false),
-            signals: AtomicU8::new(if view.wants_live() { signal::LIVE } else { 0 }),
+            // Nobody has told it of rights that ended before.
+            signals: AtomicU8::new(signal::ACCESS | if view.wants_live() { signal::LIVE } else { 0 }),
             waker: AtomicWaker::new(),
             view,
             cut,
