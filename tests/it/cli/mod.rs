@@ -5,7 +5,7 @@ mod bots;
 mod configuration;
 mod metrics;
 mod packaging;
-mod place;
+pub mod place;
 mod shown;
 mod streams;
 mod watch;

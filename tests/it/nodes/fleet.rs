@@ -51,6 +51,11 @@ impl Fleet {
         self.servers[number].as_ref().expect("it runs")
     }
 
+    /// With the site's key.
+    pub fn program_at(&self, number: usize) -> Client {
+        self.program.at(&self.bases.get(number))
+    }
+
     pub fn kill_9(&mut self, number: usize) {
         self.servers[number].take().expect("it runs").kill_9();
     }

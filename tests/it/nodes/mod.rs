@@ -3,6 +3,8 @@
 
 mod fleet;
 mod history;
+mod key;
+mod key_removed;
 mod readers;
 mod writers;
 

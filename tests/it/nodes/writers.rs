@@ -14,6 +14,9 @@ use crate::support::{Answer, Client, Dice};
 /// After a change that was not acknowledged.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// Begins the texts and rooms of all writers.
+pub const WRITER: &str = "writer ";
+
 /// What an event says happened, without its content.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Fact {
@@ -111,7 +114,7 @@ impl Writer {
     /// Whether the change was acknowledged.
     async fn change(&mut self) -> bool {
         self.sent += 1;
-        let text = format!("writer {} change {}", self.number, self.sent);
+        let text = format!("{WRITER}{} change {}", self.number, self.sent);
         match self.dice.below(20) {
             0 => {
                 let room = json!({"room": text, "integrationType": "website", "botId": "echo"});
