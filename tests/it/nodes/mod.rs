@@ -18,7 +18,7 @@ use history::History;
 async fn readers_of_two_servers_see_every_change_once_in_one_order() {
     let fleet = Fleet::start(Engine::Postgres, 2).await;
     let history =
-        History::begin(&fleet, &[(24, &[0]), (24, &[1])], &[(2, &[0]), (2, &[1]), (2, &[0, 1])]).await;
+        History::begin(&fleet, &[(24, &[0]), (24, &[1])], &[(1, &[0]), (1, &[1]), (2, &[0, 1])]).await;
     for _ in 0..10 {
         history.write(1000).await;
     }
@@ -36,7 +36,7 @@ async fn readers_of_the_only_server_see_every_change_once_in_one_order_though_it
 }
 
 async fn killed_again_and_again(mut fleet: Fleet, times: usize, servers: &[usize]) {
-    let history = History::begin(&fleet, &[(24, servers)], &[(6, servers)]).await;
+    let history = History::begin(&fleet, &[(24, servers)], &[(4, servers)]).await;
     for round in 0..times {
         // A little later each round, so that the kill falls on different moments of a batch.
         history.write(100 + 7 * round).await;
@@ -57,7 +57,7 @@ const FROZEN: Duration = Duration::from_secs(20);
 async fn readers_beside_a_server_that_freezes_go_on_and_it_catches_up() {
     let fleet = Fleet::start(Engine::Postgres, 2).await;
     let history =
-        History::begin(&fleet, &[(8, &[0]), (8, &[1])], &[(2, &[0]), (2, &[1]), (2, &[0, 1])]).await;
+        History::begin(&fleet, &[(8, &[0]), (8, &[1])], &[(1, &[0]), (1, &[1]), (2, &[0, 1])]).await;
     history.write(300).await;
     fleet.server(0).freeze();
     history.write(100).await;
