@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::header::{CONNECTION, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use wicara_service::{Credentials, FeedItem, FeedPage, FeedView, StreamOwner};
+use wicara_service::{Credentials, FeedPage, FeedView, StreamOwner};
 
 use super::block::json_of;
 use super::frames::Frames;
@@ -18,9 +18,6 @@ use crate::error::Failure::{self, ChatbotApi};
 use crate::json_body::json_bytes;
 use crate::list_body::{Envelope, ListField};
 use crate::socket::ConnectionState;
-
-/// A page ends after so many bytes, and has at least one event.
-const PAGE_BYTES: usize = 1024 * 1024;
 
 /// A page that has to wait is like a stream: it takes a place for one, and its connection counts in no limit of requests and
 /// closes afterwards.
@@ -70,17 +67,8 @@ pub async fn response(
 }
 
 fn body(frames: &Frames, page: &FeedPage, is_visitors: bool) -> Vec<u8> {
-    let (mut events, mut bytes, mut cursor) = (Vec::new(), 0, &page.cursor);
-    for (number, item) in page.items.iter().enumerate() {
-        let FeedItem::Event { cursor: at, .. } = item else { continue };
-        let frame = frames.frame(item);
-        bytes += frame.len();
-        events.push(frame);
-        if bytes >= PAGE_BYTES && number + 1 < page.items.len() {
-            cursor = at;
-            break;
-        }
-    }
+    let FeedPage { items, cursor, .. } = page;
+    let events: Vec<_> = items.iter().map(|item| frames.frame(item)).collect();
     let resync = page.resync.as_ref().map(|(cursor, reason)| Resync { cursor, reason: reason.as_str() });
     let envelope = if is_visitors {
         let data = ListField::default();
