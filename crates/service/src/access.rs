@@ -311,8 +311,10 @@ impl Service {
         let now = self.clock.now();
         // What this process changed itself is known at once.
         self.callers.follow(self.store.access_changes());
-        if let Some(caller) = self.callers.get(hash, self.feed.verified_at(), now) {
-            return Ok(Some(caller));
+        let known = self.callers.get(hash, self.feed.verified_at(), now);
+        self.metrics.http.feed.caller_looked_up(known.is_some());
+        if known.is_some() {
+            return Ok(known);
         }
         let begun = self.callers.begin();
         let found = match hash {

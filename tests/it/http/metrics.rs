@@ -1,5 +1,6 @@
 //! `/metrics`: figures that move as people expect, and whom they are shown to.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -16,9 +17,14 @@ use wicara_store::Store;
 
 use super::{Chat, FORBIDDEN, UNAUTHENTICATED, raw};
 use crate::support::app::{METRICS, PASSWORD};
-use crate::support::{Answer, Engine, PATIENCE, TestApp, found, on_both_engines};
+use crate::support::{Answer, Engine, PATIENCE, TestApp, found, on_both_engines, until};
 
-on_both_engines!(questions_are_counted_by_bot_and_outcome, writes_are_counted);
+on_both_engines!(
+    questions_are_counted_by_bot_and_outcome,
+    writes_are_counted,
+    the_feeds_lag_is_observed,
+    callers_are_counted_by_whether_they_were_known
+);
 
 async fn scrape(app: &TestApp) -> String {
     let answer = app.metrics().get("/metrics").await;
@@ -148,6 +154,53 @@ async fn requests_are_counted_by_template() {
     let times = "wicara_http_request_duration_seconds_count{route=\"/api/questions/{session_id}\"}";
     assert_eq!(value(&text, times), Some(3.0));
     assert!(!text.contains(session) && !text.contains("PROPFIND"), "{text}");
+    app.stop().await;
+}
+
+async fn the_feeds_lag_is_observed(engine: Engine) {
+    let app = TestApp::with(engine, METRICS).await;
+    let person = app.person();
+    let observed = async || value(&scrape(&app).await, "wicara_feed_lag_seconds_count").unwrap();
+    let cursor = async || person.get("/api/message").await.header("x-wicara-cursor").unwrap().to_owned();
+    let open = async || {
+        let room = json!({"room": "r", "integrationType": "website"});
+        person.post("/api/conversation", &room).await.ok();
+    };
+    let start = cursor().await;
+    open().await;
+    until(PATIENCE, "the server has seen it", async || cursor().await != start).await;
+    // The first stream has it read again, long after its commit.
+    let mut feed = person.follow("/api/events").await;
+    assert_eq!(feed.next().await.unwrap()["kind"], "hello");
+    assert_eq!(observed().await, 0.0);
+    for count in [1.0, 2.0] {
+        open().await;
+        assert_eq!(feed.next().await.unwrap()["kind"], "conversation.created");
+        until(PATIENCE, "its lag is observed", async || observed().await == count).await;
+    }
+    app.stop().await;
+}
+
+async fn callers_are_counted_by_whether_they_were_known(engine: Engine) {
+    let app = TestApp::with(engine, METRICS).await;
+    let program = app.program();
+    let lookups = async || {
+        let text = scrape(&app).await;
+        let series = |result| format!("wicara_caller_cache_lookups_total{{result=\"{result}\"}}");
+        ["hit", "miss"].map(|result| value(&text, &series(result)).unwrap())
+    };
+    let [hits, misses] = lookups().await;
+    let requests = Cell::new(0.0);
+    until(PATIENCE, "the program is known", async || {
+        program.get("/api/conversation").await.ok();
+        // Nobody is looked up for it.
+        app.anonymous().post("/api/questions", &json!({"message": "halo"})).await.ok();
+        requests.set(requests.get() + 1.0);
+        lookups().await[0] > hits
+    })
+    .await;
+    assert!(requests.get() > 1.0, "it was known before it came");
+    assert_eq!(lookups().await, [hits + 1.0, misses + requests.get() - 1.0]);
     app.stop().await;
 }
 

@@ -397,7 +397,14 @@ impl Service {
                 }
             }
             match of {
-                EventsOf::All => self.feed.publish(page).await?,
+                EventsOf::All => {
+                    // What is read back is older than the streams that may show it: its age is no lag.
+                    let new = page.events.iter().filter(|event| event.number > handled);
+                    let times: Vec<Timestamp> = new.map(|event| event.at).collect();
+                    self.feed.publish(page).await?;
+                    let now = self.clock.now();
+                    times.into_iter().for_each(|at| self.metrics.http.feed.published(now.since(at)));
+                }
                 // Nobody reads them: only the position counts.
                 EventsOf::Servers => {
                     let mut state = self.feed.state();
