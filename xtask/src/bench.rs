@@ -21,6 +21,9 @@ pub fn run(options: &BenchOptions) -> Result<ExitCode> {
     setup::postgres()?;
     setup::postgres_clients()?;
     setup::wrk()?;
+    if options.wants("streams") {
+        setup::nchan();
+    }
     progress("building the server and its benchmarks");
     let build = ["build", "--release", "--locked", "--package", "wicara", "--package", "bench"];
     ensure!(cargo().args(build).status()?.success(), "it does not build");

@@ -1,7 +1,7 @@
 //! What `cargo xtask bench` may be told, read before anything is built.
 
 /// What can be measured, with what each is about.
-pub const BENCHMARKS: [(&str, &str); 17] = [
+pub const BENCHMARKS: [(&str, &str); 19] = [
     ("message", "POST /api/message"),
     ("questions-new", "POST /api/questions, a new session each, 64 connections and 16"),
     ("questions-session", "POST /api/questions in existing sessions"),
@@ -9,15 +9,20 @@ pub const BENCHMARKS: [(&str, &str); 17] = [
     ("list-program", "GET /api/conversation as a program"),
     ("list-person", "GET /api/conversation as a person"),
     ("detail", "GET /api/conversation/:id, 2 messages"),
+    ("message-by-id", "GET /api/message/:id"),
     ("detail-long", "GET /api/conversation/:id, 2,000 messages"),
     ("pages", "deep pages of 10,000 conversations against the first"),
     ("deep-page", "page 50,000 of 1,000,000 conversations"),
     ("reads", "all other reads, 1,000,000 conversations against 10,000"),
     ("added-time", "the time added to a question over calling the bot directly, 50 times a second"),
-    ("streams", "the delay added to the tokens of 200 streams"),
+    ("tokens", "the delay added to the tokens of 200 streams"),
     ("start", "start to the first 200, 1,000,000 conversations"),
     ("memory", "memory of an idle server, and the most under the loads above"),
     ("overload", "three times as many requests as the server can take"),
+    (
+        "streams",
+        "10,000 streams of the feed: idle, with events, beside nchan, and a restart; takes 17 minutes",
+    ),
     ("snapshot", "POST /api/message beside a transaction that is open for five minutes; takes twelve"),
 ];
 

@@ -2,5 +2,6 @@
 
 pub mod bench_options;
 pub mod chromium;
+pub mod nchan;
 pub mod postgres;
 pub mod wicara;

@@ -1,11 +1,14 @@
 //! What the tasks need of the machine: found, or installed where we may.
 
+use std::env;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 use xtask::chromium;
+use xtask::nchan::{self, Nchan};
 use xtask::postgres::Programs;
 
 const INSTALL_POSTGRES: &str = "\
@@ -138,6 +141,21 @@ pub fn wrk() -> Result<()> {
     Ok(())
 }
 
+/// Installs nchan where we may; elsewhere the benchmark goes without it.
+pub fn nchan() {
+    if Nchan::find().is_some() {
+        return;
+    }
+    let install = || {
+        ensure!(may_install(), "only root may install it, on Debian and its kin");
+        progress("no nchan found: installing it with apt-get");
+        without_services(|| apt_get_install(nchan::PACKAGE))
+    };
+    if let Err(error) = install() {
+        progress(&format!("goes on without nchan: {error:#}"));
+    }
+}
+
 /// Where the programs of these Python packages are, installed if they are not there in the versions that are asked for.
 ///
 /// `requirements` lists everything that is to be installed, each with its hashes.
@@ -206,5 +224,18 @@ fn without_a_system_cluster(install: impl FnOnce() -> Result<()>) -> Result<()> 
     fs::write(&file, "create_main_cluster = false\n")?;
     let installed = install();
     fs::remove_file(&file)?;
+    installed
+}
+
+/// Debian's packages start their services, unless a script says that they may not.
+fn without_services(install: impl FnOnce() -> Result<()>) -> Result<()> {
+    let script = Path::new("/usr/sbin/policy-rc.d");
+    if script.exists() {
+        return install();
+    }
+    fs::write(script, "#!/bin/sh\nexit 101\n")?;
+    fs::set_permissions(script, Permissions::from_mode(0o755))?;
+    let installed = install();
+    fs::remove_file(script)?;
     installed
 }

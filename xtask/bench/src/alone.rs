@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use tokio::task::JoinSet;
-use tokio::time::{interval, sleep};
+use anyhow::{Context, Result};
+use tokio::time::sleep;
 
 use crate::bench::{Bench, Data, post};
-use crate::client::{Client, block_on};
+use crate::client::block_on;
 use crate::figure::{Figure, Measured, Target};
+use crate::open_loop::open_loop;
 use crate::process;
 use crate::server::Engine;
-use crate::times::{both_percentiles, median, milliseconds, now, percentile};
+use crate::times::{both_percentiles, median, milliseconds, percentile};
 use crate::writes::{QUESTION, question_in_new_session};
 
 /// Between two questions of one client: 50 a second, so that the server is at rest before each.
@@ -34,10 +34,11 @@ pub fn added_time(bench: &mut Bench, engine: Engine) -> Result<()> {
     let ask = async {
         let direct = tokio::spawn(async move {
             sleep(PERIOD / 2).await;
-            open_loop(bot_port, &direct, questions).await
+            open_loop(bot_port, PERIOD, WARM + questions, |_| direct.clone()).await
         });
-        let through = open_loop(server_port, &asked, questions).await?;
-        Ok((through, direct.await.context("the bot's questions")??))
+        let through = open_loop(server_port, PERIOD, WARM + questions, |_| asked.clone()).await?;
+        let warm = |times: Vec<f64>| times[WARM..].to_vec();
+        Ok((warm(through), warm(direct.await.context("the bot's questions")??)))
     };
     let ((mut through, mut direct), load) =
         bench.watch(&server, || block_on(ask), |_| (WARM + questions) as u64)?;
@@ -62,38 +63,6 @@ pub fn added_time(bench: &mut Bench, engine: Engine) -> Result<()> {
         details,
     });
     Ok(())
-}
-
-/// Milliseconds that each request takes when one is sent each [`PERIOD`], whether or not those before are answered:
-/// where no connection is idle, over a new one.
-async fn open_loop(port: u16, request: &str, count: usize) -> Result<Vec<f64>> {
-    let (mut idle, mut times) = (vec![Client::connect(port).await?], Vec::new());
-    let mut asked = JoinSet::new();
-    let mut tick = interval(PERIOD);
-    for place in 0..WARM + count {
-        tick.tick().await;
-        while let Some(done) = asked.try_join_next() {
-            let (client, time) = done.context("a request's task")??;
-            idle.push(client);
-            times.extend(time);
-        }
-        let mut client = match idle.pop() {
-            Some(client) => client,
-            None => Client::connect(port).await?,
-        };
-        let request = request.to_owned();
-        asked.spawn(async move {
-            let sent = now();
-            let answer = client.ask(&request).await?;
-            let time = milliseconds(now() - sent);
-            ensure!(answer.status == 200, "{request}\n{}", answer.head);
-            anyhow::Ok((client, (place >= WARM).then_some(time)))
-        });
-    }
-    while let Some(done) = asked.join_next().await {
-        times.extend(done.context("a request's task")??.1);
-    }
-    Ok(times)
 }
 
 pub fn start(bench: &mut Bench, engine: Engine) -> Result<()> {

@@ -33,6 +33,14 @@ pub struct Scale {
     /// Of the five minutes beside a snapshot: how long each is, and how many there are.
     pub half_minute: Duration,
     pub half_minutes: usize,
+    /// Streams of the feed at once.
+    pub streams: usize,
+    /// How long nothing happens on them.
+    pub streams_idle: Duration,
+    /// Events to all of them, one a second.
+    pub events_to_all: usize,
+    /// Events to one of them each, 50 a second.
+    pub events_to_one: usize,
     /// What stands for 10,000 conversations, and for 1,000,000.
     pub small: i64,
     pub large: i64,
@@ -45,6 +53,10 @@ const FULL: Scale = Scale {
     alternations: 7,
     half_minute: Duration::from_secs(30),
     half_minutes: 10,
+    streams: 10_000,
+    streams_idle: Duration::from_secs(5 * 60),
+    events_to_all: 30,
+    events_to_one: 1000,
     small: 10_000,
     large: 1_000_000,
 };
@@ -56,6 +68,10 @@ const QUICK: Scale = Scale {
     alternations: 1,
     half_minute: Duration::from_secs(1),
     half_minutes: 2,
+    streams: 1000,
+    streams_idle: Duration::from_secs(3),
+    events_to_all: 3,
+    events_to_one: 50,
     small: 2_000,
     large: 20_000,
 };

@@ -38,7 +38,12 @@ impl Folder {
     }
 
     pub fn note(&self, process: &Child) -> Result<Note> {
-        let path = self.path.join("processes").join(process.id().to_string());
+        self.note_id(process.id())
+    }
+
+    /// The same of a process that another one started.
+    pub fn note_id(&self, process: u32) -> Result<Note> {
+        let path = self.path.join("processes").join(process.to_string());
         File::create(&path)?;
         Ok(Note(path))
     }

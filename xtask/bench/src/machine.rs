@@ -5,6 +5,7 @@ use std::process::Command;
 use std::thread::available_parallelism;
 
 use anyhow::{Context, Result};
+use xtask::nchan::Nchan;
 
 use crate::folder::run;
 
@@ -22,6 +23,7 @@ pub fn facts(postgres_version: &str) -> Result<Facts> {
         ("kernel", first_line(Command::new("uname").args(["-s", "-r", "-m"]))?),
         ("PostgreSQL", postgres_version.to_owned()),
         ("wrk", wrk_version()?),
+        ("nchan", Nchan::find().map_or_else(|| "not installed".to_owned(), |nchan| nchan.version)),
         ("rustc", first_line(Command::new("rustc").arg("--version"))?.replacen("rustc ", "", 1)),
     ])
 }

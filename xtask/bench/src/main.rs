@@ -14,6 +14,7 @@ mod folder;
 mod growth;
 mod json;
 mod machine;
+mod open_loop;
 mod overload;
 mod process;
 mod proxy;
@@ -24,6 +25,7 @@ mod snapshot;
 mod streams;
 mod table;
 mod times;
+mod tokens;
 mod writes;
 mod wrk;
 
@@ -45,8 +47,8 @@ const POSTGRES: &[Engine] = &[Engine::Postgres];
 const BOTH: &[Engine] = &[Engine::Postgres, Engine::Sqlite];
 
 /// Benchmarks that the first round alone takes: those that are held against P alternate with it often enough for a
-/// spread of their own, and the snapshot takes minutes.
-const ONCE: &[&str] = &["message", "questions-new", "questions-session", "distant", "snapshot"];
+/// spread of their own, and the last two take minutes.
+const ONCE: &[&str] = &["message", "questions-new", "questions-session", "distant", "streams", "snapshot"];
 
 /// How a benchmark is measured, and on which engines.
 fn measure(name: &str) -> Option<(Measure, &'static [Engine])> {
@@ -58,15 +60,17 @@ fn measure(name: &str) -> Option<(Measure, &'static [Engine])> {
         "list-program" => (reads::list_program, BOTH),
         "list-person" => (reads::list_person, BOTH),
         "detail" => (reads::detail, BOTH),
+        "message-by-id" => (reads::message, BOTH),
         "detail-long" => (reads::detail_long, BOTH),
         "pages" => (reads::pages, BOTH),
         "deep-page" => (reads::deep_page, BOTH),
         "reads" => (growth::reads, BOTH),
         "added-time" => (alone::added_time, BOTH),
-        "streams" => (streams::streams, BOTH),
+        "tokens" => (tokens::tokens, BOTH),
         "start" => (alone::start, BOTH),
         "memory" => (alone::memory, BOTH),
         "overload" => (overload::overload, BOTH),
+        "streams" => (streams::streams, BOTH),
         "snapshot" => (snapshot::snapshot, POSTGRES),
         _ => return None,
     })
@@ -87,6 +91,9 @@ fn main() -> ExitCode {
 
 fn run(options: &BenchOptions) -> Result<ExitCode> {
     let mut bench = Bench::new(options)?;
+    if options.wants("streams") {
+        streams::check(bench.scale)?;
+    }
     let steps: Vec<_> = BENCHMARKS
         .iter()
         .filter(|(name, _)| options.wants(name))

@@ -54,16 +54,19 @@ pub fn used(place: &str) -> Result<Duration> {
 pub fn used_with_children(process: u32) -> Result<Duration> {
     let own = stat(&format!("/proc/{process}/stat"))?;
     let mut sum = ticks(&own, USER_TIME) + ticks(&own, CHILDREN_TIME);
-    for entry in fs::read_dir("/proc")?.flatten() {
-        let name = entry.file_name();
-        let Some(child) = name.to_str().filter(|name| name.parse::<u32>().is_ok()) else { continue };
+    for child in children(process)? {
         // One may end while we look.
-        let Ok(fields) = stat(&format!("/proc/{child}/stat")) else { continue };
-        if fields.get(PARENT).is_some_and(|parent| *parent == process.to_string()) {
-            sum += ticks(&fields, USER_TIME);
-        }
+        sum += used(&child.to_string()).unwrap_or_default();
     }
     Ok(sum)
+}
+
+/// The processes that it started and that run.
+pub fn children(process: u32) -> Result<Vec<u32>> {
+    let processes = fs::read_dir("/proc")?.flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let parent = |child: &u32| stat(&format!("/proc/{child}/stat")).ok()?.get(PARENT)?.parse().ok();
+    Ok(numbers.filter(|child| parent(child) == Some(process)).collect())
 }
 
 /// The place of the calling thread in `/proc`.
@@ -92,4 +95,13 @@ fn memory(process: u32, what: &str) -> Result<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix(what));
     let kilobytes = line.and_then(|rest| rest.trim().strip_suffix(" kB")).and_then(|n| n.parse::<f64>().ok());
     Ok(kilobytes.with_context(|| format!("/proc tells no {what}"))? / 1024.0)
+}
+
+/// How many files a process may have open that this one starts.
+pub fn open_files() -> Result<usize> {
+    let limits = fs::read_to_string("/proc/self/limits")?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().next());
+    // "unlimited" is no number.
+    Ok(soft.context("/proc tells no limit of open files")?.parse().unwrap_or(usize::MAX))
 }

@@ -35,7 +35,7 @@ pub fn list_program(bench: &mut Bench, engine: Engine) -> Result<()> {
 pub fn list_person(bench: &mut Bench, engine: Engine) -> Result<()> {
     let database = bench.database(engine, Data::Small)?;
     let caller = person(&database);
-    list(bench, &database, "list-person", ("person", &caller), 0.15)
+    list(bench, &database, "list-person", ("person", &caller), 0.2)
 }
 
 /// Pages of the whole list at random.
@@ -65,6 +65,15 @@ pub fn detail(bench: &mut Bench, engine: Engine) -> Result<()> {
         &requests,
         Target::AtLeast(0.3),
     )
+}
+
+pub fn message(bench: &mut Bench, engine: Engine) -> Result<()> {
+    let database = bench.database(engine, Data::Small)?;
+    // Those of the long conversation, which are longer, have the ids above.
+    let ids = 1..=database.size.conversations * database.size.messages;
+    let requests: Vec<_> = ids.map(|id| get(&format!("/api/message/{id}"), &key(&database.key))).collect();
+    let what = ("message-by-id", "GET /api/message/:id");
+    against_healthz(bench, &database, what, &requests, Target::AtLeast(0.5))
 }
 
 fn against_healthz(

@@ -83,6 +83,7 @@ admin_password = "{PASSWORD}"
 questions_per_minute = 0
 questions_per_minute_per_address = 0
 logins_per_minute_per_address = 0
+streams_per_caller = 0
 [[bot]]
 id = "instant"
 kind = "http"
@@ -169,7 +170,15 @@ impl Database {
 
     /// The same where the database is reached at this URL.
     pub fn start_with(&self, folder: &Folder, store: &str) -> Result<Server> {
-        let port = free_port()?;
+        self.start_at(folder, store, free_port()?)
+    }
+
+    /// The same at the port of a server that has ended.
+    pub fn start_again(&self, folder: &Folder, port: u16) -> Result<Server> {
+        self.start_at(folder, &self.wicara.store, port)
+    }
+
+    fn start_at(&self, folder: &Folder, store: &str, port: u16) -> Result<Server> {
         let log = File::create(self.wicara.log())?;
         let mut command = self.wicara.command();
         command.env("WICARA_SERVER__LISTEN", format!("127.0.0.1:{port}"));

@@ -26,7 +26,7 @@ struct Delays {
 }
 
 /// The tokens of the same streams with the server between, and without.
-pub fn streams(bench: &mut Bench, engine: Engine) -> Result<()> {
+pub fn tokens(bench: &mut Bench, engine: Engine) -> Result<()> {
     let database = bench.database(engine, Data::Writes)?;
     let server = bench.start(&database)?;
     let answers = if bench.scale.rounds > 1 { ANSWERS } else { 1 };
@@ -46,7 +46,7 @@ pub fn streams(bench: &mut Bench, engine: Engine) -> Result<()> {
             let (p50, p99) = both_percentiles(through);
             let direct = percentile(without, part);
             bench.figures.push(Figure {
-                benchmark: "streams",
+                benchmark: "tokens",
                 what: format!("delay added to {token} of {STREAMS} streams, {name}"),
                 engine,
                 value: percentile(through, part) - direct,
