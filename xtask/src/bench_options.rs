@@ -21,7 +21,7 @@ pub const BENCHMARKS: [(&str, &str); 19] = [
     ("overload", "three times as many requests as the server can take"),
     (
         "streams",
-        "10,000 streams of the feed: idle, with events, beside nchan, and a restart; takes 17 minutes",
+        "10,000 streams of the feed: idle, with events, beside nchan, and a restart; takes 15 minutes",
     ),
     ("snapshot", "POST /api/message beside a transaction that is open for five minutes; takes twelve"),
 ];

@@ -64,11 +64,7 @@ async fn send(port: u16, requests: Vec<String>, has_ended: Arc<AtomicBool>) -> R
         while let Some(done) = asked.try_join_next() {
             let (sent, answered): (Duration, Option<(Client, f64)>) = done.context("a request's task")?;
             others.push((sent, answered.as_ref().map(|(_, time)| *time)));
-            match answered {
-                Some((client, _)) => idle.push(client),
-                // The others lead to the same server that is gone.
-                None => idle.clear(),
-            }
+            idle.extend(answered.map(|(client, _)| client));
         }
         if has_ended.load(Ordering::Relaxed) {
             break;
@@ -76,16 +72,8 @@ async fn send(port: u16, requests: Vec<String>, has_ended: Arc<AtomicBool>) -> R
         let client = idle.pop();
         asked.spawn(async move {
             let sent = now();
-            let ask = async {
-                let mut client = match client {
-                    Some(client) => client,
-                    None => Client::connect(port).await?,
-                };
-                let status = client.ask(&request).await?.status;
-                ensure!(status == 200, "{request}: {status}");
-                anyhow::Ok((client, milliseconds(now() - sent)))
-            };
-            (sent, timeout(LONGEST, ask).await.ok().and_then(Result::ok))
+            let answered = timeout(LONGEST, ask(port, client, &request)).await.ok().and_then(Result::ok);
+            (sent, answered.map(|client| (client, milliseconds(now() - sent))))
         });
     }
     while let Some(done) = asked.join_next().await {
@@ -93,6 +81,20 @@ async fn send(port: u16, requests: Vec<String>, has_ended: Arc<AtomicBool>) -> R
         others.push((sent, answered.map(|(_, time)| time)));
     }
     Ok(others)
+}
+
+async fn ask(port: u16, idle: Option<Client>, request: &str) -> Result<Client> {
+    if let Some(mut client) = idle
+        && let Ok(answer) = client.ask(request).await
+    {
+        ensure!(answer.status == 200, "{request}\n{}", answer.head);
+        return Ok(client);
+    }
+    // An idle connection may lead to the server that is gone, as with every client.
+    let mut client = Client::connect(port).await?;
+    let answer = client.ask(request).await?;
+    ensure!(answer.status == 200, "{request}\n{}", answer.head);
+    Ok(client)
 }
 
 pub fn restart(bench: &mut Bench, database: &Database) -> Result<()> {
@@ -114,14 +116,15 @@ fn restart_with(bench: &mut Bench, database: &Database, (when, name): (Return, &
     let ids = spread(database.size.all_messages());
     let requests = ids.map(|id| get(&format!("/api/message/{id}"), &key(&database.key))).collect();
     let others = Others::start(port, requests)?;
-    crowd.run(now() + before, |_| false)?;
+    let quiet = now();
+    crowd.run(quiet + before, |_| false)?;
 
     // Nobody reads meanwhile, so that some of the readers have some of them.
     let events = message(database);
     let numbered = |place: usize| events(Mark { number: place as u32 + 1, sent: now() });
     block_on(open_loop(port, PERIOD, EVENTS, numbered))?;
-    drop(server);
     let killed = now();
+    drop(server);
     let start = || database.start_again(&bench.place.folder, port);
     let server = thread::scope(|scope| {
         let starting = scope.spawn(start);
@@ -147,7 +150,7 @@ fn restart_with(bench: &mut Bench, database: &Database, (when, name): (Return, &
     let times = |from: Duration, to: Duration| -> Vec<Option<f64>> {
         others.iter().filter(|(sent, _)| (from..to).contains(sent)).map(|(_, time)| *time).collect()
     };
-    let mut usual: Vec<f64> = times(killed - before, killed).into_iter().flatten().collect();
+    let mut usual: Vec<f64> = times(quiet, quiet + before).into_iter().flatten().collect();
     let meanwhile = times(up, caught_up);
     let failed = meanwhile.iter().filter(|time| time.is_none()).count() as u64;
     let mut meanwhile: Vec<f64> = meanwhile.into_iter().flatten().collect();
