@@ -84,6 +84,13 @@ pub struct Crowd {
 impl Crowd {
     /// So many readers, all of whose streams are open.
     pub fn open(streams: Streams, count: usize, patience: Duration) -> Result<Self> {
+        let mut crowd = Self::new(streams, count)?;
+        let all = crowd.run(now() + patience, |crowd| crowd.errors > 0 || crowd.is_complete())?;
+        anyhow::ensure!(all && crowd.errors == 0, "{} of {count} streams could be opened", crowd.open);
+        Ok(crowd)
+    }
+
+    fn new(streams: Streams, count: usize) -> Result<Self> {
         let mut crowd = Self {
             streams,
             poll: Poll::new()?,
@@ -100,8 +107,6 @@ impl Crowd {
             refused: 0,
         };
         crowd.readers.resize_with(count, Reader::default);
-        let all = crowd.run(now() + patience, |crowd| crowd.errors > 0 || crowd.is_complete())?;
-        anyhow::ensure!(all && crowd.errors == 0, "{} of {count} streams could be opened", crowd.open);
         Ok(crowd)
     }
 
@@ -254,5 +259,63 @@ impl Crowd {
             None => self.errors += 1,
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::super::lines::Mark;
+    use super::*;
+
+    const READERS: usize = 3;
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn event(number: u32) -> String {
+        let mark = Mark { number, sent: now() }.text();
+        format!("event: message.created\nid: a.{number}\ndata: {{\"text\":\"{mark}\"}}\n\n")
+    }
+
+    /// Answers so many streams with these events, and ends them; says what was asked.
+    fn answer(listener: &TcpListener, count: usize, events: &[u32]) -> Vec<String> {
+        let events: String = events.iter().map(|&number| event(number)).collect();
+        let mut asked = Vec::new();
+        for _ in 0..count {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            let length = stream.read(&mut request).unwrap();
+            asked.push(String::from_utf8_lossy(&request[..length]).into_owned());
+            write!(stream, "HTTP/1.1 200 OK\r\n\r\nevent: hello\n\n{events}").unwrap();
+        }
+        asked
+    }
+
+    #[test]
+    fn readers_come_back_where_they_were_and_see_what_comes_twice() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let request = |place: usize, position: &str| format!("{place} from {position};");
+        let streams = Streams { port, request: Box::new(request), open: "event: hello" };
+        let server = thread::spawn(move || {
+            [(&[1][..], READERS), (&[1, 2], READERS)].map(|(events, count)| answer(&listener, count, events))
+        });
+        let mut crowd = Crowd::new(streams, READERS).unwrap();
+        crowd.come_back(Return::AtOnce);
+        let all = crowd.run(now() + PATIENCE, |crowd| crowd.arrivals.len() == 2 * READERS).unwrap();
+        assert!(all, "{:?}", crowd.arrivals);
+        let mut seen: Vec<_> =
+            crowd.arrivals.iter().map(|arrival| (arrival.reader, arrival.number)).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (2, 2)]);
+        assert_eq!(crowd.errors, READERS as u64);
+        let asked = server.join().unwrap().map(|mut asked| {
+            asked.sort_unstable();
+            asked
+        });
+        assert_eq!(asked[0], ["0 from ;", "1 from ;", "2 from ;"]);
+        assert_eq!(asked[1], ["0 from a.1;", "1 from a.1;", "2 from a.1;"]);
     }
 }
