@@ -172,7 +172,6 @@ fn restart_with(bench: &mut Bench, database: &Database, (when, name): (Return, &
         figure(database, format!("{what}: GET /api/message/:id until then"), (slower, "× before"), 2.0);
     bench.figures.push(Figure {
         load: Measured { p50, p99, errors: failed, ..Measured::default() },
-        reference: Some(usual_p50),
         details: vec![("p50 before", usual_p50, "ms"), ("p99 before", usual_p99, "ms")],
         ..others
     });
