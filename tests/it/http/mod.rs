@@ -10,6 +10,7 @@ mod feed_limits;
 mod feed_visitors;
 mod guide;
 mod handover;
+mod histories;
 mod idempotency;
 mod inputs;
 mod limits;

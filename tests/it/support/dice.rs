@@ -17,6 +17,11 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
+    /// For other dice.
+    pub fn seed(&mut self) -> u64 {
+        self.next()
+    }
+
     pub fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() % u64::try_from(bound).unwrap()).unwrap()
     }
