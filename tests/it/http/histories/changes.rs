@@ -77,7 +77,7 @@ const KINDS: [(usize, &str); 16] = [
     (8, "change a role"),
     (6, "delete a message"),
     (6, "change a conversation"),
-    (8, "move"),
+    (14, "move"),
     (6, "change the handler"),
     (8, "claim"),
     (5, "release"),

@@ -20,12 +20,12 @@ use reader::{By, Reader, Reads};
 on_both_engines!(an_old_state_and_its_events_are_the_new_state);
 
 /// The histories of an ordinary run; the variables are those of the store's histories.
-const SEEDS: u64 = 2;
+const SEEDS: u64 = 3;
 const HISTORIES: &str = "WICARA_HISTORIES";
 const SEED: &str = "WICARA_HISTORY_SEED";
 
 const WRITERS: usize = 5;
-const CHANGES: usize = 60;
+const CHANGES: usize = 80;
 /// Conversations that a visitor follows.
 const FOLLOWED: usize = 3;
 
@@ -97,7 +97,7 @@ async fn history(engine: Engine, seed: u64) -> Made {
         readers.push((Reads::Thread(session), visitor.clone()));
     }
     readers.push((Reads::All, person.clone()));
-    readers.push((Reads::All, keys[2].clone()));
+    readers.push((Reads::OfBot("b"), keys[2].clone()));
     let mut reading = Vec::new();
     for (reads, clients) in readers {
         for by in [By::Pages, By::Streams] {

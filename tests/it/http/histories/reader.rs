@@ -15,6 +15,8 @@ use crate::support::{Answer, Client, Dice};
 pub enum Reads {
     /// All that its caller may see, as an operator.
     All,
+    /// The same of a caller who has this bot alone.
+    OfBot(&'static str),
     /// The conversation of this session, as a visitor.
     Thread(String),
 }
@@ -61,7 +63,7 @@ impl Reader {
     pub async fn follow(mut self) -> Self {
         let client = self.client();
         (self.known, self.position) = match &self.reads {
-            Reads::All => all(&client).await,
+            Reads::All | Reads::OfBot(_) => all(&client).await,
             // One that is gone has no position to go on from.
             Reads::Thread(session) => thread(&client, session).await.unwrap_or_default(),
         };
@@ -81,7 +83,7 @@ impl Reader {
 
     fn template(&self) -> &'static str {
         match self.reads {
-            Reads::All => "/api/events",
+            Reads::All | Reads::OfBot(_) => "/api/events",
             Reads::Thread(_) => "/api/questions/{session_id}/events",
         }
     }
@@ -89,7 +91,7 @@ impl Reader {
     /// Where it goes on, by a random name of the position.
     fn way(&mut self) -> (Client, String) {
         let path = match &self.reads {
-            Reads::All => "/api/events".to_owned(),
+            Reads::All | Reads::OfBot(_) => "/api/events".to_owned(),
             Reads::Thread(session) => format!("/api/questions/{session}/events"),
         };
         let client = self.client();
@@ -155,13 +157,21 @@ impl Reader {
             assert!(self.got.insert(cursor.to_owned()), "it came twice: {event}");
         }
         let (conversation, message) = (&event["conversation"], &event["message"]);
+        // What the reader may not see is in no event, however late it is read.
+        match self.reads {
+            Reads::All => {}
+            Reads::OfBot(bot) => {
+                assert!(conversation["botId"].is_null() || conversation["botId"] == bot, "{event}");
+            }
+            Reads::Thread(_) => assert_ne!(message["role"], "note", "{event}"),
+        }
         match event["kind"].as_str().unwrap() {
             "conversation.created" | "conversation.updated" if event["reload"] == true => {
                 self.reload(&id(&conversation["id"])).await;
             }
             "conversation.created" | "conversation.updated" => self.take(conversation),
             "conversation.deleted" => match self.reads {
-                Reads::All => self.known.forget(&id(&conversation["id"])),
+                Reads::All | Reads::OfBot(_) => self.known.forget(&id(&conversation["id"])),
                 Reads::Thread(_) => self.known = Known::default(),
             },
             "message.created" | "message.updated" => {
@@ -178,14 +188,14 @@ impl Reader {
             kind => panic!("{kind}: {event}"),
         }
         self.has_ended |= match self.reads {
-            Reads::All => conversation["room"] == END,
+            Reads::All | Reads::OfBot(_) => conversation["room"] == END,
             Reads::Thread(_) => message["text"] == END || self.known.conversations.is_empty(),
         };
     }
 
     fn take(&mut self, conversation: &Value) {
         let (key, mut conversation) = match self.reads {
-            Reads::All => (id(&conversation["id"]), conversation.clone()),
+            Reads::All | Reads::OfBot(_) => (id(&conversation["id"]), conversation.clone()),
             Reads::Thread(_) => (id(&conversation["conversationId"]), conversation.clone()),
         };
         // A thread does not have it.
@@ -213,11 +223,12 @@ impl Reader {
     pub async fn assert_knows_all(&self, node: usize) {
         let client = &self.clients[node];
         let (stored, _) = match &self.reads {
-            Reads::All => all(client).await,
+            Reads::All | Reads::OfBot(_) => all(client).await,
             Reads::Thread(session) => thread(client, session).await.unwrap_or_default(),
         };
         let what = match &self.reads {
             Reads::All => format!("all, by {:?}", self.by),
+            Reads::OfBot(bot) => format!("all of {bot}, by {:?}", self.by),
             Reads::Thread(session) => format!("{session}, by {:?}", self.by),
         };
         for (known, stored) in
