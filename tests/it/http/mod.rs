@@ -30,6 +30,8 @@ mod sessions;
 mod slow;
 mod sockets;
 mod stops;
+mod stops_across;
+mod takeover;
 mod texts;
 mod typing;
 pub mod wire;

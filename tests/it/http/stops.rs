@@ -48,7 +48,7 @@ async fn stored(app: &TestApp) -> (Value, Vec<Value>) {
 
 /// Ends an answer that is being given, in one of the ways there are.
 #[derive(Debug, Clone, Copy)]
-enum Way {
+pub enum Way {
     VisitorStops,
     OperatorStops,
     VisitorHandsOver,
@@ -57,10 +57,10 @@ enum Way {
 }
 
 impl Way {
-    const STOPS: [Self; 2] = [Self::VisitorStops, Self::OperatorStops];
-    const HAND_OVERS: [Self; 3] = [Self::VisitorHandsOver, Self::OperatorClaims, Self::OperatorHandsOver];
+    pub const STOPS: [Self; 2] = [Self::VisitorStops, Self::OperatorStops];
+    pub const HAND_OVERS: [Self; 3] = [Self::VisitorHandsOver, Self::OperatorClaims, Self::OperatorHandsOver];
 
-    async fn go(self, app: &TestApp, conversation: &Value, session: &str) {
+    pub async fn go(self, app: &TestApp, conversation: &Value, session: &str) {
         let (visitor, person) = (app.anonymous(), app.person());
         let path = format!("/api/conversation/{}", conversation.as_str().unwrap());
         let thread = format!("/api/questions/{session}");
