@@ -62,8 +62,14 @@ impl Site {
 /// The asker's request, which is on its way.
 type Asking = JoinHandle<Value>;
 
-/// Sends a question; what its asker gets at last is the answer as JSON, in whatever form.
-fn ask(client: &Client, asker: Asker, body: &Value, tokens: usize) -> (Asking, Arc<tokio::sync::Notify>) {
+/// Sends a question; what its asker gets at last is the answer as JSON, in whatever form. Tells when these tokens have come
+/// to who asks for a stream.
+fn ask(
+    client: &Client,
+    asker: Asker,
+    body: &Value,
+    tokens: &'static str,
+) -> (Asking, Arc<tokio::sync::Notify>) {
     let has_tokens = Arc::new(tokio::sync::Notify::new());
     let (client, body, notify) = (client.clone(), body.clone(), Arc::clone(&has_tokens));
     let asking = tokio::spawn(async move {
@@ -74,9 +80,11 @@ fn ask(client: &Client, asker: Asker, body: &Value, tokens: usize) -> (Asking, A
         let mut events: Events = client.post_for_events("/api/questions", &body).await;
         let (name, session) = events.next().await.unwrap();
         assert_eq!(name, "session");
-        for _ in 0..tokens {
+        let mut shown = String::new();
+        while shown != tokens {
             let (name, data) = events.next().await.unwrap();
             assert_eq!(name, "token", "{data}");
+            shown += data["text"].as_str().unwrap();
         }
         notify.notify_one();
         let mut rest = events.rest().await;
@@ -172,7 +180,7 @@ impl Case<'_> {
         for app in [&site.asking, &site.changing] {
             let again = app.anonymous().with("idempotency-key", &format!("case-{number}"));
             for asker in [Asker::Plain, Asker::Streamed] {
-                let (again, _) = ask(&again, asker, &body, 0);
+                let (again, _) = ask(&again, asker, &body, "");
                 assert_eq!(within(PATIENCE, &name, again).await.unwrap(), answer, "{name}: a retry");
             }
         }
@@ -211,7 +219,7 @@ impl Site {
     async fn hold_at(&self, step: Step, client: &Client, asker: Asker, body: &Value) -> Asking {
         let asked = self.asking.bot.asked();
         let held = |fault| self.proxy.at(is_append, 1, fault);
-        let tokens = if step == Step::Answering { 2 } else { 0 };
+        let tokens = if step == Step::Answering { "Satu, dua" } else { "" };
         let told = self.model.asked();
         let at_append = (step == Step::BeforeAppend).then(|| held(Fault::Held));
         let (asking, has_tokens) = ask(client, asker, body, tokens);
