@@ -27,7 +27,8 @@ const KEY: &str = "0123456789abcdef";
 async fn with_model(engine: Engine) -> (TestApp, Model) {
     let model = Model::start().await;
     let bot = format!(
-        "[[bot]]\nid = \"model\"\nkind = \"openai\"\nurl = \"{}\"\nmodel = \"m\"\npublic = true\n",
+        "[[bot]]\nid = \"model\"\nkind = \"openai\"\nurl = \"{}\"\nmodel = \"m\"\npublic = true\n\
+         timeout_seconds = 300\n",
         model.url
     );
     (TestApp::with(engine, &bot).await, model)

@@ -43,12 +43,15 @@ struct Site {
 impl Site {
     async fn start() -> Self {
         let model = Model::start().await;
-        let bot = format!(
-            "[[bot]]\nid = \"model\"\nkind = \"openai\"\nurl = \"{}\"\nmodel = \"m\"\npublic = true\n",
+        // Their deadlines are beyond the test's: nothing but the other server ends an answer.
+        let bots = format!(
+            "[[bot]]\nid = \"model\"\nkind = \"openai\"\nurl = \"{}\"\nmodel = \"m\"\npublic = true\n\
+             timeout_seconds = 300\n\
+             [[bot]]\nid = \"slow\"\nkind = \"http\"\nurl = \"{{bot}}\"\npublic = true\ntimeout_seconds = 300\n",
             model.url
         );
-        let (asking, proxy) = TestApp::behind_proxy(&bot).await;
-        let changing = TestApp::on(Database::at(asking.database.url.clone()), &bot).await;
+        let (asking, proxy) = TestApp::behind_proxy(&bots).await;
+        let changing = TestApp::on(Database::at(asking.database.url.clone()), &bots).await;
         Self { asking, changing, proxy, model }
     }
 
@@ -128,7 +131,7 @@ impl Case<'_> {
         let Self { site, step, way, asker, number } = self;
         let name = format!("{step:?}, {way:?}, {asker:?}");
         let visitor = site.asking.anonymous();
-        let bot = if step == Step::Answering { "model" } else { "echo" };
+        let bot = if step == Step::Answering { "model" } else { "slow" };
         let opened = site.open(bot).await;
         let (session, id) = (&opened["session_id"], json!(opened["conversation_id"].to_string()));
         let before = site.messages(&id).await.len();

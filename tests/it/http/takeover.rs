@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::openapi::Schemas;
 use super::wire::column;
-use crate::support::{Client, Database, Engine, Feed, Model, TestApp, on_both_engines};
+use crate::support::{Client, Database, Engine, Feed, Model, PATIENCE, TestApp, on_both_engines, within};
 
 on_both_engines!(people_take_over_in_the_middle_of_an_answer);
 
@@ -55,7 +55,8 @@ impl<'a> Watcher<'a> {
 async fn people_take_over_in_the_middle_of_an_answer(engine: Engine) {
     let model = Model::start().await;
     let bot = format!(
-        "[[bot]]\nid = \"model\"\nkind = \"openai\"\nurl = \"{}\"\nmodel = \"m\"\npublic = true\n",
+        "[[bot]]\nid = \"model\"\nkind = \"openai\"\nurl = \"{}\"\nmodel = \"m\"\npublic = true\n\
+         timeout_seconds = 300\n",
         model.url
     );
     let first = TestApp::with(engine, &bot).await;
@@ -105,7 +106,7 @@ async fn people_take_over_in_the_middle_of_an_answer(engine: Engine) {
     let claimed = operator.post(&format!("/api/conversation/{id}/claim"), "{}").await.ok();
     let assignee = json!({"id": me["id"].as_str().unwrap(), "kind": "person", "name": me["name"]});
     assert_eq!(claimed["data"]["assignee"], assignee);
-    let rest = answer.rest().await;
+    let rest = within(PATIENCE, "the asker is told", answer.rest()).await;
     let [(name, message)] = &rest[..] else { panic!("{rest:?}") };
     assert_eq!((name.as_str(), &message["handler"]), ("message", &json!("human")));
     assert_eq!(column(message, "text"), ["Satu 😀, dua"]);
