@@ -1,14 +1,23 @@
 //! A server that is started on what an earlier version left.
 
+use std::time::Duration;
+
 use refinery::Target;
 use reqwest::Method;
 use serde_json::{Value, json};
-use wicara_platform::Clock;
+use wicara_metrics::Metrics;
+use wicara_model::{ConversationId, MessageId, Timestamp};
+use wicara_platform::{Clock, Random};
+use wicara_store::{AskState, Attempt, Store};
 
 use crate::support::database::connect;
 use crate::support::{Answer, Client, Database, Engine, TestApp, on_both_engines};
 
-on_both_engines!(a_database_of_version_1_is_taken_up);
+on_both_engines!(
+    a_database_of_version_1_is_taken_up,
+    conversations_that_people_had_wait_in_the_queue,
+    questions_that_were_open_can_be_stopped,
+);
 
 mod sqlite_migrations {
     refinery::embed_migrations!("migrations/sqlite");
@@ -32,26 +41,26 @@ const AGENT: &str = "wicara_ca35c17871a2427c190ab11beb89993e97ac06822c84c1890d9d
 const VIEWER: &str = "wicara_30d409f4974eb14dcf78cc5bc390b5e4dae6cff348970faf983433ad4298968b";
 const COOKIE: &str = "wicara_session=6127d28e9d2430878056e361d7fb32ee168737ca40376417b82e1899523c6ee6";
 
-/// A database as version 1 of the schema had it.
-async fn version_1(engine: Engine) -> Database {
+/// A database as a version of the schema had it, with this content; `ids`: the last ones given, on each engine.
+async fn database_of(engine: Engine, version: i32, content: &str, [sqlite, postgres]: [&str; 2]) -> Database {
     let database = Database::new(engine).await;
-    let content = CONTENT.replace("{now}", &Clock::System.now().0.to_string());
+    let content = content.replace("{now}", &Clock::System.now().0.to_string());
     match engine {
         Engine::Sqlite => {
             let path = std::path::Path::new(database.url.strip_prefix("sqlite:").unwrap());
             std::fs::create_dir(path.parent().unwrap()).unwrap();
             let mut connection = rusqlite::Connection::open(path).unwrap();
-            let runner = sqlite_migrations::migrations::runner().set_target(Target::Version(1));
+            let runner = sqlite_migrations::migrations::runner().set_target(Target::Version(version));
             runner.run(&mut connection).unwrap();
             connection.execute_batch(&for_sqlite(&content)).unwrap();
-            connection.execute_batch(SQLITE_IDS).unwrap();
+            connection.execute_batch(sqlite).unwrap();
         }
         Engine::Postgres => {
             let mut client = connect(&database.url).await;
-            let runner = postgres_migrations::migrations::runner().set_target(Target::Version(1));
+            let runner = postgres_migrations::migrations::runner().set_target(Target::Version(version));
             runner.run_async(&mut client).await.unwrap();
             client.batch_execute(&content.replace("bytes'", r"'\x")).await.unwrap();
-            client.batch_execute(POSTGRES_IDS).await.unwrap();
+            client.batch_execute(postgres).await.unwrap();
         }
     }
     database
@@ -115,12 +124,82 @@ fn items(listed: &Value) -> &[Value] {
     listed["data"].as_array().unwrap()
 }
 
+/// Before hand-over: a conversation that an operator took at 2000, with a question from before and one from after it; one of
+/// the bot's; and one with a question that is being answered.
+const VERSION_3: &str = "
+    INSERT INTO conversations (id, session_id, by_visitor, room, integration_type, bot_id, user_id, handler, next_seq,
+        message_count, note_count, message_bytes, created_at, updated_at, newest_id) VALUES
+        (1, uuid'00000000-0000-4000-8000-000000000001', 1, 'website-1', 'website', 'echo', NULL, 'human', 2, 1, 0, 3, 1000, 2000, 1),
+        (2, uuid'00000000-0000-4000-8000-000000000002', 1, 'website-2', 'website', 'echo', NULL, 'bot', 1, 0, 0, 0, 1000, 1000, 0),
+        (3, uuid'00000000-0000-4000-8000-000000000003', 1, 'website-3', 'website', 'echo', NULL, 'bot', 1, 0, 0, 0, 1000, 1000, 0);
+    INSERT INTO messages (id, conversation_id, seq, role, kind, text, bytes, message_count, note_count, message_bytes,
+        created_at, updated_at) VALUES
+        (1, 1, 1, 'client', 'text', 'one', 3, 1, 0, 3, 1000, 1000),
+        (2, 1, 2, 'client', 'text', 'two', 3, 2, 0, 6, 3000, 3000),
+        (3, 2, 1, 'client', 'text', 'one', 3, 1, 0, 3, 1000, 1000),
+        (4, 3, 1, 'client', 'text', 'one', 3, 1, 0, 3, 1000, 1000);
+    INSERT INTO asks (message_id, node, attempt, asked_at) VALUES
+        (4, 7, uuid'00000000-0000-4000-8000-000000000004', 1000)";
+const VERSION_3_IDS: [&str; 2] = [
+    "UPDATE sequences SET last = 3 WHERE name = 'conversation_ids'; \
+     UPDATE sequences SET last = 4 WHERE name = 'message_ids'",
+    "SELECT setval('conversation_ids', 3), setval('message_ids', 4)",
+];
+
+async fn conversations_that_people_had_wait_in_the_queue(engine: Engine) {
+    let database = database_of(engine, 3, VERSION_3, VERSION_3_IDS).await;
+    let app = TestApp::on(database, "").await;
+    let person = app.person();
+    let at = |millis: i64| json!(format!("1970-01-01T00:00:0{}.000+00:00", millis / 1000));
+    for (id, handler, since, reason, unread) in
+        [("1", "human", at(2000), json!("operator"), 1), ("2", "bot", Value::Null, Value::Null, 0)]
+    {
+        let conversation = person.get(&format!("/api/conversation/{id}")).await.ok()["data"].clone();
+        assert_eq!(conversation["handler"], handler);
+        assert_eq!(
+            (&conversation["handedOverAt"], &conversation["handoverReason"]),
+            (&since, &reason),
+            "{id}"
+        );
+        assert_eq!(
+            (&conversation["assignee"], &conversation["seenByVisitorUpTo"]),
+            (&Value::Null, &Value::Null)
+        );
+        assert_eq!(conversation["unreadCount"], unread, "{id}: those since people have it");
+    }
+    let one = person.get("/api/conversation/1").await.ok()["data"].clone();
+    assert_eq!((&one["updatedAt"], &one["messageCount"]), (&at(3000), &json!(2)));
+    // It waits in the queue since then, from which one goes back to its bot, or to who claims it.
+    for (since, returned) in [(1999, 0), (2000, 1)] {
+        let store = app.store();
+        let back = store.conversation_return(Timestamp(since), "", Timestamp(4000)).await.unwrap();
+        assert_eq!(back, returned, "{since}");
+    }
+    person.patch("/api/conversation/1", json!({"handler": "human"})).await.ok();
+    let claimed = person.post("/api/conversation/1/claim", "{}").await.ok()["data"].clone();
+    assert_eq!(claimed["assignee"]["kind"], "person");
+    app.stop().await;
+}
+
+async fn questions_that_were_open_can_be_stopped(engine: Engine) {
+    let database = database_of(engine, 3, VERSION_3, VERSION_3_IDS).await;
+    let store =
+        Store::open(&database.url, Duration::ZERO, &Random::System, &Metrics::default()).await.unwrap();
+    let (conversation, question) = (ConversationId(3), MessageId(4));
+    let attempt = Attempt { question, id: "00000000-0000-4000-8000-000000000004".parse().unwrap() };
+    assert_eq!(store.ask_state(conversation, attempt).await.unwrap(), AskState::Wanted);
+    assert!(store.answers_stop(conversation).await.unwrap());
+    assert_eq!(store.ask_state(conversation, attempt).await.unwrap(), AskState::Stopped);
+    store.close().await;
+}
+
 /// What a server of version 1 or 2 does first in each batch.
 const OLD_BATCH: &str = "WITH before AS (DELETE FROM batches WHERE id = NULL) \
      INSERT INTO batches (id) VALUES (uuid'2f1f7a37-8cf1-4a9a-b8ae-2f0c6e1ff3f6')";
 
 async fn a_database_of_version_1_is_taken_up(engine: Engine) {
-    let app = TestApp::on(version_1(engine).await, "").await;
+    let database = database_of(engine, 1, CONTENT, [SQLITE_IDS, POSTGRES_IDS]).await;
+    let app = TestApp::on(database, "").await;
     if engine == Engine::Postgres {
         let refused = connect(&app.database.url).await.batch_execute(OLD_BATCH).await.unwrap_err();
         // It answers that with 503.

@@ -4,17 +4,23 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use wicara_model::{Change, ConversationPatch, Event, EventNumber, MessageId, Timestamp};
-use wicara_store::{EventsOf, Store, Target};
+use wicara_model::{
+    Answer, Author, AuthorKind, Bots, Change, ConversationId, ConversationPatch, Event, EventNumber,
+    FailureReason, Handler, HandoverReason, MessageId, MessagePatch, NewMessage, NewUser, Role, Timestamp,
+};
+use wicara_store::{
+    Append, Ask, Attempt, Claim, EventsOf, Handling, IdempotencyKey, Operator, Outcome, Store, Target,
+};
 
 use super::together::open;
-use super::{append, handled, new_conversation, operator, stored};
-use crate::support::{Database, Engine, on_both_engines};
+use super::{append, asks, attempt, handled, new_conversation, operator, stored};
+use crate::support::{Database, Engine, PATIENCE, on_both_engines, within};
 
 on_both_engines!(
     each_change_is_an_event_once,
     old_events_are_dropped_but_never_the_newest,
-    a_change_that_fails_leaves_no_event
+    a_change_that_fails_leaves_no_event,
+    what_changes_nothing_leaves_no_event,
 );
 
 const WRITERS: usize = 8;
@@ -68,7 +74,8 @@ async fn each_change_is_an_event_once(engine: Engine) {
         seen
     };
     let writers = (0..WRITERS).map(|writer| write(&nodes[writer % nodes.len()]));
-    let (seen, written) = tokio::join!(reader, join_all(writers));
+    let both = async { tokio::join!(reader, join_all(writers)) };
+    let (seen, written) = within(PATIENCE, "every event is read", both).await;
 
     let numbers: Vec<_> = seen.iter().map(|event| event.number.0).collect();
     assert_eq!(numbers, (1..=i64::try_from(seen.len()).unwrap()).collect::<Vec<_>>());
@@ -109,7 +116,88 @@ async fn a_change_that_fails_leaves_no_event(engine: Engine) {
     store.append(append(Target::New(new.clone()), &["halo"])).await.unwrap();
     let before = events(&store, EventNumber(0)).await;
     assert!(store.append(append(Target::New(new), &["halo"])).await.is_err());
-    let gone = wicara_model::ConversationId(i64::MAX / 2);
-    store.append(append(Target::Existing(gone), &["halo"])).await.unwrap();
     assert_eq!(events(&store, EventNumber(0)).await, before);
+}
+
+/// Commands that are refused, or that find everything as they want it.
+async fn what_changes_nothing_leaves_no_event(engine: Engine) {
+    let database = Database::new(engine).await;
+    let store = open(&database.url).await;
+    let (now, gone) = (Timestamp(2_000), ConversationId(i64::MAX / 2));
+    let user = NewUser {
+        email: "ani@x".into(),
+        name: "ani".into(),
+        password_hash: "h".into(),
+        role: Role::Agent,
+        bots: Bots::All,
+    };
+    let person = store.user_create(user, now).await.unwrap().person;
+    let author = Author { id: person.id.to_string(), kind: AuthorKind::Person, name: person.name };
+    let ani = Operator { author, is_admin: false };
+    let budi = Operator { author: Author { id: "key-9".into(), ..ani.author.clone() }, is_admin: false };
+    let claim = Claim {
+        key: IdempotencyKey { scope: "s".into(), key: "k".into() },
+        body: [1; 32],
+        lease: None,
+        attempt: None,
+    };
+    let keyed = |target| Append { claim: Some(claim.clone()), ..append(target, &["halo"]) };
+    let with = |target, ask| Append { ask, ..append(target, &[]) };
+    let opened = stored(store.append(keyed(Target::New(new_conversation("guide")))).await.unwrap());
+    let (id, message) = (opened.conversation_id, opened.messages[0].id);
+    let asked = Append { ask: asks(attempt(message).id), ..append(Target::Existing(id), &["halo"]) };
+    let question = stored(store.append(asked).await.unwrap()).messages[0].id;
+    store.conversation_seen(id, person.id.to_string(), question).await.unwrap();
+    store.conversation_seen_by_visitor(id, question).await.unwrap();
+
+    let before = events(&store, EventNumber(0)).await;
+    let elsewhere = Ask::Opens { attempt: attempt(message).id, bot_id: "other".into() };
+    for (refused, outcome) in [
+        (append(Target::Existing(gone), &["halo"]), "Gone"),
+        (keyed(Target::Existing(id)), "Claimed"),
+        (Append { ask: elsewhere, ..append(Target::Existing(id), &["halo"]) }, "Moved"),
+        (with(Target::Existing(id), Ask::Answers { attempt: attempt(message) }), "Superseded"),
+        (fails(id, message), "Superseded"),
+    ] {
+        let refused = store.append(refused).await.unwrap();
+        assert!(format!("{refused:?}").starts_with(outcome), "{refused:?}");
+    }
+    let nothing = ConversationPatch::default();
+    handled(store.conversation_update(id, nothing.clone(), operator(), now).await.unwrap());
+    let room = ConversationPatch { room: Some("r".into()), ..nothing };
+    assert_eq!(store.conversation_update(gone, room, operator(), now).await.unwrap(), Handling::Gone);
+    let patch = MessagePatch { text: Some("x".into()), ..MessagePatch::default() };
+    assert!(store.message_update(id, MessageId(i64::MAX), patch.clone(), now).await.unwrap().is_none());
+    assert!(store.message_update(gone, message, patch, now).await.unwrap().is_none());
+    assert!(store.message_delete(id, MessageId(i64::MAX), now).await.unwrap().is_none());
+    assert!(store.message_delete(gone, message, now).await.unwrap().is_none());
+    assert!(store.conversation_delete(gone).await.unwrap().is_none());
+    assert_eq!(store.conversation_claim(id, budi.clone(), false, now).await.unwrap(), Handling::Gone);
+    handled(store.conversation_release(id, ani.clone(), Handler::Bot, now).await.unwrap());
+    for mark in [message, question] {
+        store.conversation_seen(id, person.id.to_string(), mark).await.unwrap();
+        store.conversation_seen_by_visitor(id, mark).await.unwrap();
+    }
+    assert_eq!(store.conversation_return(now, "back", now).await.unwrap(), 0);
+    assert_eq!(events(&store, EventNumber(0)).await, before);
+
+    handled(store.conversation_claim(id, ani.clone(), false, now).await.unwrap());
+    let before = events(&store, EventNumber(0)).await;
+    handled(store.conversation_claim(id, ani, false, now).await.unwrap());
+    let claimed = store.conversation_release(id, budi, Handler::Bot, now).await.unwrap();
+    assert!(matches!(claimed, Handling::Claimed(_)), "{claimed:?}");
+    store.conversation_hand_over(id, HandoverReason::Visitor, now).await.unwrap();
+    // Its answers were stopped already.
+    assert!(store.answers_stop(id).await.unwrap());
+    let answer = NewMessage::answer(Answer::text("Satu."), question);
+    let ask = Ask::Answers { attempt: Attempt { question, ..attempt(message) } };
+    let late = Append { messages: vec![answer], ..with(Target::Existing(id), ask) };
+    assert!(matches!(store.append(late).await.unwrap(), Outcome::Stopped));
+    assert_eq!(events(&store, EventNumber(0)).await, before);
+}
+
+/// A question is given up that is not being asked.
+fn fails(id: ConversationId, question: MessageId) -> Append {
+    let ask = Ask::Fails { attempt: attempt(question), reason: FailureReason::Timeout };
+    Append { ask, ..append(Target::Existing(id), &[]) }
 }
