@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::StreamExt;
-use futures_util::future::join_all;
+use futures_util::future::{join_all, select_all};
 use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,6 +21,7 @@ on_both_engines!(
     a_reader_that_does_not_read_is_cut_off_and_comes_back,
     a_crowd_from_far_behind_gets_everything_once,
     streams_end_when_the_server_stops,
+    an_idle_stream_is_told_its_position,
 );
 
 const EVENTS: &str = "/api/events";
@@ -227,4 +228,34 @@ async fn streams_end_when_the_server_stops(engine: Engine) {
     }
     let answer = waiting.await.unwrap();
     assert_eq!(answer.ok()["data"], json!([]));
+}
+
+/// Every 15 seconds, whose moments are spread over the streams: of so many, one's comes each second.
+async fn an_idle_stream_is_told_its_position(engine: Engine) {
+    const STREAMS: usize = 15;
+    let app = TestApp::start(engine).await;
+    let (chat, visitor) = (Chat::on(&app, "b").await, app.anonymous());
+    let program = app.program_with(Role::Viewer, Bots::Only(vec!["b".into()]), Api::Conversation).await;
+    let thread = format!("/api/questions/{}/events", chat.session);
+    for (client, path) in [(&program, EVENTS), (&visitor, &thread)] {
+        let mut feeds = Vec::new();
+        for _ in 0..STREAMS {
+            feeds.push(opened(client, path).await);
+        }
+        // What its reader may not see, it is told of as well: a position that has nothing before it to catch up with.
+        ask(&visitor, "halo").await.ok();
+        let head = client.with("accept", "application/json").get(path).await.ok()["cursor"].clone();
+        let mut beats = Vec::new();
+        for feed in &mut feeds {
+            beats.push(Box::pin(feed.heartbeat()));
+        }
+        let (position, ..) = select_all(beats).await;
+        assert_eq!(position, head.as_str().unwrap(), "{path}");
+        // It leads on from there.
+        let mut feed = opened(client, &format!("{path}?after={position}")).await;
+        let message = json!({"message": "next", "type": "text", "role": "agent", "conversationId": chat.id});
+        app.person().post("/api/message", &message).await.ok();
+        assert_eq!(feed.next().await.unwrap()["kind"], "message.created", "{path}");
+    }
+    app.stop().await;
 }

@@ -6,6 +6,7 @@ mod chats;
 mod conversation_api;
 mod events;
 mod feed;
+mod feed_inputs;
 mod feed_limits;
 mod feed_visitors;
 mod guide;

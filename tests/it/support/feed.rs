@@ -32,21 +32,37 @@ impl Feed {
         within(PATIENCE, "the next event", self.read()).await
     }
 
+    /// The next block, which is a heartbeat: the position that it has.
+    pub async fn heartbeat(&mut self) -> String {
+        let block = within(PATIENCE, "a heartbeat", self.block()).await.unwrap().unwrap();
+        let position = block.strip_prefix("id: ").and_then(|rest| rest.strip_suffix("\n\n"));
+        let position = position.unwrap_or_else(|| panic!("no heartbeat: {block}"));
+        assert!(!position.contains('\n'), "{block}");
+        position.to_owned()
+    }
+
+    /// The next block as it was sent; `None` at an orderly end of the stream.
+    async fn block(&mut self) -> Result<Option<String>, reqwest::Error> {
+        loop {
+            if let Some(end) = self.buffer.windows(2).position(|bytes| bytes == b"\n\n") {
+                let block = self.buffer.drain(..end + 2).collect();
+                return Ok(Some(String::from_utf8(block).unwrap()));
+            }
+            match self.response.chunk().await? {
+                Some(chunk) => self.buffer.extend_from_slice(&chunk),
+                None => {
+                    assert_eq!(self.buffer, b"", "nothing stands after the last event");
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
     async fn read(&mut self) -> Result<Option<Value>, reqwest::Error> {
         loop {
-            let Some(end) = self.buffer.windows(2).position(|bytes| bytes == b"\n\n") else {
-                match self.response.chunk().await? {
-                    Some(chunk) => self.buffer.extend_from_slice(&chunk),
-                    None => {
-                        assert_eq!(self.buffer, b"", "nothing stands after the last event");
-                        return Ok(None);
-                    }
-                }
-                continue;
-            };
-            let block: Vec<u8> = self.buffer.drain(..end + 2).collect();
+            let Some(block) = self.block().await? else { return Ok(None) };
             let (mut name, mut data) = (None, None);
-            for line in str::from_utf8(&block).unwrap().lines().filter(|line| !line.is_empty()) {
+            for line in block.lines().filter(|line| !line.is_empty()) {
                 match line.split_once(": ").unwrap_or_else(|| panic!("no field: {line}")) {
                     ("event", event) => name = Some(event.to_owned()),
                     ("id", id) => self.position = Some(id.to_owned()),
