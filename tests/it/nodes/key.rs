@@ -39,6 +39,16 @@ pub struct Removed {
     time: Timestamp,
 }
 
+impl Removed {
+    fn now() -> Self {
+        Self { at: Instant::now(), time: Clock::System.now() }
+    }
+}
+
+fn people(fleet: &Fleet) -> People {
+    People::new(fleet.site.store.clone(), Clock::System, Random::System)
+}
+
 /// A key that a server knows.
 pub struct KeyInUse {
     secret: String,
@@ -57,8 +67,7 @@ pub struct KeyInUse {
 impl KeyInUse {
     /// Makes the key and lets one server know it, by requests alone.
     pub async fn at(fleet: &Fleet, server: usize) -> Self {
-        let people = People::new(fleet.site.store.clone(), Clock::System, Random::System);
-        let (_, secret) = people.key_create(NAME, Role::Agent, Bots::All, Api::Chatbot).await.unwrap();
+        let (_, secret) = people(fleet).key_create(NAME, Role::Agent, Bots::All, Api::Chatbot).await.unwrap();
         let quiet = create(&fleet.site.store, "echo", &[]).await.conversation.id.0.to_string();
         let client = Client::new(&fleet.bases.get(server)).named(NAME).with("x-api-key", &secret);
         let (other, knocks) = (fleet.program_at(0), Arc::default());
@@ -72,8 +81,16 @@ impl KeyInUse {
 
     /// Opens a stream of everything, and waits for events of the quiet conversation.
     pub async fn follow(&mut self) {
-        let mut feed = self.client.follow("/api/events").await;
-        assert_eq!(feed.next().await.unwrap()["kind"], "hello");
+        self.try_follow().await.expect("the key is good");
+        let path =
+            format!("/api/events?after={}&conversationId={}&wait=30", head(&self.client).await, self.quiet);
+        let client = self.client.with("accept", "application/json");
+        self.pages.push(tokio::spawn(async move { client.get(&path).await }));
+    }
+
+    /// Opens a stream of everything; `None` where the key is refused.
+    pub async fn try_follow(&mut self) -> Option<()> {
+        let mut feed = self.client.try_follow("/api/events").await.unwrap()?;
         self.streams.push(tokio::spawn(async move {
             let mut events = Vec::new();
             while let Some(event) = feed.next().await {
@@ -81,10 +98,7 @@ impl KeyInUse {
             }
             events
         }));
-        let path =
-            format!("/api/events?after={}&conversationId={}&wait=30", head(&self.client).await, self.quiet);
-        let client = self.client.with("accept", "application/json");
-        self.pages.push(tokio::spawn(async move { client.get(&path).await }));
+        Some(())
     }
 
     /// The answer to a GET, over a socket with small buffers, of which nothing is read yet.
@@ -126,7 +140,13 @@ impl KeyInUse {
     pub fn remove(fleet: &Fleet) -> Removed {
         let place = Place::with_config(&format!("store.url = \"{}\"\n", fleet.site.database.url));
         place.run(&["key", "remove", NAME]).done();
-        Removed { at: Instant::now(), time: Clock::System.now() }
+        Removed::now()
+    }
+
+    /// What that command does, without the time that a process takes to start.
+    pub async fn remove_at_once(fleet: &Fleet) -> Removed {
+        people(fleet).key_delete(NAME).await.unwrap();
+        Removed::now()
     }
 
     /// Waits until so many requests that began a second after the removal are answered: none is let in.

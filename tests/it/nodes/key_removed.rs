@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join;
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
 
@@ -12,7 +13,7 @@ use super::key::{BELIEVED, KeyInUse};
 use super::readers::head;
 use crate::flow::process::Site;
 use crate::store::create;
-use crate::support::{Engine, Fault, PATIENCE, PostgresProxy, within};
+use crate::support::{Engine, Fault, PATIENCE, PostgresProxy, found, until, within};
 
 /// Two servers, of which the second reaches the database by a proxy.
 async fn proxied() -> (Fleet, PostgresProxy) {
@@ -156,11 +157,37 @@ async fn a_removed_key_reads_no_further_in_what_was_long_ago() {
     let key = KeyInUse::at(&fleet, 1).await;
     let path = format!("/api/events?after={position}&kinds=message.created");
     let mut slow = key.unread(&path).await;
-    slow.read_u8().await.unwrap();
+    // It has begun, and is far from its end.
+    slow.read_exact(&mut vec![0; 2 * text.len()]).await.unwrap();
     let removed = KeyInUse::remove(&fleet);
     key.assert_gone(removed, None).await;
     let mut read = Vec::new();
     within(PATIENCE, "the stream ends", slow.read_to_end(&mut read)).await.unwrap();
     let count = String::from_utf8_lossy(&read).matches("event: message.created\n").count();
     assert!(count < MESSAGES, "{count}");
+}
+
+/// Its request was let in, and the server reads of the removal before the stream is there to be told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_key_ends_a_stream_that_was_being_opened() {
+    let (fleet, proxy) = proxied().await;
+    let load = load(&fleet, &[0]).await;
+    // The first stream of a server gets a heartbeat at once, at which rights are looked at.
+    let _first = fleet.program_at(1).follow("/api/events").await;
+    let (key, removed) = found(PATIENCE, "the request comes before the removal", async || {
+        let mut key = KeyInUse::at(&fleet, 1).await;
+        // The stream waits for a look at the feed.
+        let look = proxy.at(|statement| statement.sql.contains("event_batches"), 1, Fault::Held);
+        until(PATIENCE, "the server looks", async || look.sprung() == 1).await;
+        let (opened, removed) = join(key.try_follow(), async {
+            let removed = KeyInUse::remove_at_once(&fleet).await;
+            proxy.thaw();
+            removed
+        })
+        .await;
+        opened.map(|()| (key, removed))
+    })
+    .await;
+    key.assert_gone(removed, None).await;
+    load.end(&fleet).await;
 }
