@@ -125,7 +125,7 @@ impl Reader {
 
     async fn read_stream(&mut self) {
         let (client, path) = self.way();
-        let Some(mut feed) = client.try_follow(&path).await else {
+        let Some(mut feed) = client.try_follow(&path).await.unwrap() else {
             let answer = client.get(&path).await;
             assert!(self.is_gone(&answer), "{}: {}", answer.request, answer.text);
             return;
