@@ -1,7 +1,9 @@
 //! The feed as operators follow it: streams and pages, positions, filters and scopes.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use wicara_model::{Api, Bots, Role};
 
@@ -20,6 +22,7 @@ on_both_engines!(
     a_feed_is_narrowed,
     a_conversation_that_moves_comes_and_goes,
     an_answer_is_followed_while_it_is_given,
+    an_answer_begins_after_its_question,
     who_may_not_follow_any_longer_is_let_go,
 );
 
@@ -419,6 +422,32 @@ async fn an_answer_is_followed_while_it_is_given(engine: Engine) {
     // Who follows everything gets no live events, but for those of a kind that it names.
     assert_eq!(kinds(&all.take(3).await), ["conversation.created", "message.created", "message.created"]);
     drop((all, feed));
+    app.stop().await;
+}
+
+async fn an_answer_begins_after_its_question(engine: Engine) {
+    const QUESTIONS: usize = 10;
+    let app = TestApp::start(engine).await;
+    let mut feed = opened(&app.person(), &format!("{EVENTS}?kinds=message.created,answer.started")).await;
+    let asked: Vec<_> = (0..QUESTIONS)
+        .map(|_| {
+            let visitor = app.anonymous();
+            tokio::spawn(async move { ask(&visitor, "held 1").await.ok() })
+        })
+        .collect();
+    let (mut known, mut started) = (BTreeSet::new(), 0);
+    while started < QUESTIONS {
+        let event = feed.next().await.unwrap();
+        if event["kind"] == "message.created" {
+            known.insert(event["message"]["id"].to_string());
+        } else {
+            assert!(known.contains(&event["replyTo"].to_string()), "{event} after {known:?}");
+            started += 1;
+        }
+    }
+    app.bot.let_go();
+    join_all(asked).await.into_iter().for_each(|asked| drop(asked.unwrap()));
+    drop(feed);
     app.stop().await;
 }
 

@@ -8,6 +8,7 @@ mod events;
 mod feed;
 mod feed_inputs;
 mod feed_limits;
+mod feed_outage;
 mod feed_visitors;
 mod guide;
 mod handover;

@@ -79,6 +79,8 @@ pub struct Live(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     answers: HashMap<ConversationId, Vec<Answer>>,
+    /// Conversations with answers that began after the last look at the feed.
+    hidden: Vec<(Instant, ConversationId)>,
     bytes: usize,
     typing: HashMap<(ConversationId, TypingBy), Typed>,
     typed: u64,
@@ -100,6 +102,8 @@ struct Typed {
 #[derive(Debug)]
 struct Answer {
     reply_to: MessageId,
+    /// When this node heard of it first.
+    since: Instant,
     bot_id: Arc<str>,
     text: String,
     /// Of another node, and when it was last heard of.
@@ -125,8 +129,12 @@ impl Live {
         reply_to: MessageId,
         bot_id: &str,
     ) -> LiveAnswer {
-        let answer = Answer { reply_to, bot_id: bot_id.into(), text: String::new(), of_another: None };
-        self.lock().answers.entry(conversation_id).or_default().push(answer);
+        let since = Instant::now();
+        let answer = Answer { reply_to, since, bot_id: bot_id.into(), text: String::new(), of_another: None };
+        let mut state = self.lock();
+        state.answers.entry(conversation_id).or_default().push(answer);
+        state.hidden.push((since, conversation_id));
+        drop(state);
         LiveAnswer { live: Arc::clone(self), conversation_id, reply_to }
     }
 
@@ -151,12 +159,13 @@ impl Live {
     ) -> bool {
         let mut state = self.lock();
         let now = Instant::now();
-        let State { answers, bytes, .. } = &mut *state;
+        let State { answers, bytes, hidden, .. } = &mut *state;
         let answers = answers.entry(conversation_id).or_default();
         let known = answers.iter().position(|answer| answer.reply_to == reply_to);
         let index = known.unwrap_or_else(|| {
             let (bot_id, of_another) = (bot_id.into(), Some(now));
-            answers.push(Answer { reply_to, bot_id, text: String::new(), of_another });
+            answers.push(Answer { reply_to, since: now, bot_id, text: String::new(), of_another });
+            hidden.push((now, conversation_id));
             answers.len() - 1
         });
         let answer = &mut answers[index];
@@ -184,6 +193,12 @@ impl Live {
         let now = Instant::now();
         let is_silent = |answer: &Answer| answer.of_another.is_some_and(|at| now.duration_since(at) > SILENT);
         ids.into_iter().for_each(|id| self.end(id, is_silent));
+    }
+
+    /// The conversations with answers that a look at the feed, begun then, allows to be shown.
+    pub fn take_shown(&self, looked: Instant) -> Vec<ConversationId> {
+        let hidden = &mut self.lock().hidden;
+        hidden.extract_if(.., |(since, _)| *since <= looked).map(|(_, id)| id).collect()
     }
 
     pub fn want(&self, answer: AnswerKey) {
@@ -281,19 +296,21 @@ struct AnswerShown {
 }
 
 impl LiveShown {
-    /// What is new since the last call. `conversations`: empty for all. `shows`: by the conversation
-    /// and its bot.
+    /// What is new since the last call. `conversations`: empty for all. `looked`: when the last look at the feed began; an
+    /// answer is shown after it, so that its question comes first. `shows`: by the conversation and its bot.
     pub fn advance(
         &mut self,
         live: &Live,
         conversations: &[ConversationId],
+        looked: Option<Instant>,
         shows: impl Fn(ConversationId, &str) -> bool,
     ) -> Vec<LiveEvent> {
         let state = live.lock();
         let mut events = Vec::new();
         self.finish(&state, &mut events);
         let mut advance = |id: ConversationId, answers: &[Answer]| {
-            for answer in answers.iter().filter(|answer| shows(id, &answer.bot_id)) {
+            let is_shown = |answer: &&Answer| Some(answer.since) <= looked && shows(id, &answer.bot_id);
+            for answer in answers.iter().filter(is_shown) {
                 self.show(id, answer, &mut events);
             }
         };
@@ -411,7 +428,8 @@ mod tests {
     fn each_stream_gets_an_answer_from_where_it_is() {
         let live = Arc::new(Live::default());
         let (mut early, mut late) = (LiveShown::default(), LiveShown::default());
-        let all = |shown: &mut LiveShown| texts(shown.advance(&live, &[ID], |_, _| true));
+        let all =
+            |shown: &mut LiveShown| texts(shown.advance(&live, &[ID], Some(Instant::now()), |_, _| true));
         let answer = live.start(ID, QUESTION, "a");
         assert_eq!(all(&mut early), ["started"]);
         answer.push("😀");
@@ -427,15 +445,31 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_shown_after_its_question() {
+        let live = Arc::new(Live::default());
+        let before = Instant::now();
+        let answer = live.start(ID, QUESTION, "a");
+        answer.push("a");
+        let mut shown = LiveShown::default();
+        let mut at = |looked| texts(shown.advance(&live, &[ID], looked, |_, _| true));
+        assert_eq!(at(None), [] as [&str; 0]);
+        assert_eq!((at(Some(before)).len(), live.take_shown(before)), (0, vec![]));
+        let looked = Instant::now();
+        assert_eq!(live.take_shown(looked), [ID]);
+        assert_eq!(at(Some(looked)), ["started", "0 a"]);
+        assert_eq!(live.take_shown(looked), []);
+    }
+
+    #[test]
     fn typing_is_shown_once() {
         let live = Live::default();
         let mut shown = LiveShown::default();
         assert!(live.type_in(ID, "a", TypingBy::Agent));
-        assert_eq!(texts(shown.advance(&live, &[ID], |_, _| true)), ["agent"]);
+        assert_eq!(texts(shown.advance(&live, &[ID], Some(Instant::now()), |_, _| true)), ["agent"]);
         assert!(!live.type_in(ID, "a", TypingBy::Agent), "it is known");
-        assert!(shown.advance(&live, &[ID], |_, _| true).is_empty());
+        assert!(shown.advance(&live, &[ID], Some(Instant::now()), |_, _| true).is_empty());
         let mut of_all = LiveShown::default();
-        assert_eq!(texts(of_all.advance(&live, &[], |_, bot_id| bot_id == "a")), ["agent"]);
-        assert!(LiveShown::default().advance(&live, &[], |_, _| false).is_empty());
+        assert_eq!(texts(of_all.advance(&live, &[], None, |_, bot_id| bot_id == "a")), ["agent"]);
+        assert!(LiveShown::default().advance(&live, &[], Some(Instant::now()), |_, _| false).is_empty());
     }
 }

@@ -26,7 +26,7 @@ use uuid::Uuid;
 use wicara_model::{Change, Conversation, ConversationId, EventNumber, MessageId, Timestamp};
 use wicara_store::{EventPage, EventsOf, Store};
 
-use crate::access::{Credentials, Joined, Writable};
+use crate::access::{Joined, Writable};
 use crate::{Asker, Error, Missing, Result, Service, caller_cache};
 use event::FeedContent;
 use live::Live;
@@ -246,6 +246,13 @@ impl Feed {
         Ok(())
     }
 
+    /// Tells streams of answers whose questions they have been told of by a look that began then.
+    fn show_answers(&self, looked: Instant) {
+        let conversations = self.live.take_shown(looked);
+        let waiters = self.waiters();
+        conversations.into_iter().for_each(|id| waiters.signal_live(id));
+    }
+
     /// Ends all streams: their positions are of another database, or of one that has become an older one. Their clients
     /// come back with them and are told.
     fn end_streams(&self) {
@@ -336,6 +343,7 @@ impl Service {
                 Ok(()) => {
                     following = Some(of);
                     feed.looked.send_replace(Some(began));
+                    feed.show_answers(began);
                 }
                 Err(error) => {
                     tracing::debug!(%error, "the feed is read later");
@@ -424,7 +432,7 @@ impl Service {
     async fn feed_tick(&self) {
         for second in 0.. {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            let cut = self.feed.waiters().tick(second);
+            let cut = self.feed.waiters().tick(second, self.callers_are_verified());
             self.feed.live.forget_silent();
             if cut > 0 {
                 tracing::debug!(cut, "readers of the feed who do not read were cut off");
@@ -435,16 +443,6 @@ impl Service {
     /// Whether what changed about callers until a second ago is known, and their streams were told.
     fn callers_are_verified(&self) -> bool {
         caller_cache::is_verified(Instant::now(), self.feed.verified_at())
-    }
-
-    /// Whether the credentials still belong to the reader of a stream.
-    async fn stream_may_go_on(&self, reader: Option<&str>, credentials: &Credentials) -> bool {
-        match self.caller_get(credentials).await {
-            Ok(caller) => caller.id().as_deref() == reader,
-            // Not known: the database is away. The next look finds out.
-            Err(crate::Error::Unavailable) => true,
-            Err(_) => false,
-        }
     }
 
     /// An operator types in a conversation.

@@ -14,7 +14,7 @@ use super::places::StreamPlace;
 use super::view::{EventKind, FeedView, Shown};
 use super::waiters::{CutOff, Waiter, signal};
 use crate::access::Credentials;
-use crate::{Result, Service};
+use crate::{Error, Result, Service};
 
 /// Events in one step of a stream.
 const STEP: usize = 256;
@@ -247,8 +247,12 @@ impl FeedStream {
         }
         // A session may also end by its age. A node that was frozen or cut off tells of changes late.
         if signals & (signal::ACCESS | signal::HEARTBEAT) != 0 || !self.service.callers_are_verified() {
-            self.check_rights().await;
-            if self.has_ended {
+            let may_go_on = self.may_go_on().await;
+            self.has_ended |= may_go_on == Some(false);
+            if may_go_on.is_none() {
+                self.waiter.hold(signals);
+            }
+            if may_go_on != Some(true) {
                 return Ok(Vec::new());
             }
         }
@@ -267,19 +271,21 @@ impl FeedStream {
         Ok(items)
     }
 
-    /// Ends the stream where its reader's rights have ended.
-    async fn check_rights(&mut self) {
-        if let Some(credentials) = &self.credentials {
-            let reader = self.view.reader();
-            self.has_ended |= !self.service.stream_may_go_on(reader.as_deref(), credentials).await;
+    /// Whether its reader has its rights; `None` while the database is away.
+    async fn may_go_on(&self) -> Option<bool> {
+        let Some(credentials) = &self.credentials else { return Some(true) };
+        match self.service.caller_get(credentials).await {
+            Ok(caller) => Some(caller.id() == self.view.reader()),
+            Err(Error::Unavailable) => None,
+            Err(_) => Some(false),
         }
     }
 
     fn live_events(&mut self) -> Vec<LiveEvent> {
         let view = self.view.clone();
         let feed = &self.service.feed;
-        let events =
-            self.live.advance(&feed.live, view.conversations(), |id, bot_id| view.shows_live(id, bot_id));
+        let shows = |id, bot_id: &str| view.shows_live(id, bot_id);
+        let events = self.live.advance(&feed.live, view.conversations(), feed.verified_at(), shows);
         events.into_iter().filter(|event| view.wants(event.kind())).collect()
     }
 

@@ -44,6 +44,8 @@ pub struct Waiter {
     /// Too much waited for it a second ago, and it has not looked since.
     is_behind: AtomicBool,
     signals: AtomicU8,
+    /// Nothing is shown until the database can say again who reads.
+    is_held: AtomicBool,
     waker: AtomicWaker,
     cut: Option<Arc<dyn CutOff>>,
 }
@@ -55,7 +57,22 @@ impl Waiter {
     }
 
     pub fn signal(&self, signal: u8) {
+        if signal == signal::CLOSE {
+            self.is_held.store(false, Ordering::Release);
+        }
         if self.signals.fetch_or(signal, Ordering::AcqRel) & signal == 0 {
+            self.waker.wake();
+        }
+    }
+
+    /// Waits with these signals, and whatever comes, until [`Self::release`].
+    pub fn hold(&self, signals: u8) {
+        self.signals.fetch_or(signals, Ordering::AcqRel);
+        self.is_held.store(true, Ordering::Release);
+    }
+
+    fn release(&self) {
+        if self.is_held.swap(false, Ordering::AcqRel) {
             self.waker.wake();
         }
     }
@@ -84,7 +101,7 @@ impl Waiter {
     pub fn poll(&self, context: &Context<'_>) -> Poll<()> {
         self.waker.register(context.waker());
         let waits = !self.has_waiting() && self.signals.load(Ordering::Acquire) == 0;
-        if waits { Poll::Pending } else { Poll::Ready(()) }
+        if waits || self.is_held.load(Ordering::Acquire) { Poll::Pending } else { Poll::Ready(()) }
     }
 }
 
@@ -123,6 +140,7 @@ impl Waiters {
             is_behind: AtomicBool::new(false),
             // Nobody has told it of rights that ended before.
             signals: AtomicU8::new(signal::ACCESS | if view.wants_live() { signal::LIVE } else { 0 }),
+            is_held: AtomicBool::new(false),
             waker: AtomicWaker::new(),
             view,
             cut,
@@ -193,10 +211,13 @@ impl Waiters {
     }
 
     /// Sends the heartbeats of one second, and cuts readers off for whom too much has waited since the second before: much
-    /// may also come at once. `second`: counts up.
-    pub fn tick(&self, second: u64) -> usize {
+    /// may also come at once. `second`: counts up. `is_verified`: whether it is known who reads.
+    pub fn tick(&self, second: u64, is_verified: bool) -> usize {
         let mut cut = 0;
         for (number, waiter) in &self.streams {
+            if is_verified {
+                waiter.release();
+            }
             let waits_much = waiter.waiting_bytes.load(Ordering::Relaxed) > MAX_WAITING_BYTES;
             if waits_much && waiter.is_behind.swap(true, Ordering::Relaxed) {
                 cut += 1;
