@@ -166,10 +166,10 @@ pub fn without_thoughts(answer: Answer) -> Option<Answer> {
     Some(Answer { text, payload, ..answer })
 }
 
-/// Whether a mark of thoughts may be in JSON, where signs may be escaped.
+/// Whether a mark of thoughts may be in JSON, where any sign may be escaped.
 fn may_think(json: &str) -> bool {
     let json = json.to_ascii_lowercase();
-    ["think", "thought", "reasoning", "analysis"].iter().any(|word| json.contains(word))
+    ["think", "thought", "reasoning", "analysis", r"\u"].iter().any(|word| json.contains(word))
 }
 
 /// Takes thoughts out of the texts of an object; whether there were any. `depth`: of the values that are looked at.
@@ -298,6 +298,8 @@ mod tests {
             found.unwrap().payload.unwrap().as_str(),
             r#"{"text":"Jam","n":1.0,"parts":[{"b":2e3,"content":"Jam"},""],"thoughts":[]}"#
         );
+        let escaped = answer(r#"{"\u0074ext":"a","b":"\u003c\u0074hink>x</\u0074hin\u006b>Jam"}"#);
+        assert_eq!(without_thoughts(escaped).unwrap().payload.unwrap().as_str(), r#"{"text":"a","b":"Jam"}"#);
         let deep = answer(&format!(r#"{{"text":"think","x":{}{}}}"#, "[".repeat(50_000), "]".repeat(50_000)));
         assert_eq!(without_thoughts(deep.clone()), Some(deep));
         let picture = answer(r#"{"text" : "","image":"i"}"#);
