@@ -148,10 +148,11 @@ pub fn visible(text: &str) -> String {
 /// An answer without its thoughts, in its text and in any other text of its object; `None` where it holds nothing else.
 pub fn without_thoughts(answer: Answer) -> Option<Answer> {
     let visible = visible(&answer.text);
-    let payload = answer.payload.as_ref().filter(|payload| may_think(payload.as_str()));
+    let thinks = visible != answer.text;
+    let payload = answer.payload.as_ref().filter(|payload| thinks || may_think(payload.as_str()));
     let mut object = payload.and_then(|payload| from_str::<Object>(payload.as_str()).ok());
     let has_thoughts = object.as_mut().is_some_and(|object| take_from_fields(object, MAX_DEPTH));
-    if visible == answer.text {
+    if !thinks {
         let payload = object.filter(|_| has_thoughts).map(|object| Json::of(&object)).or(answer.payload);
         return Some(Answer { payload, ..answer });
     }
@@ -169,7 +170,7 @@ pub fn without_thoughts(answer: Answer) -> Option<Answer> {
 /// Whether a mark of thoughts may be in JSON, where any sign may be escaped.
 fn may_think(json: &str) -> bool {
     let json = json.to_ascii_lowercase();
-    ["think", "thought", "reasoning", "analysis", r"\u"].iter().any(|word| json.contains(word))
+    ["think", "thought", "reasoning", "analysis", "final", r"\u"].iter().any(|word| json.contains(word))
 }
 
 /// Takes thoughts out of the texts of an object; whether there were any. `depth`: of the values that are looked at.
@@ -298,6 +299,8 @@ mod tests {
             found.unwrap().payload.unwrap().as_str(),
             r#"{"text":"Jam","n":1.0,"parts":[{"b":2e3,"content":"Jam"},""],"thoughts":[]}"#
         );
+        let closing = answer(r#"{"text":"x<|channel|>final<|message|>Jam"}"#);
+        assert_eq!(without_thoughts(closing).unwrap().payload.unwrap().as_str(), r#"{"text":"Jam"}"#);
         let escaped = answer(r#"{"\u0074ext":"a","b":"\u003c\u0074hink>x</\u0074hin\u006b>Jam"}"#);
         assert_eq!(without_thoughts(escaped).unwrap().payload.unwrap().as_str(), r#"{"text":"a","b":"Jam"}"#);
         let deep = answer(&format!(r#"{{"text":"think","x":{}{}}}"#, "[".repeat(50_000), "]".repeat(50_000)));

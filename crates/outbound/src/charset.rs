@@ -103,26 +103,25 @@ impl Transcoder {
         }
     }
 
-    /// Servers declare a charset by default and send UTF-8 all the same, which no other charset looks like by chance.
+    /// Servers declare a charset by default and send UTF-8 all the same: a chunk that is all UTF-8 is taken for it, since text
+    /// in another charset has some letters, in a piece of any length, that are none in UTF-8.
     fn read_ascii(&mut self, encoding: &'static Encoding, chunk: Bytes) -> Bytes {
-        let (valid, is_cut) = match str::from_utf8(&chunk) {
-            Ok(_) => (chunk.len(), false),
-            Err(error) => (error.valid_up_to(), error.error_len().is_none()),
+        let valid = match str::from_utf8(&chunk) {
+            Ok(_) => chunk.len(),
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            Err(_) => {
+                let mut decoder = encoding.new_decoder_without_bom_handling();
+                let decoded = decode(&mut decoder, &chunk, false);
+                self.state = State::Other(Box::new(decoder));
+                return decoded;
+            }
         };
         if !chunk[..valid].is_ascii() {
             self.state = State::Utf8;
-            chunk
-        } else if valid == chunk.len() {
-            chunk
-        } else if is_cut {
-            self.pending = chunk[valid..].to_vec();
-            chunk.slice(..valid)
-        } else {
-            let mut decoder = encoding.new_decoder_without_bom_handling();
-            let decoded = decode(&mut decoder, &chunk, false);
-            self.state = State::Other(Box::new(decoder));
-            decoded
+            return chunk;
         }
+        self.pending = chunk[valid..].to_vec();
+        chunk.slice(..valid)
     }
 
     fn finish(&mut self) -> Bytes {
@@ -183,6 +182,8 @@ mod tests {
             ("application/json", b"\0\0{}", "\0\0{}"),
             ("text/plain; charset=windows-1252", b"\xe9", "é"),
             ("text/plain; charset=windows-1252", b"", ""),
+            ("application/json; charset=gbk", b"{\"a\":\"\xc4\xa3\xd0\xcd\"}", "{\"a\":\"模型\"}"),
+            ("application/json; charset=euc-kr", b"{\"a\":\"\xc4\xab\xb5\xe5\"}", "{\"a\":\"카드\"}"),
         ] {
             assert_eq!(read(content_type, &[bytes]), text, "{content_type}");
         }
