@@ -43,7 +43,7 @@ pub struct App {
     /// The first administrator, if this start created one.
     pub first_administrator: Option<FirstAdministrator>,
     stop: oneshot::Sender<()>,
-    running: JoinHandle<()>,
+    running: JoinHandle<Result<()>>,
 }
 
 impl App {
@@ -126,8 +126,11 @@ impl App {
     }
 
     /// Runs until SIGTERM or Ctrl-C, then stops.
-    pub async fn run(self, mut signals: Signals) -> Result<()> {
-        signals.wait().await;
+    pub async fn run(mut self, mut signals: Signals) -> Result<()> {
+        tokio::select! {
+            () = signals.wait() => {}
+            ended = &mut self.running => return ended.context("the server ended badly")?,
+        }
         tracing::info!("stopping: no new requests, finishing those that run");
         let stopped = self.stop();
         tokio::select! {
@@ -139,7 +142,7 @@ impl App {
     /// Accepts no more, finishes what runs (up to `server.drain_seconds`) and closes the database.
     pub async fn stop(self) -> Result<()> {
         let _ = self.stop.send(());
-        self.running.await.context("the server ended badly")
+        self.running.await.context("the server ended badly")?
     }
 }
 

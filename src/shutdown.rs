@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::{Context, Result};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -44,14 +45,18 @@ pub struct RunningServer {
 }
 
 impl RunningServer {
-    /// Runs until `stopped` has a message or its sender is dropped, then shuts down.
-    pub async fn run_until(self, stopped: oneshot::Receiver<()>) {
+    /// Runs until `stopped` has a message or its sender is dropped, then shuts down. So it does, with an error, where the
+    /// background work has panicked: without it the server would be a dead node to the others, and tell readers nothing.
+    pub async fn run_until(self, stopped: oneshot::Receiver<()>) -> Result<()> {
         let service = self.service;
-        let maintenance = tokio::spawn({
+        let mut maintenance = tokio::spawn({
             let service = Arc::clone(&service);
             async move { service.maintain().await }
         });
-        let _ = stopped.await;
+        let result = tokio::select! {
+            _ = stopped => Ok(()),
+            ended = &mut maintenance => ended.context("the server's background work has ended"),
+        };
         let deadline = Instant::now() + self.drain + SHUTDOWN_TIMEOUT;
         drain_requests(&service, self.serving, self.listener_stop, self.drain).await;
         maintenance.abort();
@@ -69,6 +74,7 @@ impl RunningServer {
                 "the database did not answer in time: what it was last given may be stored or not"
             );
         }
+        result
     }
 }
 
