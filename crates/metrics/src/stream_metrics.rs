@@ -80,7 +80,7 @@ impl StreamMetrics {
         );
         registry.register(
             "wicara_caller_cache_lookups",
-            "Requests with a key or a login, by whether the caller was known from memory",
+            "Look-ups of a key or a login, by requests and by streams, by whether it was known from memory",
             lookups,
         );
         new

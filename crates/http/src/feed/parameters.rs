@@ -77,7 +77,9 @@ pub struct FeedQuery {
 
 impl FeedQuery {
     pub fn read(query: &mut Query) -> (Interest, FeedListing) {
-        let conversations = query.ids("conversationId", MAX_CONVERSATIONS);
+        let mut conversations = query.ids("conversationId", MAX_CONVERSATIONS);
+        conversations.sort_unstable();
+        conversations.dedup();
         let interest = Interest {
             conversations: conversations.into_iter().map(ConversationId).collect(),
             bot_id: query.text(BOT_ID),

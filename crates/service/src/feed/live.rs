@@ -84,6 +84,8 @@ struct State {
     bytes: usize,
     typing: HashMap<(ConversationId, TypingBy), Typed>,
     typed: u64,
+    /// Answers that this node has heard of.
+    numbered: u64,
     /// Answers of this node whose beginning another node lacks.
     wanted: Vec<AnswerKey>,
 }
@@ -101,6 +103,8 @@ struct Typed {
 
 #[derive(Debug)]
 struct Answer {
+    /// Tells it from another attempt at the same question.
+    number: u64,
     reply_to: MessageId,
     /// When this node heard of it first.
     since: Instant,
@@ -115,7 +119,26 @@ struct Answer {
 pub struct LiveAnswer {
     live: Arc<Live>,
     conversation_id: ConversationId,
-    reply_to: MessageId,
+    number: u64,
+}
+
+impl State {
+    /// Notes an answer; its number. `of_another`: when another node told of it.
+    fn add(
+        &mut self,
+        conversation_id: ConversationId,
+        reply_to: MessageId,
+        bot_id: &str,
+        of_another: Option<Instant>,
+    ) -> u64 {
+        self.numbered += 1;
+        let (number, since) = (self.numbered, Instant::now());
+        let answer =
+            Answer { number, reply_to, since, bot_id: bot_id.into(), text: String::new(), of_another };
+        self.answers.entry(conversation_id).or_default().push(answer);
+        self.hidden.push((since, conversation_id));
+        number
+    }
 }
 
 impl Live {
@@ -129,13 +152,10 @@ impl Live {
         reply_to: MessageId,
         bot_id: &str,
     ) -> LiveAnswer {
-        let since = Instant::now();
-        let answer = Answer { reply_to, since, bot_id: bot_id.into(), text: String::new(), of_another: None };
-        let mut state = self.lock();
-        state.answers.entry(conversation_id).or_default().push(answer);
-        state.hidden.push((since, conversation_id));
-        drop(state);
-        LiveAnswer { live: Arc::clone(self), conversation_id, reply_to }
+        // An attempt of another node that this one follows, as after that one's end.
+        self.finish_of_another(conversation_id, reply_to);
+        let number = self.lock().add(conversation_id, reply_to, bot_id, None);
+        LiveAnswer { live: Arc::clone(self), conversation_id, number }
     }
 
     /// Notes that somebody types; whether that is news.
@@ -159,16 +179,18 @@ impl Live {
     ) -> bool {
         let mut state = self.lock();
         let now = Instant::now();
-        let State { answers, bytes, hidden, .. } = &mut *state;
+        let same = |answer: &&Answer| answer.reply_to == reply_to;
+        match state.answers.get(&conversation_id).and_then(|answers| answers.iter().find(same)) {
+            // This node asks by now.
+            Some(answer) if answer.of_another.is_none() => return true,
+            Some(_) => {}
+            None => {
+                state.add(conversation_id, reply_to, bot_id, Some(now));
+            }
+        }
+        let State { answers, bytes, .. } = &mut *state;
         let answers = answers.entry(conversation_id).or_default();
-        let known = answers.iter().position(|answer| answer.reply_to == reply_to);
-        let index = known.unwrap_or_else(|| {
-            let (bot_id, of_another) = (bot_id.into(), Some(now));
-            answers.push(Answer { reply_to, since: now, bot_id, text: String::new(), of_another });
-            hidden.push((now, conversation_id));
-            answers.len() - 1
-        });
-        let answer = &mut answers[index];
+        let Some(answer) = answers.iter_mut().find(|answer| answer.reply_to == reply_to) else { return true };
         answer.of_another = Some(now);
         let units = answer.text.encode_utf16().count();
         if offset < units && offset + text.encode_utf16().count() <= units {
@@ -187,10 +209,14 @@ impl Live {
         self.end(conversation_id, |answer| answer.reply_to == reply_to && answer.of_another.is_some());
     }
 
-    /// Forgets answers of nodes that have not been heard of.
+    /// Forgets answers of nodes that have not been heard of, and who typed.
     pub fn forget_silent(&self) {
-        let ids: Vec<_> = self.lock().answers.keys().copied().collect();
         let now = Instant::now();
+        let ids: Vec<_> = {
+            let mut state = self.lock();
+            state.typing.retain(|_, typed| now.duration_since(typed.at) < TYPING);
+            state.answers.keys().copied().collect()
+        };
         let is_silent = |answer: &Answer| answer.of_another.is_some_and(|at| now.duration_since(at) > SILENT);
         ids.into_iter().for_each(|id| self.end(id, is_silent));
     }
@@ -264,7 +290,7 @@ impl LiveAnswer {
             return;
         }
         let answers = state.answers.get_mut(&self.conversation_id).into_iter().flatten();
-        if let Some(answer) = answers.into_iter().find(|answer| answer.reply_to == self.reply_to) {
+        if let Some(answer) = answers.into_iter().find(|answer| answer.number == self.number) {
             answer.text.push_str(text);
             state.bytes += text.len();
         }
@@ -273,9 +299,7 @@ impl LiveAnswer {
 
 impl Drop for LiveAnswer {
     fn drop(&mut self) {
-        let reply_to = self.reply_to;
-        self.live
-            .end(self.conversation_id, |answer| answer.reply_to == reply_to && answer.of_another.is_none());
+        self.live.end(self.conversation_id, |answer| answer.number == self.number);
     }
 }
 
@@ -288,6 +312,7 @@ pub struct LiveShown {
 
 #[derive(Debug)]
 struct AnswerShown {
+    number: u64,
     conversation_id: ConversationId,
     reply_to: MessageId,
     bytes: usize,
@@ -375,9 +400,9 @@ impl LiveShown {
     /// Takes those off that have ended.
     fn finish(&mut self, state: &State, events: &mut Vec<LiveEvent>) {
         self.answers.retain(|shown| {
-            let AnswerShown { conversation_id, reply_to, .. } = *shown;
+            let AnswerShown { number, conversation_id, reply_to, .. } = *shown;
             let answers = state.answers.get(&conversation_id).into_iter().flatten();
-            let goes_on = answers.into_iter().any(|answer| answer.reply_to == reply_to);
+            let goes_on = answers.into_iter().any(|answer| answer.number == number);
             if !goes_on {
                 events.push(LiveEvent::Finished { conversation_id, reply_to });
             }
@@ -386,14 +411,12 @@ impl LiveShown {
     }
 
     fn show(&mut self, conversation_id: ConversationId, answer: &Answer, events: &mut Vec<LiveEvent>) {
-        let reply_to = answer.reply_to;
-        let is_of =
-            |shown: &&mut AnswerShown| (shown.conversation_id, shown.reply_to) == (conversation_id, reply_to);
-        let shown = match self.answers.iter_mut().find(is_of) {
+        let (number, reply_to) = (answer.number, answer.reply_to);
+        let shown = match self.answers.iter_mut().find(|shown| shown.number == number) {
             Some(shown) => shown,
             None => {
                 events.push(LiveEvent::Started { conversation_id, reply_to });
-                self.answers.push(AnswerShown { conversation_id, reply_to, bytes: 0, units: 0 });
+                self.answers.push(AnswerShown { number, conversation_id, reply_to, bytes: 0, units: 0 });
                 self.answers.last_mut().expect("it was just pushed")
             }
         };
@@ -458,6 +481,31 @@ mod tests {
         assert_eq!(live.take_shown(looked), [ID]);
         assert_eq!(at(Some(looked)), ["started", "0 a"]);
         assert_eq!(live.take_shown(looked), []);
+    }
+
+    #[test]
+    fn a_question_that_is_asked_again_has_another_answer() {
+        let live = Arc::new(Live::default());
+        let mut shown = LiveShown::default();
+        let mut all = || texts(shown.advance(&live, &[ID], Some(Instant::now()), |_, _| true));
+        let failed = live.start(ID, QUESTION, "a");
+        failed.push("a long beginning");
+        assert_eq!(all(), ["started", "0 a long beginning"]);
+        drop(failed);
+        let again = live.start(ID, QUESTION, "a");
+        again.push("b");
+        assert_eq!(all(), ["finished", "started", "0 b"]);
+        // What another node said of it before does not count any more, nor what it says late.
+        drop(again);
+        assert!(live.push_of_another(ID, QUESTION, "a", 0, "of a node that died"));
+        assert_eq!(all(), ["finished", "started", "0 of a node that died"]);
+        let again = live.start(ID, QUESTION, "a");
+        assert!(live.push_of_another(ID, QUESTION, "a", 19, "!"));
+        again.push("c");
+        assert_eq!(all(), ["finished", "started", "0 c"]);
+        drop(again);
+        assert_eq!(all(), ["finished"]);
+        assert_eq!(live.lock().bytes, 0);
     }
 
     #[test]

@@ -16,11 +16,11 @@ mod view;
 mod waiters;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 use wicara_model::{Change, Conversation, ConversationId, EventNumber, MessageId, Timestamp};
@@ -55,8 +55,8 @@ const LOOK_TIME: Duration = Duration::from_secs(5);
 const READ_BACK: i64 = 2048;
 /// Events whose content is read at once.
 const LOADED_AT_ONCE: usize = 64;
-/// Streams that read at once what is not in memory: a crowd that comes back leaves room for other requests.
-const STREAM_READS: usize = 4;
+/// Streams that read the content of events at once: a crowd that comes back leaves room for other requests.
+const STREAM_LOADS: usize = 4;
 /// Between two looks at the feed's name, which a failover or a restore changes.
 const EPOCH_INTERVAL: Duration = Duration::from_secs(60);
 /// Parts in which streams are closed at a stop.
@@ -68,14 +68,14 @@ pub(super) struct Feed {
     waiters: Mutex<Waiters>,
     live: Arc<Live>,
     places: Arc<Places>,
-    /// Whether all events are followed, for streams, and not only those for the servers.
-    follows_all: AtomicBool,
+    /// Readers that are about to be among the waiters: all events are followed for them, not only those for the servers.
+    opening: AtomicUsize,
     /// Asks the follower for a look now.
     look: Notify,
     /// When the last look began that reached the head.
     looked: watch::Sender<Option<Instant>>,
     older: Older,
-    stream_reads: Semaphore,
+    stream_loads: Semaphore,
     is_stopping: AtomicBool,
 }
 
@@ -85,6 +85,15 @@ struct State {
     dropped: EventNumber,
     /// The events for the servers up to it were followed.
     handled: EventNumber,
+}
+
+/// A reader that is about to be among the waiters, until it is dropped.
+struct Opening<'a>(&'a AtomicUsize);
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Feed {
@@ -100,11 +109,11 @@ impl Feed {
             waiters: Mutex::default(),
             live: Arc::default(),
             places: Arc::new(Places::new(limits)),
-            follows_all: AtomicBool::new(false),
+            opening: AtomicUsize::new(0),
             look: Notify::new(),
             looked: watch::Sender::new(None),
             older: Older::default(),
-            stream_reads: Semaphore::new(STREAM_READS),
+            stream_loads: Semaphore::new(STREAM_LOADS),
             is_stopping: AtomicBool::new(false),
         }
     }
@@ -129,14 +138,16 @@ impl Feed {
         *self.looked.borrow()
     }
 
-    /// Waits for a look that begins after this call and follows all events. `Unavailable` where the database is away.
-    async fn look_now(&self) -> Result<()> {
+    /// Waits for a look that begins after this call and follows all events, which goes on until the guard is dropped.
+    /// `Unavailable` where the database is away.
+    async fn look_now(&self) -> Result<Opening<'_>> {
+        self.opening.fetch_add(1, Ordering::SeqCst);
+        let opening = Opening(&self.opening);
         let asked = Instant::now();
-        self.follows_all.store(true, Ordering::Relaxed);
         let mut looked = self.looked.subscribe();
         self.look.notify_one();
         let looked = looked.wait_for(|looked| looked.is_some_and(|looked| looked >= asked));
-        timeout(LOOK_TIME, looked).await.map_err(|_| crate::Error::Unavailable).map(|_| ())
+        timeout(LOOK_TIME, looked).await.map_err(|_| Error::Unavailable).map(|_| opening)
     }
 
     /// Reads the content of events that have none yet.
@@ -183,7 +194,8 @@ impl Feed {
             return Ok(());
         }
         {
-            let _permit = self.stream_read().await;
+            let permit = self.stream_loads.acquire().await;
+            let _permit = permit.expect("nobody closes the semaphore");
             self.load(events).await?;
         }
         self.state().recent.count_again(events);
@@ -191,25 +203,9 @@ impl Feed {
         Ok(())
     }
 
-    async fn stream_read(&self) -> SemaphorePermit<'_> {
-        self.stream_reads.acquire().await.expect("nobody closes the semaphore")
-    }
-
-    /// Takes new events over, and tells the streams that may show them.
-    async fn publish(&self, page: EventPage) -> Result<()> {
-        let events: Vec<_> = page.events.into_iter().map(FeedEvent::new).collect();
-        self.state().dropped = page.dropped;
-        let mut events = events.as_slice();
-        while let Some((chunk, rest)) = events.split_at_checked(LOADED_AT_ONCE) {
-            let reached = rest.first().map_or(page.reached, |next| next.event.number.before());
-            self.publish_chunk(chunk, reached).await?;
-            events = rest;
-        }
-        self.publish_chunk(events, page.reached).await
-    }
-
-    /// `reached`: the number up to which the feed is complete with these events.
-    async fn publish_chunk(&self, events: &[Arc<FeedEvent>], reached: EventNumber) -> Result<()> {
+    /// Takes new events over, and tells the streams that may show them. `reached`: the number up to which the feed is
+    /// complete with these events.
+    async fn publish(&self, events: &[Arc<FeedEvent>], reached: EventNumber) -> Result<()> {
         let shown: Vec<_> = {
             let waiters = self.waiters();
             events.iter().filter(|event| waiters.any_shows(event)).cloned().collect()
@@ -241,6 +237,11 @@ impl Feed {
         // Events for the servers that are not followed yet, as after an outage, are not left out.
         let start = (head.head.0 - back).min(handled.0).max(head.dropped.0).min(head.head.0);
         let start = EventNumber(start);
+        if *epoch != *state.epoch || head.head < state.recent.head() {
+            // Positions of streams are of another database, or of one that has become an older one: their clients come
+            // back with them and are told.
+            self.waiters().close(0, 1);
+        }
         *state = State { epoch, recent: Recent::empty(start), dropped: head.dropped, handled };
         self.older.clear();
         Ok(())
@@ -251,12 +252,6 @@ impl Feed {
         let conversations = self.live.take_shown(looked);
         let waiters = self.waiters();
         conversations.into_iter().for_each(|id| waiters.signal_live(id));
-    }
-
-    /// Ends all streams: their positions are of another database, or of one that has become an older one. Their clients
-    /// come back with them and are told.
-    fn end_streams(&self) {
-        self.waiters().close(0, 1);
     }
 }
 
@@ -322,20 +317,22 @@ impl Service {
     async fn feed_look(&self) {
         let feed = &self.feed;
         let mut following: Option<EventsOf> = None;
-        let mut epoch_read = Instant::now();
+        // `None`: it has to be read, since a look has failed.
+        let mut epoch_read: Option<Instant> = None;
         loop {
             let began = Instant::now();
-            let has_streams = !feed.waiters().is_empty() || feed.follows_all.swap(false, Ordering::Relaxed);
+            let knows_epoch = epoch_read.is_some_and(|read| began.duration_since(read) < EPOCH_INTERVAL);
+            let has_streams = feed.opening.load(Ordering::SeqCst) > 0 || !feed.waiters().is_empty();
             // Once all are followed, they are for a while: pages follow each other.
             let of = match following {
-                Some(EventsOf::All) if began.duration_since(epoch_read) < EPOCH_INTERVAL => EventsOf::All,
+                Some(EventsOf::All) if knows_epoch => EventsOf::All,
                 _ if has_streams => EventsOf::All,
                 _ => EventsOf::Servers,
             };
             let look = async {
-                if following != Some(of) || began.duration_since(epoch_read) >= EPOCH_INTERVAL {
-                    epoch_read = began;
+                if following != Some(of) || !knows_epoch {
                     self.feed_restart(following, of).await?;
+                    epoch_read = Some(began);
                 }
                 self.feed_read(of).await
             };
@@ -346,6 +343,7 @@ impl Service {
                     feed.show_answers(began);
                 }
                 Err(error) => {
+                    epoch_read = None;
                     tracing::debug!(%error, "the feed is read later");
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
@@ -373,7 +371,6 @@ impl Service {
         if !is_known {
             // Whom the node knows is of another database.
             self.callers.clear();
-            feed.end_streams();
         }
         if !is_known || (following != Some(of) && of == EventsOf::All) || following.is_none() {
             feed.restart(of).await?;
@@ -389,8 +386,8 @@ impl Service {
             if page.head < after {
                 // The database is an older one than before.
                 self.callers.clear();
-                self.feed.end_streams();
-                return self.feed.restart(of).await;
+                self.feed.restart(of).await?;
+                continue;
             }
             let (has_more, reached) = (page.has_more, page.reached);
             let handled = self.feed.state().handled;
@@ -405,14 +402,7 @@ impl Service {
                 }
             }
             match of {
-                EventsOf::All => {
-                    // What is read back is older than the streams that may show it: its age is no lag.
-                    let new = page.events.iter().filter(|event| event.number > handled);
-                    let times: Vec<Timestamp> = new.map(|event| event.at).collect();
-                    self.feed.publish(page).await?;
-                    let now = self.clock.now();
-                    times.into_iter().for_each(|at| self.metrics.http.feed.published(now.since(at)));
-                }
+                EventsOf::All => self.feed_publish(page, handled).await?,
                 // Nobody reads them: only the position counts.
                 EventsOf::Servers => {
                     let mut state = self.feed.state();
@@ -426,6 +416,29 @@ impl Service {
                 return Ok(());
             }
         }
+    }
+
+    /// Publishes in chunks, each with its content: what is read at once is bounded. `handled`: see [`State`].
+    async fn feed_publish(&self, page: EventPage, handled: EventNumber) -> Result<()> {
+        let events: Vec<_> = page.events.into_iter().map(FeedEvent::new).collect();
+        self.feed.state().dropped = page.dropped;
+        let mut chunks = events.chunks(LOADED_AT_ONCE).peekable();
+        while let Some(chunk) = chunks.next() {
+            let next = chunks.peek().and_then(|chunk| chunk.first());
+            let reached = next.map_or(page.reached, |next| next.event.number.before());
+            self.feed.publish(chunk, reached).await?;
+            let now = self.clock.now();
+            // What is read back is older than the streams that may show it: its age is no lag.
+            for FeedEvent { event, .. } in chunk.iter().map(AsRef::as_ref) {
+                if event.number > handled {
+                    self.metrics.http.feed.published(now.since(event.at));
+                }
+            }
+        }
+        if events.is_empty() {
+            self.feed.publish(&[], page.reached).await?;
+        }
+        Ok(())
     }
 
     /// One clock for the heartbeats of all streams.

@@ -1,5 +1,5 @@
-//! Events from before those in memory, for streams that come back from far behind. Few are read at once, and a range that
-//! many streams wait for is read once.
+//! Events from before those in memory, for streams that come back from far behind. They are read by one stream at a time, for
+//! all that wait.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use crate::Result;
 
 /// Ranges that are kept for other streams at the same place.
 const MAX_RANGES: usize = 8;
-/// Bytes of their events and of the content that streams have read.
+/// Bytes of their events and of the content that streams have read; one range may have more.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// All events after `after`, up to `reached`.
@@ -50,34 +50,36 @@ impl OlderRange {
 
 /// The ranges that were read last.
 #[derive(Debug, Default)]
-pub struct Older(Mutex<VecDeque<Arc<OlderRange>>>);
+pub struct Older {
+    ranges: Mutex<VecDeque<Arc<OlderRange>>>,
+    /// Held while a range is read: streams that wait for it find it then.
+    reading: tokio::sync::Mutex<()>,
+}
 
 impl Older {
     fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<OlderRange>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ranges.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The range with the events after a number. The caller holds one of few permits: streams that wait for one find what
-    /// another one has read meanwhile.
+    /// The range with the events after a number.
     pub async fn read(&self, store: &Store, after: EventNumber) -> Result<Arc<OlderRange>> {
+        let _reading = self.reading.lock().await;
         let known = self.lock().iter().find(|range| range.holds(after)).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
         let range = OlderRange::new(after, store.event_list(after, EventsOf::All).await?);
-        let mut ranges = self.lock();
-        if ranges.len() == MAX_RANGES {
-            ranges.pop_front();
-        }
-        ranges.push_back(Arc::clone(&range));
+        self.lock().push_back(Arc::clone(&range));
+        self.trim();
         Ok(range)
     }
 
-    /// Drops ranges while they hold too much, after content was read.
+    /// Drops the oldest ranges while all together hold too much; content that streams have read counts.
     pub fn trim(&self) {
         let mut ranges = self.lock();
         let mut bytes: usize = ranges.iter().map(|range| range.bytes()).sum();
-        while bytes > MAX_BYTES
+        while ranges.len() > 1
+            && (bytes > MAX_BYTES || ranges.len() > MAX_RANGES)
             && let Some(dropped) = ranges.pop_front()
         {
             bytes -= dropped.bytes();

@@ -108,7 +108,8 @@ impl Recent {
         }
         for kept in &mut self.events {
             let of = kept.event.event.change.conversation();
-            if kept.event.is_loaded() && of.is_some_and(|id| changed.contains(&id)) {
+            // Also where it is being read just now: that copy is not kept.
+            if of.is_some_and(|id| changed.contains(&id)) {
                 kept.event = FeedEvent::new(kept.event.event.clone());
                 self.bytes = self.bytes - kept.bytes + kept.event.bytes();
                 kept.bytes = kept.event.bytes();

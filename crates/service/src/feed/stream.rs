@@ -6,13 +6,13 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use wicara_model::EventNumber;
 
-use super::LOADED_AT_ONCE;
 use super::cursor::{self, FeedCursor};
 use super::event::FeedEvent;
 use super::live::{LiveEvent, LiveShown};
 use super::places::StreamPlace;
 use super::view::{EventKind, FeedView, Shown};
 use super::waiters::{CutOff, Waiter, signal};
+use super::{LOADED_AT_ONCE, LOOK_TIME};
 use crate::access::Credentials;
 use crate::{Error, Result, Service};
 
@@ -86,6 +86,8 @@ pub struct FeedStream {
     credentials: Option<Credentials>,
     /// Items that are due before any others.
     first: Vec<FeedItem>,
+    /// Of the feed that its position is of.
+    epoch: Arc<str>,
     /// Everything up to it was shown or is not for this reader.
     position: EventNumber,
     number: u64,
@@ -143,13 +145,25 @@ impl Service {
         let end = Instant::now() + wait;
         let (start, mut stream) = self.feed_begin(view, from, None).await?;
         stream.credentials = credentials;
-        let resync = start.resync.map(|reason| (stream.cursor(), reason));
+        let mut resync = start.resync.map(|reason| (stream.cursor(), reason));
         let mut items = Vec::new();
         while items.is_empty() && resync.is_none() {
-            let step = stream.advance(limit).await?;
-            items.extend(step.into_iter().filter(|item| matches!(item, FeedItem::Event { .. })));
+            for item in stream.advance(limit).await? {
+                match item {
+                    FeedItem::Event { .. } => items.push(item),
+                    FeedItem::Resync { cursor, reason } => resync = Some((cursor, reason)),
+                    FeedItem::Hello { .. } | FeedItem::Live(_) | FeedItem::Heartbeat { .. } => {}
+                }
+            }
+            // A reader of few events goes on from where was looked, however many there are in between.
+            if Instant::now() > end + LOOK_TIME {
+                break;
+            }
             // Where there is more to look at it does not wait.
-            if items.is_empty() && (stream.has_ended || timeout_at(end, stream.wait()).await.is_err()) {
+            if resync.is_none()
+                && items.is_empty()
+                && (stream.has_ended || timeout_at(end, stream.wait()).await.is_err())
+            {
                 break;
             }
         }
@@ -163,8 +177,8 @@ impl Service {
         cut: Option<Arc<dyn CutOff>>,
     ) -> Result<(Start, FeedStream)> {
         // What was committed before the reader asked is seen.
-        self.feed.look_now().await?;
-        let (start, (number, waiter)) = {
+        let _opening = self.feed.look_now().await?;
+        let (start, epoch, (number, waiter)) = {
             let state = self.feed.state();
             let head = state.recent.head();
             let start = match from.map(|from| cursor::number(&state.epoch, from)) {
@@ -179,13 +193,14 @@ impl Service {
                 Some(None) => Start { position: head, resync: Some(ResyncReason::Epoch) },
             };
             let first = (start.position < head).then_some(start.position.next());
-            (start, self.feed.waiters().add(view.clone(), cut, first))
+            (start, Arc::clone(&state.epoch), self.feed.waiters().add(view.clone(), cut, first))
         };
         let stream = FeedStream {
             service: Arc::clone(self),
             view,
             credentials: None,
             first: Vec::new(),
+            epoch,
             position: start.position,
             number,
             waiter,
@@ -199,12 +214,11 @@ impl Service {
 
 impl FeedStream {
     fn cursor(&self) -> FeedCursor {
-        FeedCursor::new(&self.service.feed.state().epoch, self.position)
+        FeedCursor::new(&self.epoch, self.position)
     }
 
     fn oldest(&self) -> FeedCursor {
-        let state = self.service.feed.state();
-        FeedCursor::new(&state.epoch, state.dropped)
+        FeedCursor::new(&self.epoch, self.service.feed.state().dropped)
     }
 
     /// The next items, at least one. `None`: the stream ends, since its reader's rights have, the conversation is deleted,
@@ -297,7 +311,7 @@ impl FeedStream {
                 self.position = state.recent.head();
                 return Ok(Vec::new());
             };
-            let after = first.before();
+            let after = first.before().max(self.position);
             (after, state.recent.after(after).map(|events| self.pick(events, state.recent.head(), limit)))
         };
         let result = match recent {
@@ -313,10 +327,7 @@ impl FeedStream {
     /// Shows events that are not in memory any more.
     async fn step_older(&mut self, after: EventNumber, limit: usize) -> Result<Vec<FeedItem>> {
         let service = Arc::clone(&self.service);
-        let range = {
-            let _permit = service.feed.stream_read().await;
-            service.feed.older.read(&service.store, after).await?
-        };
+        let range = service.feed.older.read(&service.store, after).await?;
         if !range.is_complete_after(after) {
             self.position = service.feed.state().recent.head();
             return Ok(vec![FeedItem::Resync { cursor: self.cursor(), reason: ResyncReason::Expired }]);
@@ -342,7 +353,6 @@ impl FeedStream {
     /// Shows events until they are too large for one step, and moves the position.
     async fn show(&mut self, events: Vec<Arc<FeedEvent>>, reached: EventNumber) -> Result<Vec<FeedItem>> {
         let feed = &self.service.feed;
-        let epoch = Arc::clone(&feed.state().epoch);
         let (mut items, mut bytes) = (Vec::new(), 0);
         let mut position = reached;
         'step: for chunk in events.chunks(LOADED_AT_ONCE) {
@@ -350,7 +360,7 @@ impl FeedStream {
             for event in chunk {
                 let Some((kind, shown)) = self.view.show(event) else { continue };
                 bytes += event.sent_bytes();
-                let cursor = FeedCursor::new(&epoch, event.event.number);
+                let cursor = FeedCursor::new(&self.epoch, event.event.number);
                 items.push(FeedItem::Event { cursor, event: Arc::clone(event), kind, shown });
                 self.has_ended |= kind == EventKind::ConversationDeleted && self.view.is_visitors();
                 if bytes > STEP_BYTES || self.has_ended {

@@ -196,7 +196,7 @@ impl FeedView {
 
     /// Whether the event may be shown, by itself: its content is not read for readers who do not get it.
     pub(super) fn may_show(&self, change: &Change) -> bool {
-        if change.is_for_servers() {
+        if !becomes(change).iter().any(|kind| self.wants(*kind)) {
             return false;
         }
         let named = self.conversations();
@@ -275,5 +275,25 @@ impl FeedView {
             Change::Seen { .. } if is_seen_now => (ConversationSeen, Shown::AsItIs),
             Change::Seen { .. } | Change::Access { .. } | Change::AnswersStopped { .. } => return None,
         })
+    }
+}
+
+/// The kinds of events that a change may be shown as; none for what is for servers.
+fn becomes(change: &Change) -> &'static [EventKind] {
+    use EventKind::{
+        ConversationCreated, ConversationDeleted, ConversationSeen, ConversationUpdated, MessageCreated,
+        MessageDeleted, MessageUpdated,
+    };
+    match change {
+        Change::ConversationCreated { .. } => &[ConversationCreated, ConversationDeleted],
+        Change::ConversationUpdated { .. } => {
+            &[ConversationCreated, ConversationUpdated, ConversationDeleted]
+        }
+        Change::ConversationDeleted { .. } => &[ConversationDeleted],
+        Change::MessageCreated { .. } => &[MessageCreated, MessageDeleted],
+        Change::MessageUpdated { .. } => &[MessageCreated, MessageUpdated, MessageDeleted],
+        Change::MessageDeleted { .. } => &[MessageDeleted],
+        Change::Seen { .. } => &[ConversationSeen],
+        Change::Access { .. } | Change::AnswersStopped { .. } => &[],
     }
 }

@@ -57,9 +57,6 @@ impl Waiter {
     }
 
     pub fn signal(&self, signal: u8) {
-        if signal == signal::CLOSE {
-            self.is_held.store(false, Ordering::Release);
-        }
         if self.signals.fetch_or(signal, Ordering::AcqRel) & signal == 0 {
             self.waker.wake();
         }
@@ -100,8 +97,10 @@ impl Waiter {
 
     pub fn poll(&self, context: &Context<'_>) -> Poll<()> {
         self.waker.register(context.waker());
-        let waits = !self.has_waiting() && self.signals.load(Ordering::Acquire) == 0;
-        if waits || self.is_held.load(Ordering::Acquire) { Poll::Pending } else { Poll::Ready(()) }
+        let signals = self.signals.load(Ordering::Acquire);
+        let is_held = self.is_held.load(Ordering::Acquire) && signals & signal::CLOSE == 0;
+        let waits = !self.has_waiting() && signals == 0;
+        if waits || is_held { Poll::Pending } else { Poll::Ready(()) }
     }
 }
 
