@@ -16,9 +16,9 @@ use crate::config::{self, Config};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  WICARA_KEY=wk-… wicara watch
-  WICARA_KEY=wk-… wicara watch --server https://chat.example.org
-  WICARA_KEY=wk-… wicara watch --json | jq 'select(.kind == \"message.created\") | .message'
+  WICARA_KEY=wicara_… wicara watch
+  WICARA_KEY=wicara_… wicara watch --server https://chat.example.org
+  WICARA_KEY=wicara_… wicara watch --json | jq 'select(.kind == \"message.created\") | .message'
 
 A key for it: wicara key add watcher";
 
@@ -140,6 +140,11 @@ impl Watch {
                 let reason = "is busy, stops, or its database is away";
                 Ended::ForNow(Failure::failed(format!("the server at {server} {reason}")), retry_after)
             }
+            // Of a proxy, perhaps, whose server is away.
+            500.. => Ended::ForNow(
+                Failure::failed(format!("the server at {server} answered with status {status}")),
+                retry_after,
+            ),
             404 | 405 => Ended::ForGood(not_wicara(server)),
             _ => Ended::ForGood(Failure::failed(format!(
                 "the server at {server} answered with status {status}: see its log, or check --server"

@@ -23,6 +23,7 @@ on_both_engines!(
     a_conversation_that_moves_comes_and_goes,
     an_answer_is_followed_while_it_is_given,
     an_answer_begins_after_its_question,
+    an_answer_is_hidden_from_those_who_lose_its_conversation,
     who_may_not_follow_any_longer_is_let_go,
 );
 
@@ -447,6 +448,41 @@ async fn an_answer_begins_after_its_question(engine: Engine) {
     }
     app.bot.let_go();
     join_all(asked).await.into_iter().for_each(|asked| drop(asked.unwrap()));
+    drop(feed);
+    app.stop().await;
+}
+
+async fn an_answer_is_hidden_from_those_who_lose_its_conversation(engine: Engine) {
+    let model = Model::start().await;
+    let bot = format!(
+        "[[bot]]\nid = \"model\"\nkind = \"openai\"\nurl = \"{}\"\nmodel = \"m\"\npublic = true\n",
+        model.url
+    );
+    let app = TestApp::with(engine, &bot).await;
+    let of_model = Bots::Only(["model".to_owned()].into());
+    let program = app.program_with(Role::Viewer, of_model, Api::Chatbot).await;
+    let visitor = app.anonymous().with("accept", "text/event-stream");
+    let question = json!({"message": "halo", "botId": "model"});
+    let mut answer = visitor.post_for_events("/api/questions", &question).await;
+    let (_, session) = answer.next().await.unwrap();
+    let id = session["conversation_id"].to_string();
+    let mut feed = opened(&program, &format!("{EVENTS}?conversationId={id}")).await;
+    model.say("a");
+    assert_eq!(feed.first("answer.delta").await["text"], "a");
+
+    app.person().patch(&format!("/api/conversation/{id}"), &json!({"botId": "echo"})).await.ok();
+    let left = feed.up_to("conversation.deleted").await;
+    answer.next().await.unwrap();
+    model.say("b");
+    answer.next().await.unwrap();
+    model.end();
+    answer.rest().await;
+    // In whatever order the end of what it saw comes.
+    let mut seen = kinds(&left);
+    let rest = if seen.contains(&"answer.finished") { vec![] } else { feed.up_to("answer.finished").await };
+    seen.extend(kinds(&rest));
+    seen.sort_unstable();
+    assert_eq!(seen, ["answer.finished", "conversation.deleted"]);
     drop(feed);
     app.stop().await;
 }

@@ -406,6 +406,14 @@ async fn marks_move_forward_and_count_what_is_unread(engine: Engine) {
     let now = person.get(&path).await.ok()["data"].clone();
     assert_eq!((&now["seenByVisitorUpTo"], &now["updatedAt"]), (&json!(id(1).to_string()), &before));
 
+    // A note is nothing that a visitor could have seen.
+    let note = json!({"message": "n", "type": "text", "role": "note", "conversationId": &path[18..]});
+    person.post("/api/message", note).await.ok();
+    let messages = visitor.get(&thread).await.ok()["data"]["messages"].clone();
+    let newest = messages.as_array().unwrap().last().unwrap()["id"].clone();
+    let seen = visitor.post(&format!("{thread}/seen"), json!({"upTo": i64::MAX})).await.ok();
+    assert_eq!(seen["data"]["upTo"], newest);
+
     let required = Shape::Rooms.broken(&[("required", "upTo")]);
     viewer.post(&format!("{path}/seen"), "{}").await.is(400, &required);
     viewer.post(&format!("{path}/seen"), json!({"upTo": "x"})).await.is(400, MESSAGE_ID_INVALID);
@@ -422,15 +430,17 @@ async fn signals_are_limited(engine: Engine) {
     let (visitor, (_, session), (_, other)) =
         (app.anonymous(), conversation(&app).await, conversation(&app).await);
     let thread = format!("/api/questions/{}", session.as_str().unwrap());
+    // At each key press, it counts as it is shown.
+    for _ in 0..20 {
+        visitor.post(&format!("{thread}/typing"), "").await.ok();
+    }
     visitor.post(&format!("{thread}/handover"), "").await.ok();
     visitor.post(&format!("{thread}/seen"), json!({"upTo": 1})).await.ok();
     visitor.delete(&format!("{thread}/answer")).await.ok();
-    visitor.post(&format!("{thread}/typing"), "").await.ok();
     for answer in [
         visitor.post(&format!("{thread}/handover"), "").await,
         visitor.post(&format!("{thread}/seen"), json!({"upTo": 1})).await,
         visitor.delete(&format!("{thread}/answer")).await,
-        visitor.post(&format!("{thread}/typing"), "").await,
     ] {
         answer.has_status(429);
         assert!(answer.header("retry-after").is_some());

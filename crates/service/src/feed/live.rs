@@ -123,6 +123,11 @@ pub struct LiveAnswer {
 }
 
 impl State {
+    fn types(&self, conversation_id: ConversationId, by: TypingBy, now: Instant) -> bool {
+        let last = self.typing.get(&(conversation_id, by));
+        last.is_some_and(|typed| now.duration_since(typed.at) < TYPING_AGAIN)
+    }
+
     /// Notes an answer; its number. `of_another`: when another node told of it.
     fn add(
         &mut self,
@@ -156,6 +161,23 @@ impl Live {
         self.finish_of_another(conversation_id, reply_to);
         let number = self.lock().add(conversation_id, reply_to, bot_id, None);
         LiveAnswer { live: Arc::clone(self), conversation_id, number }
+    }
+
+    /// Whether it was noted a moment ago that somebody types.
+    pub fn types(&self, conversation_id: ConversationId, by: TypingBy) -> bool {
+        self.lock().types(conversation_id, by, Instant::now())
+    }
+
+    /// Shows the answers of a conversation to those alone who may see the bot that it has now.
+    pub fn move_to(&self, conversation_id: ConversationId, bot_id: &str) {
+        let mut state = self.lock();
+        let answers = state.answers.get_mut(&conversation_id).into_iter().flatten();
+        answers.filter(|answer| &*answer.bot_id != bot_id).for_each(|answer| answer.bot_id = bot_id.into());
+    }
+
+    /// Ends the answers of a conversation that is deleted, for readers.
+    pub fn end_all(&self, conversation_id: ConversationId) {
+        self.end(conversation_id, |_| true);
     }
 
     /// Notes that somebody types; whether that is news.
@@ -263,8 +285,7 @@ impl Live {
     ) -> bool {
         let mut state = self.lock();
         let now = Instant::now();
-        let last = state.typing.get(&(conversation_id, by));
-        if last.is_some_and(|typed| now.duration_since(typed.at) < TYPING_AGAIN) {
+        if state.types(conversation_id, by, now) {
             return false;
         }
         if state.typing.len() >= MAX_TYPING {
@@ -332,7 +353,7 @@ impl LiveShown {
     ) -> Vec<LiveEvent> {
         let state = live.lock();
         let mut events = Vec::new();
-        self.finish(&state, &mut events);
+        self.finish(&state, &mut events, &shows);
         let mut advance = |id: ConversationId, answers: &[Answer]| {
             let is_shown = |answer: &&Answer| Some(answer.since) <= looked && shows(id, &answer.bot_id);
             for answer in answers.iter().filter(is_shown) {
@@ -374,7 +395,7 @@ impl LiveShown {
     pub fn advance_own(&mut self, live: &Live) -> Vec<(LiveEvent, Arc<str>)> {
         let state = live.lock();
         let mut events = Vec::new();
-        self.finish(&state, &mut events);
+        self.finish(&state, &mut events, |_, _| true);
         let mut news: Vec<_> = events.drain(..).map(|event| (event, Arc::from(""))).collect();
         for (id, answers) in &state.answers {
             for answer in answers.iter().filter(|answer| answer.of_another.is_none()) {
@@ -397,12 +418,19 @@ impl LiveShown {
         self.answers.retain(|shown| (shown.conversation_id, shown.reply_to) != (conversation_id, reply_to));
     }
 
-    /// Takes those off that have ended.
-    fn finish(&mut self, state: &State, events: &mut Vec<LiveEvent>) {
+    /// Takes those off that have ended, or are not shown any more.
+    fn finish(
+        &mut self,
+        state: &State,
+        events: &mut Vec<LiveEvent>,
+        shows: impl Fn(ConversationId, &str) -> bool,
+    ) {
         self.answers.retain(|shown| {
             let AnswerShown { number, conversation_id, reply_to, .. } = *shown;
             let answers = state.answers.get(&conversation_id).into_iter().flatten();
-            let goes_on = answers.into_iter().any(|answer| answer.number == number);
+            let is_shown =
+                |answer: &Answer| answer.number == number && shows(conversation_id, &answer.bot_id);
+            let goes_on = answers.into_iter().any(is_shown);
             if !goes_on {
                 events.push(LiveEvent::Finished { conversation_id, reply_to });
             }
@@ -431,93 +459,5 @@ impl LiveShown {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ID: ConversationId = ConversationId(1);
-    const QUESTION: MessageId = MessageId(2);
-
-    fn texts(events: Vec<LiveEvent>) -> Vec<String> {
-        let text = |event| match event {
-            LiveEvent::Started { .. } => "started".into(),
-            LiveEvent::Delta { text, offset, .. } => format!("{offset} {text}"),
-            LiveEvent::Finished { .. } => "finished".into(),
-            LiveEvent::Typing { by, .. } => by.as_str().to_owned(),
-        };
-        events.into_iter().map(text).collect()
-    }
-
-    #[test]
-    fn each_stream_gets_an_answer_from_where_it_is() {
-        let live = Arc::new(Live::default());
-        let (mut early, mut late) = (LiveShown::default(), LiveShown::default());
-        let all =
-            |shown: &mut LiveShown| texts(shown.advance(&live, &[ID], Some(Instant::now()), |_, _| true));
-        let answer = live.start(ID, QUESTION, "a");
-        assert_eq!(all(&mut early), ["started"]);
-        answer.push("😀");
-        assert_eq!(all(&mut early), ["0 😀"]);
-        answer.push("b");
-        assert_eq!(all(&mut early), ["2 b"]);
-        assert_eq!(all(&mut late), ["started", "0 😀b"]);
-        drop(answer);
-        assert_eq!(all(&mut early), ["finished"]);
-        assert_eq!(all(&mut LiveShown::default()), Vec::<String>::new());
-        let state = live.lock();
-        assert!(state.answers.is_empty() && state.bytes == 0);
-    }
-
-    #[test]
-    fn an_answer_is_shown_after_its_question() {
-        let live = Arc::new(Live::default());
-        let before = Instant::now();
-        let answer = live.start(ID, QUESTION, "a");
-        answer.push("a");
-        let mut shown = LiveShown::default();
-        let mut at = |looked| texts(shown.advance(&live, &[ID], looked, |_, _| true));
-        assert_eq!(at(None), [] as [&str; 0]);
-        assert_eq!((at(Some(before)).len(), live.take_shown(before)), (0, vec![]));
-        let looked = Instant::now();
-        assert_eq!(live.take_shown(looked), [ID]);
-        assert_eq!(at(Some(looked)), ["started", "0 a"]);
-        assert_eq!(live.take_shown(looked), []);
-    }
-
-    #[test]
-    fn a_question_that_is_asked_again_has_another_answer() {
-        let live = Arc::new(Live::default());
-        let mut shown = LiveShown::default();
-        let mut all = || texts(shown.advance(&live, &[ID], Some(Instant::now()), |_, _| true));
-        let failed = live.start(ID, QUESTION, "a");
-        failed.push("a long beginning");
-        assert_eq!(all(), ["started", "0 a long beginning"]);
-        drop(failed);
-        let again = live.start(ID, QUESTION, "a");
-        again.push("b");
-        assert_eq!(all(), ["finished", "started", "0 b"]);
-        // What another node said of it before does not count any more, nor what it says late.
-        drop(again);
-        assert!(live.push_of_another(ID, QUESTION, "a", 0, "of a node that died"));
-        assert_eq!(all(), ["finished", "started", "0 of a node that died"]);
-        let again = live.start(ID, QUESTION, "a");
-        assert!(live.push_of_another(ID, QUESTION, "a", 19, "!"));
-        again.push("c");
-        assert_eq!(all(), ["finished", "started", "0 c"]);
-        drop(again);
-        assert_eq!(all(), ["finished"]);
-        assert_eq!(live.lock().bytes, 0);
-    }
-
-    #[test]
-    fn typing_is_shown_once() {
-        let live = Live::default();
-        let mut shown = LiveShown::default();
-        assert!(live.type_in(ID, "a", TypingBy::Agent));
-        assert_eq!(texts(shown.advance(&live, &[ID], Some(Instant::now()), |_, _| true)), ["agent"]);
-        assert!(!live.type_in(ID, "a", TypingBy::Agent), "it is known");
-        assert!(shown.advance(&live, &[ID], Some(Instant::now()), |_, _| true).is_empty());
-        let mut of_all = LiveShown::default();
-        assert_eq!(texts(of_all.advance(&live, &[], None, |_, bot_id| bot_id == "a")), ["agent"]);
-        assert!(LiveShown::default().advance(&live, &[], Some(Instant::now()), |_, _| false).is_empty());
-    }
-}
+#[path = "live_tests.rs"]
+mod tests;

@@ -398,6 +398,8 @@ impl Service {
                         self.feed.waiters().signal_access(reader);
                     }
                     Change::AnswersStopped { conversation_id } => self.answers_stop(*conversation_id),
+                    Change::ConversationUpdated { id, bot_id, .. } => self.feed.live.move_to(*id, bot_id),
+                    Change::ConversationDeleted { id, .. } => self.feed.live.end_all(*id),
                     _ => {}
                 }
             }
@@ -465,6 +467,10 @@ impl Service {
 
     /// The visitor of a conversation types. `TooMany` beyond the limit of signals.
     pub fn question_typing(&self, joined: &Joined) -> Result<()> {
+        // One at each key press counts no more than it is shown.
+        if self.feed.live.types(joined.id, TypingBy::Visitor) {
+            return Ok(());
+        }
         self.rate_limits.signals.take(joined.id, self.clock.now())?;
         self.typing(joined, TypingBy::Visitor);
         Ok(())

@@ -36,8 +36,11 @@ impl Store {
     ) -> Result<Option<MessageId>> {
         self.change(Some(id), move |transaction| {
             Box::pin(async move {
+                // Its visitor learns of no note.
+                let rows = transaction.query(NEWEST_SHOWN, vec![id.into(), up_to.into()]).await?;
+                let newest = rows.into_iter().next().map(|row| row.int("messages", "id")).transpose()?;
+                let up_to = MessageId(newest.unwrap_or(0));
                 let Some(locked) = transaction.conversation(id).await? else { return Ok(None) };
-                let up_to = up_to.min(locked.newest);
                 if up_to > locked.conversation.seen_by_visitor {
                     locked.conversation.seen_by_visitor = up_to;
                     locked.is_changed = true;
@@ -51,6 +54,9 @@ impl Store {
         .await
     }
 }
+
+const NEWEST_SHOWN: &str = "SELECT id FROM messages WHERE conversation_id = $1 AND id <= $2 AND role <> 'note' \
+     ORDER BY conversation_id DESC, id DESC LIMIT 1";
 
 async fn move_mark(
     transaction: &mut Transaction<'_>,
