@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wicara_model::{Api, ConversationId};
-use wicara_service::{Embed, Error, Missing, Reader, Service, Writer};
+use wicara_service::{ConversationWalk, Embed, Error, Missing, Reader, Service, Writer};
 
 use crate::Http;
 use crate::access_log::AccessLog;
@@ -17,8 +17,9 @@ use crate::contract::chatbot_api::{
     ChatDeleted, ChatDetail, ChatList, ChatListEntry, ChatMessage, ChatMessageDeleted, Meta,
 };
 use crate::contract::conversation_api::{
-    Conversation, ConversationCreated, ConversationDeleted, ConversationDetail, ConversationList,
-    ConversationPatch, ConversationQuery, ConversationUpdated, NewConversation, Pagination,
+    ActivityQuery, Conversation, ConversationCounts, ConversationCreated, ConversationDeleted,
+    ConversationDetail, ConversationList, ConversationPatch, ConversationQuery, ConversationUpdated,
+    NewConversation, Pagination,
 };
 use crate::contract::errors::{IdInvalid, Refused, ValidationError, ValidationFailure};
 use crate::contract::handover::Claimed;
@@ -34,6 +35,7 @@ use crate::request_memory::RequestMemory;
 pub fn routes() -> OpenApiRouter<Http> {
     OpenApiRouter::new()
         .routes(routes!(conversation_create, conversation_list))
+        .routes(routes!(conversation_counts))
         .routes(routes!(conversation_get, conversation_update, conversation_delete))
         .routes(routes!(conversation_message_delete))
 }
@@ -124,17 +126,25 @@ async fn conversation_list(
     memory: RequestMemory,
     mut query: Query,
 ) -> Result<Response, Failure> {
-    let (filter, listing) = ConversationQuery::read(&mut query);
+    let (filter, listing, activity) = ConversationQuery::read(&mut query);
     let (as_failure, embed): (fn(Error) -> Failure, _) = match reader.api() {
         Api::Conversation => (ConversationApi, Embed::Last),
         Api::Chatbot => (ChatbotApi, Embed::Newest),
     };
     query.finish().map_err(as_failure)?;
     let cursor = service.feed_cursor();
-    let list = service.conversation_list(&reader, &filter, &listing, embed).await.map_err(as_failure)?;
+    let list = match activity.clone() {
+        None => service.conversation_list(&reader, &filter, &listing, embed).await,
+        Some(ActivityQuery { filter: activity, sort, cursor: after, .. }) => {
+            let filter = filter.clone();
+            let walk = ConversationWalk { filter, activity, reader: None, sort, listing, after };
+            service.conversation_walk(&reader, walk, embed).await
+        }
+    };
+    let list = list.map_err(as_failure)?;
     let answer = match reader.api() {
         Api::Conversation => {
-            let pagination = Pagination::new(list.total(), &listing);
+            let pagination = Pagination::new(list.total(), &listing, list.walked());
             let envelope = Envelope::of(&ConversationList::new(pagination));
             list_body::list(&memory, envelope, list, as_failure, |items, entry| {
                 let (listed, unread) = (&entry.listed, Some(entry.unread));
@@ -143,7 +153,8 @@ async fn conversation_list(
             .await
         }
         Api::Chatbot => {
-            let envelope = Envelope::of(&ChatList::new(Meta::new(list.total(), &filter, &listing)));
+            let walked = list.walked().zip(activity.as_ref());
+            let envelope = Envelope::of(&ChatList::new(Meta::new(list.total(), &filter, &listing, walked)));
             list_body::list(&memory, envelope, list, as_failure, |items, entry| {
                 let listed = &entry.listed;
                 items.push(&ChatListEntry::new(&listed.conversation, listed.messages()));
@@ -152,6 +163,27 @@ async fn conversation_list(
         }
     };
     answer.map(|answer| with_cursor(answer, &cursor))
+}
+
+/// Count what waits for the caller
+#[utoipa::path(
+    get,
+    path = "/api/conversation/counts",
+    operation_id = "conversation_counts",
+    tag = "Conversation API",
+    responses(
+        (status = 200, description = "How many conversations wait, each up to 10,000", body = ConversationCounts,
+            headers(("X-Wicara-Cursor" = String,
+            description = "A position in the feed: everything up to it is in the answer")))
+    )
+)]
+async fn conversation_counts(
+    State(service): State<Arc<Service>>,
+    reader: Reader,
+) -> Result<Response, Failure> {
+    let cursor = service.feed_cursor();
+    let counts = service.conversation_counts(&reader).await.map_err(ConversationApi)?;
+    Ok(with_cursor(json_body::ok(&ConversationCounts::new(counts)), &cursor))
 }
 
 #[derive(ToSchema)]

@@ -34,6 +34,16 @@ const PARAMETERS: &[&str] = &[
     "before",
     "after",
     "conversationId",
+    "sort",
+    "handler",
+    "assignee",
+    "failed",
+    "unanswered",
+    "unread",
+    "since",
+    "until",
+    "cursor",
+    "role",
 ];
 
 /// An object with the fields that are asked for, or any JSON.
@@ -139,7 +149,15 @@ fn a_session_id_is_read_back_as_it_is_written() {
 
 #[test]
 fn a_query_is_within_its_limits_or_names_a_parameter() {
-    let value = prop_oneof!["-?[0-9]{0,20}", "-?[0-9]", "asc|desc", "[ -~]{0,70}", any::<String>()];
+    let value = prop_oneof![
+        "-?[0-9]{0,20}",
+        "-?[0-9]",
+        "asc|desc|activity|human|me|none|true",
+        "[0-9a-f]{1,17}-[0-9a-f]{1,17}",
+        "[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,12})?(Z|[+ -][0-9]{2}:[0-9]{2}))?",
+        "[ -~]{0,70}",
+        any::<String>()
+    ];
     let encoded = value.prop_map(|value| percent_encoded(&value));
     let pair = (select(PARAMETERS), prop_oneof![4 => encoded, 1 => "[ -~]{0,4}"]);
     let text = vec(pair, 0..8).prop_map(|pairs| {
@@ -148,8 +166,8 @@ fn a_query_is_within_its_limits_or_names_a_parameter() {
     fuzz("query", mutated(text), |bytes| {
         let Ok(uri) = axum::http::Uri::try_from([b"/?", bytes.as_slice()].concat()) else { return };
         let mut query = Query::of(&uri);
-        let (filter, listing) = ConversationQuery::read(&mut query);
-        let (messages, _) = MessageQuery::read(&mut query);
+        let (filter, listing, _) = ConversationQuery::read(&mut query);
+        let (messages, _, _) = MessageQuery::read(&mut query);
         assert!((1..=100).contains(&listing.limit));
         match listing.cursor {
             Cursor::Page(page) => assert!(page >= 1 && listing.offset() >= 0),

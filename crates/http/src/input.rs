@@ -39,6 +39,7 @@ pub const BOT_ID: Field = Field::characters("botId", 64);
 pub const USER_ID: Field = Field::characters("userId", 64);
 pub const TYPE: Field = Field::characters("type", 64);
 pub const ROLE: Field = Field::characters("role", 64);
+pub const ASSIGNEE: Field = Field::characters("assignee", 64);
 pub const EMAIL: Field = Field::characters("email", MAX_EMAIL_CHARS);
 pub const PASSWORD: Field = Field::characters("password", *PASSWORD_CHARS.end());
 

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wicara_model::{self as model, MessageId};
-use wicara_service::{Error, Missing, Reader, Service, Writer};
+use wicara_service::{Error, MessageWalk, Missing, Reader, Service, Writer};
 
 use crate::Http;
 use crate::access_log::AccessLog;
@@ -17,7 +17,7 @@ use crate::contract::conversation_api::Pagination;
 use crate::contract::errors::{IdInvalid, Refused, ValidationError};
 use crate::contract::message_api::{
     Message, MessageCreated, MessageDeleted, MessageDetail, MessageList, MessagePatch, MessageQuery,
-    MessageUpdated, NewMessage,
+    MessageUpdated, MessageWalkQuery, NewMessage,
 };
 use crate::error::Failure::{self, ConversationApi};
 use crate::feed::with_cursor;
@@ -103,16 +103,25 @@ async fn message_list(
     memory: RequestMemory,
     mut query: Query,
 ) -> Result<Response, Failure> {
-    let (filter, listing) = MessageQuery::read(&mut query);
+    let (filter, listing, walk) = MessageQuery::read(&mut query);
     query.finish().map_err(ConversationApi)?;
 
     let cursor = service.feed_cursor();
-    let (total, messages) =
-        service.message_list(&reader, &filter, &listing).await.map_err(ConversationApi)?;
+    let (total, walked, messages) = match walk {
+        None => {
+            let list = service.message_list(&reader, &filter, &listing).await.map_err(ConversationApi)?;
+            (list.0, None, list.1)
+        }
+        Some(MessageWalkQuery { filter: walked, cursor: after }) => {
+            let conversation_id = filter.conversation_id;
+            let walk = MessageWalk { conversation_id, filter: walked, listing, after };
+            service.message_walk(&reader, &walk).await.map_err(ConversationApi)?
+        }
+    };
     if let Some(id) = filter.conversation_id {
         log.conversation(id);
     }
-    let envelope = Envelope::of(&MessageList::new(Pagination::new(total, &listing)));
+    let envelope = Envelope::of(&MessageList::new(Pagination::new(total, &listing, walked)));
     let answer = list_body::list(&memory, envelope, messages, ConversationApi, |items, message| {
         items.push(&Message::new(message))
     });

@@ -11,7 +11,9 @@ use axum::extract::FromRequestParts;
 use axum::http::Uri;
 use axum::http::request::Parts;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use wicara_model::{Bounds, Breach, Cursor, Listing, Order, Rule, Violation};
+use wicara_model::{
+    Bounds, Breach, Cursor, Listing, Order, Place, RangeEnd, Rule, Sort, Timestamp, Violation,
+};
 use wicara_service::Error;
 
 use crate::input::Field;
@@ -104,6 +106,52 @@ impl Query {
             (None, None) => Cursor::Page(page),
             (after, before) => Cursor::Between { after, before },
         }
+    }
+
+    /// One of some words. `known`: what an error names as allowed.
+    pub fn word<T: FromStr>(&mut self, name: &'static str, known: &'static [&'static str]) -> Option<T> {
+        match self.values.get(name)?.parse() {
+            Ok(word) => Some(word),
+            Err(_) => self.broken(name, Bounds::Choices(known)),
+        }
+    }
+
+    /// `true` or `false`.
+    pub fn flag(&mut self, name: &'static str) -> Option<bool> {
+        match self.values.get(name)?.parse() {
+            Ok(flag) => Some(flag),
+            Err(_) => self.broken(name, Rule::Boolean),
+        }
+    }
+
+    /// What a list is sorted by; `None` where that is left out.
+    pub fn sort(&mut self) -> Option<Sort> {
+        match self.values.get("sort")?.as_str() {
+            "created" => Some(Sort::Created),
+            "activity" => Some(Sort::Activity),
+            _ => self.broken("sort", Bounds::Choices(&["activity", "created"])),
+        }
+    }
+
+    /// An end of a range of times: a time with its offset or a date.
+    pub fn time(&mut self, name: &'static str, end: RangeEnd) -> Option<Timestamp> {
+        match Timestamp::range_end(self.values.get(name)?, end) {
+            Some(time) => Some(time),
+            None => self.broken(name, Rule::Date),
+        }
+    }
+
+    /// The `nextCursor` of the page before.
+    pub fn place(&mut self) -> Option<Place> {
+        match self.values.get("cursor")?.parse() {
+            Ok(place) => Some(place),
+            Err(_) => self.broken("cursor", Rule::Cursor),
+        }
+    }
+
+    /// Those of these parameters that are there, with their values.
+    pub fn given(&self, names: &[&'static str]) -> Vec<(&'static str, String)> {
+        names.iter().filter_map(|&name| Some((name, self.values.get(name)?.clone()))).collect()
     }
 
     /// Fails with every broken rule of the parameters that were read.

@@ -149,6 +149,46 @@ pub struct ConversationPatch {
     pub handler: Option<Handler>,
 }
 
+/// Whose conversations a list shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AssigneeFilter {
+    /// The caller's.
+    Me,
+    /// Those that nobody has.
+    Nobody,
+    Of(String),
+}
+
+/// Which conversations a walked list shows, beside [`ConversationFilter`]; a field that is `None` matches all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ActivityFilter {
+    pub handler: Option<Handler>,
+    pub assignee: Option<AssigneeFilter>,
+    /// Whether the public waits, and its newest question has a failure.
+    pub failed: Option<bool>,
+    /// Whether the newest message that is no note is the public's, and no bot is answering.
+    pub unanswered: Option<bool>,
+    /// Whether there are messages of the public that the caller has not read, as `unread_count` counts them.
+    pub unread: Option<bool>,
+    /// The earliest and the latest time of the last activity.
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+}
+
+/// How many conversations wait for a caller, each up to [`Walked::MAX_TOTAL`](crate::Walked::MAX_TOTAL).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConversationCounts {
+    /// With people, and claimed by nobody.
+    pub queue: i64,
+    /// The caller's.
+    pub mine: i64,
+    pub unread: i64,
+    pub failed: i64,
+    pub unanswered: i64,
+    /// See [`Walked::indexed_from`](crate::Walked::indexed_from).
+    pub indexed_from: Option<Timestamp>,
+}
+
 /// The conversations of a list; a field that is `None` matches all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct ConversationFilter {

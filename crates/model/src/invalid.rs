@@ -29,6 +29,10 @@ pub enum Rule {
     Range,
     /// Not one of the allowed values.
     Enum,
+    /// Neither a time with its offset (RFC 3339) nor a date.
+    Date,
+    /// Not the `nextCursor` of a list.
+    Cursor,
 }
 
 impl fmt::Display for Rule {
@@ -46,6 +50,8 @@ impl fmt::Display for Rule {
             Rule::Number => "number",
             Rule::Range => "range",
             Rule::Enum => "enum",
+            Rule::Date => "date",
+            Rule::Cursor => "cursor",
         })
     }
 }

@@ -24,17 +24,18 @@ mod timestamp;
 pub use answer::{Answer, flow_id};
 pub use caller::{Api, Bots, Caller, Key, NewKey, NewUser, Person, Program, Role, UnknownWord, User};
 pub use conversation::{
-    Conversation, ConversationFilter, ConversationPatch, Handler, HandoverReason, NewConversation,
+    ActivityFilter, AssigneeFilter, Conversation, ConversationCounts, ConversationFilter, ConversationPatch,
+    Handler, HandoverReason, NewConversation,
 };
 pub use event::{Change, Event, EventNumber};
 pub use id::{ConversationId, KeyId, MessageId, UserId};
 pub use invalid::{Bounds, Breach, Rule, Violation};
 pub use json::{Json, Object};
 pub use message::{
-    AnswerTime, Author, AuthorKind, Failure, FailureReason, Message, MessageFilter, MessagePatch, NewMessage,
-    role,
+    AnswerTime, Author, AuthorKind, Failure, FailureReason, Message, MessageFilter, MessagePatch,
+    MessageWalkFilter, NewMessage, role,
 };
 pub use network::Network;
-pub use page::{Cursor, List, Listing, Order};
+pub use page::{Cursor, List, Listing, Order, Place, Sort, UnknownPlace, Walked};
 pub use question::{Ending, Question, QuestionIds, Speaker, Turn};
-pub use timestamp::Timestamp;
+pub use timestamp::{RangeEnd, Timestamp};

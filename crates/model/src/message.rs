@@ -212,6 +212,15 @@ pub struct MessagePatch {
     pub role: Option<String>,
 }
 
+/// Which messages a walked list shows, beside [`MessageFilter`]; a field that is `None` matches all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MessageWalkFilter {
+    pub role: Option<String>,
+    /// The earliest and the latest time at which it was stored.
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+}
+
 /// The messages of a list; `None` matches all conversations.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct MessageFilter {

@@ -425,7 +425,7 @@ mod tests {
                 let listed =
                     |bot: &&str| ListedConversation { conversation: conversation(1, bot), messages: None };
                 let items = bots.iter().map(listed).collect();
-                reader.conversations(List { items, total: 2 }).is_some()
+                reader.conversations(List { items, total: 2, walked: None }).is_some()
             };
             assert_eq!(reader.conversation(conversation(1, "a")).is_some(), is_seen);
             assert_eq!(writer.conversation(conversation(1, "a")).is_some(), is_seen);

@@ -1,9 +1,10 @@
 //! Conversations, as people and programs manage them.
 
 use wicara_model::{
-    Conversation, ConversationFilter, ConversationId, ConversationPatch, Listing, Message, NewConversation,
+    Conversation, ConversationCounts, ConversationFilter, ConversationId, ConversationPatch, Listing,
+    Message, NewConversation,
 };
-use wicara_store::{Append, Ask, Detail, Embed, Target};
+use wicara_store::{Append, Ask, ConversationWalk, Detail, Embed, Target};
 
 use crate::entries::{ConversationDetail, ConversationEntries};
 use crate::writes::AppendOutcome;
@@ -95,6 +96,26 @@ impl Service {
         let list = reader.conversations(list);
         let list = list.ok_or_else(|| Error::Internal("a list held another bot's conversation".into()))?;
         Ok(ConversationEntries::new(self.store.clone(), reader, list, embed))
+    }
+
+    /// A list by activity or with filters beyond the documented ones, walked from place to place. What it asks of its reader
+    /// is the caller's.
+    pub async fn conversation_walk(
+        &self,
+        reader: &Reader,
+        walk: ConversationWalk,
+        embed: Embed,
+    ) -> Result<ConversationEntries> {
+        let walk = ConversationWalk { reader: reader.caller().id(), ..walk };
+        let list = self.store.conversation_walk(reader.bots(), &walk, embed).await?;
+        let list = reader.conversations(list);
+        let list = list.ok_or_else(|| Error::Internal("a list held another bot's conversation".into()))?;
+        Ok(ConversationEntries::new(self.store.clone(), reader, list, embed))
+    }
+
+    /// How many conversations wait for the caller.
+    pub async fn conversation_counts(&self, reader: &Reader) -> Result<ConversationCounts> {
+        Ok(self.store.conversation_counts(reader.bots(), reader.caller().id().as_deref()).await?)
     }
 
     /// Returns the conversation with its newest message, notes included. `Forbidden` for moving it to a bot outside the

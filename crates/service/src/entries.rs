@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use wicara_model::{Conversation, ConversationId, List, Message, MessageId};
+use wicara_model::{Conversation, ConversationId, List, Message, MessageId, Walked};
 use wicara_store::{
     self as store, CHUNK_BYTES, Embed, ListedConversation, MessageChunk, MessageRef, Remaining, Store,
 };
@@ -46,6 +46,7 @@ pub struct ConversationEntry {
 pub struct ConversationEntries {
     store: Store,
     total: i64,
+    walked: Option<Walked>,
     state_bytes: usize,
     embed: Embed,
     /// Whose unread messages are counted: of the Conversation API's lists alone.
@@ -60,11 +61,17 @@ impl ConversationEntries {
         list: Readable<List<ListedConversation>>,
         embed: Embed,
     ) -> Self {
-        let List { items, total } = list.into_inner();
+        let List { items, total, walked } = list.into_inner();
         let state_bytes =
             size_of_val(&items[..]) + items.iter().map(ListedConversation::bytes).sum::<usize>();
         let unread_of = if embed == Embed::Last { reader.caller().id() } else { None };
-        Self { store, total, state_bytes, embed, unread_of, conversations: items.into_iter() }
+        Self { store, total, walked, state_bytes, embed, unread_of, conversations: items.into_iter() }
+    }
+
+    /// How the list goes on, where it is walked.
+    #[must_use]
+    pub fn walked(&self) -> Option<Walked> {
+        self.walked
     }
 
     /// Conversations on all pages.

@@ -2,6 +2,7 @@
 //! right takes its proof from [`access`].
 
 pub mod access;
+mod activity_index;
 mod answers;
 mod attempts;
 mod caller_cache;
@@ -54,7 +55,7 @@ pub use people::People;
 pub use questions::{Description, NewQuestion, Thread};
 pub use rate_limiter::Limits;
 pub use sessions::Login;
-pub use wicara_store::{Embed, ListedConversation};
+pub use wicara_store::{ConversationWalk, Embed, ListedConversation, MessageWalk};
 
 /// Between two deletions of expired sessions and idempotency keys.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(15 * 60);
@@ -180,7 +181,8 @@ impl Service {
     }
 
     /// Runs the periodic work until the future is dropped: heartbeats, orphaned questions, expired sessions, keys and
-    /// events, messages of deleted conversations, conversations that nobody claims, and what follows the feed.
+    /// events, messages of deleted conversations, conversations that nobody claims, what lists read of conversations from before,
+    /// and what follows the feed.
     pub async fn maintain(&self) {
         tokio::join!(
             self.send_heartbeats(),
@@ -188,6 +190,7 @@ impl Service {
             self.expire(),
             self.delete_rest(),
             self.return_unclaimed(),
+            self.activity_index(),
             self.feed_follow()
         );
     }

@@ -1,9 +1,10 @@
 //! Messages, as people and programs manage them.
 
 use wicara_model::{
-    Conversation, ConversationId, Listing, Message, MessageFilter, MessageId, MessagePatch, NewMessage,
+    Bots, Conversation, ConversationId, Listing, Message, MessageFilter, MessageId, MessagePatch, NewMessage,
+    Walked,
 };
-use wicara_store::{Append, Ask, Target};
+use wicara_store::{Append, Ask, MessageWalk, Target};
 
 use crate::entries::MessageEntries;
 use crate::writes::AppendOutcome;
@@ -75,6 +76,30 @@ impl Service {
         };
         let list = self.store.message_list(reader.bots(), filter, count, listing).await?;
         Ok((list.total, MessageEntries::new(self.store.clone(), reader.clone(), &list.items)))
+    }
+
+    /// A list with filters beyond the documented ones, walked from place to place, and the number of its messages.
+    pub async fn message_walk(
+        &self,
+        reader: &Reader,
+        walk: &MessageWalk,
+    ) -> Result<(i64, Option<Walked>, MessageEntries)> {
+        let is_visible = match walk.conversation_id {
+            None => true,
+            Some(id) => match self.conversation_get(reader, id).await {
+                Ok(_) => true,
+                Err(Error::NotFound(_)) => false,
+                Err(error) => return Err(error),
+            },
+        };
+        // Of a conversation that the caller does not see nothing is read.
+        let nothing = Bots::Only(Vec::new());
+        let (bots, walk) = match is_visible {
+            true => (reader.bots(), walk.clone()),
+            false => (&nothing, MessageWalk { conversation_id: None, ..walk.clone() }),
+        };
+        let list = self.store.message_walk(bots, &walk).await?;
+        Ok((list.total, list.walked, MessageEntries::new(self.store.clone(), reader.clone(), &list.items)))
     }
 
     /// A conversation's newest message, notes included.

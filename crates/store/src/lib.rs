@@ -2,7 +2,10 @@
 //! the mapping of its rows; `commands/` has the writes, which `writer/` batches and commits, and `engine/` runs
 //! statements.
 
+mod activity_index;
 mod commands;
+mod conversation_walk;
+mod conversation_walk_plan;
 mod conversations;
 mod details;
 mod effects;
@@ -13,6 +16,7 @@ mod keys;
 mod list_walk;
 mod lists;
 mod message_previews;
+mod message_walk;
 mod message_windows;
 mod messages;
 mod nodes;
@@ -21,13 +25,14 @@ mod seen_marks;
 mod transaction;
 mod transfer;
 mod users;
+mod walks;
 mod writer;
 
 use std::fs::File;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -40,14 +45,17 @@ use engine::{
 use list_walk::StartLevel;
 use writer::{Writer, WriterDatabase};
 
+pub use activity_index::ActivityIndexed;
 pub use commands::{
     Append, Ask, AskState, Attempt, HandOverAfter, Handling, Operator, Outcome, Stored, Target,
 };
+pub use conversation_walk_plan::ConversationWalk;
 pub use details::Detail;
 pub use engine::{DatabaseUrl, Error, MAX_BUS_MESSAGE, Result};
 pub use events::{EventPage, EventsOf};
 pub use idempotency::{Claim, IdempotencyKey, PriorClaim};
 pub use message_previews::{Embed, ListedConversation};
+pub use message_walk::MessageWalk;
 pub use message_windows::{MessageChunk, Remaining, split_by_size};
 pub use messages::BotMessage;
 pub use rows::{CHUNK_BYTES, MessageRef};
@@ -111,6 +119,8 @@ struct Inner {
     loaders: Loaders,
     writer: Writer,
     start_level: StartLevel,
+    /// Whether all conversations are known to have their row of `conversation_activity`.
+    is_activity_indexed: AtomicBool,
     /// See [`Store::access_changes`].
     access_changes: AtomicU64,
     /// Notified when a conversation was deleted whose messages are still to be deleted.
@@ -176,6 +186,7 @@ impl Store {
             loaders,
             writer,
             start_level: StartLevel::default(),
+            is_activity_indexed: AtomicBool::new(false),
             access_changes: AtomicU64::new(0),
             deletions: Notify::new(),
             node,

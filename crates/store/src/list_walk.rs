@@ -109,10 +109,10 @@ impl Store {
         let mut buckets = cursor.read(Lane::Quick, level, vec![[0, i64::MAX]], None).await?;
         let total = buckets.iter().map(|bucket| bucket.count).sum();
         if page.skip >= total {
-            return Ok(List { items: Vec::new(), total });
+            return Ok(List { items: Vec::new(), total, walked: None });
         }
         if is_by_primary_key {
-            return Ok(List { items: read(vec![page.window()]).await?, total });
+            return Ok(List { items: read(vec![page.window()]).await?, total, walked: None });
         }
         self.inner.start_level.raise(
             kind,
@@ -138,7 +138,7 @@ impl Store {
             }
         }
         items.truncate(limit);
-        Ok(List { items, total })
+        Ok(List { items, total, walked: None })
     }
 }
 

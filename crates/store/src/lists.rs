@@ -170,7 +170,7 @@ pub(super) async fn from_the_nearer_end<T>(
     let mut page = PageRange::of(listing);
     let remaining = total - page.skip;
     if remaining <= 0 {
-        return Ok(List { items: Vec::new(), total });
+        return Ok(List { items: Vec::new(), total, walked: None });
     }
     let is_reversed = page.skip > remaining;
     if is_reversed {
@@ -185,5 +185,5 @@ pub(super) async fn from_the_nearer_end<T>(
     if is_reversed {
         items.reverse();
     }
-    Ok(List { items, total })
+    Ok(List { items, total, walked: None })
 }

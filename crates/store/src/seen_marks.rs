@@ -36,6 +36,26 @@ impl Store {
     }
 }
 
+/// The condition that [`Store::conversation_unread`] finds messages of a conversation, over rows with the columns
+/// `conversation_id` and `handler`. The newest messages are looked at first.
+pub(super) fn has_unread(reader: &str) -> String {
+    let mark = format!(
+        "(SELECT up_to FROM seen_marks WHERE seen_marks.reader = {reader} \
+             AND seen_marks.conversation_id = walked.conversation_id)"
+    );
+    let newest = |after: &str, condition: &str| {
+        format!(
+            "EXISTS (SELECT 1 FROM (SELECT role, created_at FROM messages \
+                 WHERE messages.conversation_id = walked.conversation_id{after} \
+                 ORDER BY messages.conversation_id DESC, messages.id DESC LIMIT {COUNTED}) AS newest \
+                 WHERE role = 'client'{condition})"
+        )
+    };
+    let since = " AND created_at >= (SELECT handed_over_at FROM conversations WHERE conversations.id = walked.conversation_id)";
+    let (marked, handed_over) = (newest(&format!(" AND messages.id > {mark}"), ""), newest("", since));
+    format!("({mark} IS NOT NULL AND {marked} OR {mark} IS NULL AND handler = 'human' AND {handed_over})")
+}
+
 static UNREAD: LazyLock<Sql> = LazyLock::new(|| {
     let mark = |reader: &str, id: &str| {
         format!(

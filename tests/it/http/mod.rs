@@ -36,6 +36,7 @@ mod stops_across;
 mod takeover;
 mod texts;
 mod typing;
+mod walks;
 pub mod wire;
 
 use crate::support::TestApp;

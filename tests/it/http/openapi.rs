@@ -10,7 +10,7 @@ use super::Chat;
 use crate::support::{Answer, Client, Engine, TestApp};
 
 /// Every operation with the statuses that it may answer, besides those of any operation under `/api`.
-const OPERATIONS: [(&str, &str, &[u16]); 30] = [
+const OPERATIONS: [(&str, &str, &[u16]); 31] = [
     ("get", "/healthz", &[]),
     ("get", "/readyz", &[503]),
     ("get", "/metrics", &[401, 403, 503]),
@@ -32,6 +32,7 @@ const OPERATIONS: [(&str, &str, &[u16]); 30] = [
     ("post", "/api/conversation/{id}/typing", &[400]),
     ("post", "/api/conversation", &[400, 409, 422]),
     ("get", "/api/conversation", &[400, 403]),
+    ("get", "/api/conversation/counts", &[]),
     ("get", "/api/conversation/{id}", &[400, 403, 404]),
     ("patch", "/api/conversation/{id}", &[400, 409]),
     ("delete", "/api/conversation/{id}", &[400, 404]),
@@ -328,9 +329,17 @@ async fn what_is_answered_is_what_is_described() {
         }
         send("post", "/api/conversation", "", json!({"room": 5})).await;
         for path in ["/api/conversation", "/api/message"] {
-            for query in
-                ["?limit=100", "?limit=100&order=asc", "?page=99", "?limit=0", "?botId=none&conversationId=0"]
-            {
+            for query in [
+                "?limit=100",
+                "?limit=100&order=asc",
+                "?page=99",
+                "?limit=0",
+                "?botId=none&conversationId=0",
+                "?sort=activity&limit=1",
+                "?unread=true&role=client",
+                "?sort=x&role=%00",
+                "?cursor=x&since=yesterday",
+            ] {
                 bad("get", path, query).await;
             }
         }
@@ -367,6 +376,7 @@ async fn what_is_answered_is_what_is_described() {
             judge.send("post", "/api/message", "", "", &message).await;
         }
 
+        send("get", "/api/conversation/counts", "", Value::Null).await;
         send("get", "/api/auth/me", "", Value::Null).await;
         for body in [json!({}), json!({"email": "a@b", "password": "wrong"})] {
             send("post", "/api/auth/login", "", body).await;

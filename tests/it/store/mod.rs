@@ -15,6 +15,7 @@ mod schema;
 mod together;
 mod totals;
 mod transfer;
+mod walks;
 
 pub use totals::totals_are_exact;
 

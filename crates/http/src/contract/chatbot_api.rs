@@ -8,14 +8,14 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 use wicara_model::{
     self as model, ConversationFilter, ConversationId, Cursor, Ending, Handler, Json, Listing, MessageId,
-    Object, Order, QuestionIds, Timestamp, role,
+    Object, Order, QuestionIds, Timestamp, Walked, role,
 };
 use wicara_service::Answered;
 
 use super::answer_object::{AnswerObject, answer_object};
-use super::conversation_api::pages;
+use super::conversation_api::{ActivityQuery, NextCursor, pages};
 use super::errors::{BotUnavailable, Refused};
-use super::{shown, wording};
+use super::{shown, shown_or_null, wording};
 use crate::input::{BOT_ID, INTEGRATION_TYPE, Input, MESSAGE, ROOM, USER_ID};
 use crate::query::percent_encoded;
 
@@ -289,11 +289,27 @@ pub struct Meta {
     next_page_url: Option<String>,
     #[schema(required)]
     prev_page_url: Option<String>,
+    /// Only of a list that is walked: as in the Conversation API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = true)]
+    total_is_exact: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^[0-9a-f]{1,15}-[0-9a-f]{1,15}$", example = "1be3f80-5")]
+    next_cursor: Option<NextCursor>,
+    #[serde(serialize_with = "shown_or_null", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false, format = DateTime)]
+    indexed_from: Option<Timestamp>,
 }
 
 impl Meta {
+    /// `walked`: of a list that is walked, with the parameters that make it one.
     #[must_use]
-    pub fn new(total: i64, filter: &ConversationFilter, listing: &Listing) -> Self {
+    pub fn new(
+        total: i64,
+        filter: &ConversationFilter,
+        listing: &Listing,
+        walked: Option<(Walked, &ActivityQuery)>,
+    ) -> Self {
         let last_page = pages(total, listing.limit).max(1);
         let (next, previous) = match listing.cursor {
             // Past the end the way back leads to the last page, not to another empty one.
@@ -302,18 +318,31 @@ impl Meta {
             }
             Cursor::Between { .. } => (None, None),
         };
+        let given = walked.map_or(&[][..], |(_, query)| &query.given);
+        let is_by_cursor = walked.is_some_and(|(_, query)| query.cursor.is_some());
+        let url = |page: Option<i64>| {
+            page.filter(|_| !is_by_cursor).map(|page| page_url(page, filter, listing, given))
+        };
         Self {
             total,
             per_page: listing.limit,
             current_page: listing.page(),
             last_page,
-            next_page_url: next.map(|page| page_url(page, filter, listing)),
-            prev_page_url: previous.map(|page| page_url(page, filter, listing)),
+            next_page_url: url(next),
+            prev_page_url: url(previous),
+            total_is_exact: walked.map(|(walked, _)| walked.is_exact),
+            next_cursor: walked.map(|(walked, _)| NextCursor::new(walked)),
+            indexed_from: walked.and_then(|(walked, _)| walked.indexed_from),
         }
     }
 }
 
-fn page_url(page: i64, filter: &ConversationFilter, listing: &Listing) -> String {
+fn page_url(
+    page: i64,
+    filter: &ConversationFilter,
+    listing: &Listing,
+    given: &[(&'static str, String)],
+) -> String {
     let mut url = format!("/api/conversation?page={page}&limit={}", listing.limit);
     let filters = [
         ("userId", &filter.user_id),
@@ -328,6 +357,9 @@ fn page_url(page: i64, filter: &ConversationFilter, listing: &Listing) -> String
     }
     if listing.order == Order::Ascending {
         url.push_str("&order=asc");
+    }
+    for (name, value) in given {
+        let _ = write!(url, "&{name}={}", percent_encoded(value));
     }
     url
 }

@@ -4,13 +4,13 @@ use crate::list_body::ListField;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use wicara_model::{
-    self as model, ConversationFilter, ConversationId, Handler, HandoverReason, Listing, Message, MessageId,
-    Order, Timestamp,
+    self as model, ActivityFilter, AssigneeFilter, ConversationFilter, ConversationId, Handler,
+    HandoverReason, Listing, Message, MessageId, Order, Place, RangeEnd, Sort, Timestamp, Walked,
 };
 
 use super::author::Author;
 use super::{shown, shown_or_null, wording};
-use crate::input::{BOT_ID, INTEGRATION_TYPE, Input, ROOM, USER_ID};
+use crate::input::{ASSIGNEE, BOT_ID, INTEGRATION_TYPE, Input, ROOM, USER_ID};
 use crate::query::Query;
 
 /// `POST /api/conversation`: the request.
@@ -108,11 +108,59 @@ pub struct ConversationQuery {
     /// Only conversations with ids above this one.
     #[param(minimum = 0)]
     pub after: Option<i64>,
+    /// `activity` sorts by the last activity, `updatedAt`. With it, or with any of the parameters below, totals stop at 10,000,
+    /// and the list is walked by `cursor`.
+    #[param(pattern = "^(activity|created)$", default = "created")]
+    pub sort: Option<String>,
+    /// Only what the bot has, or what people have.
+    #[param(pattern = "^(bot|human)$")]
+    pub handler: Option<String>,
+    /// Only what this person or program has, by the id that `assignee` shows; `me`: what the caller has; `none`: what nobody
+    /// has.
+    #[param(max_length = 64)]
+    pub assignee: Option<String>,
+    /// Whether the public waits for an answer, and its newest question has a failure.
+    #[param(pattern = "^(true|false)$")]
+    pub failed: Option<String>,
+    /// Whether the newest message that is no note is the public's, and no bot is answering.
+    #[param(pattern = "^(true|false)$")]
+    pub unanswered: Option<String>,
+    /// Whether there are messages of the public that the caller has not read, in conversations that people have or that the
+    /// caller has opened: see `unreadCount`.
+    #[param(pattern = "^(true|false)$")]
+    pub unread: Option<String>,
+    /// Only what was active at this time or later: RFC 3339, or a date, from its beginning by UTC.
+    #[param(
+        pattern = "^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])(T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9]))?$"
+    )]
+    pub since: Option<String>,
+    /// Only what was last active at this time or earlier; a date: to its end.
+    #[param(
+        pattern = "^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])(T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9]))?$"
+    )]
+    pub until: Option<String>,
+    /// The `nextCursor` of the page before. `page`, `before` and `after` are not used beside it.
+    #[param(pattern = "^[0-9a-f]{1,15}-[0-9a-f]{1,15}$")]
+    pub cursor: Option<String>,
+}
+
+/// The parameters that make a list of conversations one that is walked, but for `cursor`.
+const WALKED_BY: [&str; 8] =
+    ["sort", "handler", "assignee", "failed", "unanswered", "unread", "since", "until"];
+
+/// What is asked for beyond the documented lists.
+#[derive(Debug, Clone)]
+pub struct ActivityQuery {
+    pub filter: ActivityFilter,
+    pub sort: Sort,
+    pub cursor: Option<Place>,
+    /// The parameters as they were sent, for the addresses of other pages.
+    pub given: Vec<(&'static str, String)>,
 }
 
 impl ConversationQuery {
-    /// Reads what the parameters above ask for.
-    pub fn read(query: &mut Query) -> (ConversationFilter, Listing) {
+    /// Reads what the parameters above ask for; the last is `None` for a documented list.
+    pub fn read(query: &mut Query) -> (ConversationFilter, Listing, Option<ActivityQuery>) {
         let (page, limit) = (query.page(), query.limit());
         let filter = ConversationFilter {
             user_id: query.text(USER_ID),
@@ -121,7 +169,26 @@ impl ConversationQuery {
             room: query.text(ROOM),
         };
         let order = query.order(Order::Descending);
-        (filter, Listing { cursor: query.cursor(page), limit, order })
+        let listing = Listing { cursor: query.cursor(page), limit, order };
+        let assignee = query.text(ASSIGNEE).map(|assignee| match assignee.as_str() {
+            "me" => AssigneeFilter::Me,
+            "none" => AssigneeFilter::Nobody,
+            _ => AssigneeFilter::Of(assignee),
+        });
+        let sort = query.sort().unwrap_or_default();
+        let activity = ActivityFilter {
+            handler: query.word("handler", &["bot", "human"]),
+            assignee,
+            failed: query.flag("failed"),
+            unanswered: query.flag("unanswered"),
+            unread: query.flag("unread"),
+            since: query.time("since", RangeEnd::Since),
+            until: query.time("until", RangeEnd::Until),
+        };
+        let cursor = query.place();
+        let is_walked = sort == Sort::Activity || activity != ActivityFilter::default() || cursor.is_some();
+        let given = query.given(&WALKED_BY);
+        (filter, listing, is_walked.then_some(ActivityQuery { filter: activity, sort, cursor, given }))
     }
 }
 
@@ -278,17 +345,87 @@ pub struct Pagination {
     total_pages: i64,
     #[schema(example = 10)]
     total_items: i64,
+    /// Only of a list that is walked (`sort=activity`, a filter beside it, or a `cursor`): whether the total is exact. It stops
+    /// at 10,000; where few of many entries match it may stop before, and there are so many at least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = true)]
+    total_is_exact: Option<bool>,
+    /// The same: the `cursor` of the next page; null after the last one. A page that has one may have fewer entries than were
+    /// asked for, or none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^[0-9a-f]{1,15}-[0-9a-f]{1,15}$", example = "1be3f80-5")]
+    next_cursor: Option<NextCursor>,
+    /// The same, while the server still makes its index of what was stored by an earlier version: what was opened before this
+    /// time may be missing.
+    #[serde(serialize_with = "shown_or_null", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false, format = DateTime)]
+    indexed_from: Option<Timestamp>,
+}
+
+/// A place or null.
+#[derive(Debug, Serialize)]
+pub struct NextCursor(#[serde(serialize_with = "shown_or_null")] Option<Place>);
+
+impl NextCursor {
+    #[must_use]
+    pub fn new(walked: Walked) -> Self {
+        Self(walked.next)
+    }
 }
 
 impl Pagination {
     #[must_use]
-    pub fn new(total: i64, listing: &Listing) -> Self {
+    pub fn new(total: i64, listing: &Listing, walked: Option<Walked>) -> Self {
         Self {
             page: listing.page(),
             page_size: listing.limit,
             total_pages: pages(total, listing.limit),
             total_items: total,
+            total_is_exact: walked.map(|walked| walked.is_exact),
+            next_cursor: walked.map(NextCursor::new),
+            indexed_from: walked.and_then(|walked| walked.indexed_from),
         }
+    }
+}
+
+/// `GET /api/conversation/counts`: the answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ConversationCounts {
+    #[schema(example = 200)]
+    status: u16,
+    #[schema(example = "success")]
+    message: &'static str,
+    data: Counts,
+}
+
+/// How many conversations wait for the caller, each up to 10,000.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Counts {
+    /// With people, and claimed by nobody.
+    #[schema(minimum = 0, maximum = 10000, example = 3)]
+    queue: i64,
+    /// The caller's.
+    #[schema(minimum = 0, maximum = 10000, example = 1)]
+    mine: i64,
+    #[schema(minimum = 0, maximum = 10000, example = 2)]
+    unread: i64,
+    #[schema(minimum = 0, maximum = 10000, example = 0)]
+    failed: i64,
+    #[schema(minimum = 0, maximum = 10000, example = 4)]
+    unanswered: i64,
+    /// As in lists.
+    #[serde(serialize_with = "shown_or_null", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false, format = DateTime)]
+    indexed_from: Option<Timestamp>,
+}
+
+impl ConversationCounts {
+    #[must_use]
+    pub fn new(counts: model::ConversationCounts) -> Self {
+        let model::ConversationCounts { queue, mine, unread, failed, unanswered, indexed_from } = counts;
+        let data = Counts { queue, mine, unread, failed, unanswered, indexed_from };
+        Self { status: 200, message: wording::SUCCESS, data }
     }
 }
 

@@ -5,7 +5,8 @@ use serde::Serialize;
 use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, Schema, Type};
 use utoipa::{IntoParams, ToSchema};
 use wicara_model::{
-    self as model, ConversationId, FailureReason, Json, Listing, MessageFilter, MessageId, Order, Timestamp,
+    self as model, ConversationId, FailureReason, Json, Listing, MessageFilter, MessageId, MessageWalkFilter,
+    Order, Place, RangeEnd, Timestamp,
 };
 
 use super::author::Author;
@@ -96,15 +97,47 @@ pub struct MessageQuery {
     /// Only messages with ids above this one.
     #[param(minimum = 0)]
     pub after: Option<i64>,
+    /// Only messages of this role. With it, or with any of the parameters below, totals stop at 10,000, and the list is walked
+    /// by `cursor`.
+    #[param(max_length = 64)]
+    pub role: Option<String>,
+    /// Only what was stored at this time or later: RFC 3339, or a date, from its beginning by UTC.
+    #[param(
+        pattern = "^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])(T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9]))?$"
+    )]
+    pub since: Option<String>,
+    /// Only what was stored at this time or earlier; a date: to its end.
+    #[param(
+        pattern = "^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])(T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9]))?$"
+    )]
+    pub until: Option<String>,
+    /// The `nextCursor` of the page before. `page`, `before` and `after` are not used beside it.
+    #[param(pattern = "^[0-9a-f]{1,15}-[0-9a-f]{1,15}$")]
+    pub cursor: Option<String>,
+}
+
+/// What is asked for beyond the documented lists.
+#[derive(Debug, Clone)]
+pub struct MessageWalkQuery {
+    pub filter: MessageWalkFilter,
+    pub cursor: Option<Place>,
 }
 
 impl MessageQuery {
-    /// Reads what the parameters above ask for.
-    pub fn read(query: &mut Query) -> (MessageFilter, Listing) {
+    /// Reads what the parameters above ask for; the last is `None` for a documented list.
+    pub fn read(query: &mut Query) -> (MessageFilter, Listing, Option<MessageWalkQuery>) {
         let (page, limit) = (query.page(), query.limit());
         let filter = MessageFilter { conversation_id: query.id("conversationId").map(ConversationId) };
         let order = query.order(Order::Ascending);
-        (filter, Listing { cursor: query.cursor(page), limit, order })
+        let listing = Listing { cursor: query.cursor(page), limit, order };
+        let walked = MessageWalkFilter {
+            role: query.text(ROLE),
+            since: query.time("since", RangeEnd::Since),
+            until: query.time("until", RangeEnd::Until),
+        };
+        let cursor = query.place();
+        let is_walked = walked != MessageWalkFilter::default() || cursor.is_some();
+        (filter, listing, is_walked.then_some(MessageWalkQuery { filter: walked, cursor }))
     }
 }
 

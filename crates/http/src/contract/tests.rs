@@ -138,7 +138,7 @@ fn page(page: i64, limit: i64) -> Listing {
 #[test]
 fn the_conversation_apis_pages() {
     for (total_items, total_pages) in [(0, 0), (1, 1), (2, 1), (3, 2), (10, 5)] {
-        let pagination = Pagination::new(total_items, &page(1, 2));
+        let pagination = Pagination::new(total_items, &page(1, 2), None);
         shows(
             &ConversationList::new(pagination),
             &format!(
@@ -147,7 +147,7 @@ fn the_conversation_apis_pages() {
         );
     }
     shows(
-        &MessageList::new(Pagination::new(10, &page(9, 2))),
+        &MessageList::new(Pagination::new(10, &page(9, 2), None)),
         r#"{"status":200,"data":[],"pagination":{"page":9,"pageSize":2,"totalPages":5,"totalItems":10}}"#,
     );
 }
@@ -253,19 +253,19 @@ fn whoever_is_not_the_client_answers() {
 fn the_chatbot_apis_pages() {
     let none = ConversationFilter::default();
     shows(
-        &Meta::new(20, &none, &page(1, 10)),
+        &Meta::new(20, &none, &page(1, 10), None),
         r#"{"total":20,"perPage":10,"currentPage":1,"lastPage":2,"nextPageUrl":"/api/conversation?page=2&limit=10","prevPageUrl":null}"#,
     );
     shows(
-        &Meta::new(20, &none, &page(2, 10)),
+        &Meta::new(20, &none, &page(2, 10), None),
         r#"{"total":20,"perPage":10,"currentPage":2,"lastPage":2,"nextPageUrl":null,"prevPageUrl":"/api/conversation?page=1&limit=10"}"#,
     );
     shows(
-        &Meta::new(0, &none, &page(1, 10)),
+        &Meta::new(0, &none, &page(1, 10), None),
         r#"{"total":0,"perPage":10,"currentPage":1,"lastPage":1,"nextPageUrl":null,"prevPageUrl":null}"#,
     );
     shows(
-        &Meta::new(20, &none, &page(9, 10)),
+        &Meta::new(20, &none, &page(9, 10), None),
         r#"{"total":20,"perPage":10,"currentPage":9,"lastPage":2,"nextPageUrl":null,"prevPageUrl":"/api/conversation?page=2&limit=10"}"#,
     );
 }
@@ -275,13 +275,13 @@ fn the_next_page_keeps_the_filters_and_walking_has_no_pages() {
     let filter =
         ConversationFilter { bot_id: Some("guide".into()), room: Some("a & b".into()), ..Default::default() };
     let mut listing = Listing { order: Order::Ascending, ..page(1, 10) };
-    let meta = serde_json::to_value(Meta::new(20, &filter, &listing)).unwrap();
+    let meta = serde_json::to_value(Meta::new(20, &filter, &listing, None)).unwrap();
     assert_eq!(
         meta["nextPageUrl"],
         "/api/conversation?page=2&limit=10&botId=guide&room=a%20%26%20b&order=asc"
     );
     listing.cursor = Cursor::Between { after: Some(1), before: None };
-    let meta = serde_json::to_value(Meta::new(20, &filter, &listing)).unwrap();
+    let meta = serde_json::to_value(Meta::new(20, &filter, &listing, None)).unwrap();
     assert!(meta["nextPageUrl"].is_null() && meta["prevPageUrl"].is_null(), "{meta}");
 }
 

@@ -53,7 +53,10 @@ async fn delete(
     let conversation = locked.conversation.clone();
     let newest = message_newest_in(transaction, id, false).await?;
     transaction.query("DELETE FROM conversations WHERE id = $1", vec![id.into()]).await?;
-    transaction.query("DELETE FROM seen_marks WHERE conversation_id = $1", vec![id.into()]).await?;
+    for table in ["seen_marks", "conversation_activity"] {
+        let sql = format!("DELETE FROM {table} WHERE conversation_id = $1");
+        transaction.query(sql, vec![id.into()]).await?;
+    }
     transaction.effects.conversations.insert(id, None);
     transaction.effects.totals.conversation(&conversation, -1);
     let bot_before = conversation.bot_id.clone();

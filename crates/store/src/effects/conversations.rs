@@ -26,6 +26,11 @@ impl Conversations {
         self.0.get_mut(&id)?.as_mut()
     }
 
+    /// Those that were locked and are there, by id.
+    pub(super) fn present(&self) -> Vec<ConversationId> {
+        self.0.iter().filter(|(_, locked)| locked.is_some()).map(|(id, _)| *id).collect()
+    }
+
     /// Writes the rows whose state the newest message does not carry: see [`LockedConversation::is_changed`].
     pub(super) async fn write(self, executor: &Executor<'_>) -> Result<()> {
         static UPDATE: LazyLock<Sql> = LazyLock::new(|| {

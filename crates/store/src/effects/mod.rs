@@ -4,6 +4,7 @@
 //! A new effect is a file here, a field, and its line in [`Effects::write`]. If appends have it, also a new version of
 //! PostgreSQL's function `wicara_append_…`, which does for a batch what is written here for SQLite.
 
+pub(super) mod activity;
 mod asks;
 mod conversations;
 mod events;
@@ -40,9 +41,12 @@ impl Effects {
     /// lock the transaction holds or whose row it deleted, then the totals, which all conversations share, last the feed.
     /// On PostgreSQL that is left to the COMMIT: returns the parameters of [`ADD_EVENTS`].
     pub async fn write(self, executor: &Executor<'_>, batch: Option<Batch>) -> Result<Option<Vec<Value>>> {
+        let present = self.conversations.present();
         self.conversations.write(executor).await?;
         self.asks.write(executor).await?;
         self.keys.write(executor).await?;
+        // After the asks: a question that a bot is answering does not wait.
+        activity::write(executor, present).await?;
         self.totals.write(executor, batch).await?;
         match executor {
             Executor::Postgres(_) => Ok(self.events.into_params()),

@@ -17,6 +17,9 @@ pub enum Lane {
     Continuation,
     /// Lists, whose cost may grow with what is stored. Refused when the lane is full.
     Slow,
+    /// Steps along an index, in its order: a bounded number of its entries. They share the slow lane's permits, and on
+    /// PostgreSQL have a connection on which the planner can do nothing else.
+    Walk,
 }
 
 /// A statement in the dialect of its database, with its parameters.

@@ -148,8 +148,16 @@ impl Server {
 
     /// A connection for reading. A read waits only for locks of whole tables (a migration, a restore), and all
     /// statements behind it on the shared connection wait with it: the lock timeout bounds that.
-    async fn connect_reader(&self, by_key: bool) -> Result<Connection> {
-        let connection = if by_key { self.connect_by_key().await? } else { self.connect().await? };
+    async fn connect_reader(&self, plans: Plans) -> Result<Connection> {
+        let connection = match plans {
+            Plans::Any => self.connect().await?,
+            Plans::ByKey | Plans::InOrder => self.connect_by_key().await?,
+        };
+        if plans == Plans::InOrder {
+            let in_order = "SET enable_bitmapscan = off; SET enable_sort = off; SET enable_incremental_sort = off; \
+                 SET max_parallel_workers_per_gather = 0";
+            connection.execute(in_order).await?;
+        }
         connection.execute(&format!("SET lock_timeout = {}", LOCK_TIMEOUT.as_millis())).await?;
         Ok(connection)
     }
@@ -192,10 +200,21 @@ where
     }
 }
 
+/// What the settings of a connection leave to the planner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Plans {
+    Any,
+    /// See [`Server::connect_by_key`].
+    ByKey,
+    /// Also no reading of many entries of an index to sort them: a step along an index ends where its limit is reached,
+    /// whatever the planner takes the number of its entries for.
+    InOrder,
+}
+
 /// One shared connection, opened at its first use and again after it is lost.
 struct ReadConnection {
     server: Server,
-    by_key: bool,
+    plans: Plans,
     state: tokio::sync::Mutex<ConnectionState>,
 }
 
@@ -215,7 +234,7 @@ impl ReadConnection {
         if state.refused_until.is_some_and(|until| Instant::now() < until) {
             return Err(Error::Unavailable("the database was away a moment ago".into()));
         }
-        let connected = self.server.connect_reader(self.by_key).await;
+        let connected = self.server.connect_reader(self.plans).await;
         match connected {
             Ok(connection) => {
                 let connection = Arc::new(connection);
@@ -235,15 +254,15 @@ impl ReadConnection {
 pub struct ReadConnections {
     quick: Vec<ReadConnection>,
     slow: ReadConnection,
+    walk: ReadConnection,
     next: AtomicUsize,
 }
 
 impl ReadConnections {
     pub fn new(server: &Server) -> Self {
-        let connection =
-            |by_key| ReadConnection { server: server.clone(), by_key, state: Default::default() };
-        let quick = (0..QUICK_CONNECTIONS).map(|_| connection(true)).collect();
-        Self { quick, slow: connection(false), next: 0.into() }
+        let connection = |plans| ReadConnection { server: server.clone(), plans, state: Default::default() };
+        let quick = (0..QUICK_CONNECTIONS).map(|_| connection(Plans::ByKey)).collect();
+        Self { quick, slow: connection(Plans::Any), walk: connection(Plans::InOrder), next: 0.into() }
     }
 
     pub async fn query(&self, lane: Lane, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
@@ -253,6 +272,7 @@ impl ReadConnections {
                 &self.quick[next % self.quick.len()]
             }
             Lane::Slow => &self.slow,
+            Lane::Walk => &self.walk,
         };
         connection.get().await?.query(sql, params).await
     }

@@ -116,7 +116,7 @@ impl ReadPool {
                 let permit = Arc::clone(&self.quick).acquire_owned().await;
                 return Ok(ReadPermit::new(permit.expect("nobody closes the semaphore"), gauge));
             }
-            Lane::Slow => (self.metrics.slow_read(), Arc::clone(&self.slow).try_acquire_owned()),
+            Lane::Slow | Lane::Walk => (self.metrics.slow_read(), Arc::clone(&self.slow).try_acquire_owned()),
         };
         let permit = permit.map_err(|_| Error::Unavailable("too many reads wait".into()))?;
         Ok(ReadPermit::new(permit, gauge))

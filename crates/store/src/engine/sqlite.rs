@@ -134,7 +134,7 @@ impl ReaderThreads {
     pub async fn query(&self, statement: Arc<BoundStatement>) -> Result<Vec<Row>> {
         let lane = match statement.lane {
             Lane::Quick | Lane::Continuation => &self.quick,
-            Lane::Slow => &self.slow,
+            Lane::Slow | Lane::Walk => &self.slow,
         };
         let (reply, rows) = oneshot::channel();
         let closed = || Error::Unavailable("the store is closed".into());

@@ -20,6 +20,9 @@ pub const RARE: &str = "rare";
 /// One of them.
 pub const RARE_CONVERSATION: i64 = 40_007;
 
+/// Conversations from here on are indexed for lists by activity.
+const INDEXED_AFTER: i64 = 1000;
+
 /// The bot of one conversation in three hundred.
 pub const SPARSE: &str = "sparse";
 
@@ -81,16 +84,21 @@ impl Direct {
         let message = "id, conversation_id, seq, role, kind, text, bytes, created_at, updated_at";
         let rest = "'bot', 'text', 'an answer', 9, n, n";
         let rare = "n % 20000 = 7";
+        // They wait for people, and are not given back meanwhile.
+        let human = "n % 1000 = 3";
         let mut statements = vec![
             format!(
                 "INSERT INTO conversations (id, session_id, by_visitor, room, integration_type, bot_id, user_id, \
-                     handler, next_seq, message_count, note_count, message_bytes, created_at, updated_at) \
+                     handler, next_seq, message_count, note_count, message_bytes, created_at, updated_at, \
+                     handed_over_at, unclaimed_since, handover_reason) \
                  SELECT n, {session}, 1, CASE WHEN {rare} THEN '{RARE}' ELSE 'website-' || n END, \
                      CASE WHEN {rare} THEN '{RARE}' WHEN n % 3 = 0 THEN 'telegram' ELSE 'website' END, \
                      CASE WHEN {rare} THEN '{RARE}' WHEN n % 300 = 11 THEN '{SPARSE}' WHEN n % 4 = 0 THEN 'other' \
                          ELSE 'echo' END, \
-                     CASE WHEN {rare} THEN '{RARE}' WHEN n % 2 = 0 THEN 'user-' || n % 1000 END, 'bot', size + 1, \
-                     size, 0, 9 * size, n, n FROM (SELECT n, CASE n WHEN {LONG} THEN {LONG_MESSAGES} WHEN {HEAVY} THEN 2500 \
+                     CASE WHEN {rare} THEN '{RARE}' WHEN n % 2 = 0 THEN 'user-' || n % 1000 END, \
+                     CASE WHEN {human} THEN 'human' ELSE 'bot' END, size + 1, size, 0, 9 * size, n, n, \
+                     CASE WHEN {human} THEN n END, CASE WHEN {human} THEN {now} END, \
+                     CASE WHEN {human} THEN 'visitor' END FROM (SELECT n, CASE n WHEN {LONG} THEN {LONG_MESSAGES} WHEN {HEAVY} THEN 2500 \
                      ELSE 1 END AS size FROM {all}) AS sized"
             ),
             format!(
@@ -103,6 +111,18 @@ impl Direct {
                 "INSERT INTO messages ({message}) SELECT {CONVERSATIONS} + {LONG_MESSAGES} + n, {HEAVY}, n + 1, \
                      {rest} FROM {heavy}"
             ),
+            // Most of it is from before there was such a table: the server makes those rows beside all else.
+            format!(
+                "INSERT INTO conversation_activity (conversation_id, minute, state, bot_id, integration_type, handler) \
+                 SELECT id, updated_at / 60000, CASE WHEN id % 5 = 0 THEN 0 WHEN id % 777 = 1 THEN 2 ELSE 1 END, bot_id, \
+                     integration_type, handler FROM conversations WHERE id > {INDEXED_AFTER}"
+            ),
+            // What the administrator and others have read.
+            format!(
+                "INSERT INTO seen_marks (reader, conversation_id, up_to) SELECT CASE WHEN n % 100 = 0 THEN '1' \
+                     ELSE 'reader-' || n % 100 END, n, n - n % 2 FROM {all} WHERE n % 5 = 0"
+            ),
+            format!("UPDATE activity_index SET below = {INDEXED_AFTER} + 1"),
             format!(
                 "INSERT INTO idempotency (scope, key, body, lease_until, conversation_id, message_id, created_at) \
                  SELECT 'somebody', 'key-' || n, {}, 0, n, n, CASE WHEN n <= 500 THEN 0 ELSE {now} END FROM {}",

@@ -18,6 +18,7 @@ async fn no_operation_takes_longer_the_more_is_stored(engine: Engine) {
     people_come_and_go(&mut place).await;
     ask(&mut place).await;
     list(&mut place).await;
+    walk(&mut place).await;
     let start = follow(&mut place, "").await;
     keep(&mut place).await;
     follow(&mut place, &format!("after={start}&limit=500")).await;
@@ -75,6 +76,73 @@ async fn list(place: &mut Place) {
                 place.call(caller, &format!("message_list?{at}&conversationId={id}"), "", None).await;
             }
         }
+    }
+}
+
+/// Lists by activity and with filters, and what they count.
+async fn walk(place: &mut Place) {
+    let filters = [
+        "",
+        "&handler=human",
+        "&handler=bot",
+        "&assignee=me",
+        "&assignee=none",
+        "&assignee=none&handler=human",
+        "&assignee=nobody",
+        "&failed=true",
+        "&failed=false",
+        "&unanswered=true",
+        "&unanswered=false&handler=human",
+        "&unread=true",
+        "&unread=true&handler=human",
+        "&unread=false",
+        "&since=1970-01-01T00:00:30Z",
+        "&since=1970-01-01T00:00:20.5Z&until=1970-01-01T00:01:20.5Z",
+        "&until=1970-01-01",
+        "&since=2020-01-01",
+        "&botId=rare",
+        "&botId=rare&failed=true",
+        "&userId=rare",
+        "&userId=user-8&unanswered=true",
+        "&integrationType=rare",
+        "&integrationType=telegram&unanswered=true",
+        "&room=rare",
+        "&room=nowhere&handler=human",
+    ];
+    let callers =
+        [&place.person, &place.program, &place.limited, &place.few, &place.sparse].map(Client::clone);
+    for caller in &callers {
+        for sort in
+            ["sort=activity", "sort=activity&order=asc&limit=100", "sort=created", "sort=created&order=asc"]
+        {
+            for filter in filters {
+                let what = format!("conversation_list?{sort}{filter}");
+                let list = place.call(caller, &what, "", None).await.ok();
+                // A documented list is looked at elsewhere.
+                let walked = list["pagination"].get("nextCursor").or(list["meta"].get("nextCursor"));
+                if let Some(next) = walked.and_then(|next| next.as_str()) {
+                    place.call(caller, &format!("{what}&cursor={next}"), "", None).await;
+                }
+            }
+            place.call(caller, &format!("conversation_list?{sort}&handler=bot&page=900"), "", None).await;
+        }
+        for filter in [
+            "role=client",
+            "role=note",
+            "role=bot&order=desc",
+            "since=1970-01-01T00:00:30Z&until=1970-01-01T00:01:00Z",
+            "since=2020-01-01&role=client",
+            "until=1970-01-01T00:00:00.5Z",
+            "role=bot&conversationId=50000",
+            "role=client&conversationId=50000&order=desc",
+        ] {
+            let what = format!("message_list?{filter}");
+            let list = place.call(caller, &what, "", None).await.ok();
+            if let Some(next) = list["pagination"]["nextCursor"].as_str() {
+                place.call(caller, &format!("{what}&cursor={next}"), "", None).await;
+            }
+        }
+        place.call(caller, "conversation_counts", "", None).await;
     }
 }
 

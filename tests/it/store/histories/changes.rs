@@ -9,6 +9,7 @@ use wicara_store::{Handling, Store};
 use super::super::{execute, operator};
 use super::groups::{BOTS, KINDS, ROLES, TEXTS, payload};
 use super::model::{Kept, Mark, Model, REMEMBERED};
+use super::walks::READERS;
 use crate::support::{Database, Dice};
 
 /// Messages of a deleted conversation that go with it; the others follow.
@@ -17,7 +18,7 @@ const DELETED_AT_ONCE: usize = 2000;
 const PASSING: [i64; 4] = [6_000, 6_000, 40_000, REMEMBERED + 600];
 
 pub async fn change(store: &Store, database: &Database, model: &mut Model, dice: &mut Dice, at: Timestamp) {
-    match dice.below(15) {
+    match dice.below(19) {
         0..5 => conversation_update(store, model, dice, at).await,
         5..8 => message_update(store, model, dice, at).await,
         8..11 => message_delete(store, model, dice, at).await,
@@ -27,6 +28,9 @@ pub async fn change(store: &Store, database: &Database, model: &mut Model, dice:
         }
         11..13 => question_interrupt(store, model, dice, at).await,
         13 => answers_stop(store, model, dice).await,
+        14 => conversation_claim(store, model, dice, at).await,
+        15 => conversation_release(store, model, dice, at).await,
+        16..18 => conversation_seen(store, model, dice).await,
         _ => pass(store, database, model, dice).await,
     }
 }
@@ -78,6 +82,66 @@ async fn conversation_update(store: &Store, model: &mut Model, dice: &mut Dice, 
     let expected =
         expected.map_or(Handling::Gone, |(conversation, newest)| Handling::Done(conversation, newest));
     assert_eq!(updated, expected, "conversation {id} is updated");
+}
+
+async fn conversation_claim(store: &Store, model: &mut Model, dice: &mut Dice, at: Timestamp) {
+    let id = some_conversation(model, dice);
+    let claimed = store.conversation_claim(id, operator(), false, at).await.unwrap();
+    if let Some(kept) = model.conversations.get(&id)
+        && kept.conversation.assignee.is_none()
+    {
+        if kept.conversation.handler == Handler::Bot {
+            model.stop(id, Mark::HandedOver);
+        }
+        let kept = model.conversations.get_mut(&id).unwrap();
+        kept.change(at);
+        kept.conversation.hand_over(HandoverReason::Operator, Some(operator().author), at);
+    }
+    assert_handled(model, id, claimed);
+}
+
+async fn conversation_release(store: &Store, model: &mut Model, dice: &mut Dice, at: Timestamp) {
+    let id = some_conversation(model, dice);
+    let to = dice.pick(&[Handler::Human, Handler::Bot]).unwrap();
+    let released = store.conversation_release(id, operator(), to, at).await.unwrap();
+    if let Some(kept) = model.conversations.get_mut(&id) {
+        let conversation = &mut kept.conversation;
+        match (conversation.handler, to) {
+            (Handler::Human, Handler::Bot) => {
+                conversation.give_back(kept.newest_id);
+                kept.change(at);
+            }
+            (Handler::Human, Handler::Human) if conversation.assignee.take().is_some() => {
+                conversation.unclaimed_since = Some(at);
+                kept.change(at);
+            }
+            _ => {}
+        }
+    }
+    assert_handled(model, id, released);
+}
+
+fn assert_handled(model: &Model, id: ConversationId, handling: Handling) {
+    match (handling, model.conversations.get(&id)) {
+        (Handling::Gone, None) => {}
+        (Handling::Done(conversation, newest), Some(kept)) => {
+            kept.assert_is(&conversation);
+            assert_eq!(newest.as_ref(), kept.messages.last());
+        }
+        (handling, _) => panic!("conversation {id}: {handling:?}"),
+    }
+}
+
+async fn conversation_seen(store: &Store, model: &mut Model, dice: &mut Dice) {
+    let (id, up_to) = some_message(model, dice);
+    let reader = dice.word(&READERS[..2]);
+    let seen = store.conversation_seen(id, reader.clone(), up_to).await.unwrap();
+    let expected = model.conversations.get(&id).map(|kept| {
+        let mark = model.marks.entry((reader, id)).or_insert(MessageId(0));
+        *mark = (*mark).max(up_to.min(kept.newest_id));
+        *mark
+    });
+    assert_eq!(seen, expected, "conversation {id} is read up to {up_to}");
 }
 
 async fn answers_stop(store: &Store, model: &mut Model, dice: &mut Dice) {

@@ -49,9 +49,11 @@ impl Follower {
                 }
             }
             Change::MessageCreated { id, .. } | Change::MessageUpdated { id, .. } => {
-                if let Some(found) = store.message_get(id).await.unwrap() {
-                    self.messages.insert(id, found.message);
-                }
+                match store.message_get(id).await.unwrap() {
+                    Some(found) => self.messages.insert(id, found.message),
+                    // Its deletion follows, of what it became with this change.
+                    None => self.messages.remove(&id),
+                };
             }
             _ => {}
         }

@@ -6,10 +6,11 @@ mod feed;
 mod groups;
 mod model;
 mod tables;
+mod walks;
 
 use std::sync::Arc;
 
-use wicara_model::{NewMessage, Timestamp};
+use wicara_model::{Bots, NewMessage, NewUser, Role, Timestamp};
 use wicara_store::{Append, Ask, Error, Outcome, Store, Target};
 
 use super::new_conversation;
@@ -109,6 +110,15 @@ impl History {
             dice: Dice::new(seed),
             millis: 1_000_000,
         };
+        // The first person, whom the histories' changes are by.
+        let user = NewUser {
+            email: "admin@x".into(),
+            name: "admin".into(),
+            password_hash: "h".into(),
+            role: Role::Admin,
+            bots: Bots::All,
+        };
+        history.store.user_create(user, Timestamp(1)).await.unwrap();
         history
             .append(vec![super::append(Target::New(new_conversation("often")), &["halo"; NEARLY_NOTED])])
             .await;
@@ -116,7 +126,8 @@ impl History {
     }
 
     fn now(&mut self) -> Timestamp {
-        self.millis += 10;
+        // Now and then another minute begins.
+        self.millis += if self.dice.percent(5) { 45_000 } else { 10 };
         Timestamp(self.millis)
     }
 
@@ -154,14 +165,17 @@ impl History {
     async fn long_conversation(&mut self) {
         let target = Target::New(new_conversation("often"));
         let messages = (0..LONG).map(|number| NewMessage::question(number.to_string())).collect();
-        let long = Append { messages, ..super::append(target, &[]) };
+        let long = Append { at: self.now(), messages, ..super::append(target, &[]) };
         self.append(vec![long]).await;
         let (id, _) = self.model.conversations.last_key_value().unwrap();
         let id = *id;
         let attempt = self.dice.uuid();
         let bot_id = "often".to_owned();
-        let asked =
-            Append { ask: Ask::Opens { attempt, bot_id }, ..super::append(Target::Existing(id), &["halo"]) };
+        let asked = Append {
+            at: self.now(),
+            ask: Ask::Opens { attempt, bot_id },
+            ..super::append(Target::Existing(id), &["halo"])
+        };
         self.append(vec![asked]).await;
         self.group(SMALL).await;
         self.compare().await;
@@ -175,6 +189,7 @@ impl History {
 
     async fn compare(&mut self) {
         tables::compare(&self.store, &self.database, &self.model).await;
+        walks::compare(&self.store, &self.database, &self.model, &mut self.dice).await;
         self.follower.follow(&self.store).await;
         self.follower.compare(&self.model);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 use wicara_model::{
     Conversation, ConversationId, Ending, Failure, FailureReason, Handler, Message, MessageId,
-    NewConversation, NewMessage, Timestamp,
+    NewConversation, NewMessage, Timestamp, role,
 };
 use wicara_store::{Append, Ask, Attempt, Claim, Error, IdempotencyKey, Outcome, PriorClaim, Stored, Target};
 
@@ -27,6 +27,8 @@ pub struct Model {
     pub keys: BTreeMap<IdempotencyKey, Key>,
     /// All that there ever were.
     pub attempts: Vec<(ConversationId, Attempt)>,
+    /// How far readers have read.
+    pub marks: BTreeMap<(String, ConversationId), MessageId>,
     /// How often the store was opened: each time it is another node.
     pub node: usize,
     /// The clock that keys age by.
@@ -155,6 +157,17 @@ impl Model {
             Ask::No => false,
         };
         if is_superseded { Expected::Superseded } else { Expected::Stored }
+    }
+
+    /// 0: answered, or a bot is at it; 1: the public waits; 2: it does, and its newest question has a failure.
+    pub fn state(&self, kept: &Kept) -> i64 {
+        let Some(said) = kept.messages.iter().rfind(|message| !message.is_note()) else { return 0 };
+        let is_asked = kept.messages.iter().any(|message| self.asks.contains_key(&message.id));
+        match said.failure {
+            _ if said.role != role::CLIENT || is_asked => 0,
+            None => 1,
+            Some(_) => 2,
+        }
     }
 
     pub fn remembered(&self, key: &IdempotencyKey) -> Option<&Key> {

@@ -1,6 +1,6 @@
 //! Everything that is stored, compared with the model: through the store, and the tables that it shows nobody.
 
-use wicara_model::{Bots, ConversationFilter, Cursor, Ending, Listing, MessageFilter, Order};
+use wicara_model::{Bots, Conversation, ConversationFilter, Cursor, Ending, Listing, MessageFilter, Order};
 use wicara_store::{Embed, Store};
 
 use super::super::totals::totals_are_exact;
@@ -21,6 +21,7 @@ pub async fn compare(store: &Store, database: &Database, model: &Model) {
         model.conversations.values().map(|kept| format!("{} {}", kept.conversation.id, kept.next_seq));
     assert_eq!(rows, expected.collect::<Vec<_>>(), "places");
     asks_and_keys(database, model).await;
+    activity(database, model).await;
     deletions(database, model).await;
     if model.following.is_empty() {
         totals_are_exact(database).await;
@@ -84,6 +85,29 @@ async fn asks_and_keys(database: &Database, model: &Model) {
     assert_eq!(keys, expected, "idempotency keys");
 }
 
+/// What lists read, a row for each conversation. Where an append said an earlier time than the one before it, its minute may
+/// be either's.
+async fn activity(database: &Database, model: &Model) {
+    let sql = "SELECT conversation_id, state, bot_id, integration_type, handler, assignee_id FROM conversation_activity \
+         ORDER BY conversation_id";
+    let expected = model.conversations.values().map(|kept| {
+        let conversation = &kept.conversation;
+        let Conversation { id, bot_id, integration_type, handler, assignee, .. } = conversation;
+        let assignee = assignee.as_ref().map_or("-", |assignee| &assignee.id);
+        format!("{id} {} {bot_id} {integration_type} {} {assignee}", model.state(kept), handler.as_str())
+    });
+    assert_eq!(rows(database, sql).await, expected.collect::<Vec<_>>(), "activity");
+    let minutes = rows(database, "SELECT minute FROM conversation_activity ORDER BY conversation_id").await;
+    for (minute, kept) in minutes.iter().zip(model.conversations.values()) {
+        let minutes = kept.conversation.updated_at.0 / 60_000..=kept.latest.0 / 60_000;
+        assert!(
+            minutes.contains(&minute.parse().unwrap()),
+            "{minute} in {minutes:?}: {:?}",
+            kept.conversation
+        );
+    }
+}
+
 /// What is left of conversations that are gone.
 async fn deletions(database: &Database, model: &Model) {
     let following = rows(database, "SELECT conversation_id FROM deletions ORDER BY conversation_id").await;
@@ -116,7 +140,7 @@ async fn lists(store: &Store, model: &Model) {
 }
 
 /// What a query finds, a line a row; nothing stands as `-`.
-async fn rows(database: &Database, sql: &str) -> Vec<String> {
+pub async fn rows(database: &Database, sql: &str) -> Vec<String> {
     if let Some(path) = database.url.strip_prefix("sqlite:") {
         use rusqlite::types::ValueRef;
         let connection = rusqlite::Connection::open(path).unwrap();

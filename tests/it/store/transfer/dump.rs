@@ -5,8 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::support::Database;
 use crate::support::database::connect;
 
-/// Tables about running servers, and those that have another form on each engine.
-pub const OF_SERVERS: [&str; 6] = ["nodes", "node_folds", "node_batches", "feed", "events", "event_batches"];
+/// Tables about running servers or made by each database for itself, and those that have another form on each engine.
+pub const OF_SERVERS: [&str; 8] = [
+    "nodes",
+    "node_folds",
+    "node_batches",
+    "feed",
+    "events",
+    "event_batches",
+    "conversation_activity",
+    "activity_index",
+];
 const OF_ENGINES: [&str; 2] = ["refinery_schema_history", "sequences"];
 
 /// The columns of each table, with their types.

@@ -1,6 +1,6 @@
 //! Copies between databases, backups and restores.
 
-mod dump;
+pub mod dump;
 mod meanwhile;
 
 use std::collections::{BTreeMap, BTreeSet};
