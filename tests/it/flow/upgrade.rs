@@ -11,7 +11,7 @@ use wicara_platform::{Clock, Random};
 use wicara_store::{AskState, Attempt, Store};
 
 use crate::support::database::connect;
-use crate::support::{Answer, Client, Database, Engine, TestApp, on_both_engines};
+use crate::support::{Answer, Client, Database, Engine, PATIENCE, TestApp, on_both_engines, until};
 
 on_both_engines!(
     a_database_of_version_1_is_taken_up,
@@ -204,11 +204,18 @@ async fn a_database_of_version_1_is_taken_up(engine: Engine) {
         let refused = connect(&app.database.url).await.batch_execute(OLD_BATCH).await.unwrap_err();
         // It answers that with 503.
         assert_eq!(refused.code().unwrap().code(), "42P01", "{refused}");
+        // And one of version 4 whatever it commits with an event.
+        for call in ["wicara_append_2(1)", "wicara_feed_1(0, NULL, NULL, NULL, NULL, NULL, NULL)"] {
+            let refused = connect(&app.database.url).await.batch_execute(&format!("SELECT {call}")).await;
+            let refused = refused.unwrap_err();
+            assert_eq!(refused.code().unwrap().code(), "42883", "{refused}");
+        }
     }
     let agent = app.anonymous().with("x-api-key", AGENT);
     let viewer = app.anonymous().with("x-api-key", VIEWER);
 
     everything_is_read(&app, &agent, &viewer).await;
+    everything_is_listed_by_activity(&agent, &viewer).await;
     keys_are_remembered(&app, &agent).await;
 
     let note = r#"{"conversationId":"1","message":"new","role":"agent","type":"text"}"#;
@@ -259,6 +266,28 @@ async fn everything_is_read(app: &TestApp, agent: &Client, viewer: &Client) {
     let login = json!({"email": "viewer@example.org", "password": "another long password"});
     let login = app.anonymous().post("/api/auth/login", &login).await.ok();
     assert_eq!(login["data"]["bots"], json!(["guide", "echo"]));
+}
+
+/// The server indexes what it finds while it is at work.
+async fn everything_is_listed_by_activity(agent: &Client, viewer: &Client) {
+    until(PATIENCE, "all is indexed", async || {
+        let list = agent.get("/api/conversation?sort=activity").await.ok();
+        list["meta"].get("indexedFrom").is_none()
+    })
+    .await;
+    let listed = async |client: &Client, query: &str| {
+        let list = client.get(&format!("/api/conversation?{query}")).await.ok();
+        let id =
+            |it: &Value| it["id"].as_i64().unwrap_or_else(|| it["id"].as_str().unwrap().parse().unwrap());
+        items(&list).iter().map(id).collect::<Vec<_>>()
+    };
+    // The last activity of each is in version_1.sql; of the last, that its question was given up is no activity.
+    assert_eq!(listed(agent, "sort=activity").await, [302, 301, 3, 2, 1]);
+    assert_eq!(listed(agent, "failed=true").await, [302, 3]);
+    assert_eq!(listed(agent, "unanswered=true").await, [302, 3, 2]);
+    assert_eq!(listed(viewer, "handler=human").await, [301]);
+    let counts = agent.get("/api/conversation/counts").await.ok();
+    assert_eq!(counts["data"], json!({"queue": 1, "mine": 0, "unread": 0, "failed": 2, "unanswered": 3}));
 }
 
 /// Each request as it was sent to the earlier version.
