@@ -8,16 +8,19 @@ use wicara_model::{
     ActivityFilter, Bots, ConversationFilter, ConversationId, Cursor, Handler, Listing, MessageWalkFilter,
     NewMessage, Order, Place, Sort, Timestamp, Walked,
 };
-use wicara_store::{ActivityIndexed, Append, ConversationWalk, Embed, MessageWalk, Store, Target};
+use wicara_store::{
+    ActivityIndexed, Append, ConversationWalk, Embed, MessageWalk, Progress, Store, Target, Unfinished,
+};
 
 use super::transfer::dump::rows;
 use super::{append, execute, manual, new_conversation, open, reopen, stored};
-use crate::support::{Engine, on_both_engines};
+use crate::support::{Database, Engine, on_both_engines};
 
 on_both_engines!(
     what_does_not_move_is_never_passed_over,
     totals_stop_and_walks_go_on,
     what_was_stored_before_is_indexed_in_steps,
+    a_copy_and_a_restored_backup_are_indexed_anew,
     many_that_do_not_match_are_passed_in_pages,
 );
 
@@ -269,4 +272,32 @@ async fn what_was_stored_before_is_indexed_in_steps(engine: Engine) {
         }
     }
     assert_eq!(all.len(), 449);
+}
+
+async fn a_copy_and_a_restored_backup_are_indexed_anew(engine: Engine) {
+    let store = open(engine).await;
+    let ids = over_the_minutes(&store, 3).await;
+    store.close().await;
+    let source = &store.database;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("backup");
+    let silent = &mut |_: Progress<'_>| {};
+    wicara_store::backup(&source.url, &file, silent).await.unwrap();
+    for other in [Engine::Sqlite, Engine::Postgres] {
+        let (copied, restored) = (Database::new(other).await, Database::new(other).await);
+        wicara_store::copy(&source.url, &copied.url, Unfinished::GoesOn, silent).await.unwrap();
+        wicara_store::restore(&file, &restored.url, Unfinished::GoesOn, silent).await.unwrap();
+        for database in [&copied, &restored] {
+            let store = reopen(database).await;
+            let walk = walk(Sort::Activity, Order::Ascending, 10);
+            assert!(
+                page(&store, &walk).await.2.indexed_from.is_some(),
+                "nothing is said to be there that is not"
+            );
+            while store.activity_index_step().await.unwrap() != ActivityIndexed::All {}
+            let (found, total, walked) = page(&store, &walk).await;
+            assert_eq!((&found, total, walked.indexed_from), (&ids, 3, None));
+            store.close().await;
+        }
+    }
 }

@@ -115,7 +115,8 @@ brought along?' \
     [messages, conversations]
 }
 
-/// What the server keeps beside conversations and messages: totals, so that it need not count, and the last ids.
+/// What the server keeps beside conversations and messages: totals, so that it need not count, what lists by activity read,
+/// and the last ids.
 fn kept(size: Size, dialect: &Dialect) -> String {
     const TOTALS: &str = "INSERT INTO totals (what, level, bucket, bot_id, integration_type, count) ";
     let mut kept = String::new();
@@ -134,6 +135,11 @@ fn kept(size: Size, dialect: &Dialect) -> String {
             );
         }
     }
+    kept += "INSERT INTO conversation_activity (conversation_id, minute, state, bot_id, integration_type, handler, \
+             assignee_id) \
+         SELECT id, updated_at / 60000, CASE WHEN (SELECT role FROM messages WHERE conversation_id = conversations.id \
+             ORDER BY conversation_id DESC, id DESC LIMIT 1) = 'client' THEN 1 ELSE 0 END, bot_id, integration_type, \
+             handler, assignee_id FROM conversations;\n";
     let id = dialect.last_id;
     kept + &id("conversation_ids", size.conversations) + &id("message_ids", size.all_messages())
 }
