@@ -8,11 +8,10 @@ use wicara_model::{
 };
 use wicara_store::{ConversationWalk, Embed, ListedConversation, MessageWalk, Store};
 
-use super::dice::Dice;
 use super::groups::{BOTS, KINDS, ROLES};
 use super::model::{Kept, Model};
 use super::tables::rows;
-use crate::support::Database;
+use crate::support::{Database, Dice};
 
 /// Lists that are compared each time.
 const LISTS: usize = 10;
