@@ -78,8 +78,8 @@ impl Events {
     pub(super) async fn write_sqlite(self, executor: &Executor<'_>) -> Result<()> {
         static INSERT: LazyLock<Sql> = LazyLock::new(|| {
             Sql::both(format!(
-                "INSERT INTO events (number, at, kind, conversation_id, message_id, audience, audience_before, shown) \
-                 VALUES ((SELECT coalesce(max(number), 0) + 1 FROM events), {}, $1, $2, $3, $4, $5, $6)",
+                "INSERT INTO events (at, kind, conversation_id, message_id, audience, audience_before, shown) \
+                 VALUES ({}, $1, $2, $3, $4, $5, $6)",
                 DatabaseClock::SQLITE
             ))
         });
