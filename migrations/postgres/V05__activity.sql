@@ -345,7 +345,7 @@ BEGIN
     END IF;
 
     -- The activity. What messages are added tells the state after them; only a note leaves it as it is. Where an attempt
-    -- ends without a message, and where there is no row yet, it is looked up.
+    -- begins or ends with nothing but notes, and where there is no row yet, it is looked up.
     IF p_closes <> 0 THEN
         SELECT array_agg(o_conversations[(p_commands[ordinal]).target]) INTO v_looked_up
         FROM (
@@ -356,13 +356,13 @@ BEGIN
         ) AS quiet;
     END IF;
     v_updated := ARRAY(SELECT state.updated_at FROM unnest(v_states) AS state);
-    SELECT array_agg(id) FILTER (WHERE stored_minute IS NOT NULL), array_agg(minute) FILTER (WHERE stored_minute IS NOT NULL),
-        array_agg(state) FILTER (WHERE stored_minute IS NOT NULL),
-        v_looked_up || array_agg(id) FILTER (WHERE stored_minute IS NULL AND target <= v_known)
+    SELECT array_agg(id) FILTER (WHERE NOT is_looked_up), array_agg(minute) FILTER (WHERE NOT is_looked_up),
+        array_agg(state) FILTER (WHERE NOT is_looked_up), v_looked_up || array_agg(id) FILTER (WHERE is_looked_up)
     INTO v_active, v_minutes, v_waiting, v_looked_up
     FROM (
         SELECT said.target, said.id, said.minute, coalesce(said.state, stored.state) AS state,
-            stored.minute AS stored_minute, stored.state AS stored_state
+            stored.minute AS stored_minute, stored.state AS stored_state,
+            stored.minute IS NULL OR said.state IS NULL AND p_opens + p_closes > 0 AS is_looked_up
         FROM (
             SELECT target, o_conversations[target] AS id, greatest(v_updated[target], v_at[last]) / 60000 AS minute,
                 CASE WHEN last_said IS NULL THEN NULL WHEN v_says[last_said] <> 1 THEN 0
@@ -380,7 +380,7 @@ BEGIN
             SELECT minute, state FROM conversation_activity WHERE conversation_id = said.id LIMIT 1
         ) AS stored ON true
     ) AS compared
-    WHERE (minute, state) IS DISTINCT FROM (stored_minute, stored_state);
+    WHERE is_looked_up OR (minute, state) IS DISTINCT FROM (stored_minute, stored_state);
     IF v_active IS NOT NULL THEN
         UPDATE conversation_activity SET minute = active.minute, state = active.state
         FROM unnest(v_active, v_minutes, v_waiting) AS active (id, minute, state)

@@ -61,10 +61,9 @@ async fn conversation_update(store: &Store, model: &mut Model, dice: &mut Dice, 
     if handler == Some(Handler::Human) {
         model.stop(id, Mark::HandedOver);
     }
-    let expected = model.conversations.get_mut(&id).map(|kept| {
-        if !changes {
-            return (kept.conversation.clone(), kept.messages.last().cloned());
-        }
+    if let Some(kept) = model.conversations.get_mut(&id)
+        && changes
+    {
         kept.change(at);
         let conversation = &mut kept.conversation;
         conversation.room = patch.room.unwrap_or(conversation.room.clone());
@@ -77,11 +76,8 @@ async fn conversation_update(store: &Store, model: &mut Model, dice: &mut Dice, 
             Some(Handler::Bot) => conversation.give_back(kept.newest_id),
             None => {}
         }
-        (conversation.clone(), kept.messages.last().cloned())
-    });
-    let expected =
-        expected.map_or(Handling::Gone, |(conversation, newest)| Handling::Done(conversation, newest));
-    assert_eq!(updated, expected, "conversation {id} is updated");
+    }
+    assert_handled(model, id, updated);
 }
 
 async fn conversation_claim(store: &Store, model: &mut Model, dice: &mut Dice, at: Timestamp) {
