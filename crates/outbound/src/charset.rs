@@ -103,8 +103,8 @@ impl Transcoder {
         }
     }
 
-    /// Servers declare a charset by default and send UTF-8 all the same: a chunk that is all UTF-8 is taken for it, since text
-    /// in another charset has some letters, in a piece of any length, that are none in UTF-8.
+    /// Servers declare a charset by default and send UTF-8 all the same: a chunk that is all UTF-8 is taken for it. In another
+    /// charset single letters may look so, a chunk of text seldom does.
     fn read_ascii(&mut self, encoding: &'static Encoding, chunk: Bytes) -> Bytes {
         let valid = match str::from_utf8(&chunk) {
             Ok(_) => chunk.len(),
