@@ -378,11 +378,7 @@ async fn a_conversation_that_moves_comes_and_goes(engine: Engine) {
 
 async fn an_answer_is_followed_while_it_is_given(engine: Engine) {
     let model = Model::start().await;
-    let bot = format!(
-        "[[bot]]\nid = \"model\"\nkind = \"openai\"\nurl = \"{}\"\nmodel = \"m\"\npublic = true\n",
-        model.url
-    );
-    let app = TestApp::with(engine, &bot).await;
+    let app = TestApp::with(engine, &model.bot()).await;
     let (person, schemas) = (app.person(), Schemas::of(&app).await);
     let mut all = opened(&person, EVENTS).await;
     let visitor = app.anonymous().with("accept", "text/event-stream");
@@ -454,11 +450,7 @@ async fn an_answer_begins_after_its_question(engine: Engine) {
 
 async fn an_answer_is_hidden_from_those_who_lose_its_conversation(engine: Engine) {
     let model = Model::start().await;
-    let bot = format!(
-        "[[bot]]\nid = \"model\"\nkind = \"openai\"\nurl = \"{}\"\nmodel = \"m\"\npublic = true\n",
-        model.url
-    );
-    let app = TestApp::with(engine, &bot).await;
+    let app = TestApp::with(engine, &model.bot()).await;
     let of_model = Bots::Only(["model".to_owned()].into());
     let program = app.program_with(Role::Viewer, of_model, Api::Chatbot).await;
     let visitor = app.anonymous().with("accept", "text/event-stream");

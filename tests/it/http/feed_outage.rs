@@ -8,12 +8,7 @@ use crate::support::{Model, PATIENCE, TestApp, until};
 #[tokio::test(flavor = "multi_thread")]
 async fn live_text_waits_until_the_database_says_who_reads() {
     let model = Model::start().await;
-    let bot = format!(
-        "[[bot]]\nid = \"model\"\nkind = \"openai\"\nurl = \"{}\"\nmodel = \"m\"\npublic = true\n\
-         timeout_seconds = 300\n",
-        model.url
-    );
-    let (app, proxy) = TestApp::behind_proxy(&bot).await;
+    let (app, proxy) = TestApp::behind_proxy(&model.bot()).await;
     let program = app.program_with(Role::Viewer, Bots::All, Api::Chatbot).await;
     let visitor = app.anonymous().with("accept", "text/event-stream");
     let mut answer =

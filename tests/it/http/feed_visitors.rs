@@ -122,11 +122,7 @@ async fn notes_never_reach_a_visitor(engine: Engine) {
 
 async fn a_visitor_follows_its_answer(engine: Engine) {
     let model = Model::start().await;
-    let bot = format!(
-        "[[bot]]\nid = \"model\"\nkind = \"openai\"\nurl = \"{}\"\nmodel = \"m\"\npublic = true\n",
-        model.url
-    );
-    let app = TestApp::with(engine, &bot).await;
+    let app = TestApp::with(engine, &model.bot()).await;
     let (visitor, schemas) = (app.anonymous(), Schemas::of(&app).await);
     let streaming = visitor.with("accept", "text/event-stream");
     let question = json!({"message": "halo", "botId": "model"});

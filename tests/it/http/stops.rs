@@ -26,12 +26,7 @@ const KEY: &str = "0123456789abcdef";
 /// A bot that says a piece when the test does.
 async fn with_model(engine: Engine) -> (TestApp, Model) {
     let model = Model::start().await;
-    let bot = format!(
-        "[[bot]]\nid = \"model\"\nkind = \"openai\"\nurl = \"{}\"\nmodel = \"m\"\npublic = true\n\
-         timeout_seconds = 300\n",
-        model.url
-    );
-    (TestApp::with(engine, &bot).await, model)
+    (TestApp::with(engine, &model.bot()).await, model)
 }
 
 fn keyed(app: &TestApp) -> Client {

@@ -44,12 +44,8 @@ impl Site {
     async fn start() -> Self {
         let model = Model::start().await;
         // Their deadlines are beyond the test's: nothing but the other server ends an answer.
-        let bots = format!(
-            "[[bot]]\nid = \"model\"\nkind = \"openai\"\nurl = \"{}\"\nmodel = \"m\"\npublic = true\n\
-             timeout_seconds = 300\n\
-             [[bot]]\nid = \"slow\"\nkind = \"http\"\nurl = \"{{bot}}\"\npublic = true\ntimeout_seconds = 300\n",
-            model.url
-        );
+        let slow = "[[bot]]\nid = \"slow\"\nkind = \"http\"\nurl = \"{bot}\"\npublic = true\ntimeout_seconds = 300\n";
+        let bots = model.bot() + slow;
         let (asking, proxy) = TestApp::behind_proxy(&bots).await;
         let changing = TestApp::on(Database::at(asking.database.url.clone()), &bots).await;
         Self { asking, changing, proxy, model }

@@ -54,11 +54,7 @@ impl<'a> Watcher<'a> {
 
 async fn people_take_over_in_the_middle_of_an_answer(engine: Engine) {
     let model = Model::start().await;
-    let bot = format!(
-        "[[bot]]\nid = \"model\"\nkind = \"openai\"\nurl = \"{}\"\nmodel = \"m\"\npublic = true\n\
-         timeout_seconds = 300\n",
-        model.url
-    );
+    let bot = model.bot();
     let first = TestApp::with(engine, &bot).await;
     let second = match engine {
         Engine::Postgres => Some(TestApp::on(Database::at(first.database.url.clone()), &bot).await),

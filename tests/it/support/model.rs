@@ -42,6 +42,15 @@ impl Model {
         Self { url, pieces, requests }
     }
 
+    /// The section of a public bot `model` that asks it, with a deadline beyond a test's; more settings may follow.
+    pub fn bot(&self) -> String {
+        format!(
+            "[[bot]]\nid = \"model\"\nkind = \"openai\"\nurl = \"{}\"\nmodel = \"m\"\npublic = true\n\
+             timeout_seconds = 300\n",
+            self.url
+        )
+    }
+
     /// Questions asked so far.
     pub fn asked(&self) -> usize {
         self.requests.borrow().len()
