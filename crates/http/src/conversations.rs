@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wicara_model::{Api, ConversationId};
-use wicara_service::{ConversationWalk, Embed, Error, Missing, Reader, Service, Writer};
+use wicara_service::{ConversationSearch, ConversationWalk, Embed, Error, Missing, Reader, Service, Writer};
 
 use crate::Http;
 use crate::access_log::AccessLog;
@@ -29,7 +29,7 @@ use crate::json_body;
 use crate::list_body::{self, Envelope};
 use crate::path_id::PathId;
 use crate::principals::AllowAnonymous;
-use crate::query::Query;
+use crate::query::{Query, Search};
 use crate::request_memory::RequestMemory;
 
 pub fn routes() -> OpenApiRouter<Http> {
@@ -135,10 +135,18 @@ async fn conversation_list(
     let cursor = service.feed_cursor();
     let list = match activity.clone() {
         None => service.conversation_list(&reader, &filter, &listing, embed).await,
-        Some(ActivityQuery { filter: activity, sort, cursor: after, .. }) => {
+        Some(ActivityQuery { filter: activity, sort, search, cursor: after, .. }) => {
             let filter = filter.clone();
             let walk = ConversationWalk { filter, activity, reader: None, sort, listing, after };
-            service.conversation_walk(&reader, walk, embed).await
+            match search {
+                None => service.conversation_walk(&reader, walk, embed).await,
+                Some(Search { query, is_by_relevance }) => {
+                    // The Chatbot API never shows notes.
+                    let notes = reader.api() == Api::Conversation;
+                    let search = ConversationSearch { query, is_by_relevance, notes, walk };
+                    service.conversation_search(&reader, search, embed).await
+                }
+            }
         }
     };
     let list = list.map_err(as_failure)?;
@@ -148,7 +156,8 @@ async fn conversation_list(
             let envelope = Envelope::of(&ConversationList::new(pagination));
             list_body::list(&memory, envelope, list, as_failure, |items, entry| {
                 let (listed, unread) = (&entry.listed, Some(entry.unread));
-                items.push(&Conversation::new(&listed.conversation, listed.messages().last(), unread));
+                let conversation = Conversation::new(&listed.conversation, listed.messages().last(), unread);
+                items.push(&conversation.found(entry.excerpt.as_ref()));
             })
             .await
         }
@@ -157,7 +166,8 @@ async fn conversation_list(
             let envelope = Envelope::of(&ChatList::new(Meta::new(list.total(), &filter, &listing, walked)));
             list_body::list(&memory, envelope, list, as_failure, |items, entry| {
                 let listed = &entry.listed;
-                items.push(&ChatListEntry::new(&listed.conversation, listed.messages()));
+                let entry_of_list = ChatListEntry::new(&listed.conversation, listed.messages());
+                items.push(&entry_of_list.found(entry.excerpt.as_ref()));
             })
             .await
         }

@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wicara_model::{self as model, MessageId};
-use wicara_service::{Error, MessageWalk, Missing, Reader, Service, Writer};
+use wicara_search::excerpt;
+use wicara_service::{Error, MessageSearch, MessageWalk, Missing, Reader, Service, Writer};
 
 use crate::Http;
 use crate::access_log::AccessLog;
@@ -24,7 +25,7 @@ use crate::feed::with_cursor;
 use crate::json_body;
 use crate::list_body::{self, Envelope};
 use crate::path_id::PathId;
-use crate::query::Query;
+use crate::query::{Query, Search};
 use crate::request_memory::RequestMemory;
 
 pub fn routes() -> OpenApiRouter<Http> {
@@ -107,23 +108,32 @@ async fn message_list(
     query.finish().map_err(ConversationApi)?;
 
     let cursor = service.feed_cursor();
+    let mut searched = None;
     let (total, walked, messages) = match walk {
         None => {
             let list = service.message_list(&reader, &filter, &listing).await.map_err(ConversationApi)?;
             (list.0, None, list.1)
         }
-        Some(MessageWalkQuery { filter: walked, cursor: after }) => {
+        Some(MessageWalkQuery { filter: walked, search, cursor: after }) => {
             let conversation_id = filter.conversation_id;
             let walk = MessageWalk { conversation_id, filter: walked, listing, after };
-            service.message_walk(&reader, &walk).await.map_err(ConversationApi)?
+            let found = match search {
+                None => service.message_walk(&reader, walk).await,
+                Some(Search { query, is_by_relevance }) => {
+                    searched = Some(query.clone());
+                    service.message_search(&reader, MessageSearch { query, is_by_relevance, walk }).await
+                }
+            };
+            found.map_err(ConversationApi)?
         }
     };
     if let Some(id) = filter.conversation_id {
         log.conversation(id);
     }
     let envelope = Envelope::of(&MessageList::new(Pagination::new(total, &listing, walked)));
-    let answer = list_body::list(&memory, envelope, messages, ConversationApi, |items, message| {
-        items.push(&Message::new(message))
+    let answer = list_body::list(&memory, envelope, messages, ConversationApi, move |items, message| {
+        let excerpt = searched.as_ref().map(|query| excerpt(&message.text, query));
+        items.push(&Message::new(message).found(excerpt.as_ref()));
     });
     Ok(with_cursor(answer.await?, &cursor))
 }

@@ -14,9 +14,20 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use wicara_model::{
     Bounds, Breach, Cursor, Listing, Order, Place, RangeEnd, Rule, Sort, Timestamp, Violation,
 };
+use wicara_search::{MOST_QUERY_CHARS, QueryError};
 use wicara_service::Error;
 
 use crate::input::Field;
+
+/// What a list is searched for.
+#[derive(Debug, Clone)]
+pub struct Search {
+    pub query: wicara_search::Query,
+    /// The best of the newest 10,000 hits first, in place of the newest.
+    pub is_by_relevance: bool,
+}
+
+const RELEVANCE: &str = "relevance";
 
 /// A request's parameters, and the rules broken so far.
 #[derive(Debug, Default)]
@@ -124,12 +135,28 @@ impl Query {
         }
     }
 
-    /// What a list is sorted by; `None` where that is left out.
+    /// What a list is sorted by; `None` where that is left out. What is searched may be sorted by relevance, which
+    /// [`Query::search`] reads.
     pub fn sort(&mut self) -> Option<Sort> {
         match self.values.get("sort")?.as_str() {
             "created" => Some(Sort::Created),
             "activity" => Some(Sort::Activity),
+            RELEVANCE if self.values.contains_key("q") => None,
+            _ if self.values.contains_key("q") => {
+                self.broken("sort", Bounds::Choices(&["activity", "created", RELEVANCE]))
+            }
             _ => self.broken("sort", Bounds::Choices(&["activity", "created"])),
+        }
+    }
+
+    /// What a list is searched for.
+    pub fn search(&mut self) -> Option<Search> {
+        let text = self.values.get("q")?;
+        let is_by_relevance = self.values.get("sort").is_some_and(|sort| sort == RELEVANCE);
+        match wicara_search::Query::parse(text) {
+            Ok(query) => Some(Search { query, is_by_relevance }),
+            Err(QueryError::TooLong) => self.broken("q", Bounds::MaxLength(MOST_QUERY_CHARS)),
+            Err(QueryError::TooManyTerms | QueryError::OnlyUnwanted) => self.broken("q", Rule::Query),
         }
     }
 

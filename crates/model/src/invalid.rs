@@ -33,6 +33,8 @@ pub enum Rule {
     Date,
     /// Not the `nextCursor` of a list.
     Cursor,
+    /// A search that finds nothing by itself, or that has too many words.
+    Query,
 }
 
 impl fmt::Display for Rule {
@@ -52,6 +54,7 @@ impl fmt::Display for Rule {
             Rule::Enum => "enum",
             Rule::Date => "date",
             Rule::Cursor => "cursor",
+            Rule::Query => "query",
         })
     }
 }

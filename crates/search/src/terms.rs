@@ -17,7 +17,7 @@ pub const MOST_OCCURRENCES: u16 = 256;
 const BYTES_PER_DISTINCT_WORD: usize = 12;
 
 /// The terms under which a text is indexed.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Terms {
     text: String,
     /// Where the stems begin in `text`.

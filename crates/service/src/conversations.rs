@@ -4,9 +4,9 @@ use wicara_model::{
     Conversation, ConversationCounts, ConversationFilter, ConversationId, ConversationPatch, Listing,
     Message, NewConversation,
 };
-use wicara_store::{Append, Ask, ConversationWalk, Detail, Embed, Target};
+use wicara_store::{Append, Ask, ConversationSearch, ConversationWalk, Detail, Embed, Searched, Target};
 
-use crate::entries::{ConversationDetail, ConversationEntries};
+use crate::entries::{ConversationDetail, ConversationEntries, Hits};
 use crate::writes::AppendOutcome;
 use crate::{
     Error, IdempotencyRequest, Missing, Readable, Reader, Result, Service, Writable, Writer, handover,
@@ -111,6 +111,22 @@ impl Service {
         let list = reader.conversations(list);
         let list = list.ok_or_else(|| Error::Internal("a list held another bot's conversation".into()))?;
         Ok(ConversationEntries::new(self.store.clone(), reader, list, embed))
+    }
+
+    /// A list of what a query finds, which is walked too.
+    pub async fn conversation_search(
+        &self,
+        reader: &Reader,
+        mut search: ConversationSearch,
+        embed: Embed,
+    ) -> Result<ConversationEntries> {
+        search.walk.reader = reader.caller().id();
+        let Searched { list, hits } = self.store.conversation_search(reader.bots(), &search, embed).await?;
+        let list = reader.conversations(list);
+        let list = list.ok_or_else(|| Error::Internal("a list held another bot's conversation".into()))?;
+        let ConversationSearch { query, notes, .. } = search;
+        let entries = ConversationEntries::new(self.store.clone(), reader, list, embed);
+        Ok(entries.found(Hits { query, notes, of: hits }))
     }
 
     /// How many conversations wait for the caller.

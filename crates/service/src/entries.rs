@@ -1,10 +1,11 @@
 //! The entries of long answers, read batch by batch while they are sent.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use wicara_model::{Conversation, ConversationId, List, Message, MessageId, Walked};
+use wicara_search::{Excerpt, Query};
 use wicara_store::{
-    self as store, CHUNK_BYTES, Embed, ListedConversation, MessageChunk, MessageRef, Remaining, Store,
+    self as store, CHUNK_BYTES, Embed, Hit, ListedConversation, MessageChunk, MessageRef, Remaining, Store,
 };
 
 use crate::access::Joined;
@@ -40,6 +41,16 @@ pub struct ConversationEntry {
     pub listed: ListedConversation,
     /// The messages of the public that the caller has not read; 0 where the list does not show it.
     pub unread: i64,
+    /// Where the list is searched.
+    pub excerpt: Option<Excerpt>,
+}
+
+/// What a search found in the conversations of a page.
+pub(super) struct Hits {
+    pub query: Query,
+    /// Whether notes are shown.
+    pub notes: bool,
+    pub of: HashMap<ConversationId, Hit>,
 }
 
 /// A page of conversations with some of their messages.
@@ -52,6 +63,7 @@ pub struct ConversationEntries {
     /// Whose unread messages are counted: of the Conversation API's lists alone.
     unread_of: Option<String>,
     conversations: std::vec::IntoIter<ListedConversation>,
+    hits: Option<Hits>,
 }
 
 impl ConversationEntries {
@@ -65,7 +77,24 @@ impl ConversationEntries {
         let state_bytes =
             size_of_val(&items[..]) + items.iter().map(ListedConversation::bytes).sum::<usize>();
         let unread_of = if embed == Embed::Last { reader.caller().id() } else { None };
-        Self { store, total, walked, state_bytes, embed, unread_of, conversations: items.into_iter() }
+        let conversations = items.into_iter();
+        Self { store, total, walked, state_bytes, embed, unread_of, conversations, hits: None }
+    }
+
+    /// The same conversations, with what a search found in them.
+    pub(super) fn found(self, hits: Hits) -> Self {
+        Self { hits: Some(hits), ..self }
+    }
+
+    /// What a search found in the conversations of a batch.
+    async fn excerpts(&self, batch: &[ListedConversation]) -> Result<Vec<Option<Excerpt>>> {
+        let Some(Hits { query, notes, of }) = &self.hits else { return Ok(vec![None; batch.len()]) };
+        let found = batch.iter().map(|listed| {
+            let hit = of.get(&listed.conversation.id).copied().unwrap_or(Hit::Names);
+            (&listed.conversation, hit)
+        });
+        let excerpts = self.store.search_excerpts(query, *notes, &found.collect::<Vec<_>>()).await?;
+        Ok(excerpts.into_iter().map(Some).collect())
     }
 
     /// How the list goes on, where it is walked.
@@ -104,8 +133,9 @@ impl Entries for ConversationEntries {
             Some(reader) => self.store.conversation_unread(reader, &conversations).await?,
             None => vec![0; batch.len()],
         };
-        let entries = batch.into_iter().zip(unread);
-        Ok(entries.map(|(listed, unread)| ConversationEntry { listed, unread }).collect())
+        let excerpts = self.excerpts(&batch).await?;
+        let entries = batch.into_iter().zip(unread).zip(excerpts);
+        Ok(entries.map(|((listed, unread), excerpt)| ConversationEntry { listed, unread, excerpt }).collect())
     }
 }
 

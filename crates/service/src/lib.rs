@@ -21,6 +21,7 @@ mod people;
 mod question_admission;
 mod questions;
 mod rate_limiter;
+mod search_index;
 mod sessions;
 mod writes;
 
@@ -55,7 +56,9 @@ pub use people::People;
 pub use questions::{Description, NewQuestion, Thread};
 pub use rate_limiter::Limits;
 pub use sessions::Login;
-pub use wicara_store::{ConversationWalk, Embed, ListedConversation, MessageWalk};
+pub use wicara_store::{
+    ConversationSearch, ConversationWalk, Embed, ListedConversation, MessageSearch, MessageWalk,
+};
 
 /// Between two deletions of expired sessions and idempotency keys.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(15 * 60);
@@ -181,8 +184,8 @@ impl Service {
     }
 
     /// Runs the periodic work until the future is dropped: heartbeats, orphaned questions, expired sessions, keys and
-    /// events, messages of deleted conversations, conversations that nobody claims, what lists read of conversations from before,
-    /// and what follows the feed.
+    /// events, messages of deleted conversations, conversations that nobody claims, what lists and searches read of what was
+    /// stored before, and what follows the feed.
     pub async fn maintain(&self) {
         tokio::join!(
             self.send_heartbeats(),
@@ -191,6 +194,8 @@ impl Service {
             self.delete_rest(),
             self.return_unclaimed(),
             self.activity_index(),
+            self.search_index(),
+            self.search_moves(),
             self.feed_follow()
         );
     }

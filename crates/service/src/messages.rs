@@ -4,7 +4,7 @@ use wicara_model::{
     Bots, Conversation, ConversationId, Listing, Message, MessageFilter, MessageId, MessagePatch, NewMessage,
     Walked,
 };
-use wicara_store::{Append, Ask, MessageWalk, Target};
+use wicara_store::{Append, Ask, MessageSearch, MessageWalk, Target};
 
 use crate::entries::MessageEntries;
 use crate::writes::AppendOutcome;
@@ -82,24 +82,37 @@ impl Service {
     pub async fn message_walk(
         &self,
         reader: &Reader,
-        walk: &MessageWalk,
+        mut walk: MessageWalk,
     ) -> Result<(i64, Option<Walked>, MessageEntries)> {
-        let is_visible = match walk.conversation_id {
-            None => true,
-            Some(id) => match self.conversation_get(reader, id).await {
-                Ok(_) => true,
-                Err(Error::NotFound(_)) => false,
-                Err(error) => return Err(error),
-            },
-        };
-        // Of a conversation that the caller does not see nothing is read.
-        let nothing = Bots::Only(Vec::new());
-        let (bots, walk) = match is_visible {
-            true => (reader.bots(), walk.clone()),
-            false => (&nothing, MessageWalk { conversation_id: None, ..walk.clone() }),
-        };
-        let list = self.store.message_walk(bots, &walk).await?;
+        let bots = self.walked_bots(reader, &mut walk).await?;
+        let list = self.store.message_walk(&bots, &walk).await?;
         Ok((list.total, list.walked, MessageEntries::new(self.store.clone(), reader.clone(), &list.items)))
+    }
+
+    /// A list of what a query finds, which is walked too.
+    pub async fn message_search(
+        &self,
+        reader: &Reader,
+        mut search: MessageSearch,
+    ) -> Result<(i64, Option<Walked>, MessageEntries)> {
+        let bots = self.walked_bots(reader, &mut search.walk).await?;
+        let list = self.store.message_search(&bots, &search).await?;
+        Ok((list.total, list.walked, MessageEntries::new(self.store.clone(), reader.clone(), &list.items)))
+    }
+
+    /// The bots whose messages are walked: of a conversation that the caller does not see nothing is read.
+    async fn walked_bots(&self, reader: &Reader, walk: &mut MessageWalk) -> Result<Bots> {
+        if let Some(id) = walk.conversation_id {
+            match self.conversation_get(reader, id).await {
+                Ok(_) => {}
+                Err(Error::NotFound(_)) => {
+                    walk.conversation_id = None;
+                    return Ok(Bots::Only(Vec::new()));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(reader.bots().clone())
     }
 
     /// A conversation's newest message, notes included.

@@ -61,7 +61,7 @@ impl Store {
 }
 
 /// The end of the year 9999, which every reader of times takes.
-const MAX_TIME: i64 = 253_402_300_799_999;
+pub(super) const MAX_TIME: i64 = 253_402_300_799_999;
 
 /// A step on SQLite; returns what `below` is then. The writer is the only one that writes, so that nothing is locked.
 async fn step(transaction: &mut Transaction<'_>) -> Result<i64> {

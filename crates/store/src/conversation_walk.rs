@@ -127,7 +127,7 @@ impl Store {
     }
 
     /// Conversations by id, with the messages that are shown with them, without those that are gone.
-    async fn conversations_listed(
+    pub(super) async fn conversations_listed(
         &self,
         ids: &[ConversationId],
         order: (Order, i64),

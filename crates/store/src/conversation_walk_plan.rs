@@ -13,7 +13,7 @@ use crate::effects::activity::MILLIS_A_MINUTE;
 use crate::engine::{Sql, Value};
 use crate::lists::direction;
 use crate::seen_marks::has_unread;
-use crate::walks::{Dialect, IndexWalk, LOOKED_AT, Params, all_of, follows, in_both, start};
+use crate::walks::{Dialect, IndexWalk, LOOKED_AT, Params, all_of, follows, id_list, in_both, start};
 
 const COLUMNS: &str = "conversation_id, minute, state, bot_id, integration_type, handler, assignee_id";
 
@@ -307,6 +307,21 @@ impl<'a> Plan<'a> {
             all.push(if unread { has_unread } else { format!("NOT ({has_unread})") });
         }
         all
+    }
+
+    /// Those of some conversations, ids with commas between them, that meet the whole filter; `None` where all do.
+    pub fn fitting(&self, ids: String) -> Option<(Sql, Vec<Value>)> {
+        if self.conditions(&mut Params::default(), false).is_empty() {
+            return None;
+        }
+        Some(in_both(|dialect, params| {
+            let ids = id_list(dialect, &params.add(ids.as_str()));
+            let fits = all_of(&self.conditions(params, false));
+            format!(
+                "SELECT conversation_id FROM (SELECT {COLUMNS} FROM conversation_activity WHERE conversation_id {ids}) \
+                 AS walked WHERE {fits}"
+            )
+        }))
     }
 
     fn times(&self, params: &mut Params, is_by_index: bool) -> Vec<String> {

@@ -21,6 +21,7 @@ mod message_windows;
 mod messages;
 mod nodes;
 mod rows;
+mod search;
 mod seen_marks;
 mod transaction;
 mod transfer;
@@ -59,6 +60,7 @@ pub use message_walk::MessageWalk;
 pub use message_windows::{MessageChunk, Remaining, split_by_size};
 pub use messages::BotMessage;
 pub use rows::{CHUNK_BYTES, MessageRef};
+pub use search::{ConversationSearch, Hit, MessageSearch, SearchIndexed, Searched};
 pub use transfer::{ColumnType, Progress, Table, TableSum, Unfinished, backup, copy, restore, stored_tables};
 pub use users::Session;
 
@@ -121,6 +123,10 @@ struct Inner {
     start_level: StartLevel,
     /// Whether all conversations are known to have their row of `conversation_activity`.
     is_activity_indexed: AtomicBool,
+    /// Whether everything is known to be searchable.
+    is_search_indexed: AtomicBool,
+    /// Notified when a conversation moved whose documents are still to be written anew.
+    search_moves: Notify,
     /// See [`Store::access_changes`].
     access_changes: AtomicU64,
     /// Notified when a conversation was deleted whose messages are still to be deleted.
@@ -187,6 +193,8 @@ impl Store {
             writer,
             start_level: StartLevel::default(),
             is_activity_indexed: AtomicBool::new(false),
+            is_search_indexed: AtomicBool::new(false),
+            search_moves: Notify::new(),
             access_changes: AtomicU64::new(0),
             deletions: Notify::new(),
             node,

@@ -34,11 +34,11 @@ const NEAR: i64 = 256;
 
 /// The ids of a range of times. Between `sure_from` and `sure_to` nothing has another time.
 #[derive(Debug, Clone, Copy)]
-struct IdRange {
-    from: i64,
+pub(super) struct IdRange {
+    pub from: i64,
     sure_from: i64,
     sure_to: i64,
-    to: i64,
+    pub to: i64,
 }
 
 impl MessageWalk {
@@ -72,7 +72,7 @@ impl MessageWalk {
     }
 
     /// What an entry has to meet, over the columns of `walked`.
-    fn conditions(&self, params: &mut Params, bots: &Bots, range: &IdRange) -> Vec<String> {
+    pub(super) fn conditions(&self, params: &mut Params, bots: &Bots, range: &IdRange) -> Vec<String> {
         let mut all = Vec::new();
         if let Some(role) = &self.filter.role {
             all.push(format!("role = {}", params.add(role.as_str())));
@@ -178,7 +178,7 @@ impl Store {
     }
 
     /// The ids of a range of times.
-    async fn message_range(&self, filter: &MessageWalkFilter) -> Result<IdRange> {
+    pub(super) async fn message_range(&self, filter: &MessageWalkFilter) -> Result<IdRange> {
         let before = |time: Option<Timestamp>| time.map(|time| time.0.saturating_sub(CLOCKS_DIFFER));
         let after = |time: Option<Timestamp>| time.map(|time| time.0.saturating_add(CLOCKS_DIFFER));
         let times = [before(filter.since), after(filter.since), before(filter.until), after(filter.until)];

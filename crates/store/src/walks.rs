@@ -48,6 +48,14 @@ pub(super) fn in_both(text: impl Fn(Dialect, &mut Params) -> String) -> (Sql, Ve
     (sql, params.into_values())
 }
 
+/// `IN` for ids with commas between them, which are one parameter.
+pub(super) fn id_list(dialect: Dialect, ids: &str) -> String {
+    match dialect {
+        Dialect::Postgres => format!("= ANY(CAST(string_to_array({ids}, ',') AS bigint[]))"),
+        Dialect::Sqlite => format!("IN (SELECT value FROM json_each('[' || {ids} || ']'))"),
+    }
+}
+
 /// `column AND column …`, or what is always true.
 pub(super) fn all_of(conditions: &[String]) -> String {
     if conditions.is_empty() { "1 = 1".into() } else { conditions.join(" AND ") }

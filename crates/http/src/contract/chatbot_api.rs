@@ -10,10 +10,11 @@ use wicara_model::{
     self as model, ConversationFilter, ConversationId, Cursor, Ending, Handler, Json, Listing, MessageId,
     Object, Order, QuestionIds, Timestamp, Walked, role,
 };
+use wicara_search::Excerpt;
 use wicara_service::Answered;
 
 use super::answer_object::{AnswerObject, answer_object};
-use super::conversation_api::{ActivityQuery, NextCursor, pages};
+use super::conversation_api::{ActivityQuery, Hit, NextCursor, pages};
 use super::errors::{BotUnavailable, Refused};
 use super::{shown, shown_or_null, wording};
 use crate::input::{BOT_ID, INTEGRATION_TYPE, Input, MESSAGE, ROOM, USER_ID};
@@ -377,6 +378,8 @@ pub struct ChatListEntry<'a> {
     messages: Vec<ChatMessage<'a>>,
     #[serde(flatten)]
     about: About<'a>,
+    #[serde(flatten)]
+    hit: Hit<'a>,
 }
 
 impl<'a> ChatListEntry<'a> {
@@ -389,7 +392,14 @@ impl<'a> ChatListEntry<'a> {
             last_messages: newest.last().map(Content::of),
             messages: newest.iter().map(ChatMessage::new).collect(),
             about: About::new(conversation),
+            hit: Hit::default(),
         }
+    }
+
+    /// With what a search finds in it.
+    #[must_use]
+    pub fn found(self, excerpt: Option<&'a Excerpt>) -> Self {
+        Self { hit: Hit::new(excerpt), ..self }
     }
 }
 

@@ -7,11 +7,12 @@ use wicara_model::{
     self as model, ActivityFilter, AssigneeFilter, ConversationFilter, ConversationId, Handler,
     HandoverReason, Listing, Message, MessageId, Order, Place, RangeEnd, Sort, Timestamp, Walked,
 };
+use wicara_search::Excerpt;
 
 use super::author::Author;
 use super::{shown, shown_or_null, wording};
 use crate::input::{ASSIGNEE, BOT_ID, INTEGRATION_TYPE, Input, ROOM, USER_ID};
-use crate::query::Query;
+use crate::query::{Query, Search};
 
 /// `POST /api/conversation`: the request.
 #[derive(Debug, ToSchema)]
@@ -109,9 +110,14 @@ pub struct ConversationQuery {
     #[param(minimum = 0)]
     pub after: Option<i64>,
     /// `activity` sorts by the last activity, `updatedAt`. With it, or with any of the parameters below, totals stop at 10,000,
-    /// and the list is walked by `cursor`.
-    #[param(pattern = "^(activity|created)$", default = "created")]
+    /// and the list is walked by `cursor`. `relevance`, with `q` alone: the best of the newest 10,000 hits first.
+    #[param(pattern = "^(activity|created|relevance)$", default = "created")]
     pub sort: Option<String>,
+    /// Only what this finds, in the room, the user and the messages of a conversation: words, `"exact phrases"`, `prefix*` from
+    /// three letters on, and each with `-` before it for what must not be there. Up to 200 characters and 16 of these. The
+    /// newest hits first, whatever `sort` and `order` say, but for `sort=relevance`.
+    #[param(max_length = 200)]
+    pub q: Option<String>,
     /// Only what the bot has, or what people have.
     #[param(pattern = "^(bot|human)$")]
     pub handler: Option<String>,
@@ -145,14 +151,15 @@ pub struct ConversationQuery {
 }
 
 /// The parameters that make a list of conversations one that is walked, but for `cursor`.
-const WALKED_BY: [&str; 8] =
-    ["sort", "handler", "assignee", "failed", "unanswered", "unread", "since", "until"];
+const WALKED_BY: [&str; 9] =
+    ["q", "sort", "handler", "assignee", "failed", "unanswered", "unread", "since", "until"];
 
 /// What is asked for beyond the documented lists.
 #[derive(Debug, Clone)]
 pub struct ActivityQuery {
     pub filter: ActivityFilter,
     pub sort: Sort,
+    pub search: Option<Search>,
     pub cursor: Option<Place>,
     /// The parameters as they were sent, for the addresses of other pages.
     pub given: Vec<(&'static str, String)>,
@@ -185,10 +192,14 @@ impl ConversationQuery {
             since: query.time("since", RangeEnd::Since),
             until: query.time("until", RangeEnd::Until),
         };
-        let cursor = query.place();
-        let is_walked = sort == Sort::Activity || activity != ActivityFilter::default() || cursor.is_some();
+        let (search, cursor) = (query.search(), query.place());
+        let is_walked = sort == Sort::Activity
+            || activity != ActivityFilter::default()
+            || search.is_some()
+            || cursor.is_some();
         let given = query.given(&WALKED_BY);
-        (filter, listing, is_walked.then_some(ActivityQuery { filter: activity, sort, cursor, given }))
+        let walked = ActivityQuery { filter: activity, sort, search, cursor, given };
+        (filter, listing, is_walked.then_some(walked))
     }
 }
 
@@ -242,6 +253,29 @@ pub struct Conversation<'a> {
     #[serde(serialize_with = "shown")]
     #[schema(value_type = String, format = DateTime, example = "2025-07-14T05:13:36.352+00:00")]
     updated_at: Timestamp,
+    #[serde(flatten)]
+    hit: Hit<'a>,
+}
+
+/// What a search finds.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(super) struct Hit<'a> {
+    /// Only of a search: a piece of the newest message that matches, as plain text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "Kartu saya hilang, tolong dikirimkan yang baru")]
+    excerpt: Option<&'a str>,
+    /// Only of a search: start and end of what was found in it, in UTF-16 units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<Vec<Vec<usize>>>, example = json!([[0, 5]]))]
+    highlights: Option<&'a [[usize; 2]]>,
+}
+
+impl<'a> Hit<'a> {
+    /// `excerpt`: none where the list is not searched.
+    pub fn new(excerpt: Option<&'a Excerpt>) -> Self {
+        let highlights = excerpt.map(|excerpt| &excerpt.highlights[..]);
+        Self { excerpt: excerpt.map(|excerpt| excerpt.text.as_str()), highlights }
+    }
 }
 
 /// A conversation's newest message, in short.
@@ -294,7 +328,14 @@ impl<'a> Conversation<'a> {
             }),
             created_at: conversation.created_at,
             updated_at: conversation.updated_at,
+            hit: Hit::default(),
         }
+    }
+
+    /// With what a search finds in it.
+    #[must_use]
+    pub fn found(self, excerpt: Option<&'a Excerpt>) -> Self {
+        Self { hit: Hit::new(excerpt), ..self }
     }
 }
 

@@ -8,12 +8,13 @@ use wicara_model::{
     self as model, ConversationId, FailureReason, Json, Listing, MessageFilter, MessageId, MessageWalkFilter,
     Order, Place, RangeEnd, Timestamp,
 };
+use wicara_search::Excerpt;
 
 use super::author::Author;
-use super::conversation_api::Pagination;
+use super::conversation_api::{Hit, Pagination};
 use super::{shown, shown_or_null, wording};
 use crate::input::{Input, MESSAGE, MalformedId, ROLE, TYPE};
-use crate::query::Query;
+use crate::query::{Query, Search};
 
 /// `POST /api/message`: the request.
 #[derive(Debug, ToSchema)]
@@ -97,7 +98,13 @@ pub struct MessageQuery {
     /// Only messages with ids above this one.
     #[param(minimum = 0)]
     pub after: Option<i64>,
-    /// Only messages of this role. With it, or with any of the parameters below, totals stop at 10,000, and the list is walked
+    /// Only what this finds, as in the list of conversations: the newest hits first, whatever `order` says.
+    #[param(max_length = 200)]
+    pub q: Option<String>,
+    /// With `q` alone: `relevance` has the best of the newest 10,000 hits first.
+    #[param(pattern = "^(activity|created|relevance)$", default = "created")]
+    pub sort: Option<String>,
+    /// Only messages of this role. With it, with `q`, or with any of the parameters below, totals stop at 10,000, and the list is walked
     /// by `cursor`.
     #[param(max_length = 64)]
     pub role: Option<String>,
@@ -120,6 +127,7 @@ pub struct MessageQuery {
 #[derive(Debug, Clone)]
 pub struct MessageWalkQuery {
     pub filter: MessageWalkFilter,
+    pub search: Option<Search>,
     pub cursor: Option<Place>,
 }
 
@@ -135,9 +143,12 @@ impl MessageQuery {
             since: query.time("since", RangeEnd::Since),
             until: query.time("until", RangeEnd::Until),
         };
-        let cursor = query.place();
-        let is_walked = walked != MessageWalkFilter::default() || cursor.is_some();
-        (filter, listing, is_walked.then_some(MessageWalkQuery { filter: walked, cursor }))
+        let (search, cursor) = (query.search(), query.place());
+        if search.is_some() {
+            query.sort();
+        }
+        let is_walked = walked != MessageWalkFilter::default() || search.is_some() || cursor.is_some();
+        (filter, listing, is_walked.then_some(MessageWalkQuery { filter: walked, search, cursor }))
     }
 }
 
@@ -177,6 +188,8 @@ pub struct Message<'a> {
     #[serde(serialize_with = "shown")]
     #[schema(value_type = String, format = DateTime, example = "2025-07-14T05:13:36.352+00:00")]
     updated_at: Timestamp,
+    #[serde(flatten)]
+    hit: Hit<'a>,
 }
 
 /// Why a question got no answer, and when that was known.
@@ -211,7 +224,14 @@ impl<'a> Message<'a> {
             author: message.author.as_ref().map(Author::new),
             created_at: message.created_at,
             updated_at: message.updated_at,
+            hit: Hit::default(),
         }
+    }
+
+    /// With what a search finds in it.
+    #[must_use]
+    pub fn found(self, excerpt: Option<&'a Excerpt>) -> Self {
+        Self { hit: Hit::new(excerpt), ..self }
     }
 }
 

@@ -5,7 +5,7 @@ use wicara_model::{Ending, Handler, HandoverReason, MessageId};
 use super::append::{Append, Ask, Attempt, Outcome, Target, stored};
 use super::append_hand_over::HandOverAfter;
 use super::conversation_hand_over::hand_over;
-use super::message_numbers::store_messages;
+use super::message_numbers::{store_messages, terms_of};
 use crate::Store;
 use crate::engine::Result;
 use crate::transaction::Transaction;
@@ -40,7 +40,8 @@ async fn answer_late(
         return Ok(Outcome::Superseded);
     }
     transaction.effects.events.message_updated(&conversation, question, false);
-    let ids_and_seqs = store_messages(transaction, id, &append.messages, append.at).await?;
+    let terms = terms_of(&append.messages);
+    let ids_and_seqs = store_messages(transaction, id, &append.messages, &terms, append.at).await?;
     transaction.effects.keys.ended(id, question, Ending::Answered);
     if asks_for_people {
         hand_over(transaction, id, HandoverReason::Bot, None, append.at).await?;

@@ -13,6 +13,7 @@ use wicara_model::{
     Change, ConversationId, Ending, FailureReason, Handler, Message, MessageId, NewConversation, NewMessage,
     Timestamp,
 };
+use wicara_search::Terms;
 
 use super::message_numbers::store_messages;
 use crate::effects::KeyRecord;
@@ -168,7 +169,12 @@ pub(super) fn stored(
 }
 
 impl Append {
-    pub(in super::super) async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Decision> {
+    /// `terms`: one element a message.
+    pub(in super::super) async fn apply(
+        &self,
+        terms: &[Terms],
+        transaction: &mut Transaction<'_>,
+    ) -> Result<Decision> {
         if let Some(claim) = &self.claim
             && is_taken(transaction, claim).await?
         {
@@ -198,7 +204,7 @@ impl Append {
             }
             _ => None,
         };
-        let ids_and_seqs = store_messages(transaction, id, &self.messages, self.at).await?;
+        let ids_and_seqs = store_messages(transaction, id, &self.messages, terms, self.at).await?;
         let first = ids_and_seqs.first().map(|&(id, _)| id);
         if let (Some(attempt), Some(question)) = (opens, first) {
             let node = transaction.node;
@@ -289,6 +295,7 @@ async fn open_conversation(
     ];
     transaction.query(&*INSERT, params).await?;
     transaction.effects.totals.conversation(&conversation, 1);
+    transaction.effects.search.conversation_created(&conversation);
     transaction.effects.events.add(Change::ConversationCreated { id, bot_id: conversation.bot_id.clone() });
     let locked = LockedConversation { conversation, next_seq: 1, newest: MessageId(0), is_changed: false };
     transaction.effects.conversations.insert(id, Some(locked));

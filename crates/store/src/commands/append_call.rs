@@ -4,16 +4,18 @@
 use wicara_model::{
     ConversationId, FailureReason, Handler, MessageId, NewConversation, NewMessage, Timestamp,
 };
+use wicara_search::Terms;
 
+use super::PendingAppend;
 use super::append::{Append, Ask, Decision, Target};
 use super::message_numbers::content;
 use crate::effects::Batch;
 use crate::engine::{Error, Result, Row, Value, millis};
 use crate::idempotency::REMEMBERED;
 
-/// Version 3 of the function, created by a migration: see ARCHITECTURE.md on versions.
+/// Version 4 of the function, created by a migration: see ARCHITECTURE.md on versions.
 pub(in super::super) const CALL: &str = "SELECT o_outcomes, o_conversations, o_messages, o_seqs \
-     FROM wicara_append_3($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+     FROM wicara_append_4($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
 /// The order of the conversations and messages in a call. The function locks conversations in this order.
 struct CallOrder {
@@ -51,11 +53,12 @@ impl CallOrder {
 
 /// The parameters of [`CALL`]. `skip_locked`: appends to conversations that another session has locked are skipped, and
 /// returned as [`CallOutcome::Locked`].
-pub(in super::super) fn params<'a>(
+pub(in super::super) fn params(
     Batch { node, number }: Batch,
     skip_locked: bool,
-    appends: impl Iterator<Item = &'a Append> + Clone,
+    pending: &[&PendingAppend],
 ) -> Vec<Value> {
+    let appends = pending.iter().map(|pending| &pending.append);
     let order = CallOrder::of(appends.clone());
     let commands =
         appends.clone().zip(&order.conversation_index).map(|(append, &index)| command_row(append, index));
@@ -66,10 +69,10 @@ pub(in super::super) fn params<'a>(
     });
     let opened = opened.collect();
     let appends: Vec<_> = appends.collect();
-    let messages = order
-        .append_order
-        .iter()
-        .flat_map(|&append| appends[append].messages.iter().map(move |new| message_row(new, append)));
+    let messages = order.append_order.iter().flat_map(|&append| {
+        let PendingAppend { append: Append { messages, .. }, terms, .. } = pending[append];
+        messages.iter().zip(terms).map(move |(new, terms)| message_row(new, terms, append))
+    });
     let messages = messages.collect();
     let any = |is: fn(&Append) -> bool| Value::from(appends.iter().any(|append| is(append)));
     vec![
@@ -92,8 +95,14 @@ fn array(values: Vec<Value>) -> Value {
     if values.is_empty() { Value::Null } else { Value::Array(values) }
 }
 
-/// A row of the type `wicara_opened_1`.
+/// A row of the type `wicara_opened_2`.
 fn conversation_row(new: &NewConversation, at: Timestamp) -> Value {
+    let user = new.user_id.as_deref().unwrap_or_default();
+    let (terms, terms_after_id) = match &new.room {
+        Some(room) => (Terms::of(&format!("{room} {user}")), None),
+        // The room is made of the type and the id that it gets.
+        None => (Terms::of(&new.integration_type), Some(Terms::of(user))),
+    };
     Value::Composite(vec![
         new.session_id.into(),
         new.by_visitor.into(),
@@ -102,6 +111,8 @@ fn conversation_row(new: &NewConversation, at: Timestamp) -> Value {
         new.bot_id.as_str().into(),
         new.user_id.as_deref().into(),
         at.into(),
+        terms.into(),
+        terms_after_id.into(),
     ])
 }
 
@@ -141,9 +152,9 @@ fn command_row(append: &Append, conversation_index: usize) -> Value {
     ])
 }
 
-/// A row of the type `wicara_message_1`. `append`: the index of its append.
-fn message_row(new: &NewMessage, append: usize) -> Value {
-    Value::Composite([ordinal(append)].into_iter().chain(content(new)).collect())
+/// A row of the type `wicara_message_2`. `append`: the index of its append.
+fn message_row(new: &NewMessage, terms: &Terms, append: usize) -> Value {
+    Value::Composite([ordinal(append)].into_iter().chain(content(new)).chain([terms.into()]).collect())
 }
 
 /// The outcome of an append in a call.
@@ -170,7 +181,7 @@ mod outcome {
 pub(in super::super) fn outcomes(rows: Vec<Row>, appends: &[&Append]) -> Result<Vec<CallOutcome>> {
     let order = CallOrder::of(appends.iter().copied());
     let row = rows.into_iter().next().ok_or_else(|| malformed("no row"))?;
-    let mut columns = row.columns("wicara_append_3");
+    let mut columns = row.columns("wicara_append_4");
     let outcomes = columns.ints("o_outcomes")?;
     let conversations = columns.ints("o_conversations")?;
     let mut messages = columns.ints("o_messages")?.into_iter().zip(columns.ints("o_seqs")?);

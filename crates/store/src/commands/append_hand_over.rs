@@ -5,6 +5,7 @@ use wicara_model::{ConversationId, Handler, HandoverReason};
 
 use super::append::{Append, Decision, Outcome};
 use super::conversation_hand_over::hand_over;
+use super::message_numbers::terms_of;
 use crate::Store;
 use crate::engine::Result;
 use crate::transaction::Transaction;
@@ -40,7 +41,7 @@ async fn append_and_hand_over(
     append: Append,
     after: HandOverAfter,
 ) -> Result<Decision> {
-    let decision = append.apply(transaction).await?;
+    let decision = append.apply(&terms_of(&append.messages), transaction).await?;
     if let Decision::Stored { conversation_id: id, handler: Handler::Bot, .. } = decision {
         let reason = match after {
             HandOverAfter::Answer => Some(HandoverReason::Bot),

@@ -53,12 +53,13 @@ async fn delete(
     let conversation = locked.conversation.clone();
     let newest = message_newest_in(transaction, id, false).await?;
     transaction.query("DELETE FROM conversations WHERE id = $1", vec![id.into()]).await?;
-    for table in ["seen_marks", "conversation_activity"] {
+    for table in ["seen_marks", "conversation_activity", "search_moves"] {
         let sql = format!("DELETE FROM {table} WHERE conversation_id = $1");
         transaction.query(sql, vec![id.into()]).await?;
     }
     transaction.effects.conversations.insert(id, None);
     transaction.effects.totals.conversation(&conversation, -1);
+    transaction.effects.search.conversation_deleted(id);
     let bot_before = conversation.bot_id.clone();
     transaction.effects.events.add(Change::ConversationDeleted { id, bot_before });
     let sql = "INSERT INTO deletions (conversation_id, bot_id, integration_type) VALUES ($1, $2, $3)";
@@ -96,6 +97,7 @@ async fn delete_step(transaction: &mut Transaction<'_>, id: ConversationId) -> R
     let ids = ids.collect::<Result<Vec<_>>>()?;
     for &message in &ids {
         transaction.effects.asks.end(message);
+        transaction.effects.search.message_deleted(message);
         let bucket = message.0 >> crate::effects::SHIFTS[0];
         transaction.effects.totals.add(TotalKind::Messages, bucket, &bot_id, &integration_type, -1);
     }

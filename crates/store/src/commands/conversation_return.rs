@@ -3,7 +3,7 @@
 use wicara_model::{Author, ConversationId, Handler, NewMessage, Timestamp, role};
 
 use super::conversation_release::give_back;
-use super::message_numbers::store_messages;
+use super::message_numbers::{store_messages, terms_of};
 use crate::Store;
 use crate::engine::{Lane, Result};
 use crate::transaction::Transaction;
@@ -61,7 +61,8 @@ async fn return_to_bot(
         let author = Author::bot(&conversation.bot_id);
         let message =
             NewMessage { role: role::BOT.into(), author: Some(author), ..NewMessage::question(text) };
-        store_messages(transaction, id, &[message], at).await?;
+        let messages = [message];
+        store_messages(transaction, id, &messages, &terms_of(&messages), at).await?;
     }
     give_back(transaction, id, at);
     Ok(true)

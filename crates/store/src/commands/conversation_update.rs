@@ -1,6 +1,6 @@
 //! Changes a conversation's room, bot, integration type, user or handler.
 
-use wicara_model::{ConversationId, ConversationPatch, Handler, HandoverReason, Timestamp};
+use wicara_model::{ConversationId, ConversationPatch, Handler, HandoverReason, MessageId, Timestamp};
 
 use super::assignee::may_have;
 use super::conversation_hand_over::hand_over;
@@ -10,6 +10,7 @@ use super::totals_move::totals_move;
 use crate::Store;
 use crate::engine::Result;
 use crate::messages::message_newest_in;
+use crate::search::search_move;
 use crate::transaction::Transaction;
 
 impl Store {
@@ -26,10 +27,14 @@ impl Store {
         // The totals of all its messages move to another bot or type, which may take seconds.
         let moves = patch.bot_id.is_some() || patch.integration_type.is_some();
         if moves {
-            self.change_in_own_transaction(Some(id), move |transaction| {
-                Box::pin(update(transaction, id, patch.clone(), by.clone(), at))
-            })
-            .await
+            let changed = self
+                .change_in_own_transaction(Some(id), move |transaction| {
+                    Box::pin(update(transaction, id, patch.clone(), by.clone(), at))
+                })
+                .await;
+            // The documents of a long conversation are written in the background.
+            self.search_move_notify();
+            changed
         } else {
             self.change(Some(id), move |transaction| {
                 Box::pin(update(transaction, id, patch.clone(), by.clone(), at))
@@ -80,6 +85,12 @@ async fn update(
         totals_move(transaction, &old, &new).await?;
     }
     transaction.effects.events.conversation_updated(&old, &new.bot_id);
+    if (&old.room, &old.user_id, &old.bot_id) != (&new.room, &new.user_id, &new.bot_id) {
+        transaction.effects.search.conversation_updated(&new);
+    }
+    if old.bot_id != new.bot_id {
+        search_move(transaction, &new, MessageId(0)).await?;
+    }
     match new_handler {
         Some(Handler::Human) => hand_over(transaction, id, HandoverReason::Operator, None, at).await?,
         Some(Handler::Bot) => give_back(transaction, id, at),

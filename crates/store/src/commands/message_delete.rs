@@ -45,6 +45,7 @@ async fn delete(
     let conversation = conversation.clone();
     transaction.effects.totals.messages(&conversation, id, -1);
     transaction.effects.asks.end(id);
+    transaction.effects.search.message_deleted(id);
     let (bot_id, was_shown) = (conversation.bot_id, !message.is_note());
     transaction.effects.events.add(Change::MessageDeleted { id, conversation_id, bot_id, was_shown });
     Ok(Some(message))

@@ -4,6 +4,7 @@
 use std::sync::LazyLock;
 
 use wicara_model::{Conversation, ConversationId, Json, MessageId, NewMessage, Timestamp};
+use wicara_search::Terms;
 
 use crate::engine::{Result, Sql, Value};
 use crate::rows::content_bytes;
@@ -13,17 +14,23 @@ use crate::transaction::Transaction;
 /// has the same number.
 const STATE_WRITTEN_EVERY: i64 = 64;
 
+/// What the messages are searched by.
+pub(super) fn terms_of(new: &[NewMessage]) -> Vec<Terms> {
+    new.iter().map(|new| Terms::of(&new.text)).collect()
+}
+
 /// Puts messages at the end of a locked conversation; returns the id and `seq` of each. Each message's row carries the
 /// conversation's counts with the message included, so that the conversation's own row need not be written (see
-/// [`STATE_WRITTEN_EVERY`]).
+/// [`STATE_WRITTEN_EVERY`]). `terms`: one element a message.
 pub(super) async fn store_messages(
     transaction: &mut Transaction<'_>,
     id: ConversationId,
     new: &[NewMessage],
+    terms: &[Terms],
     at: Timestamp,
 ) -> Result<Vec<(MessageId, i64)>> {
     let mut ids_and_seqs = Vec::with_capacity(new.len());
-    for new in new {
+    for (new, terms) in new.iter().zip(terms) {
         let message_id = transaction.message_id().await?;
         let Transaction { executor, effects, .. } = transaction;
         let locked = effects.conversations.get(id).expect("it was locked before");
@@ -38,6 +45,7 @@ pub(super) async fn store_messages(
         conversation.updated_at = conversation.updated_at.max(at);
         effects.totals.messages(conversation, message_id, 1);
         effects.events.message_created(conversation, message_id, new.is_note());
+        effects.search.message_created(conversation, message_id, new.is_note(), terms.clone());
         executor.query(&*INSERT_MESSAGE, row(new, message_id, seq, conversation, at)).await?;
         ids_and_seqs.push((message_id, seq));
     }
@@ -66,7 +74,7 @@ fn row(new: &NewMessage, id: MessageId, seq: i64, conversation: &Conversation, a
 }
 
 /// The columns that come from the message alone, in the order of the table's columns and of the type
-/// `wicara_message_1`.
+/// `wicara_message_2`.
 pub(super) fn content(new: &NewMessage) -> [Value; 11] {
     let author = new.author.as_ref();
     [

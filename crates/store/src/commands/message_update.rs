@@ -1,6 +1,7 @@
 //! Changes a message's text, kind or role.
 
 use wicara_model::{Change, ConversationId, Json, Message, MessageId, MessagePatch, Object, Timestamp};
+use wicara_search::Terms;
 
 use crate::Store;
 use crate::engine::Result;
@@ -63,7 +64,10 @@ async fn update(
     locked.conversation.message_bytes += has_bytes - had_bytes;
     locked.conversation.updated_at = at;
     locked.is_changed = true;
-    let bot_id = locked.conversation.bot_id.clone();
+    let conversation = locked.conversation.clone();
+    let terms = Terms::of(&message.text);
+    transaction.effects.search.message_updated(&conversation, id, message.is_note(), terms);
+    let bot_id = conversation.bot_id;
     let (was_shown, is_shown) = (!was_note, !message.is_note());
     let change = Change::MessageUpdated { id, conversation_id, bot_id, was_shown, is_shown };
     transaction.effects.events.add(change);

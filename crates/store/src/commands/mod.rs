@@ -28,6 +28,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
 use wicara_model::ConversationId;
+use wicara_search::Terms;
 
 use crate::Store;
 use crate::engine::{Error, Result};
@@ -42,18 +43,21 @@ pub use append_hand_over::HandOverAfter;
 
 pub(super) use assignee::release_all;
 pub use handling::{Handling, Operator};
+use message_numbers::terms_of;
 
 pub(super) type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// An append on its way to the writer, which commits many of them together.
 pub(super) struct PendingAppend {
     pub append: Append,
+    /// What each of its messages is searched by: made by its caller, since the writer has one thread.
+    pub terms: Vec<Terms>,
     reply: oneshot::Sender<Result<(Decision, Append)>>,
 }
 
 impl PendingAppend {
     pub fn answer(self, decision: Result<Decision>) {
-        let Self { append, reply } = self;
+        let Self { append, reply, .. } = self;
         let _ = reply.send(decision.map(|decision| (decision, append)));
     }
 }
@@ -106,7 +110,8 @@ impl Store {
     pub async fn append(&self, append: Append) -> Result<Outcome> {
         let (reply, answer) = oneshot::channel();
         let closes_ask = append.ask.closes().is_some();
-        let pending = PendingAppend { append, reply };
+        let terms = terms_of(&append.messages);
+        let pending = PendingAppend { append, terms, reply };
         if closes_ask {
             self.inner.writer.append_queued(pending).await;
         } else {

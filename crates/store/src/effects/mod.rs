@@ -9,6 +9,7 @@ mod asks;
 mod conversations;
 mod events;
 mod idempotency_keys;
+pub(super) mod search;
 mod totals;
 
 pub(super) use asks::{Asks, StopMark};
@@ -16,6 +17,8 @@ pub(super) use conversations::Conversations;
 pub(super) use events::{ADD as ADD_EVENTS, Events, FIRST_KIND_FOR_SERVERS, change_read};
 pub(super) use idempotency_keys::{IdempotencyKeys, KeyRecord, ending};
 pub(super) use totals::{SHIFTS, TotalKind, Totals, TotalsKey, add_statement, bucket_at_level};
+
+use search::Search;
 
 use crate::engine::{Executor, Result, Value};
 
@@ -34,6 +37,7 @@ pub(super) struct Effects {
     pub keys: IdempotencyKeys,
     pub totals: Totals,
     pub events: Events,
+    pub search: Search,
 }
 
 impl Effects {
@@ -47,6 +51,7 @@ impl Effects {
         self.keys.write(executor).await?;
         // After the asks: a question that a bot is answering does not wait.
         activity::write(executor, present).await?;
+        self.search.write(executor).await?;
         self.totals.write(executor, batch).await?;
         match executor {
             Executor::Postgres(_) => Ok(self.events.into_params()),

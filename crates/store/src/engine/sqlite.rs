@@ -92,6 +92,7 @@ impl ToSql for Value {
             Value::Text(value) => ValueRef::Text(value.as_bytes()),
             Value::Uuid(value) => ValueRef::Blob(value.as_bytes()),
             Value::Bytes(value) => ValueRef::Blob(value),
+            Value::Terms(terms) => ValueRef::Text(terms.as_str().as_bytes()),
             Value::Array(_) | Value::Composite(_) => {
                 return Err(rusqlite::Error::ToSqlConversionFailure("an array is no value in SQLite".into()));
             }

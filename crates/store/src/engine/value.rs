@@ -7,6 +7,7 @@ use bytes::{BufMut, BytesMut};
 use tokio_postgres::types::{Field, FromSql, IsNull, Kind, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 use wicara_model::json;
+use wicara_search::Terms;
 
 use super::{Error, Result};
 
@@ -22,6 +23,8 @@ pub enum Value {
     Array(Vec<Value>),
     /// A value of a composite type. PostgreSQL only.
     Composite(Vec<Value>),
+    /// What a text is searched by: a `tsvector` on PostgreSQL, a text on SQLite. As a parameter only.
+    Terms(Terms),
 }
 
 macro_rules! from {
@@ -46,6 +49,8 @@ from! {
     wicara_model::MessageId => |value| Value::Int(value.0);
     wicara_model::UserId => |value| Value::Int(value.0);
     wicara_model::EventNumber => |value| Value::Int(value.0);
+    Terms => |value| Value::Terms(value);
+    &Terms => |value| Value::Terms(value.clone());
 }
 
 impl<T: Into<Value>> From<Option<T>> for Value {
@@ -78,6 +83,7 @@ impl ToSql for Value {
             (Value::Text(value), &Type::TEXT) => value.to_sql(ty, out),
             (Value::Uuid(value), &Type::UUID) => value.to_sql(ty, out),
             (Value::Bytes(value), &Type::BYTEA) => value.to_sql(ty, out),
+            (Value::Terms(terms), &Type::TS_VECTOR) => write_terms(terms, out),
             (Value::Array(values), _) => values.to_sql(ty, out),
             (Value::Composite(values), _) => match ty.kind() {
                 Kind::Composite(fields) if fields.len() == values.len() => write_fields(fields, values, out),
@@ -110,6 +116,31 @@ fn write_fields(
             let written = i32::try_from(out.len() - length - size_of::<i32>())?;
             out[length..length + size_of::<i32>()].copy_from_slice(&written.to_be_bytes());
         }
+    }
+    Ok(IsNull::No)
+}
+
+/// The binary form of a `tsvector`: the number of its lexemes, then for each, in their order, its bytes, a zero, the number
+/// of its positions and these, as PostgreSQL's `tsvectorsend` writes it.
+fn write_terms(
+    terms: &Terms,
+    out: &mut BytesMut,
+) -> std::result::Result<IsNull, Box<dyn StdError + Sync + Send>> {
+    let mut lexemes: Vec<(&str, u16)> = Vec::new();
+    for (position, word) in terms.words() {
+        lexemes.push((word, u16::try_from(position)?));
+    }
+    // A stem has no position, which position 0 stands for here.
+    lexemes.extend(terms.stems().map(|stem| (stem, 0)));
+    lexemes.sort_unstable();
+    let equal = |a: &(&str, u16), b: &(&str, u16)| a.0 == b.0;
+    out.put_i32(i32::try_from(lexemes.chunk_by(equal).count())?);
+    for places in lexemes.chunk_by(equal) {
+        out.put_slice(places[0].0.as_bytes());
+        out.put_u8(0);
+        let positions = places.iter().map(|(_, position)| *position).filter(|position| *position > 0);
+        out.put_u16(u16::try_from(positions.clone().count())?);
+        positions.for_each(|position| out.put_u16(position));
     }
     Ok(IsNull::No)
 }
@@ -306,5 +337,6 @@ fn kind(value: &Value) -> &'static str {
         Value::Bytes(_) => "bytes",
         Value::Array(_) => "an array",
         Value::Composite(_) => "a row",
+        Value::Terms(_) => "terms",
     }
 }

@@ -60,7 +60,7 @@ pub fn line(values: &[Value]) -> String {
                 }
                 line.push('"');
             }
-            Value::Null | Value::Array(_) | Value::Composite(_) => line.push_str("null"),
+            Value::Null | Value::Array(_) | Value::Composite(_) | Value::Terms(_) => line.push_str("null"),
         }
     }
     line.push(']');

@@ -59,7 +59,7 @@ type Columns = &'static [(&'static str, ColumnType)];
 ///
 /// `nodes`, `node_folds` and `node_batches` are about running servers and stay behind: what batches add to the totals is
 /// read with the totals. `feed` and its events stay behind too: a copy begins a feed of its own, so that readers of the
-/// source's notice. `conversation_activity` is made anew from what is carried, as after a migration.
+/// source's notice. `conversation_activity` and `search_documents` are made anew from what is carried, as after a migration.
 #[rustfmt::skip]
 const STORED: &[(&str, usize, Columns)] = &[
     (SEQUENCES, 1, &[("name", Text), ("last", Int)]),

@@ -225,9 +225,15 @@ impl Target {
     /// Takes the mark away: from now on servers may start.
     pub async fn finish(self) -> Result<()> {
         self.migrate(newest_version()).await?;
-        // What lists read is not carried along: the first server makes it.
+        // What lists and searches read is not carried along: the first server makes it.
         self.database
             .execute("UPDATE activity_index SET below = (SELECT coalesce(max(id) + 1, 0) FROM conversations)")
+            .await?;
+        self.database
+            .execute(
+                "UPDATE search_index SET messages_below = (SELECT coalesce(max(id) + 1, 0) FROM messages), \
+                 conversations_below = (SELECT coalesce(max(id) + 1, 0) FROM conversations)",
+            )
             .await?;
         if let Database::Postgres(_) = self.database {
             // PostgreSQL plans by statistics that it would gather a minute later.

@@ -31,6 +31,9 @@ const REMOVE: &str = "WITH removed AS (DELETE FROM node_folds WHERE node = $1 AN
          AND NOT EXISTS (SELECT 1 FROM node_batches WHERE node = $1) RETURNING node) \
      DELETE FROM nodes USING removed WHERE nodes.node = removed.node";
 
+/// Moves what waits in the list of new entries into the search index (see `V06__search.sql`).
+const CLEAN_SEARCH_INDEX: &str = "SELECT gin_clean_pending_list('search_documents_by_term')";
+
 /// Folds the node's batches up to a number.
 async fn call_fold(connection: &Connection, node: i64, up_to: i64) -> Result<()> {
     let rows = connection.query(FOLD, &[node.into(), up_to.into()]).await?;
@@ -82,7 +85,9 @@ pub(super) async fn run(shared: &Shared, server: &Server, mut heartbeats: mpsc::
 }
 
 async fn fold(connection: &mut Option<Connection>, server: &Server, node: i64, up_to: i64) -> Result<()> {
-    call_fold(open(connection, server).await?, node, up_to).await
+    let connection = open(connection, server).await?;
+    call_fold(connection, node, up_to).await?;
+    connection.query(CLEAN_SEARCH_INDEX, &[]).await.map(|_| ())
 }
 
 async fn send_heartbeat(shared: &Shared, connection: &mut Option<Connection>, server: &Server) -> Result<()> {

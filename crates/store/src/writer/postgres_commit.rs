@@ -138,8 +138,8 @@ impl Appends {
         };
         let Shared { node, numbers, .. } = &self.shared;
         let number = numbers.take();
-        let appends = batch.iter().map(|queued| &queued.pending.append);
-        let params = params(Batch { node: *node, number }, skip_locked, appends);
+        let appends: Vec<_> = batch.iter().map(|queued| &queued.pending).collect();
+        let params = params(Batch { node: *node, number }, skip_locked, &appends);
         match connection.call(CALL, &params, NUMBER_TAKEN).await {
             Ok(rows) => {
                 numbers.settle(number);

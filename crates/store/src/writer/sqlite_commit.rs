@@ -126,7 +126,7 @@ async fn apply(shared: &Shared, connection: &rusqlite::Connection, batch: &mut [
     for command in batch {
         match command {
             Command::Append(append, decision) => {
-                *decision = Some(append.append.apply(&mut transaction).await?);
+                *decision = Some(append.append.apply(&append.terms, &mut transaction).await?);
             }
             // Other commands read rows that effects write, such as asks and keys: the effects of the commands before
             // are written first.
