@@ -27,6 +27,7 @@ pub mod questions;
 pub mod raw;
 mod refusals;
 mod scopes;
+mod search;
 mod security;
 mod sessions;
 mod slow;

@@ -17,7 +17,22 @@ use crate::support::Dice;
 pub const BOTS: [&str; 3] = ["often", "seldom", "once"];
 pub const KINDS: [&str; 2] = ["website", "telegram"];
 pub const ROLES: [&str; 5] = ["client", "bot", "agent", "note", "robot"];
-pub const TEXTS: [&str; 6] = ["", "halo", "apa kabar?", "👩‍👩‍👧‍👦 שלום", "'; --\n\"$1\"", "baik, terima kasih"];
+pub const TEXTS: [&str; 14] = [
+    "",
+    "halo",
+    "apa kabar?",
+    "👩‍👩‍👧‍👦 שלום",
+    "'; --\n\"$1\"",
+    "baik, terima kasih",
+    "Kartu saya hilang, mohon dikirimkan yang baru",
+    "Lost card: POL-358, cards are being renewed",
+    "日本語のカードを送る。ภาษาไทย",
+    "let kartu_hilang = send(\"card\", 358);",
+    "مُحَمَّد kartu hilang kartu",
+    "E\u{301}lan élan ÉLAN",
+    "card hilang kartu card",
+    "mengirim kiriman; sent, sending",
+];
 const BODIES: [u8; 2] = [1, 2];
 /// Far from every sum of the times that pass in a history, so that the time a test takes makes no difference.
 const LEASES: [u64; 2] = [11_000, 50_500];

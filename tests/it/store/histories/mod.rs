@@ -5,6 +5,7 @@ mod changes;
 mod feed;
 mod groups;
 mod model;
+mod search;
 mod tables;
 mod walks;
 
@@ -190,6 +191,7 @@ impl History {
     async fn compare(&mut self) {
         tables::compare(&self.store, &self.database, &self.model).await;
         walks::compare(&self.store, &self.database, &self.model, &mut self.dice).await;
+        search::compare(&self.store, &self.model, &mut self.dice).await;
         self.follower.follow(&self.store).await;
         self.follower.compare(&self.model);
     }
