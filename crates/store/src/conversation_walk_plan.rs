@@ -311,17 +311,21 @@ impl<'a> Plan<'a> {
 
     /// Those of some conversations, ids with commas between them, that meet the whole filter; `None` where all do.
     pub fn fitting(&self, ids: String) -> Option<(Sql, Vec<Value>)> {
-        if self.conditions(&mut Params::default(), false).is_empty() {
-            return None;
-        }
-        Some(in_both(|dialect, params| {
+        self.has_conditions().then(|| {
+            in_both(|dialect, params| {
             let ids = id_list(dialect, &params.add(ids.as_str()));
             let fits = all_of(&self.conditions(params, false));
             format!(
                 "SELECT conversation_id FROM (SELECT {COLUMNS} FROM conversation_activity WHERE conversation_id {ids}) \
                  AS walked WHERE {fits}"
             )
-        }))
+        })
+        })
+    }
+
+    /// Whether `conversation_activity` is looked at to tell what meets the filter.
+    pub fn has_conditions(&self) -> bool {
+        !self.conditions(&mut Params::default(), false).is_empty()
     }
 
     fn times(&self, params: &mut Params, is_by_index: bool) -> Vec<String> {

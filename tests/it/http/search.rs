@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use wicara_model::{Api, Bots, Role};
 
+use super::Chat;
 use super::questions::ask;
 use super::wire::column;
-use super::Chat;
 use crate::support::{Client, Engine, TestApp, on_both_engines};
 
 on_both_engines!(
@@ -233,7 +233,9 @@ async fn pages_of_hits_are_walked(engine: Engine) {
         loop {
             let list = person.get(&format!("/api/conversation?q=kartu&limit=2{sort}{cursor}")).await.ok();
             assert_eq!(list["pagination"]["totalItems"], 5);
-            walked.extend(column(&list, "id").into_iter().map(|id| id.as_str().unwrap().parse::<i64>().unwrap()));
+            walked.extend(
+                column(&list, "id").into_iter().map(|id| id.as_str().unwrap().parse::<i64>().unwrap()),
+            );
             match list["pagination"]["nextCursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
                 None => break,

@@ -12,6 +12,7 @@ mod pooler;
 mod probe;
 mod round_trips;
 mod schema;
+mod search;
 mod together;
 mod totals;
 mod transfer;

@@ -49,9 +49,13 @@ impl Store {
         embed: Embed,
     ) -> Result<Searched> {
         let ConversationSearch { query, notes, walk, .. } = search;
-        let indexed_from = self.activity_indexed_from().await?.max(self.search_indexed_from().await?);
+        let plan = Plan::new(walk, bots);
+        let mut indexed_from = self.search_indexed_from().await?;
+        if plan.as_ref().is_some_and(Plan::has_conditions) {
+            indexed_from = indexed_from.max(self.activity_indexed_from().await?);
+        }
         let scope = Scope::new(bots, walk.filter.bot_id.as_ref(), *notes);
-        let (Some(scope), Some(plan), false) = (scope, Plan::new(walk, bots), query.is_empty()) else {
+        let (Some(scope), Some(plan), false) = (scope, plan, query.is_empty()) else {
             let walked = Some(Walked { is_exact: true, next: None, indexed_from });
             return Ok(Searched { list: List { items: Vec::new(), total: 0, walked }, hits: HashMap::new() });
         };
@@ -97,8 +101,8 @@ impl Store {
             found.drain(..usize::try_from(skipped).unwrap_or(usize::MAX).min(found.len()));
             return Ok(first(found, limit, next));
         };
-        match newest.documents.last() {
-            Some(last) if newest.next.is_some() && after <= last.id => {
+        match newest.next {
+            Some(end) if after <= end => {
                 let more = self.search_documents(&search.query, scope, below(ranges, after)).await?;
                 let known: HashSet<_> =
                     newest.documents.iter().map(|document| document.conversation).collect();

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use wicara_model::{Bots, ConversationId, Cursor, List, MessageId, Place, Walked};
+use wicara_model::{Bots, ConversationId, Cursor, List, MessageId, MessageWalkFilter, Place, Walked};
 use wicara_search::{MOST_BYTES, Query, matches};
 
 use super::documents::{Document, Found, Ids, Scope};
@@ -69,8 +69,8 @@ impl Store {
             page.drain(..usize::try_from(skipped).unwrap_or(usize::MAX).min(page.len()));
             (next, ranked_below) = (None, Some((skipped, end)));
         } else if let Some(Place { id: after, .. }) = walk.after {
-            match newest.documents.last() {
-                Some(last) if newest.next.is_some() && after <= last.id => {
+            match newest.next {
+                Some(end) if after <= end => {
                     let more = self.messages_found(search, &scope, (ids.0, ids.1.min(after))).await?;
                     page = self.messages_fitting(bots, walk, more.documents).await?;
                     next = more.next;
@@ -138,7 +138,10 @@ impl Store {
         walk: &MessageWalk,
         mut documents: Vec<Document>,
     ) -> Result<Vec<Document>> {
-        if walk.filter == wicara_model::MessageWalkFilter::default() {
+        if let Some(bots) = bots.list().filter(|_| walk.conversation_id.is_none()) {
+            self.retain_of(bots, &mut documents).await?;
+        }
+        if walk.filter == MessageWalkFilter::default() {
             return Ok(documents);
         }
         let range = self.message_range(&walk.filter).await?;
@@ -154,6 +157,22 @@ impl Store {
         let fit = fit.collect::<Result<HashSet<_>>>()?;
         documents.retain(|document| fit.contains(&document.id));
         Ok(documents)
+    }
+
+    /// Keeps those whose conversation has one of these bots now: after a move, documents name the bot before for a while.
+    async fn retain_of(&self, bots: &[String], documents: &mut Vec<Document>) -> Result<()> {
+        let ids: HashSet<_> = documents.iter().map(|document| document.conversation).collect();
+        let ids: Vec<_> = ids.into_iter().map(|id| id.0.to_string()).collect();
+        let ids = ids.join(",");
+        let (sql, params) = in_both(|dialect, params| {
+            let ids = id_list(dialect, &params.add(ids.as_str()));
+            format!("SELECT id FROM conversations WHERE id {ids} AND bot_id IN ({})", params.add_all(bots))
+        });
+        let rows = self.inner.reads.query(Lane::Walk, sql, params).await?;
+        let of = rows.into_iter().map(|row| row.int("conversations", "id"));
+        let of = of.collect::<Result<HashSet<_>>>()?;
+        documents.retain(|document| of.contains(&document.conversation.0));
+        Ok(())
     }
 
     async fn message_refs(&self, documents: &[Document]) -> Result<Vec<MessageRef>> {

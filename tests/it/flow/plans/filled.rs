@@ -123,6 +123,10 @@ impl Direct {
                      ELSE 'reader-' || n % 100 END, n, n - n % 2 FROM {all} WHERE n % 5 = 0"
             ),
             format!("UPDATE activity_index SET below = {INDEXED_AFTER} + 1"),
+            self.documents(),
+            format!(
+                "UPDATE search_index SET messages_below = {INDEXED_AFTER} + 1, conversations_below = {INDEXED_AFTER} + 1"
+            ),
             format!(
                 "INSERT INTO idempotency (scope, key, body, lease_until, conversation_id, message_id, created_at) \
                  SELECT 'somebody', 'key-' || n, {}, 0, n, n, CASE WHEN n <= 500 THEN 0 ELSE {now} END FROM {}",
@@ -171,6 +175,32 @@ impl Direct {
         }
         self.run(&format!("BEGIN; {}; COMMIT", statements.join("; "))).await;
         self.analyze().await;
+    }
+
+    /// What is searched: the words of every message, and of every tenth conversation's room.
+    fn documents(&self) -> String {
+        let names = 1_i64 << 56;
+        let from = format!(
+            "FROM messages JOIN conversations ON conversations.id = conversation_id WHERE messages.id > {INDEXED_AFTER}"
+        );
+        let named = format!("FROM conversations WHERE id > {INDEXED_AFTER} AND id % 10 = 0");
+        let words = "CASE role WHEN 'client' THEN 'asks' ELSE 'an answer' END";
+        match self.engine() {
+            Engine::Postgres => format!(
+                "INSERT INTO search_documents (id, conversation_id, terms, place) \
+                 SELECT messages.id, conversation_id, to_tsvector('simple', {words}), \
+                     wicara_place_1(messages.id, bot_id, 0) {from}; \
+                 INSERT INTO search_documents (id, conversation_id, terms, place) \
+                 SELECT {names} + id, id, to_tsvector('simple', 'website ' || id), \
+                     wicara_place_1({names} + id, bot_id, 0) {named}"
+            ),
+            Engine::Sqlite => format!(
+                "INSERT INTO search_documents (rowid, conversation_id, terms, scope) \
+                 SELECT messages.id, conversation_id, {words}, 'b' || lower(hex(bot_id)) {from}; \
+                 INSERT INTO search_documents (rowid, conversation_id, terms, scope) \
+                 SELECT {names} + id, id, 'website ' || id, 'b' || lower(hex(bot_id)) {named}"
+            ),
+        }
     }
 
     /// Questions that another server asks.

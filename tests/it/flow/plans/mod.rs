@@ -19,6 +19,7 @@ async fn no_operation_takes_longer_the_more_is_stored(engine: Engine) {
     ask(&mut place).await;
     list(&mut place).await;
     walk(&mut place).await;
+    search(&mut place).await;
     let start = follow(&mut place, "").await;
     keep(&mut place).await;
     follow(&mut place, &format!("after={start}&limit=500")).await;
@@ -143,6 +144,45 @@ async fn walk(place: &mut Place) {
             }
         }
         place.call(caller, "conversation_counts", "", None).await;
+    }
+}
+
+/// Words that are common, rare and not there, and what makes them harder.
+async fn search(place: &mut Place) {
+    let callers =
+        [&place.person, &place.program, &place.limited, &place.few, &place.sparse].map(Client::clone);
+    let queries = [
+        "asks",
+        "answer",
+        "an%20answer",
+        "%22an%20answer%22",
+        "%22answer%20an%22",
+        "asks%20answer",
+        "ans*",
+        "website",
+        "website-40010",
+        "nowhere",
+        "asks%20-answer",
+        "asks&botId=rare",
+        "asks&handler=human",
+        "asks&since=1970-01-01T00:00:30Z&until=1970-01-01T00:00:31Z",
+        "asks&unread=true",
+        "asks&page=90&limit=100",
+    ];
+    for caller in &callers {
+        for query in queries {
+            for list in ["conversation_list", "message_list"] {
+                for sort in ["", "&sort=relevance"] {
+                    let what = format!("{list}?q={query}{sort}");
+                    let found = place.call(caller, &what, "", None).await.ok();
+                    let next = found["pagination"].get("nextCursor").or(found["meta"].get("nextCursor"));
+                    if let Some(next) = next.and_then(|next| next.as_str()) {
+                        place.call(caller, &format!("{what}&cursor={next}"), "", None).await;
+                    }
+                }
+            }
+        }
+        place.call(caller, &format!("message_list?q=answer&conversationId={LONG}"), "", None).await;
     }
 }
 

@@ -28,10 +28,11 @@ const COUNTED_STEPS: u64 = 1_000_000;
 const READ_BACK: f64 = 2600.0;
 
 /// What may be read from one end to the other, by which operation (`""`: any).
-const SMALL: [(&str, &str); 12] = [
+const SMALL: [(&str, &str); 14] = [
     // One row.
     ("", "feed"),
     ("", "activity_index"),
+    ("", "search_index"),
     // A row for each server.
     ("", "node_batches"),
     ("", "node_folds"),
@@ -40,6 +41,8 @@ const SMALL: [(&str, &str); 12] = [
     ("", "refinery_schema_history"),
     // Conversations that are being deleted.
     ("", "deletions"),
+    // Conversations that have moved and are being indexed anew.
+    ("", "search_moves"),
     // People and programs, listed by a command; a start looks whether there is anybody, and removing a person whether
     // another administrator stays.
     ("start", "users"),
@@ -138,12 +141,28 @@ impl Statements {
     }
 }
 
-/// Whether a statement may be a list's. The sweep that gives up questions goes on beside the lists, and runs several
-/// statements for each question: it reads asks, locks conversations, and writes.
+/// What the server runs beside lists: the sweep that gives up questions, which reads asks, locks conversations, and writes; what
+/// makes rows for what was stored before; folds; and what follows the feed. Of functions the parts are told too.
+const BESIDE_LISTS: [&str; 13] = [
+    "FOR UPDATE",
+    "FOR NO KEY UPDATE",
+    "SELECT next_seq, newest_id",
+    "FROM asks",
+    "idempotency",
+    "search_index",
+    "search_moves",
+    "gin_clean_pending_list",
+    "wicara_activity",
+    "wicara_fold",
+    "event_batches",
+    "nodes",
+    "v_",
+];
+
+/// Whether a statement may be a list's.
 pub fn may_be_of_a_list(sql: &str) -> bool {
     let writes = ["INSERT", "UPDATE", "DELETE"].iter().any(|word| sql.starts_with(word));
-    let of_the_sweep = ["FOR UPDATE", "SELECT next_seq, newest_id", "FROM asks", "idempotency"];
-    !writes && !of_the_sweep.iter().any(|part| sql.contains(part))
+    !writes && !BESIDE_LISTS.iter().any(|part| sql.contains(part))
 }
 
 fn is_small(operation: &str, table: &str) -> bool {
