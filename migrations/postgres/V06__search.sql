@@ -32,10 +32,10 @@ CREATE TABLE search_index (
 INSERT INTO search_index (messages_below, conversations_below)
 SELECT (SELECT coalesce(max(id) + 1, 0) FROM messages), (SELECT coalesce(max(id) + 1, 0) FROM conversations);
 
--- Conversations that have another bot now: documents of their messages after this one still name the one before.
+-- Conversations that have another bot now: documents of their messages below this one still name the one before.
 CREATE TABLE search_moves (
     conversation_id bigint PRIMARY KEY,
-    after           bigint NOT NULL
+    below           bigint NOT NULL
 );
 
 -- Finds documents, the highest ids first: those below `p_below`, from `p_from` on, up to `p_most`.

@@ -16,8 +16,8 @@ CREATE TABLE search_index (
 INSERT INTO search_index (messages_below, conversations_below)
 SELECT (SELECT coalesce(max(id) + 1, 0) FROM messages), (SELECT coalesce(max(id) + 1, 0) FROM conversations);
 
--- Conversations that have another bot now: documents of their messages after this one still name the one before.
+-- Conversations that have another bot now: documents of their messages below this one still name the one before.
 CREATE TABLE search_moves (
     conversation_id INTEGER PRIMARY KEY,
-    after           INTEGER NOT NULL
+    below           INTEGER NOT NULL
 ) STRICT;

@@ -89,7 +89,7 @@ async fn update(
         transaction.effects.search.conversation_updated(&new);
     }
     if old.bot_id != new.bot_id {
-        search_move(transaction, &new, MessageId(0)).await?;
+        search_move(transaction, &new, MessageId(i64::MAX)).await?;
     }
     match new_handler {
         Some(Handler::Human) => hand_over(transaction, id, HandoverReason::Operator, None, at).await?,

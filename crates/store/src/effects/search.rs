@@ -56,7 +56,7 @@ struct Document {
 #[derive(Debug, Default)]
 pub(in super::super) struct Search {
     documents: BTreeMap<i64, Option<Document>>,
-    /// Conversations with another bot, and the message after which documents still name the one before.
+    /// Conversations with another bot, and the message below which documents still name the one before.
     moves: BTreeMap<ConversationId, MessageId>,
 }
 
@@ -85,10 +85,10 @@ impl Search {
         self.documents.insert(name_document(id), None);
     }
 
-    /// The messages after one of a conversation that has moved to another bot are indexed anew later:
+    /// The messages below one of a conversation that has moved to another bot are indexed anew later:
     /// [`crate::Store::search_index_step`].
-    pub fn conversation_moved(&mut self, id: ConversationId, after: MessageId) {
-        self.moves.insert(id, after);
+    pub fn conversation_moved(&mut self, id: ConversationId, below: MessageId) {
+        self.moves.insert(id, below);
     }
 
     fn add(&mut self, id: i64, of: &Conversation, is_note: bool, terms: Terms, is_new: bool) {
@@ -114,7 +114,7 @@ impl Search {
             Some(vec![id.into(), conversation.into(), terms.into(), place, is_note.into()])
         });
         executor.query_many(&*WRITE, written.collect()).await?;
-        let moves = self.moves.into_iter().map(|(id, after)| vec![id.into(), after.into()]).collect();
+        let moves = self.moves.into_iter().map(|(id, below)| vec![id.into(), below.into()]).collect();
         executor.query_many(&*MOVE, moves).await.map(|_| ())
     }
 }
@@ -145,8 +145,8 @@ static WRITE: LazyLock<Sql> = LazyLock::new(|| {
 });
 
 static MOVE: LazyLock<Sql> = LazyLock::new(|| {
-    let upsert = "ON CONFLICT (conversation_id) DO UPDATE SET after = excluded.after";
-    let insert = "INSERT INTO search_moves (conversation_id, after)";
+    let upsert = "ON CONFLICT (conversation_id) DO UPDATE SET below = excluded.below";
+    let insert = "INSERT INTO search_moves (conversation_id, below)";
     Sql::per_dialect(
         format!("{insert} SELECT * FROM unnest(CAST($1 AS bigint[]), CAST($2 AS bigint[])) {upsert}"),
         format!("{insert} VALUES ($1, $2) {upsert}"),

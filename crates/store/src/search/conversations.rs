@@ -4,7 +4,8 @@
 use std::collections::{HashMap, HashSet};
 
 use wicara_model::{
-    Bots, Conversation, ConversationId, Cursor, List, Listing, MessageId, Order, Place, Walked,
+    Bots, Conversation, ConversationId, Cursor, List, Listing, MessageId, MessageWalkFilter, Order, Place,
+    Walked,
 };
 use wicara_search::{Excerpt, MOST_BYTES, Query, excerpt, matches};
 
@@ -60,7 +61,10 @@ impl Store {
             return Ok(Searched { list: List { items: Vec::new(), total: 0, walked }, hits: HashMap::new() });
         };
         let [messages, named] = self.search_ids().await?;
-        let ranges = [named, messages];
+        // What is said in a conversation is no later than its last activity.
+        let until = MessageWalkFilter { until: walk.activity.until, ..MessageWalkFilter::default() };
+        let end = self.message_range(&until).await?.to.saturating_add(1);
+        let ranges = [named, (messages.0, messages.1.min(end))];
         let newest = self.search_documents(query, &scope, ranges).await?;
         let found = self.fitting(&plan, distinct(&newest.documents)).await?;
         let is_exact = newest.next.is_none() && found.len() <= Walked::MAX_TOTAL as usize;

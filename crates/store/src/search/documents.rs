@@ -165,13 +165,14 @@ impl Store {
         Ok(Found { documents, next })
     }
 
-    /// The same documents, those first that say most about the query.
+    /// The newest 10,000 of the documents, those first that say most about the query.
     pub(super) async fn search_ranked(
         &self,
         query: &Query,
         scope: &Scope,
-        documents: Vec<Document>,
+        mut documents: Vec<Document>,
     ) -> Result<Vec<Document>> {
+        documents.truncate(MOST - 1);
         let Some(lowest) = documents.last().map(|document| document.id) else { return Ok(documents) };
         let rows = if self.is_shared() {
             let ids = documents.iter().map(|document| document.id.into()).collect();
@@ -180,8 +181,10 @@ impl Store {
             let params = vec![Value::Array(ids), Postgres::of(query, scope).terms.into()];
             self.inner.reads.query(Lane::Slow, sql, params).await?
         } else {
-            let sql = "SELECT rowid FROM search_documents WHERE search_documents MATCH $1 AND rowid >= $2 \
-                 ORDER BY bm25(search_documents, 1.0, 0.0), rowid DESC";
+            let sql = format!(
+                "SELECT rowid FROM search_documents WHERE search_documents MATCH $1 AND rowid >= $2 \
+                 ORDER BY bm25(search_documents, 1.0, 0.0), rowid DESC LIMIT {MOST}"
+            );
             self.inner.reads.query(Lane::Slow, sql, vec![fts5(query, scope).into(), lowest.into()]).await?
         };
         let mut found: HashMap<_, _> =

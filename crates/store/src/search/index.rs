@@ -214,12 +214,12 @@ async fn name_step(transaction: &mut Transaction<'_>, below: i64) -> Result<i64>
 
 async fn move_step(transaction: &mut Transaction<'_>, id: ConversationId) -> Result<()> {
     let conversation = transaction.conversation(id).await?.map(|locked| locked.conversation.clone());
-    let sql = "SELECT after FROM search_moves WHERE conversation_id = $1";
+    let sql = "SELECT below FROM search_moves WHERE conversation_id = $1";
     let rows = transaction.query(sql, vec![id.into()]).await?;
     let Some(row) = rows.into_iter().next() else { return Ok(()) };
-    let after = MessageId(row.int("search_moves", "after")?);
+    let below = MessageId(row.int("search_moves", "below")?);
     match conversation {
-        Some(conversation) => search_move(transaction, &conversation, after).await,
+        Some(conversation) => search_move(transaction, &conversation, below).await,
         None => {
             let sql = "DELETE FROM search_moves WHERE conversation_id = $1";
             transaction.query(sql, vec![id.into()]).await.map(|_| ())
@@ -227,22 +227,23 @@ async fn move_step(transaction: &mut Transaction<'_>, id: ConversationId) -> Res
     }
 }
 
-/// Writes the documents of the next messages of a locked conversation that has another bot now, and notes where to go on.
+/// Writes the documents of the next messages of a locked conversation that has another bot now, the newest first, and notes
+/// where to go on.
 pub(crate) async fn search_move(
     transaction: &mut Transaction<'_>,
     conversation: &Conversation,
-    after: MessageId,
+    below: MessageId,
 ) -> Result<()> {
     let sql = Sql::per_dialect(
         format!(
-            "SELECT id, bytes FROM messages WHERE (conversation_id, id) > ($1, $2) \
-             AND (conversation_id, id) <= ($1, 9223372036854775807) ORDER BY conversation_id, id LIMIT {BUILT_AT_ONCE}"
+            "SELECT id, bytes FROM messages WHERE (conversation_id, id) < ($1, $2) AND (conversation_id, id) >= ($1, 0) \
+             ORDER BY conversation_id DESC, id DESC LIMIT {BUILT_AT_ONCE}"
         ),
         format!(
-            "SELECT id, bytes FROM messages WHERE conversation_id = $1 AND id > $2 ORDER BY id LIMIT {BUILT_AT_ONCE}"
+            "SELECT id, bytes FROM messages WHERE conversation_id = $1 AND id < $2 ORDER BY id DESC LIMIT {BUILT_AT_ONCE}"
         ),
     );
-    let rows = transaction.query(sql, vec![conversation.id.into(), after.into()]).await?;
+    let rows = transaction.query(sql, vec![conversation.id.into(), below.into()]).await?;
     let is_end = rows.len() < BUILT_AT_ONCE;
     let (read, mut ids, mut bytes) = (rows.len(), Vec::new(), 0);
     for row in rows {

@@ -60,7 +60,8 @@ impl Store {
         }
         let (mut page, mut next) = (found, newest.next);
         let mut ranked_below = None;
-        if search.is_by_relevance {
+        // Of one conversation the newest come first in any case: the index ranks among all.
+        if search.is_by_relevance && walk.conversation_id.is_none() {
             // What comes later is not ranked with it, so that pages fit together.
             let end = walk.after.map_or(ids.1, |place| place.id);
             let skipped = walk.after.map_or(offset, |place| place.key);
