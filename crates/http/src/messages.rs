@@ -114,14 +114,15 @@ async fn message_list(
             let list = service.message_list(&reader, &filter, &listing).await.map_err(ConversationApi)?;
             (list.0, None, list.1)
         }
-        Some(MessageWalkQuery { filter: walked, search, cursor: after }) => {
+        Some(MessageWalkQuery { bot_id, filter: walked, search, cursor: after }) => {
             let conversation_id = filter.conversation_id;
             let walk = MessageWalk { conversation_id, filter: walked, listing, after };
             let found = match search {
-                None => service.message_walk(&reader, walk).await,
+                None => service.message_walk(&reader, bot_id.as_deref(), walk).await,
                 Some(Search { query, is_by_relevance }) => {
                     searched = Some(query.clone());
-                    service.message_search(&reader, MessageSearch { query, is_by_relevance, walk }).await
+                    let search = MessageSearch { query, is_by_relevance, walk };
+                    service.message_search(&reader, bot_id.as_deref(), search).await
                 }
             };
             found.map_err(ConversationApi)?

@@ -136,16 +136,22 @@ impl Query {
     }
 
     /// What a list is sorted by; `None` where that is left out. What is searched may be sorted by relevance, which
-    /// [`Query::search`] reads.
-    pub fn sort(&mut self) -> Option<Sort> {
+    /// [`Query::search`] reads. `has_activity`: whether the list can be sorted by it.
+    pub fn sort(&mut self, has_activity: bool) -> Option<Sort> {
+        let is_search = self.values.contains_key("q");
         match self.values.get("sort")?.as_str() {
             "created" => Some(Sort::Created),
-            "activity" => Some(Sort::Activity),
-            RELEVANCE if self.values.contains_key("q") => None,
-            _ if self.values.contains_key("q") => {
-                self.broken("sort", Bounds::Choices(&["activity", "created", RELEVANCE]))
+            "activity" if has_activity => Some(Sort::Activity),
+            RELEVANCE if is_search => None,
+            _ => {
+                let choices: &[&str] = match (has_activity, is_search) {
+                    (true, true) => &["activity", "created", RELEVANCE],
+                    (true, false) => &["activity", "created"],
+                    (false, true) => &["created", RELEVANCE],
+                    (false, false) => &["created"],
+                };
+                self.broken("sort", Bounds::Choices(choices))
             }
-            _ => self.broken("sort", Bounds::Choices(&["activity", "created"])),
         }
     }
 

@@ -82,9 +82,10 @@ impl Service {
     pub async fn message_walk(
         &self,
         reader: &Reader,
+        bot_id: Option<&str>,
         mut walk: MessageWalk,
     ) -> Result<(i64, Option<Walked>, MessageEntries)> {
-        let bots = self.walked_bots(reader, &mut walk).await?;
+        let bots = self.walked_bots(reader, bot_id, &mut walk).await?;
         let list = self.store.message_walk(&bots, &walk).await?;
         Ok((list.total, list.walked, MessageEntries::new(self.store.clone(), reader.clone(), &list.items)))
     }
@@ -93,26 +94,36 @@ impl Service {
     pub async fn message_search(
         &self,
         reader: &Reader,
+        bot_id: Option<&str>,
         mut search: MessageSearch,
     ) -> Result<(i64, Option<Walked>, MessageEntries)> {
-        let bots = self.walked_bots(reader, &mut search.walk).await?;
+        let bots = self.walked_bots(reader, bot_id, &mut search.walk).await?;
         let list = self.store.message_search(&bots, &search).await?;
         Ok((list.total, list.walked, MessageEntries::new(self.store.clone(), reader.clone(), &list.items)))
     }
 
-    /// The bots whose messages are walked: of a conversation that the caller does not see nothing is read.
-    async fn walked_bots(&self, reader: &Reader, walk: &mut MessageWalk) -> Result<Bots> {
-        if let Some(id) = walk.conversation_id {
-            match self.conversation_get(reader, id).await {
-                Ok(_) => {}
-                Err(Error::NotFound(_)) => {
-                    walk.conversation_id = None;
-                    return Ok(Bots::Only(Vec::new()));
-                }
-                Err(error) => return Err(error),
+    /// The bots whose messages are walked: of a conversation that the caller does not see nothing is read. `bot_id`: of the
+    /// filter.
+    async fn walked_bots(
+        &self,
+        reader: &Reader,
+        bot_id: Option<&str>,
+        walk: &mut MessageWalk,
+    ) -> Result<Bots> {
+        let bots = match bot_id {
+            Some(bot) if reader.bots().contain(bot) => Bots::Only(vec![bot.to_owned()]),
+            Some(_) => Bots::Only(Vec::new()),
+            None => reader.bots().clone(),
+        };
+        let Some(id) = walk.conversation_id else { return Ok(bots) };
+        match self.conversation_get(reader, id).await {
+            Ok(conversation) if bots.contain(&conversation.bot_id) => Ok(bots),
+            Ok(_) | Err(Error::NotFound(_)) => {
+                walk.conversation_id = None;
+                Ok(Bots::Only(Vec::new()))
             }
+            Err(error) => Err(error),
         }
-        Ok(reader.bots().clone())
     }
 
     /// A conversation's newest message, notes included.

@@ -339,6 +339,11 @@ async fn what_is_answered_is_what_is_described() {
                 "?unread=true&role=client",
                 "?sort=x&role=%00",
                 "?cursor=x&since=yesterday",
+                "?q=halo",
+                "?q=hi&sort=relevance&limit=1",
+                "?q=nothing",
+                "?q=-halo&sort=relevance",
+                "?sort=relevance",
             ] {
                 bad("get", path, query).await;
             }

@@ -177,7 +177,13 @@ async fn filters_of_lists_are_checked(engine: Engine) {
             ("unanswered", "yes", "boolean"),
             ("unread", "True", "boolean"),
         ];
-        let of_messages = [("role", long.as_str(), "maxLength"), ("role", "a%00", "string")];
+        let of_messages = [
+            ("role", long.as_str(), "maxLength"),
+            ("role", "a%00", "string"),
+            ("botId", long.as_str(), "maxLength"),
+            ("sort", "activity", "enum"),
+            ("sort", "relevance", "enum"),
+        ];
         let of_both = [
             ("since", "yesterday", "date"),
             ("since", "2026-02-30", "date"),
@@ -244,6 +250,21 @@ async fn everybody_has_their_own_bots_alone(engine: Engine) {
     assert_eq!(counts(&echo).await, json!([0, 0, 0, 0, 2]));
     let list = echo.get("/api/message?role=client").await.ok();
     assert_eq!((ids(&list).len(), &list["pagination"]["totalItems"]), (2, &json!(2)));
+    for (client, query, expected) in [
+        (&echo, "botId=echo".to_owned(), 2),
+        (&echo, "botId=other".to_owned(), 0),
+        (&app.person(), "botId=other".to_owned(), 1),
+        (&app.person(), "botId=none".to_owned(), 0),
+        (&echo, format!("botId=echo&conversationId={}", of[2]), 1),
+        (&two, format!("botId=third&conversationId={}", of[1]), 0),
+    ] {
+        let list = client.get(&format!("/api/message?{query}")).await.ok();
+        assert_eq!(
+            (ids(&list).len(), &list["pagination"]["totalItems"]),
+            (expected, &json!(expected)),
+            "{query}"
+        );
+    }
     app.anonymous().get("/api/conversation/counts").await.is(401, UNAUTHENTICATED);
     let nobody = app.program_with(Role::Viewer, only(&[]), Api::Conversation).await;
     assert_eq!(

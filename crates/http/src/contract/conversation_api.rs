@@ -182,7 +182,7 @@ impl ConversationQuery {
             "none" => AssigneeFilter::Nobody,
             _ => AssigneeFilter::Of(assignee),
         });
-        let sort = query.sort().unwrap_or_default();
+        let sort = query.sort(true).unwrap_or_default();
         let activity = ActivityFilter {
             handler: query.word("handler", &["bot", "human"]),
             assignee,

@@ -39,7 +39,8 @@ pub struct ValidationFailure {
 /// A field and the rule that it broke.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BrokenRule {
-    /// `required`, `string`, `maxLength`, `minLength`, `uuid`, `json`, `exists`, `number`, `range` or `enum`.
+    /// `required`, `string`, `maxLength`, `minLength`, `uuid`, `json`, `exists`, `number`, `range`, `enum`, `boolean`, `date`,
+    /// `cursor` or `query`.
     #[serde(serialize_with = "shown")]
     #[schema(value_type = String, example = "required")]
     rule: Rule,

@@ -13,7 +13,7 @@ use wicara_search::Excerpt;
 use super::author::Author;
 use super::conversation_api::{Hit, Pagination};
 use super::{shown, shown_or_null, wording};
-use crate::input::{Input, MESSAGE, MalformedId, ROLE, TYPE};
+use crate::input::{BOT_ID, Input, MESSAGE, MalformedId, ROLE, TYPE};
 use crate::query::{Query, Search};
 
 /// `POST /api/message`: the request.
@@ -89,6 +89,10 @@ pub struct MessageQuery {
     /// Left out: the messages of every conversation that the caller sees.
     #[param(minimum = 0)]
     pub conversation_id: Option<i64>,
+    /// Only the messages of this bot's conversations. With it, or with any of the parameters from `q` on, totals stop at 10,000,
+    /// and the list is walked by `cursor`.
+    #[param(max_length = 64)]
+    pub bot_id: Option<String>,
     /// By id: `asc` has the oldest first.
     #[param(pattern = "^(asc|desc)$", default = "asc")]
     pub order: Option<String>,
@@ -101,11 +105,10 @@ pub struct MessageQuery {
     /// Only what this finds, as in the list of conversations: the newest hits first, whatever `order` says.
     #[param(max_length = 200)]
     pub q: Option<String>,
-    /// With `q` alone: `relevance` has the best of the newest 10,000 hits first.
-    #[param(pattern = "^(activity|created|relevance)$", default = "created")]
+    /// `relevance`, with `q` alone: the best of the newest 10,000 hits first.
+    #[param(pattern = "^(created|relevance)$", default = "created")]
     pub sort: Option<String>,
-    /// Only messages of this role. With it, with `q`, or with any of the parameters below, totals stop at 10,000, and the list is walked
-    /// by `cursor`.
+    /// Only messages of this role.
     #[param(max_length = 64)]
     pub role: Option<String>,
     /// Only what was stored at this time or later: RFC 3339, or a date, from its beginning by UTC.
@@ -126,6 +129,7 @@ pub struct MessageQuery {
 /// What is asked for beyond the documented lists.
 #[derive(Debug, Clone)]
 pub struct MessageWalkQuery {
+    pub bot_id: Option<String>,
     pub filter: MessageWalkFilter,
     pub search: Option<Search>,
     pub cursor: Option<Place>,
@@ -143,12 +147,11 @@ impl MessageQuery {
             since: query.time("since", RangeEnd::Since),
             until: query.time("until", RangeEnd::Until),
         };
-        let (search, cursor) = (query.search(), query.place());
-        if search.is_some() {
-            query.sort();
-        }
-        let is_walked = walked != MessageWalkFilter::default() || search.is_some() || cursor.is_some();
-        (filter, listing, is_walked.then_some(MessageWalkQuery { filter: walked, search, cursor }))
+        let (bot_id, search, cursor) = (query.text(BOT_ID), query.search(), query.place());
+        query.sort(false);
+        let is_filtered = walked != MessageWalkFilter::default() || bot_id.is_some();
+        let is_walked = is_filtered || search.is_some() || cursor.is_some();
+        (filter, listing, is_walked.then_some(MessageWalkQuery { bot_id, filter: walked, search, cursor }))
     }
 }
 
