@@ -14,7 +14,9 @@ mod output;
 mod password;
 mod people;
 mod progress;
+mod remote;
 mod restore;
+mod search;
 mod serve;
 mod user;
 mod watch;
@@ -51,6 +53,7 @@ Examples:
   wicara                                       start the server
   wicara ask \"How do I add a bot?\"             ask the running server
   WICARA_KEY=wicara_… wicara watch                 follow what changes on it
+  WICARA_KEY=wicara_… wicara search \"lost card\"   find what was said
   wicara user add ada@example.org --role agent
   wicara key add website --role agent
   wicara bot try guide \"How do I add a bot?\"    ask a bot of the configuration, without a server
@@ -71,6 +74,9 @@ enum Command {
     /// Follow what changes on a running server
     #[command(after_help = watch::EXAMPLES)]
     Watch(watch::Args),
+    /// Search the messages of a running server
+    #[command(after_help = search::EXAMPLES)]
+    Search(search::Args),
     /// Manage the people who may sign in
     #[command(subcommand, after_help = user::EXAMPLES)]
     User(user::Command),
@@ -151,6 +157,7 @@ async fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Serve => serve::run(config()?).await,
         Command::Ask(args) => ask::run(args, config).await,
         Command::Watch(args) => watch::run(args, config).await,
+        Command::Search(args) => search::run(args, config).await,
         Command::User(command) => user::run(command, &store_config()?).await,
         Command::Key(command) => key::run(command, &store_config()?).await,
         Command::Bot(command) => bot::run(command, config()?).await,

@@ -1,7 +1,7 @@
 //! All output to stdout and stderr: it escapes untrusted text that would control the terminal, and turns a failed write into
 //! an error, where `println!` would panic.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -20,6 +20,34 @@ pub(super) fn write(text: &str) -> io::Result<()> {
 /// [`Failure::OutputClosed`].
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     write(text).map_err(|error| write_failure(&error, "the result cannot be written to stdout"))
+}
+
+/// A piece of a line.
+pub(super) struct Piece {
+    pub text: String,
+    /// To stand out, where stdout is a terminal.
+    pub is_bold: bool,
+}
+
+/// Writes a line to stdout, made of pieces that are escaped each by itself, so that none can break it.
+pub(super) fn print_pieces(pieces: &[Piece]) -> Result<(), Failure> {
+    let line = line_of(pieces, io::stdout().is_terminal());
+    let written = Unbuffered(io::stdout()).write_all(line.as_bytes());
+    written.map_err(|error| write_failure(&error, "the result cannot be written to stdout"))
+}
+
+fn line_of(pieces: &[Piece], is_terminal: bool) -> String {
+    let mut line = String::new();
+    for Piece { text, is_bold } in pieces {
+        let text = visible_line(text);
+        // "Select graphic rendition": bold, and normal again.
+        match is_terminal && *is_bold {
+            true => line.push_str(&format!("\x1b[1m{text}\x1b[0m")),
+            false => line.push_str(&text),
+        }
+    }
+    line.push('\n');
+    line
 }
 
 /// Writes a value as JSON to stdout.
@@ -108,6 +136,14 @@ mod tests {
     fn a_table_lines_its_columns_up() {
         let rows = [["1".to_owned(), "añb".to_owned()], ["100".to_owned(), String::new()]];
         assert_eq!(table(["ID", "NAME"], &rows), "ID   NAME\n1    añb\n100\n");
+    }
+
+    #[test]
+    fn a_bold_piece_is_bold_on_a_terminal_and_neither_leaves_its_line_nor_steers_it() {
+        let piece = |text: &str, is_bold| Piece { text: text.to_owned(), is_bold };
+        let pieces = [piece("lost\n", false), piece("ca\u{1b}[0mrd", true), piece(".", false)];
+        assert_eq!(line_of(&pieces, true), "lost\\u{a}\x1b[1mca\\u{1b}[0mrd\x1b[0m.\n");
+        assert_eq!(line_of(&pieces, false), "lost\\u{a}ca\\u{1b}[0mrd.\n");
     }
 
     #[test]

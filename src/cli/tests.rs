@@ -76,6 +76,19 @@ fn every_form_is_taken() {
         &["ask", "Halo?", "--server", "http://127.0.0.1:3333"],
         &["watch"],
         &["watch", "--json", "--server", "http://127.0.0.1:3333"],
+        &["search", "lost card"],
+        &[
+            "search",
+            "lost -card",
+            "--bot",
+            "guide",
+            "--limit",
+            "5",
+            "--json",
+            "--server",
+            "http://127.0.0.1:3333",
+        ],
+        &["search", "-card lost", "--json"],
     ] {
         parse(line);
     }
@@ -95,6 +108,8 @@ fn wrong_usage_is_refused_with_exit_code_2_and_what_is_allowed() {
         (&["ask", "x", "--server", "localhost:3333"], "an address such as http://127.0.0.1:3333 is expected"),
         (&["watch", "--server", "localhost:3333"], "an address such as http://127.0.0.1:3333 is expected"),
         (&["ask"], "<QUESTION>"),
+        (&["search"], "<QUERY>"),
+        (&["search", "card", "--limit", "0"], "--limit <N>"),
         (&["backup"], "<FILE>"),
         (&["restore"], "<FILE>"),
         (&["copy"], "--to <URL>"),

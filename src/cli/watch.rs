@@ -12,7 +12,8 @@ use wicara_model::terminal::{visible_json, visible_line};
 use super::Failure;
 use super::ask::{default_server, not_wicara, server_address, unreachable};
 use super::output::{print, say};
-use crate::config::{self, Config};
+use super::remote::{self, refusal};
+use crate::config::Config;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -22,10 +23,6 @@ Examples:
 
 A key for it: wicara key add watcher";
 
-const KEY: &str = "WICARA_KEY";
-
-/// The limit for connecting.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A stream is silent for at most 15 seconds: a connection that is silent for longer is dead.
 const SILENCE: Duration = Duration::from_secs(45);
 /// Until the first attempt to come back, where the server has not said otherwise, and at most.
@@ -51,14 +48,8 @@ pub(super) async fn run(args: Args, config: impl FnOnce() -> Result<Config, Fail
         Some(server) => server.clone(),
         None => default_server(&config()?)?,
     };
-    let key = config::secret(KEY).map_err(|error| Failure::usage(error.to_string()))?;
-    let key = key.filter(|key| !key.trim().is_empty()).ok_or_else(|| {
-        Failure::usage(format!("{KEY} is not set: the feed needs a key, which `wicara key add NAME` makes"))
-    })?;
-    let client = wicara_outbound::client_for(&server).connect_timeout(CONNECT_TIMEOUT).read_timeout(SILENCE);
-    let client = client.build().map_err(|error| {
-        Failure::failed(format!("no HTTP client can be made: {}", wicara_outbound::cause(error)))
-    })?;
+    let key = remote::key("the feed")?;
+    let client = remote::client(&server, SILENCE)?;
     Watch { client, server, key, json: args.json, position: None, retry: RETRY, has_begun: false }.run().await
 }
 
@@ -127,28 +118,14 @@ impl Watch {
         let retry_after =
             response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let retry_after = retry_after.map(Duration::from_secs);
-        let server = &self.server;
         Err(match status {
-            401 => Ended::ForGood(Failure::failed(format!(
-                "the server at {server} does not know the key in {KEY}: `wicara key list` shows those that it knows"
-            ))),
             429 => {
                 let reason = "has as many streams open for this key as it allows (limits.streams_per_caller)";
+                let server = &self.server;
                 Ended::ForNow(Failure::failed(format!("the server at {server} {reason}")), retry_after)
             }
-            503 => {
-                let reason = "is busy, stops, or its database is away";
-                Ended::ForNow(Failure::failed(format!("the server at {server} {reason}")), retry_after)
-            }
-            // Of a proxy, perhaps, whose server is away.
-            500.. => Ended::ForNow(
-                Failure::failed(format!("the server at {server} answered with status {status}")),
-                retry_after,
-            ),
-            404 | 405 => Ended::ForGood(not_wicara(server)),
-            _ => Ended::ForGood(Failure::failed(format!(
-                "the server at {server} answered with status {status}: see its log, or check --server"
-            ))),
+            500.. => Ended::ForNow(refusal(&self.server, status), retry_after),
+            _ => Ended::ForGood(refusal(&self.server, status)),
         })
     }
 

@@ -6,6 +6,7 @@ mod configuration;
 mod metrics;
 mod packaging;
 pub mod place;
+mod search;
 mod shown;
 mod streams;
 mod watch;
