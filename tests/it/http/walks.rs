@@ -1,5 +1,6 @@
 //! Lists by activity and with filters, as operators use them, in each caller's shape.
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use wicara_model::{Api, Bots, Role};
 
@@ -16,6 +17,7 @@ on_both_engines!(
     messages_are_filtered_by_role_and_time,
     everybody_has_their_own_bots_alone,
     a_question_that_is_being_answered_does_not_wait,
+    a_search_goes_on_behind_what_was_compared_in_vain,
 );
 
 fn ids(list: &Value) -> Vec<i64> {
@@ -181,8 +183,6 @@ async fn filters_of_lists_are_checked(engine: Engine) {
             ("role", long.as_str(), "maxLength"),
             ("role", "a%00", "string"),
             ("botId", long.as_str(), "maxLength"),
-            ("sort", "activity", "enum"),
-            ("sort", "relevance", "enum"),
         ];
         let of_both = [
             ("since", "yesterday", "date"),
@@ -201,9 +201,17 @@ async fn filters_of_lists_are_checked(engine: Engine) {
         }
         client.get(&format!("{path}?since=&until=&cursor=&role=&handler=&sort=")).await.ok();
     }
-    let answer = app.person().get("/api/conversation?sort=up").await;
-    let choices = json!({"choices": ["activity", "created"]});
-    assert_eq!(answer.has_status(400).json()["errors"][0]["args"], choices);
+    for (query, choices) in [
+        ("conversation?sort=up", json!(["activity", "created"])),
+        ("conversation?sort=relevance", json!(["activity", "created"])),
+        ("conversation?q=a&sort=up", json!(["activity", "created", "relevance"])),
+        ("message?sort=relevance", json!(["created"])),
+        ("message?q=a&sort=activity", json!(["created", "relevance"])),
+    ] {
+        let answer = app.person().get(&format!("/api/{query}")).await;
+        let args = &answer.has_status(400).json()["errors"][0]["args"];
+        assert_eq!(args, &json!({"choices": choices}), "{query}");
+    }
     app.stop().await;
 }
 
@@ -283,5 +291,31 @@ async fn a_question_that_is_being_answered_does_not_wait(engine: Engine) {
     assert_eq!(listed(&person, "unanswered=true").await.len(), 0, "a bot is at it");
     asking.await.unwrap().ok();
     assert_eq!(listed(&person, "unanswered=true").await.len(), 0);
+    app.stop().await;
+}
+
+/// A search in one conversation compares 2,000 messages for a page.
+async fn a_search_goes_on_behind_what_was_compared_in_vain(engine: Engine) {
+    let app = TestApp::start(engine).await;
+    let conversation = super::Chat::on(&app, "echo").await.id;
+    let program = app.program();
+    let say = async |text: &str| {
+        let new = json!({"message": text, "type": "text", "role": "client", "conversationId": conversation});
+        program.post("/api/message", new).await.ok()["data"]["id"].clone()
+    };
+    let wanted = say("kuda lari").await;
+    for _ in 0..21 {
+        join_all((0..100).map(|_| say("jalan kaki"))).await;
+    }
+    let (mut found, mut cursor) = (Vec::new(), String::new());
+    for page in 0.. {
+        assert!(page < 5, "the list does not end");
+        let query = format!("q=kuda&conversationId={conversation}{cursor}");
+        let list = program.get(&format!("/api/message?{query}")).await.ok();
+        found.extend(column(&list, "id").into_iter().cloned());
+        let Some(next) = list["pagination"]["nextCursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(found, [wanted]);
     app.stop().await;
 }
