@@ -53,7 +53,7 @@ Examples:
   wicara                                       start the server
   wicara ask \"How do I add a bot?\"             ask the running server
   WICARA_KEY=wicara_… wicara watch                 follow what changes on it
-  WICARA_KEY=wicara_… wicara search \"lost card\"   find what was said
+  WICARA_KEY=wicara_… wicara search \"lost card\"    find what was said
   wicara user add ada@example.org --role agent
   wicara key add website --role agent
   wicara bot try guide \"How do I add a bot?\"    ask a bot of the configuration, without a server

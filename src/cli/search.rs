@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use reqwest::{Client, Url};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -34,7 +35,7 @@ const MAX_PAGE_BYTES: usize = 256 * 1024 * 1024;
 #[derive(Debug, PartialEq, clap::Args)]
 pub(super) struct Args {
     /// What to look for
-    #[arg(value_name = "QUERY", allow_hyphen_values = true)]
+    #[arg(value_name = "QUERY", allow_hyphen_values = true, value_parser = NonEmptyStringValueParser::new())]
     query: String,
     /// Only in the conversations of this bot
     #[arg(long, value_name = "ID")]
@@ -245,7 +246,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.char_indices() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -109,6 +109,7 @@ fn wrong_usage_is_refused_with_exit_code_2_and_what_is_allowed() {
         (&["watch", "--server", "localhost:3333"], "an address such as http://127.0.0.1:3333 is expected"),
         (&["ask"], "<QUESTION>"),
         (&["search"], "<QUERY>"),
+        (&["search", ""], "<QUERY>"),
         (&["search", "card", "--limit", "0"], "--limit <N>"),
         (&["backup"], "<FILE>"),
         (&["restore"], "<FILE>"),
