@@ -17,12 +17,12 @@ CREATE INDEX search_documents_by_term ON search_documents USING gin (terms, plac
 CREATE FUNCTION wicara_name_document_1(p_conversation bigint) RETURNS bigint LANGUAGE sql IMMUTABLE
     RETURN 72057594037927936 + p_conversation;
 
--- The buckets of 2^10, 2^14 and 2^18 ids that a document lies in, its bot, and whether it is a note. They are words of the
+-- The buckets of 2^10, 2^13 and 2^16 ids that a document lies in, its bot, and whether it is a note. They are words of the
 -- index, so that a search looks at one bucket after the other, newest first, and at its caller's bots alone.
 CREATE FUNCTION wicara_place_1(p_document bigint, p_bot text, p_is_note bigint) RETURNS tsvector LANGUAGE sql IMMUTABLE
     RETURN array_to_tsvector(CASE p_is_note WHEN 0
-        THEN ARRAY['k' || (p_document >> 10), 'm' || (p_document >> 14), 'p' || (p_document >> 18), 'b' || p_bot]
-        ELSE ARRAY['k' || (p_document >> 10), 'm' || (p_document >> 14), 'p' || (p_document >> 18), 'b' || p_bot, 'note'] END);
+        THEN ARRAY['k' || (p_document >> 10), 'm' || (p_document >> 13), 'p' || (p_document >> 16), 'b' || p_bot]
+        ELSE ARRAY['k' || (p_document >> 10), 'm' || (p_document >> 13), 'p' || (p_document >> 16), 'b' || p_bot, 'note'] END);
 
 -- One row: messages and conversations with ids below these may not be searchable yet. They become so in steps, newest first.
 CREATE TABLE search_index (
@@ -74,7 +74,7 @@ BEGIN
     o_next := p_below;
     WHILE o_next > p_from AND v_missing > 0 AND v_looked < p_work LOOP
         v_low := ((o_next - 1) >> v_shift) << v_shift;
-        v_place := CAST(CASE v_shift WHEN 10 THEN 'k' WHEN 14 THEN 'm' ELSE 'p' END || ((o_next - 1) >> v_shift)
+        v_place := CAST(CASE v_shift WHEN 10 THEN 'k' WHEN 13 THEN 'm' ELSE 'p' END || ((o_next - 1) >> v_shift)
             || p_place AS tsquery);
         IF v_is_loose THEN
             SELECT array_agg(id) FILTER (WHERE fits), array_agg(conversation_id) FILTER (WHERE fits), min(id), count(*)
@@ -108,10 +108,10 @@ BEGIN
         END IF;
         -- Where a limit ended the step, the rest of the bucket follows.
         o_next := CASE WHEN v_missing = 0 OR v_looked >= p_work THEN v_last ELSE v_low END;
-        IF v_matching < 64 AND v_shift < 18 THEN
-            v_shift := v_shift + 4;
+        IF v_matching < 64 AND v_shift < 16 THEN
+            v_shift := v_shift + 3;
         ELSIF v_matching > 4096 AND v_shift > 10 THEN
-            v_shift := v_shift - 4;
+            v_shift := v_shift - 3;
         END IF;
     END LOOP;
     IF o_next <= p_from THEN

@@ -28,6 +28,10 @@ const COUNTED_STEPS: u64 = 1_000_000;
 /// Searches look up so many entries at once, by ids that they bring along.
 const BROUGHT: [&str; 3] = ["json_each", "string_to_array", "ts_rank"];
 
+/// A search looks at one bucket of documents after the other, of which the largest have so many.
+const IN_A_BUCKET: &str = "v_place";
+const BUCKET_ROWS: f64 = 65_536.0;
+
 /// Who follows the feed anew reads 2048 events back, in whole batches: of those that give questions up each has 500.
 const READ_BACK: f64 = 2600.0;
 
@@ -191,6 +195,7 @@ fn postgres(operation: &str, log: &str) -> Vec<Plan> {
             let (mut text, mut faults) = (String::new(), Vec::new());
             let sql = plan["Query Text"].as_str().unwrap().to_owned();
             let most = match () {
+                () if sql.contains(IN_A_BUCKET) => BUCKET_ROWS,
                 () if is_counted(&sql) => COUNTED_ROWS,
                 () if sql.contains("event_batches") => READ_BACK,
                 () => ROWS,
