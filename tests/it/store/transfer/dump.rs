@@ -17,6 +17,8 @@ pub const OF_SERVERS: [&str; 8] = [
     "activity_index",
 ];
 const OF_ENGINES: [&str; 2] = ["refinery_schema_history", "sequences"];
+/// What searches read, which each database makes for itself; SQLite's index has tables of its own.
+const OF_SEARCH: &str = "search_";
 
 /// The columns of each table, with their types.
 pub async fn columns(database: &Database) -> BTreeMap<String, BTreeSet<(String, String)>> {
@@ -32,7 +34,7 @@ pub async fn columns(database: &Database) -> BTreeMap<String, BTreeSet<(String, 
     let mut found: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for row in rows(database, sql).await {
         let [table, column, kind] = row.try_into().unwrap();
-        if table != OF_ENGINES[0] {
+        if table != OF_ENGINES[0] && !table.starts_with(OF_SEARCH) {
             found.entry(table).or_default().insert((column, kind));
         }
     }
