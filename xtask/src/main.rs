@@ -5,6 +5,7 @@
 mod bench;
 mod bots;
 mod dist;
+mod docs;
 mod fuzz;
 mod schema;
 mod setup;
@@ -30,6 +31,10 @@ Tasks:
   bots                  ask LiteLLM, Langflow 1.2 and Langflow 1.13, which it installs and starts, through the bots
                         that connect to them
   dist                  build an archive to install from, in target/dist: program, unit for systemd, licences, checksums
+  docs FOLDER QUESTIONS [--each | --text]
+                        measure the bot that answers from documents: how many of the questions in the file it answers
+                        from the right place; FOLDER `guide` is the built-in guide; --each shows every verdict, --text
+                        every answer
   bench [OPTIONS]       measure the server against the limits of the machine; `--help` shows the options
   fuzz [--seconds N]    feed generated input to everything that reads input, for 60 seconds unless told otherwise
 
@@ -39,6 +44,7 @@ Examples:
   cargo xtask test -- --test layering               one test program
   cargo xtask test -- idempotency -- --nocapture    with what they print
   cargo xtask bench --only message
+  cargo xtask docs guide crates/documents/questions/guide.tsv
   cargo xtask fuzz --seconds 600
   cargo xtask schema --seconds 3600
 
@@ -56,6 +62,7 @@ fn main() -> ExitCode {
         ["test", "--", ..] => test::run(&arguments[2..]),
         ["schema", rest @ ..] if let Some(options) = SchemaOptions::parse(rest) => schema::run(&options),
         ["bots"] => bots::run(),
+        ["docs", _, _, ..] => docs::run(&arguments[1..]),
         ["dist"] => dist::run(),
         ["fuzz"] => fuzz::run("60"),
         ["fuzz", "--seconds", seconds] if seconds.parse::<u32>().is_ok() => fuzz::run(seconds),

@@ -11,6 +11,27 @@ use crate::passages::{self, Page, Passage, PassageRef};
 use crate::ranking::{Ranker, Ranking};
 use crate::subject::{SmallTalk, Subject};
 
+/// How sure a reply is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Certainty {
+    /// A passage is shown as the answer.
+    Sure,
+    /// A passage is offered as a possible answer.
+    Perhaps,
+    /// The documents seem to have no answer.
+    Declined,
+    /// A greeting, thanks and the like, which ask nothing.
+    SmallTalk,
+}
+
+/// What a reply shows.
+#[derive(Debug)]
+pub struct Found {
+    pub certainty: Certainty,
+    /// The passages that are shown or linked to, best first, as `path#heading`.
+    pub places: Vec<String>,
+}
+
 /// The documents of a folder, or of the guide, as they were when they were read. It never changes.
 pub struct DocumentIndex {
     bot_id: String,
@@ -79,6 +100,23 @@ impl DocumentIndex {
         };
         let id = Uuid::new_v5(&flow_id(&self.bot_id), &i64::from(question.id).to_be_bytes());
         reply.into_answer(&self.bot_id, id)
+    }
+
+    /// What [`Self::answer`] finds, for measuring.
+    #[must_use]
+    pub fn find(&self, question: &Question) -> Found {
+        let (certainty, passages) = match self.ranker.rank(&Subject::of(question), self.language) {
+            Ranking::Answer(best) => (Certainty::Sure, vec![best]),
+            Ranking::Suggestions(passages) => (Certainty::Perhaps, passages),
+            Ranking::NoMatch => (Certainty::Declined, Vec::new()),
+            Ranking::NoSubject => (Certainty::SmallTalk, Vec::new()),
+        };
+        let places = passages.into_iter().map(|passage| {
+            let (page, passage) = self.resolve(passage);
+            let fragment = passage.fragment.as_deref().map(|fragment| format!("#{fragment}"));
+            format!("{}{}", page.path, fragment.unwrap_or_default())
+        });
+        Found { certainty, places: places.collect() }
     }
 
     fn resolve(&self, passage: PassageRef) -> (&Page, &Passage) {

@@ -35,7 +35,7 @@ use serde::Deserialize;
 
 use self::live_index::{FolderWatcher, LiveIndex};
 
-pub use self::document_index::DocumentIndex;
+pub use self::document_index::{Certainty, DocumentIndex, Found};
 
 /// A documents bot's own settings in the configuration file.
 #[derive(Debug, Clone, Default, Deserialize)]
