@@ -1,5 +1,6 @@
 //! `wicara bot`: lists the configured bots, and asks one without a server.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -7,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use wicara_bots::{ConfiguredBot, Error, Settings, tokens};
 use wicara_metrics::Metrics;
+use wicara_model::terminal::visible_line;
 use wicara_model::{Answer, Json, MessageId, Question};
 use wicara_platform::Random;
 
@@ -56,8 +58,17 @@ fn list(bots: &[Settings], as_json: bool) -> Result<(), Failure> {
         let bots: Vec<Value> = bots
             .iter()
             .map(|bot| {
-                json!({"id": bot.id, "kind": bot.kind.name(), "default": bot.default, "public": bot.public,
-                       "place": bot.kind.endpoint()})
+                let mut shown = json!({"id": bot.id, "kind": bot.kind.name(), "default": bot.default,
+                                       "public": bot.public, "place": bot.kind.endpoint()});
+                match bot.kind.left_out() {
+                    Ok(files) => {
+                        let files =
+                            files.iter().map(|file| json!({"path": file.path, "reason": file.reason}));
+                        shown["leftOut"] = files.collect();
+                    }
+                    Err(fault) => shown["fault"] = fault.into(),
+                }
+                shown
             })
             .collect();
         return print_json(&bots);
@@ -73,7 +84,21 @@ fn list(bots: &[Settings], as_json: bool) -> Result<(), Failure> {
             [bot.id.clone(), bot.kind.name().to_owned(), visitors.to_owned(), bot.kind.endpoint()]
         })
         .collect();
-    print(&table(["ID", "KIND", "VISITORS REACH IT", "ANSWERS FROM"], &rows))
+    let mut text = table(["ID", "KIND", "VISITORS REACH IT", "ANSWERS FROM"], &rows);
+    for bot in bots {
+        match bot.kind.left_out() {
+            Ok(files) => {
+                for file in files {
+                    let line = format!("{} leaves out {}: it {}", bot.id, file.path, file.reason);
+                    let _ = writeln!(text, "{}", visible_line(&line));
+                }
+            }
+            Err(fault) => {
+                let _ = writeln!(text, "{}", visible_line(&format!("{} cannot answer: {fault}", bot.id)));
+            }
+        }
+    }
+    print(&text)
 }
 
 async fn ask(config: &Config, id: &str, question: String, as_json: bool) -> Result<(), Failure> {

@@ -32,12 +32,8 @@ const KINDS: [(&str, ReadOwn); 4] = [
     ("openai", |own| openai::Settings::from_table(own).map(Kind::Openai)),
 ];
 
-/// The guide's links lead to its own pages, so that an address would do nothing there.
 fn documents(own: documents::Settings) -> Result<Kind, ReadError> {
-    if own.folder.is_empty() && !own.link_base.is_empty() {
-        let message = "it is for the files of a folder: set folder too, or leave link_base away";
-        return Err(ReadError::new("link_base", message));
-    }
+    own.check().map_err(|(key, message)| ReadError::new(key, message))?;
     Ok(Kind::Documents(own))
 }
 
@@ -69,6 +65,15 @@ impl Kind {
             Kind::Http(_) => "http",
             Kind::Langflow(_) => "langflow",
             Kind::Openai(_) => "openai",
+        }
+    }
+
+    /// The files of a bot's folder that it does not answer from, and why. Reads them all. The error says what is wrong
+    /// with the folder.
+    pub fn left_out(&self) -> Result<Vec<documents::LeftOut>, String> {
+        match self {
+            Kind::Documents(own) => documents::left_out(own),
+            _ => Ok(Vec::new()),
         }
     }
 
@@ -351,6 +356,18 @@ mod tests {
             (
                 "id = 'a'\nkind = 'documents'\nlink_base = 'https://h'".to_owned(),
                 "link_base: it is for the files of a folder: set folder too, or leave link_base away",
+            ),
+            (
+                "id = 'a'\nkind = 'documents'\nfolder = 'f'\nlink_suffix = '/'".to_owned(),
+                "link_suffix: without a link_base there are no links to files",
+            ),
+            (
+                "id = 'a'\nkind = 'documents'\nfolder = 'f'\nweights = { api = -1 }".to_owned(),
+                "weights: \"api\" has -1; 0 to 10 are allowed",
+            ),
+            (
+                "id = 'a'\nkind = 'documents'\nsynonyms = 'words.txt'".to_owned(),
+                "synonyms: it is for the files of a folder: set folder too, or leave synonyms away",
             ),
             (http.to_owned() + "headers = { A = 5 }", "headers.A: found a whole number, expected a string"),
         ] {

@@ -146,7 +146,8 @@ fn main() -> ExitCode {
 
 fn measure(folder: &str, questions: &str, options: &[String]) -> Result<(), String> {
     let file = fs::read_to_string(questions).map_err(|error| format!("{questions}: {error}"))?;
-    let cases: Vec<Case> = file.lines().filter(|line| !line.starts_with('#')).filter_map(Case::read).collect();
+    let cases: Vec<Case> =
+        file.lines().filter(|line| !line.starts_with('#')).filter_map(Case::read).collect();
     let settings = Settings {
         folder: if folder == GUIDE { String::new() } else { folder.to_owned() },
         ..Settings::default()
@@ -190,8 +191,11 @@ fn measure(folder: &str, questions: &str, options: &[String]) -> Result<(), Stri
 /// What a reader sees: the text and the titles of the links below it.
 fn text(index: &DocumentIndex, question: &Question) -> String {
     let answer = index.answer(question);
-    let object: serde_json::Value =
-        answer.payload.as_ref().and_then(|payload| serde_json::from_str(payload.as_str()).ok()).unwrap_or_default();
+    let object: serde_json::Value = answer
+        .payload
+        .as_ref()
+        .and_then(|payload| serde_json::from_str(payload.as_str()).ok())
+        .unwrap_or_default();
     let links = object["suggest_links"].as_array().into_iter().flatten();
     let links = links.map(|link| format!("\n  [{}]", link["title"].as_str().unwrap_or_default()));
     format!("{}{}", answer.text, links.collect::<String>())

@@ -1,5 +1,7 @@
 //! The web addresses of documents and of the links in them.
 
+use std::borrow::Cow;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// Everything except the unreserved characters of RFC 3986.
@@ -27,20 +29,48 @@ const ENCODED_IN_LINK: &AsciiSet = &ENCODED_IN_PATH
 #[derive(Debug, Clone)]
 pub struct Addresses {
     base: Option<String>,
+    /// In place of the extension of a document, if set.
+    suffix: Option<String>,
 }
+
+/// The extensions of documents.
+const DOCUMENTS: [&str; 5] = [".md", ".markdown", ".html", ".htm", ".txt"];
+/// The names of documents that are served at the address of their folder, where a suffix is `/`.
+const FOLDER_PAGES: [&str; 3] = ["index", "readme", "_index"];
 
 impl Addresses {
     /// An empty `base` means that the documents are not served on the web.
     #[must_use]
     pub fn new(base: &str) -> Self {
         let base = base.trim_end_matches('/');
-        Self { base: (!base.is_empty()).then(|| base.to_owned()) }
+        Self { base: (!base.is_empty()).then(|| base.to_owned()), suffix: None }
+    }
+
+    /// Writes `suffix` in place of the documents' extensions, as site generators do.
+    #[must_use]
+    pub fn with_suffix(self, suffix: Option<String>) -> Self {
+        Self { suffix, ..self }
+    }
+
+    /// The path at which the document at `path` is served.
+    fn served<'a>(&self, path: &'a str) -> Cow<'a, str> {
+        let is_document =
+            |path: &str| DOCUMENTS.iter().find_map(|extension| path.strip_suffix(extension)).map(str::len);
+        let (Some(suffix), Some(end)) = (&self.suffix, is_document(&path.to_ascii_lowercase())) else {
+            return Cow::Borrowed(path);
+        };
+        let stem = &path[..end];
+        let (folder, name) = stem.rsplit_once('/').map_or(("", stem), |(folder, name)| (folder, name));
+        if suffix == "/" && FOLDER_PAGES.contains(&name.to_ascii_lowercase().as_str()) {
+            return Cow::Owned(if folder.is_empty() { String::new() } else { format!("{folder}/") });
+        }
+        Cow::Owned(format!("{stem}{suffix}"))
     }
 
     /// The address of a document; `None` if it is not on the web. `path` is relative to the base.
     #[must_use]
     pub fn page(&self, path: &str, fragment: Option<&str>) -> Option<String> {
-        let mut url = format!("{}/{}", self.base.as_ref()?, encode(path, ENCODED_IN_PATH));
+        let mut url = format!("{}/{}", self.base.as_ref()?, encode(&self.served(path), ENCODED_IN_PATH));
         if let Some(fragment) = fragment {
             url.push('#');
             url.push_str(&encode(fragment, ENCODED_IN_FRAGMENT));
@@ -76,7 +106,12 @@ impl Addresses {
                 _ => folders.push(segment),
             }
         }
-        Some(format!("{}/{}{}", self.base.as_ref()?, encode_link(&folders.join("/")), encode_link(suffix)))
+        Some(format!(
+            "{}/{}{}",
+            self.base.as_ref()?,
+            encode_link(&self.served(&folders.join("/"))),
+            encode_link(suffix)
+        ))
     }
 }
 
@@ -113,6 +148,24 @@ mod tests {
         for link in ["../../secret", "/root", "javascript:alert(1)"] {
             assert_eq!(addresses.resolve("id/a.md", link), None, "{link}");
         }
+    }
+
+    #[test]
+    fn a_suffix_takes_the_place_of_the_extension() {
+        let addresses =
+            |suffix: &str| Addresses::new("https://example.org/docs").with_suffix(Some(suffix.to_owned()));
+        for (suffix, path, url) in [
+            (".html", "id/fees.md", "https://example.org/docs/id/fees.html#a"),
+            ("/", "id/fees.md", "https://example.org/docs/id/fees/#a"),
+            ("/", "id/index.md", "https://example.org/docs/id/#a"),
+            ("/", "README.md", "https://example.org/docs/#a"),
+            ("", "fees.HTML", "https://example.org/docs/fees#a"),
+        ] {
+            assert_eq!(addresses(suffix).page(path, Some("a")).as_deref(), Some(url), "{suffix} {path}");
+        }
+        let link = |to: &str| addresses("/").resolve("id/a.md", to);
+        assert_eq!(link("b.md#c").as_deref(), Some("https://example.org/docs/id/b/#c"));
+        assert_eq!(link("map.png").as_deref(), Some("https://example.org/docs/id/map.png"));
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! Writes the reply: a passage, suggestions, or the topics that can be asked about.
+//! Writes the reply: a passage, or the topics that can be asked about.
+
+use std::collections::HashSet;
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -8,12 +10,14 @@ use wicara_model::{Answer, Json, flow_id};
 
 use crate::address::Addresses;
 use crate::passages::{Link, Page, Passage};
+use crate::query::AskedWord;
 use crate::subject::SmallTalk;
+use crate::tables;
 
 /// Links below an answer.
 const MAX_LINKS: usize = 3;
 /// Topics listed where there is no answer.
-const MAX_TOPICS: usize = 20;
+const MAX_TOPICS: usize = 5;
 
 /// The answer object as the Chatbot API documents it.
 #[derive(Serialize)]
@@ -49,7 +53,7 @@ struct SuggestLink {
     url: String,
 }
 
-/// Why the topics are listed instead of an answer.
+/// Why there is no passage to show.
 #[derive(Debug, Clone, Copy)]
 pub enum TopicsReason {
     NothingFound,
@@ -62,96 +66,128 @@ pub struct Reply {
     links: Vec<Link>,
 }
 
+/// A passage with its page.
+pub type Shown<'a> = (&'a Page, &'a Passage);
+
 impl Reply {
-    /// A passage under its heading. Its links: the passage itself, then those in its text.
+    /// The first passage as the answer, under its page and heading; of a table where one row answers, that row. The links:
+    /// the passage itself, those in its text, and the other passages, which are near to the question too.
     #[must_use]
-    pub fn passage(page: &Page, passage: &Passage, addresses: &Addresses) -> Self {
-        let heading = passage.headings.last().unwrap_or(&page.title);
-        let mut text = String::from("**");
-        escape_into(&mut text, heading);
-        text.push_str("**\n\n");
-        text.push_str(&passage.markdown);
+    pub fn answer(found: &[Shown], asked: &[AskedWord], addresses: &Addresses) -> Self {
+        let (page, passage) = found[0];
+        let mut reply = Self::passage(page, passage, asked, addresses);
+        reply.links.extend(passage.links.iter().cloned());
+        reply.add_links(&found[1..], addresses);
+        reply
+    }
+
+    /// The first passage as a possible answer, and links to the others.
+    #[must_use]
+    pub fn offer(found: &[Shown], asked: &[AskedWord], language: Language, addresses: &Addresses) -> Self {
+        let (page, passage) = found[0];
+        let mut reply = Self::passage(page, passage, asked, addresses);
+        let hedge = match language {
+            Language::English => "Perhaps this:",
+            Language::Indonesian => "Mungkin ini:",
+        };
+        reply.text.insert_str(0, &format!("{hedge}\n\n"));
+        reply.add_links(&found[1..], addresses);
+        if reply.links.is_empty() && found.len() > 1 {
+            // Without addresses the other passages can only be named.
+            reply.text.push('\n');
+            for (page, passage) in &found[1..] {
+                reply.text.push('\n');
+                reply.text.push_str(&list_item(&full_title(page, passage), None));
+            }
+        }
+        reply.links.extend(passage.links.iter().cloned());
+        reply.limit_links();
+        reply
+    }
+
+    fn passage(page: &Page, passage: &Passage, asked: &[AskedWord], addresses: &Addresses) -> Self {
         let title = full_title(page, passage);
-        let mut links: Vec<Link> = Vec::new();
-        let own = addresses.page(&page.path, passage.fragment.as_deref()).map(|url| Link { title, url });
-        for link in own.into_iter().chain(passage.links.iter().cloned()) {
-            if links.len() < MAX_LINKS && links.iter().all(|other| other.url != link.url) {
-                links.push(link);
-            }
+        let mut text = String::from("**");
+        escape_into(&mut text, &title);
+        text.push_str("**\n\n");
+        text.push_str(&tables::with_answering_rows(&passage.markdown, asked));
+        let own = addresses.page(&page.path, passage.fragment.as_deref());
+        Self {
+            text: text.trim_end().to_owned(),
+            links: own.map(|url| Link { title, url }).into_iter().collect(),
         }
-        Self { text, links }
     }
 
-    /// Links to passages that cover a part of the question, without a claim to answer it.
-    #[must_use]
-    pub fn suggestions(passages: &[(&Page, &Passage)], language: Language, addresses: &Addresses) -> Self {
-        let mut text = match language {
-            Language::English => "I am not sure that I have an answer to that. Perhaps one of these helps:",
-            Language::Indonesian => {
-                "Saya tidak yakin punya jawabannya. Mungkin salah satu dari ini membantu:"
-            }
-        }
-        .to_owned();
-        text.push('\n');
-        let mut links: Vec<Link> = Vec::new();
+    fn add_links(&mut self, passages: &[Shown], addresses: &Addresses) {
         for (page, passage) in passages {
-            let title = full_title(page, passage);
             let url = addresses.page(&page.path, passage.fragment.as_deref());
-            let item = list_item(&title, url.as_deref());
-            // A long section has several passages with the same heading and address.
-            if !text.lines().any(|line| line == item) {
-                text.push('\n');
-                text.push_str(&item);
-                links.extend(url.map(|url| Link { title, url }));
-            }
+            self.links.extend(url.map(|url| Link { title: full_title(page, passage), url }));
         }
-        Self { text, links }
+        self.limit_links();
     }
 
-    /// The titles of the pages in `language`, or of all pages where none is.
+    fn limit_links(&mut self) {
+        let mut seen = HashSet::new();
+        self.links.retain(|link| seen.insert(link.url.clone()));
+        self.links.truncate(MAX_LINKS);
+    }
+
+    /// What can be asked about: the pages of `nearest`, then others in `language`, or of any where none is.
     #[must_use]
-    pub fn topics(pages: &[Page], language: Language, reason: TopicsReason, addresses: &Addresses) -> Self {
+    pub fn topics(
+        pages: &[Page],
+        nearest: &[usize],
+        language: Language,
+        reason: TopicsReason,
+        addresses: &Addresses,
+    ) -> Self {
         let mut text = match (language, reason) {
             (Language::English, TopicsReason::NothingFound) => {
                 "I found nothing about that in my documents. I can answer questions about:"
             }
             (Language::English, TopicsReason::SmallTalk(SmallTalk::Greeting)) => {
-                "Hello! I answer from my documents. You can ask me about:"
+                "Hello! I answer from my documents. You can ask me about, for example:"
             }
-            (Language::English, TopicsReason::SmallTalk(SmallTalk::Thanks)) => "You are welcome! You can also ask me about:",
+            (Language::English, TopicsReason::SmallTalk(SmallTalk::Thanks)) => "You are welcome!",
             (Language::English, TopicsReason::SmallTalk(SmallTalk::Other)) => {
-                "I answer from my documents. You can ask me about:"
+                "I answer from my documents. You can ask me about, for example:"
             }
             (Language::Indonesian, TopicsReason::NothingFound) => {
                 "Maaf, saya tidak menemukan jawabannya di dokumen saya. Saya dapat menjawab pertanyaan tentang:"
             }
             (Language::Indonesian, TopicsReason::SmallTalk(SmallTalk::Greeting)) => {
-                "Halo! Saya menjawab dari dokumen yang saya punya. Silakan bertanya tentang:"
+                "Halo! Saya menjawab dari dokumen yang saya punya. Silakan bertanya, misalnya tentang:"
             }
-            (Language::Indonesian, TopicsReason::SmallTalk(SmallTalk::Thanks)) => {
-                "Sama-sama! Silakan bertanya lagi, misalnya tentang:"
-            }
+            (Language::Indonesian, TopicsReason::SmallTalk(SmallTalk::Thanks)) => "Sama-sama!",
             (Language::Indonesian, TopicsReason::SmallTalk(SmallTalk::Other)) => {
-                "Saya menjawab dari dokumen yang saya punya. Silakan bertanya tentang:"
+                "Saya menjawab dari dokumen yang saya punya. Silakan bertanya, misalnya tentang:"
             }
         }
         .to_owned();
-        text.push_str("\n\n");
-        let own: Vec<_> = pages.iter().filter(|page| page.language == Some(language)).collect();
-        let listed = if own.is_empty() { pages.iter().collect() } else { own };
-        for page in listed.iter().take(MAX_TOPICS) {
+        if matches!(reason, TopicsReason::SmallTalk(SmallTalk::Thanks)) {
+            return Self { text, links: Vec::new() };
+        }
+        text.push('\n');
+        let is_own = |page: &Page| page.language == Some(language);
+        let any_own = pages.iter().any(is_own);
+        let others = (0..pages.len()).filter(|page| !nearest.contains(page));
+        let listed = nearest.iter().copied().chain(others).map(|page| &pages[page]);
+        for page in listed.filter(|page| is_own(page) || !any_own).take(MAX_TOPICS) {
             let url = addresses.page(&page.path, None);
-            text.push_str(&list_item(&page.title, url.as_deref()));
             text.push('\n');
+            text.push_str(&list_item(&page.title, url.as_deref()));
         }
-        let more = listed.len().saturating_sub(MAX_TOPICS);
-        if more > 0 {
-            text.push_str(&match language {
-                Language::English => format!("- and {more} more\n"),
-                Language::Indonesian => format!("- dan {more} lainnya\n"),
-            });
+        Self { text, links: Vec::new() }
+    }
+
+    /// Adds the operator's line, which says where else to ask. Empty: none.
+    #[must_use]
+    pub fn with_fallback(mut self, fallback: &str) -> Self {
+        if !fallback.is_empty() {
+            self.text.push_str("\n\n");
+            self.text.push_str(fallback);
         }
-        Self { text: text.trim_end().to_owned(), links: Vec::new() }
+        self
     }
 
     /// The answer object. `id` is its `id` field.
@@ -177,10 +213,11 @@ impl Reply {
     }
 }
 
+/// Where a passage stands: its page and heading, or one of them where the other says no more.
 fn full_title(page: &Page, passage: &Passage) -> String {
     match passage.headings.last() {
-        Some(heading) => format!("{} › {heading}", page.title),
-        None => page.title.clone(),
+        Some(heading) if *heading != page.title => format!("{} › {heading}", page.title),
+        _ => page.title.clone(),
     }
 }
 

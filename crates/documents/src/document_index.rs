@@ -4,25 +4,14 @@ use uuid::Uuid;
 use wicara_guide::{self as guide, Language};
 use wicara_model::{Answer, Question, flow_id};
 
+use crate::Settings;
 use crate::address::Addresses;
 use crate::answer::{Reply, TopicsReason};
-use crate::folder::{self, Format, SourceFile};
+use crate::folder::{self, Format, LeftOut, Scan, SourceFile};
 use crate::passages::{self, Page, Passage, PassageRef};
-use crate::ranking::{Ranker, Ranking};
+use crate::ranking::{Certainty, Ranker};
 use crate::subject::{SmallTalk, Subject};
-
-/// How sure a reply is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Certainty {
-    /// A passage is shown as the answer.
-    Sure,
-    /// A passage is offered as a possible answer.
-    Perhaps,
-    /// The documents seem to have no answer.
-    Declined,
-    /// A greeting, thanks and the like, which ask nothing.
-    SmallTalk,
-}
+use crate::synonyms::Synonyms;
 
 /// What a reply shows.
 #[derive(Debug)]
@@ -40,39 +29,59 @@ pub struct DocumentIndex {
     language: Language,
     addresses: Addresses,
     ranker: Ranker,
+    /// Added to replies that are not sure.
+    fallback: String,
+    left_out: Vec<LeftOut>,
 }
 
 impl DocumentIndex {
     /// Indexes the guide inside the binary. `base` is the absolute address of `/guide`.
-    pub fn guide(bot_id: &str, base: &str) -> Result<Self, String> {
+    #[must_use]
+    pub fn guide(bot_id: &str, settings: &Settings, base: &str) -> Self {
         let addresses = Addresses::new(base);
         let pages = guide::pages().iter().map(|page| {
             let file =
                 SourceFile { path: page.slug.clone(), format: Format::Markdown, text: page.markdown.clone() };
             passages::page(file, Some(page.language), &addresses)
         });
-        let pages = pages.collect();
-        Self::new(bot_id, pages, addresses)
+        let mut index = Self::new(bot_id, pages.collect(), Synonyms::built_in(), addresses);
+        index.fallback = settings.fallback.clone();
+        index
     }
 
-    /// Reads and indexes a folder. `link_base` is the web address of its files; empty where they have none.
-    pub fn folder(bot_id: &str, folder: &str, link_base: &str) -> Result<Self, String> {
-        let addresses = Addresses::new(link_base);
-        let files = folder::read(folder)?;
-        let pages = files.into_iter().map(|file| passages::page(file, None, &addresses));
+    /// Indexes the documents of a scan. `settings` name its folder.
+    pub fn folder(bot_id: &str, settings: &Settings, scan: &Scan) -> Result<Self, String> {
+        let addresses = Addresses::new(&settings.link_base).with_suffix(settings.link_suffix.clone());
+        let folder = &settings.folder;
+        let Documents { files, synonyms, left_out } = read(settings, scan)?;
+        let pages = files.into_iter().map(|file| {
+            let weight = settings.weight(&file.path);
+            Page { weight, ..passages::page(file, None, &addresses) }
+        });
         let pages: Vec<_> = pages.filter(|page| !page.passages.is_empty()).collect();
         if pages.is_empty() {
-            return Err(format!("the documents in {folder} are empty"));
+            let why = left_out.first().map(|file| format!(": {} {}", file.path, file.reason));
+            return Err(format!("the documents in {folder} are empty{}", why.unwrap_or_default()));
         }
-        Self::new(bot_id, pages, addresses)
+        let mut index = Self::new(bot_id, pages, synonyms, addresses);
+        index.fallback = settings.fallback.clone();
+        index.left_out = left_out;
+        Ok(index)
     }
 
-    fn new(bot_id: &str, pages: Vec<Page>, addresses: Addresses) -> Result<Self, String> {
-        let ranker = Ranker::new(&pages);
+    fn new(bot_id: &str, pages: Vec<Page>, synonyms: Synonyms, addresses: Addresses) -> Self {
+        let ranker = Ranker::new(&pages, synonyms);
         let count = |language| pages.iter().filter(|page| page.language == Some(language)).count();
         let mostly_indonesian = count(Language::Indonesian) > count(Language::English);
         let language = if mostly_indonesian { Language::Indonesian } else { Language::English };
-        Ok(Self { bot_id: bot_id.to_owned(), pages, language, addresses, ranker })
+        let (bot_id, fallback) = (bot_id.to_owned(), String::new());
+        Self { bot_id, pages, language, addresses, ranker, fallback, left_out: Vec::new() }
+    }
+
+    /// The files of the folder that are not answered from, and why.
+    #[must_use]
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
     }
 
     /// Always an answer: the best passage, suggestions, or the topics of the documents. Blocks for milliseconds of
@@ -80,23 +89,18 @@ impl DocumentIndex {
     pub fn answer(&self, question: &Question) -> Answer {
         let subject = Subject::of(question);
         let language = subject.language.unwrap_or(self.language);
-        let reply = match self.ranker.rank(&subject, self.language) {
-            Ranking::Answer(best) => {
-                let (page, passage) = self.resolve(best);
-                Reply::passage(page, passage, &self.addresses)
+        let ranking = self.ranker.rank(&subject, self.language);
+        let found: Vec<_> = ranking.passages.iter().map(|passage| self.resolve(*passage)).collect();
+        let topics = |reason| Reply::topics(&self.pages, &ranking.pages, language, reason, &self.addresses);
+        let reply = match ranking.certainty {
+            Certainty::Sure => Reply::answer(&found, &ranking.asked, &self.addresses),
+            Certainty::Perhaps => {
+                let language = subject.language.or(found[0].0.language).unwrap_or(language);
+                Reply::offer(&found, &ranking.asked, language, &self.addresses).with_fallback(&self.fallback)
             }
-            Ranking::Suggestions(best) => {
-                let suggested: Vec<_> = best.into_iter().map(|passage| self.resolve(passage)).collect();
-                let language = subject.language.or(suggested[0].0.language).unwrap_or(language);
-                Reply::suggestions(&suggested, language, &self.addresses)
-            }
-            Ranking::NoMatch => {
-                Reply::topics(&self.pages, language, TopicsReason::NothingFound, &self.addresses)
-            }
-            Ranking::NoSubject => {
-                let reason = TopicsReason::SmallTalk(SmallTalk::of(&question.text));
-                Reply::topics(&self.pages, language, reason, &self.addresses)
-            }
+            Certainty::Declined if subject.is_thanks => topics(TopicsReason::SmallTalk(SmallTalk::Thanks)),
+            Certainty::Declined => topics(TopicsReason::NothingFound).with_fallback(&self.fallback),
+            Certainty::SmallTalk => topics(TopicsReason::SmallTalk(SmallTalk::of(&question.text))),
         };
         let id = Uuid::new_v5(&flow_id(&self.bot_id), &i64::from(question.id).to_be_bytes());
         reply.into_answer(&self.bot_id, id)
@@ -105,22 +109,45 @@ impl DocumentIndex {
     /// What [`Self::answer`] finds, for measuring.
     #[must_use]
     pub fn find(&self, question: &Question) -> Found {
-        let (certainty, passages) = match self.ranker.rank(&Subject::of(question), self.language) {
-            Ranking::Answer(best) => (Certainty::Sure, vec![best]),
-            Ranking::Suggestions(passages) => (Certainty::Perhaps, passages),
-            Ranking::NoMatch => (Certainty::Declined, Vec::new()),
-            Ranking::NoSubject => (Certainty::SmallTalk, Vec::new()),
-        };
-        let places = passages.into_iter().map(|passage| {
+        let ranking = self.ranker.rank(&Subject::of(question), self.language);
+        let places = ranking.passages.into_iter().map(|passage| {
             let (page, passage) = self.resolve(passage);
             let fragment = passage.fragment.as_deref().map(|fragment| format!("#{fragment}"));
             format!("{}{}", page.path, fragment.unwrap_or_default())
         });
-        Found { certainty, places: places.collect() }
+        Found { certainty: ranking.certainty, places: places.collect() }
     }
 
     fn resolve(&self, passage: PassageRef) -> (&Page, &Passage) {
         let page = &self.pages[passage.page];
         (page, &page.passages[passage.passage])
     }
+}
+
+/// What is read of a folder before it is indexed.
+pub struct Documents {
+    files: Vec<SourceFile>,
+    synonyms: Synonyms,
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Reads the documents of a scan and the operator's synonyms. What cannot be used is left out. The error names the folder and
+/// its fault.
+pub fn read(settings: &Settings, scan: &Scan) -> Result<Documents, String> {
+    let is_wanted = |path: &str| path != settings.synonyms && settings.weight(path) > 0.0;
+    let mut files = folder::read(&settings.folder, scan, is_wanted)?;
+    let synonyms = own_synonyms(settings).unwrap_or_else(|reason| {
+        files.left_out.push(LeftOut { path: settings.synonyms.clone(), reason });
+        Synonyms::built_in()
+    });
+    Ok(Documents { files: files.documents, synonyms, left_out: files.left_out })
+}
+
+/// The synonyms with those of the operator's file. The error says what is wrong with the file.
+fn own_synonyms(settings: &Settings) -> Result<Synonyms, String> {
+    if settings.synonyms.is_empty() {
+        return Ok(Synonyms::built_in());
+    }
+    let text = folder::read_text(&settings.folder, &settings.synonyms)?;
+    Synonyms::read(&text).map_err(|error| format!("cannot be used: {error}"))
 }

@@ -5,12 +5,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// A larger file makes the whole folder an error.
+use crate::decoding;
+
+/// A larger file is left out.
 pub const MAX_FILE_BYTES: u64 = 4 << 20;
 /// A folder with more documents is an error.
 pub const MAX_FILES: usize = 10_000;
 /// A folder whose documents have more bytes together is an error: texts and index are kept in memory.
 pub const MAX_TOTAL_BYTES: u64 = 64 << 20;
+
+const NO_TEXT: &str = "is no text";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -39,6 +43,15 @@ pub struct SourceFile {
     pub text: String,
 }
 
+/// A file or folder that the bot does not answer from although it is one of the documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Relative to the folder, with `/`.
+    pub path: String,
+    /// A sentence for the operator, without the path.
+    pub reason: String,
+}
+
 /// What tells whether a file changed, without reading it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct FileStamp {
@@ -46,78 +59,133 @@ pub struct FileStamp {
     bytes: u64,
     /// `None` where the file system keeps no such time: then only a new size tells a change.
     modified: Option<SystemTime>,
+    /// The file's number and the time of its last change of any kind, which no program can set: a file that is replaced by
+    /// one of the same size and time is another one.
+    identity: (u64, i64, i64),
 }
 
-/// The documents of a folder and its subfolders, ordered by path. Skips names that begin with a dot, and symbolic links
-/// to folders, which could form a cycle.
+/// A folder as it was looked through.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// Ordered by path.
+    files: Vec<FileStamp>,
+    left_out: Vec<LeftOut>,
+}
+
+/// The documents of a folder, as they were read.
+#[derive(Debug)]
+pub struct Files {
+    pub documents: Vec<SourceFile>,
+    pub left_out: Vec<LeftOut>,
+}
+
+/// The documents of a folder and its subfolders. Skips names that begin with a dot, and symbolic links to folders, which
+/// could form a cycle. Subfolders that cannot be read are left out.
 ///
-/// The error names the folder or file and its fault.
-pub fn scan(folder: &str) -> Result<Vec<FileStamp>, String> {
-    let mut found = find(Path::new(folder)).map_err(|(path, error)| describe(&path, &error))?;
-    if found.is_empty() {
+/// The error names the folder and its fault.
+pub fn scan(folder: &str) -> Result<Scan, String> {
+    let root = Path::new(folder);
+    let mut scan = Scan { files: Vec::new(), left_out: Vec::new() };
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        if let Err(error) = scan_one(&folder, &mut folders, &mut scan.files) {
+            if folder == root {
+                return Err(format!("{} {}", folder.display(), describe(&error)));
+            }
+            scan.left_out.push(LeftOut { path: relative(root, &folder), reason: describe(&error) });
+        }
+    }
+    if scan.files.is_empty() {
         return Err(format!("{folder} has no documents (.md, .markdown, .html, .htm, .txt)"));
     }
-    if found.len() > MAX_FILES {
-        return Err(format!("{folder} has {} documents; at most {MAX_FILES} are allowed", found.len()));
+    if scan.files.len() > MAX_FILES {
+        return Err(format!("{folder} has {} documents; at most {MAX_FILES} are allowed", scan.files.len()));
     }
-    found.sort_by(|one, other| one.path.cmp(&other.path));
-    Ok(found)
+    scan.files.sort_by(|one, other| one.path.cmp(&other.path));
+    scan.left_out.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(scan)
 }
 
-/// Reads the documents that [`scan`] finds. The error names the folder or file and its fault.
-pub fn read(folder: &str) -> Result<Vec<SourceFile>, String> {
+/// Reads the documents of a scan for which `wanted` says yes, by their paths relative to the folder. What cannot be read is
+/// left out. The error names the folder and its fault.
+pub fn read(folder: &str, scan: &Scan, wanted: impl Fn(&str) -> bool) -> Result<Files, String> {
+    let mut files = Files { documents: Vec::new(), left_out: scan.left_out.clone() };
     let mut total = 0;
-    let mut files = Vec::new();
-    for FileStamp { path, bytes, .. } in scan(folder)? {
-        if bytes > MAX_FILE_BYTES {
-            return Err(format!("{} is {bytes} bytes; at most {MAX_FILE_BYTES} are allowed", path.display()));
+    for FileStamp { path, bytes, .. } in &scan.files {
+        let relative = relative(Path::new(folder), path);
+        if !wanted(&relative) {
+            continue;
+        }
+        if *bytes > MAX_FILE_BYTES {
+            let reason = format!("is {bytes} bytes; at most {MAX_FILE_BYTES} are allowed");
+            files.left_out.push(LeftOut { path: relative, reason });
+            continue;
         }
         total += bytes;
         if total > MAX_TOTAL_BYTES {
             return Err(format!("{folder} has more than {MAX_TOTAL_BYTES} bytes of documents"));
         }
-        let text = fs::read_to_string(&path).map_err(|error| describe(&path, &error))?;
-        let relative = path.strip_prefix(folder).expect("every path found begins with the folder");
-        let names: Vec<_> = relative.iter().map(|name| name.to_string_lossy()).collect();
-        files.push(SourceFile {
-            path: names.join("/"),
-            format: Format::of(&path).expect("scan returns documents alone"),
-            // Editors on Windows begin a file with a byte order mark.
-            text: text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text),
+        let format = Format::of(path).expect("scan returns documents alone");
+        let text = fs::read(path).map_err(|error| describe(&error)).and_then(|bytes| {
+            decoding::text(&bytes, format == Format::Html).ok_or_else(|| NO_TEXT.to_owned())
         });
+        match text {
+            Ok(text) => files.documents.push(SourceFile { path: relative, format, text }),
+            Err(reason) => files.left_out.push(LeftOut { path: relative, reason }),
+        }
     }
     Ok(files)
 }
 
-fn describe(path: &Path, error: &io::Error) -> String {
+/// The text of the file at a path of the folder. The error says what is wrong with it.
+pub fn read_text(folder: &str, path: &str) -> Result<String, String> {
+    let bytes = fs::read(Path::new(folder).join(path)).map_err(|error| describe(&error))?;
+    decoding::text(&bytes, false).ok_or_else(|| NO_TEXT.to_owned())
+}
+
+/// A path below the folder, with `/` on every operating system.
+fn relative(folder: &Path, path: &Path) -> String {
+    let relative = path.strip_prefix(folder).expect("every path found begins with the folder");
+    let names: Vec<_> = relative.iter().map(|name| name.to_string_lossy()).collect();
+    names.join("/")
+}
+
+fn describe(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::NotFound => format!("{} does not exist", path.display()),
-        io::ErrorKind::NotADirectory => format!("{} is not a folder", path.display()),
-        io::ErrorKind::InvalidData => format!("{} is not UTF-8 text", path.display()),
-        _ => format!("{} cannot be read: {error}", path.display()),
+        io::ErrorKind::NotFound => "does not exist".to_owned(),
+        io::ErrorKind::NotADirectory => "is not a folder".to_owned(),
+        _ => format!("cannot be read: {error}"),
     }
 }
 
-fn find(root: &Path) -> Result<Vec<FileStamp>, (PathBuf, io::Error)> {
-    let mut found = Vec::new();
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let with_folder = |error| (folder.clone(), error);
-        for entry in fs::read_dir(&folder).map_err(with_folder)? {
-            let entry = entry.map_err(with_folder)?;
-            if entry.file_name().to_string_lossy().starts_with('.') {
-                continue;
-            }
-            let path = entry.path();
-            if entry.file_type().map_err(with_folder)?.is_dir() {
-                folders.push(path);
-            } else if Format::of(&path).is_some()
-                && let Ok(file) = fs::metadata(&path)
-                && file.is_file()
-            {
-                found.push(FileStamp { path, bytes: file.len(), modified: file.modified().ok() });
-            }
+/// Adds the documents right in a folder, and the folders in it.
+fn scan_one(folder: &Path, folders: &mut Vec<PathBuf>, files: &mut Vec<FileStamp>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            folders.push(path);
+        } else if Format::of(&path).is_some()
+            && let Ok(file) = fs::metadata(&path)
+            && file.is_file()
+        {
+            let identity = identity(&file);
+            files.push(FileStamp { path, bytes: file.len(), modified: file.modified().ok(), identity });
         }
     }
-    Ok(found)
+    Ok(())
+}
+
+#[cfg(unix)]
+fn identity(file: &fs::Metadata) -> (u64, i64, i64) {
+    use std::os::unix::fs::MetadataExt;
+    (file.ino(), file.ctime(), file.ctime_nsec())
+}
+
+#[cfg(not(unix))]
+fn identity(_: &fs::Metadata) -> (u64, i64, i64) {
+    (0, 0, 0)
 }

@@ -4,6 +4,9 @@
 //! deep nesting cannot overflow the stack, and the time is linear in the length of the page. Broken HTML gives some
 //! text, never an error.
 
+use std::collections::HashSet;
+use std::ops::Range;
+
 use html5gum::{StartTag, State, Token, Tokenizer};
 
 use wicara_guide::markdown::escape_into;
@@ -17,24 +20,47 @@ pub struct ConvertedPage {
     pub markdown: String,
 }
 
+/// The passes over a page in which elements are found whose end tags are missing. Each may show others.
+const MAX_PASSES: usize = 4;
+
 #[must_use]
 pub fn to_markdown(html: &str) -> ConvertedPage {
+    let mut shown = HashSet::new();
+    for _ in 1..MAX_PASSES {
+        let (page, unclosed) = convert(html, |tag| shown.contains(&tag));
+        if unclosed.is_empty() {
+            return page;
+        }
+        shown.extend(unclosed);
+    }
+    convert(html, |_| true).0
+}
+
+/// Converts a page. The elements of the start tags for whose number in the page `is_shown` says yes are not hidden. Also gives
+/// the numbers of those that are hidden and whose end tags are missing: they would hide the rest of the page.
+fn convert(html: &str, is_shown: impl Fn(usize) -> bool) -> (ConvertedPage, Vec<usize>) {
     let mut writer = MarkdownWriter::default();
     let mut open = OpenElements::default();
     let mut tokens = Tokenizer::new(html);
+    let mut tag_number = 0;
     while let Some(Ok(token)) = tokens.next() {
         match token {
             Token::StartTag(tag) => {
+                tag_number += 1;
                 let name = String::from_utf8_lossy(&tag.name);
                 // In SVG, `/>` ends an element, and the content of a script is parsed like that of any other element.
                 let in_svg = open.count(SVG) > 0;
                 if tag.self_closing && (in_svg || name == SVG) {
                     continue;
                 }
-                if let (false, Some(state)) = (in_svg, content_state(&name)) {
+                let state = content_state(&name).filter(|_| !in_svg);
+                if let Some(state) = state {
                     tokens.set_state(state);
                 }
-                open.start(&name);
+                // The content of a script is no text of the page, whether it ends or not.
+                if state.is_some() || !is_shown(tag_number) {
+                    open.start(&name, tag_number, is_hidden(&tag));
+                }
                 if !open.is_hidden() {
                     writer.start_tag(&name, &tag);
                 }
@@ -50,7 +76,21 @@ pub fn to_markdown(html: &str) -> ConvertedPage {
             _ => {}
         }
     }
-    writer.finish()
+    let unclosed = open.finish();
+    (writer.finish(), unclosed.into_iter().filter(|tag| !is_shown(*tag)).collect())
+}
+
+/// Whether an element's own attributes keep it from being seen or read out.
+fn is_hidden(tag: &StartTag<()>) -> bool {
+    let attribute =
+        |name: &str| tag.attributes.get(name.as_bytes()).map(|value| String::from_utf8_lossy(value));
+    let is_styled_away = |style: &str| {
+        let style: String = style.to_ascii_lowercase().split_ascii_whitespace().collect();
+        style.contains("display:none") || style.contains("visibility:hidden")
+    };
+    attribute("hidden").is_some_and(|value| !value.eq_ignore_ascii_case("until-found"))
+        || attribute("aria-hidden").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+        || attribute("style").is_some_and(|style| is_styled_away(&style))
 }
 
 /// The tokenizer's state for the content of an element that holds text but no elements; `None` for all other elements.
@@ -75,6 +115,7 @@ struct MarkdownWriter {
     heading: Option<Heading>,
     /// Where the last cell of the current row starts in `out`.
     cell_start: Option<usize>,
+    table: Option<Table>,
     /// White space was read but not written: it is only written before another word on the same line.
     pending_space: bool,
 }
@@ -99,6 +140,24 @@ struct Heading {
     marks_start: usize,
     text_start: usize,
     id: Option<String>,
+}
+
+/// The open table, the outermost one.
+struct Table {
+    /// Where its text starts in `out`.
+    start: usize,
+    rows: Vec<Row>,
+    /// How many tables are open.
+    depth: usize,
+    /// Whether another table is in it: then it is no table of Markdown.
+    is_nested: bool,
+}
+
+#[derive(Default)]
+struct Row {
+    /// In `out`.
+    cells: Vec<Range<usize>>,
+    is_head: bool,
 }
 
 /// What separates two blocks, lines and so on in Markdown.
@@ -186,8 +245,9 @@ impl MarkdownWriter {
     /// Starts a new line for a block, with the marks of a list item.
     fn start_block(&mut self, name: &str, separator: &str) {
         match name {
-            "td" | "th" => return self.start_cell(),
-            "tr" | "table" => self.cell_start = None,
+            "td" | "th" => return self.start_cell(name == "th"),
+            "tr" => self.start_row(),
+            "table" => return self.start_table(separator),
             "pre" => self.in_pre = true,
             "li" => self.drop_empty_item(),
             _ => {}
@@ -198,9 +258,33 @@ impl MarkdownWriter {
         }
     }
 
+    fn start_table(&mut self, separator: &str) {
+        self.cell_start = None;
+        self.separate(separator);
+        match &mut self.table {
+            Some(table) => {
+                table.depth += 1;
+                table.is_nested = true;
+            }
+            None => {
+                let start = self.out.len();
+                self.table = Some(Table { start, rows: Vec::new(), depth: 1, is_nested: false });
+            }
+        }
+    }
+
+    fn start_row(&mut self) {
+        self.end_cell();
+        if let Some(table) = &mut self.table {
+            table.rows.push(Row { cells: Vec::new(), is_head: true });
+        }
+    }
+
     /// Continues the line of the cell before if that cell is a single paragraph, else starts a new line.
-    fn start_cell(&mut self) {
-        if let Some(cell_start) = self.cell_start {
+    fn start_cell(&mut self, is_head: bool) {
+        let before = self.cell_start;
+        self.end_cell();
+        if let Some(cell_start) = before {
             let text = self.out.get(cell_start..).unwrap_or_default().trim();
             if text.is_empty() || text.contains(PARAGRAPH) {
                 self.separate(LINE);
@@ -209,8 +293,69 @@ impl MarkdownWriter {
                 self.out.push_str(CELL);
                 self.pending_space = false;
             }
+        } else {
+            self.separate(LINE);
         }
         self.cell_start = Some(self.out.len());
+        let start = self.out.len();
+        if let Some(table) = &mut self.table {
+            if table.rows.is_empty() {
+                table.rows.push(Row { cells: Vec::new(), is_head: true });
+            }
+            let row = table.rows.last_mut().expect("a row was pushed");
+            row.is_head &= is_head;
+            row.cells.push(start..start);
+        }
+    }
+
+    fn end_cell(&mut self) {
+        let end = self.out.trim_end().len();
+        if self.cell_start.take().is_some()
+            && let Some(cell) = self.table.as_mut().and_then(|table| table.rows.last_mut()?.cells.last_mut())
+        {
+            cell.end = end.max(cell.start);
+        }
+    }
+
+    /// Writes the table in Markdown's form, with a head, if each of its cells is a line of text.
+    fn end_table(&mut self) {
+        self.end_cell();
+        let Some(table) = &mut self.table else { return };
+        table.depth -= 1;
+        if table.depth > 0 {
+            return;
+        }
+        let Some(Table { start, rows, is_nested, .. }) = self.table.take() else { return };
+        if is_nested || self.link.as_ref().is_some_and(|link| link.start >= start) {
+            return;
+        }
+        let cell = |range: &Range<usize>| {
+            let text = self.out.get(range.clone())?.trim();
+            let is_block = text.contains(PARAGRAPH) || text.starts_with(ITEM) || text.contains("\n- ");
+            let line = text.split_ascii_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+            (!is_block).then_some(line)
+        };
+        let rows: Vec<&Row> = rows.iter().filter(|row| !row.cells.is_empty()).collect();
+        let texts: Option<Vec<Vec<String>>> =
+            rows.iter().map(|row| row.cells.iter().map(cell).collect()).collect();
+        let Some(mut texts) = texts else { return };
+        let columns = texts.iter().map(Vec::len).max().unwrap_or(0);
+        if columns < 2 || texts.len() < 2 {
+            return;
+        }
+        if !rows[0].is_head {
+            texts.insert(0, Vec::new());
+        }
+        let mut markdown = String::new();
+        for (number, mut row) in texts.into_iter().enumerate() {
+            row.resize(columns, String::new());
+            markdown.push_str(&format!("| {} |\n", row.join(CELL)));
+            if number == 0 {
+                markdown.push_str(&format!("|{}\n", " --- |".repeat(columns)));
+            }
+        }
+        self.out.truncate(start);
+        self.out.push_str(markdown.trim_end());
     }
 
     fn end_tag(&mut self, name: &str) {
@@ -225,7 +370,8 @@ impl MarkdownWriter {
                 let Some(separator) = separator(name) else { return };
                 match name {
                     "pre" => self.in_pre = false,
-                    "tr" | "table" => self.cell_start = None,
+                    "tr" => self.end_cell(),
+                    "table" => self.end_table(),
                     "li" | "ul" | "ol" | "menu" => self.drop_empty_item(),
                     _ => {}
                 }
@@ -330,6 +476,10 @@ impl MarkdownWriter {
         self.link = None;
         self.end_heading();
         self.drop_empty_item();
+        if let Some(table) = &mut self.table {
+            table.depth = 1;
+            self.end_table();
+        }
         let title = self.title.unwrap_or_default();
         let mut markdown = String::new();
         escape_into(
@@ -364,8 +514,21 @@ fn starts_block(word: &str) -> bool {
     }
 }
 
-/// Writes `&` as an entity, so that the text cannot form another entity, and no-break spaces as entities, which
-/// cannot be taken for spaces.
+/// Writes `&` as an entity where the text would form one, so that it is read as it is written.
 fn with_entities(text: &str) -> String {
-    text.replace('\0', "").replace('&', "&amp;").replace('\u{a0}', "&nbsp;")
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['&', '\0']) {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        rest = &from[1..];
+        if from.starts_with('&') {
+            let name = rest.strip_prefix('#').unwrap_or(rest);
+            let length = name.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(name.len());
+            let forms_entity = length > 0 && name[length..].starts_with(';');
+            out.push_str(if forms_entity { "&amp;" } else { "&" });
+        }
+    }
+    out.push_str(rest);
+    out
 }

@@ -1,9 +1,10 @@
-//! Detects a text's language, splits it into words, and gives the forms under which a word is indexed.
+//! Detects a text's language, and gives the forms under which a word is indexed.
 
 use frostem::{Algorithm, Stemmer};
 use wicara_guide::Language;
 
 use crate::lexicon::{ENGLISH_STOP_WORDS, INDONESIAN_STOP_WORDS};
+use crate::tokens::words;
 
 /// The language whose stop words a text has more of; `None` where neither has.
 #[must_use]
@@ -18,11 +19,6 @@ pub fn detect(text: &str) -> Option<Language> {
         std::cmp::Ordering::Less => Some(Language::Indonesian),
         std::cmp::Ordering::Equal => None,
     }
-}
-
-/// A text's words in lower case: runs of letters and digits.
-pub fn words(text: &str) -> impl Iterator<Item = String> {
-    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
 }
 
 /// The forms under which a word is indexed: as written, its English stem, its possible Indonesian roots. Both stemmers
@@ -45,28 +41,6 @@ fn restored_root(word: &str) -> Option<String> {
     remainder.starts_with(['a', 'e', 'i', 'o', 'u']).then(|| format!("{consonant}{remainder}"))
 }
 
-/// Possible standard spellings of a word of Indonesian chat language: lognya (log), satu2 (satu), matiin (matikan),
-/// nyari (cari), nambah (menambah). They need not be words.
-#[must_use]
-pub fn standard_spellings(word: &str) -> Vec<String> {
-    let mut spellings = Vec::new();
-    let without_2 = word.strip_suffix('2').filter(|base| base.chars().all(char::is_alphabetic));
-    if let Some(base) = word.strip_suffix("nya").or(without_2) {
-        spellings.push(base.to_owned());
-    }
-    let without_in = word.strip_suffix("in");
-    if let Some(base) = without_in {
-        spellings.push(format!("{base}kan"));
-    }
-    if let Some(remainder) = word.strip_prefix("ny") {
-        spellings.push(format!("c{remainder}"));
-    }
-    if word.starts_with(['m', 'n']) {
-        spellings.push(format!("me{}", without_in.unwrap_or(word)));
-    }
-    spellings
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,28 +61,5 @@ mod tests {
         {
             assert!(forms(active)[2].contains(&forms(passive)[2][0]), "{active}");
         }
-    }
-
-    #[test]
-    fn chat_language_is_written_out() {
-        for (typed, meant) in [
-            ("lognya", "log"),
-            ("sedikit2", "sedikit"),
-            ("matiin", "matikan"),
-            ("nyoba", "coba"),
-            ("nambah", "menambah"),
-            ("ngirimin", "mengirim"),
-        ] {
-            assert!(standard_spellings(typed).contains(&meant.to_owned()), "{typed}");
-        }
-        for other in ["server", "402"] {
-            assert_eq!(standard_spellings(other), [""; 0]);
-        }
-    }
-
-    #[test]
-    fn words_are_runs_of_letters_and_digits_in_lower_case() {
-        let found: Vec<_> = words("Apa-apa saja? `X-API-Key`, É 9").collect();
-        assert_eq!(found, ["apa", "apa", "saja", "x", "api", "key", "é", "9"]);
     }
 }

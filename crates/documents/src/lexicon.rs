@@ -1,6 +1,6 @@
-//! Word lists that do not depend on the documents: stop words, small talk, the words of follow-up questions, synonyms.
+//! Word lists that do not depend on the documents: stop words, small talk, the words of follow-up questions.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
 pub type WordSet = LazyLock<HashSet<&'static str>>;
@@ -24,6 +24,9 @@ pub static ENGLISH_STOP_WORDS: WordSet = word_set! {
     "there theres these they thing things this those thx time to too u up us use used using ve very want wanted"
     "wants was way we were what whats when where wheres whether which while who whom whos whose why will with"
     "without won wont would yes yet you your youre yours"
+    "actually after already although always anymore anyway bit both during each either every few further gonna however"
+    "just kinda less lot lots maybe more most never often ourselves over perhaps quite rather really same since"
+    "somehow sometimes somewhere stuff though through under until wanna whenever wherever within yourself"
 };
 
 /// Indonesian stop words, with the spellings of chat language.
@@ -43,6 +46,17 @@ pub static INDONESIAN_STOP_WORDS: WordSet = word_set! {
     "siang siapa siapakah sih skrg sore suatu sudah sudahkah supaya tadi tanpa tanya tapi taruh tau tdk tentang"
     "terhadap terima terimakasih terjadi tersebut tersedia terus tetapi thd tiap tidak tlg tolong tp trims trus"
     "tuh uda udah untuk utk wah wkwk ya yaa yah yaitu yang yg yuk"
+    "agak akhirnya amat beliau benar beneran berapakah betul cukup dll dsb gara hampir harusnya ikut justru kadang katanya"
+    "kayaknya kebetulan kepengen kini lumayan maaf makanya malah malahan masih mereka meski meskipun misal nyatanya pasti"
+    "pengen pengin pingin padahal saling sampai sebab sedikit sekali sekalian sekedar selalu selama seluruh semoga semua"
+    "sempat sendiri sepertinya sering seringkali seseorang siapapun soalnya sungguh tadinya tahu tanyakan tentu ternyata"
+    "terlalu walau walaupun"
+    // Javanese, as it is mixed with Indonesian.
+    "aja ana arep awakmu badhe banjur bae bakal bener dadi dening dhateng durung iki iku ing isih iso isoh iya kae"
+    "kaliyan kanggo karo kene kepiye kepriye kok kono kowe kudu kula kuwi lek maneh mboten mbuh menawa menyang"
+    "mugi nang nanging ndak ndi nduwe neng nek ning niki niku nggih nggo nggon nyuwun ono opo ora panjenengan"
+    "pinten piro piye pripun punapa saged saiki sampeyan sapa saka sakniki seng sesuk sing sinten sopo tak tekan tulung"
+    "wae wes wingi wis wonten yen"
 };
 
 /// Whether a word is a stop word of either language.
@@ -69,31 +83,3 @@ pub static FOLLOW_UP_SECOND_WORDS: WordSet = word_set! { "about if dengan kalau 
 /// Pronouns and other words that refer to an earlier message.
 pub static REFERRING_WORDS: WordSet =
     word_set! { "he it its one ones she that them these they this those" "itu tersebut tadi" };
-
-/// Synonyms in both languages, one group a line. A question with one word of a group also finds the others, in all
-/// their forms.
-const SYNONYM_GROUPS: &[&str] = &[
-    "add tambah",
-    "backup bekap cadangan",
-    "basis database db",
-    "bikin buat create make",
-    "cek check periksa validate",
-    "change ganti ubah",
-    "connect hubung konek sambung",
-    "delete hapus remove",
-    "eror error galat",
-    "password sandi",
-    "person user pengguna",
-    "save store simpan",
-    "shutdown stop hentikan matikan mematikan menghentikan",
-];
-
-/// Each word with its group.
-static SYNONYMS: LazyLock<HashMap<&'static str, &'static str>> = LazyLock::new(|| {
-    SYNONYM_GROUPS.iter().flat_map(|group| group.split(' ').map(move |word| (word, *group))).collect()
-});
-
-/// The group of a word, the word itself included; empty if it has no synonyms.
-pub fn synonyms(word: &str) -> impl Iterator<Item = &'static str> + use<> {
-    SYNONYMS.get(word).copied().unwrap_or_default().split_whitespace()
-}

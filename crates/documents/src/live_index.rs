@@ -1,13 +1,15 @@
 //! The index that questions are answered from, and its replacement when a file of the folder changes.
 
+use std::fs;
+use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, RwLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::Settings;
 use crate::document_index::DocumentIndex;
-use crate::folder::{self, FileStamp};
+use crate::folder::{self, LeftOut, Scan};
 
 const NEVER_POISONED: &str = "nothing panics while it holds the lock of the index";
 
@@ -62,8 +64,12 @@ enum Reload {
 pub struct FolderWatcher {
     bot_id: String,
     settings: Settings,
-    /// The files that the current index was built from.
-    stamps: Vec<FileStamp>,
+    /// The folder as the current index was built from it.
+    scan: Scan,
+    /// The synonyms' file as it was then.
+    synonyms: Option<SystemTime>,
+    /// What was left out then.
+    left_out: Vec<LeftOut>,
     current: Arc<RwLock<Arc<DocumentIndex>>>,
     /// The error of the last poll: the same error again is not reported again.
     last_error: Option<String>,
@@ -72,16 +78,18 @@ pub struct FolderWatcher {
 impl FolderWatcher {
     /// Reads and indexes the folder for the first time. The error names the folder or file and its fault.
     pub fn open(bot_id: &str, settings: &Settings) -> Result<Self, String> {
-        // The full path, which errors show: a relative one depends on where the program was started.
-        let folder = std::path::absolute(&settings.folder)
-            .map_err(|error| format!("the folder {:?} cannot be read: {error}", settings.folder))?;
-        let settings = Settings { folder: folder.display().to_string(), ..settings.clone() };
-        let stamps = folder::scan(&settings.folder)?;
-        let index = DocumentIndex::folder(bot_id, &settings.folder, &settings.link_base)?;
+        let settings = settings.with_full_path()?;
+        let scan = folder::scan(&settings.folder)?;
+        let synonyms = modified(&settings);
+        let index = DocumentIndex::folder(bot_id, &settings, &scan)?;
+        let left_out = index.left_out().to_vec();
+        warn_of(bot_id, &left_out);
         Ok(Self {
             bot_id: bot_id.to_owned(),
             settings,
-            stamps,
+            scan,
+            synonyms,
+            left_out,
             current: Arc::new(RwLock::new(Arc::new(index))),
             last_error: None,
         })
@@ -94,12 +102,18 @@ impl FolderWatcher {
                 self.last_error = None;
                 None
             }
-            Ok(Some((stamps, index))) => {
+            Ok(Some((scan, index))) => {
+                let left_out = index.left_out().to_vec();
                 let replaced =
                     std::mem::replace(&mut *self.current.write().expect(NEVER_POISONED), Arc::new(index));
                 // Freeing a large index takes long, so it is dropped after the write lock is released.
                 drop(replaced);
-                self.stamps = stamps;
+                // What was left out before was warned of then.
+                let new: Vec<_> =
+                    left_out.iter().filter(|file| !self.left_out.contains(file)).cloned().collect();
+                warn_of(&self.bot_id, &new);
+                self.left_out = left_out;
+                self.scan = scan;
                 self.last_error = None;
                 Some(Reload::Done)
             }
@@ -122,14 +136,28 @@ impl FolderWatcher {
         }
     }
 
-    fn read_if_changed(&self) -> Result<Option<(Vec<FileStamp>, DocumentIndex)>, String> {
-        // The stamps are taken before the files are read, so that the next poll finds a change made in between.
-        let stamps = folder::scan(&self.settings.folder)?;
-        if stamps == self.stamps {
+    fn read_if_changed(&mut self) -> Result<Option<(Scan, DocumentIndex)>, String> {
+        // The folder is looked through before the files are read, so that the next poll finds a change made in between.
+        let scan = folder::scan(&self.settings.folder)?;
+        let synonyms = modified(&self.settings);
+        if scan == self.scan && synonyms == self.synonyms {
             return Ok(None);
         }
-        let index = DocumentIndex::folder(&self.bot_id, &self.settings.folder, &self.settings.link_base)?;
-        Ok(Some((stamps, index)))
+        let index = DocumentIndex::folder(&self.bot_id, &self.settings, &scan)?;
+        self.synonyms = synonyms;
+        Ok(Some((scan, index)))
+    }
+}
+
+/// When the file of synonyms was changed, whose name need not be that of a document.
+fn modified(settings: &Settings) -> Option<SystemTime> {
+    let path = Path::new(&settings.folder).join(&settings.synonyms);
+    fs::metadata(path).and_then(|file| file.modified()).ok().filter(|_| !settings.synonyms.is_empty())
+}
+
+fn warn_of(bot: &str, left_out: &[LeftOut]) {
+    for LeftOut { path, reason } in left_out {
+        tracing::warn!(bot, file = path, reason, "a file is left out of the documents");
     }
 }
 
@@ -167,22 +195,60 @@ mod tests {
     }
 
     #[test]
-    fn documents_that_break_leave_the_last_good_ones_in_force_and_are_told_once() {
+    fn a_folder_that_breaks_leaves_the_last_good_documents_in_force_and_is_told_once() {
         let folder = TestFolder::new(&[("a.md", "# Zebra\n\nThe zebra is in Africa.\n")]);
         let mut watcher = FolderWatcher::open("zoo", &folder.settings("")).unwrap();
         let first = current(&watcher);
         assert_eq!(watcher.poll(), None);
         assert!(Arc::ptr_eq(&first, &current(&watcher)), "nothing changed");
 
-        folder.write("a.md", "# Zebra\n\nThe zebra has moved.\n");
-        folder.write("b.txt", b"caf\xe9");
-        let Some(Reload::Failed(error)) = watcher.poll() else { panic!("it cannot be read") };
-        assert!(error.contains("b.txt is not UTF-8 text"), "{error}");
+        folder.remove("a.md");
+        let Some(Reload::Failed(error)) = watcher.poll() else { panic!("it has no documents") };
+        assert!(error.contains("has no documents"), "{error}");
         assert_eq!(watcher.poll(), None);
         assert!(Arc::ptr_eq(&first, &current(&watcher)));
 
         folder.write("b.txt", "café");
         assert_eq!(watcher.poll(), Some(Reload::Done));
         assert!(!Arc::ptr_eq(&first, &current(&watcher)));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_does_not_keep_new_ones_out() {
+        let folder = TestFolder::new(&[("a.md", "# Zebra\n\nThe zebra is in Africa.\n")]);
+        let mut watcher = FolderWatcher::open("zoo", &folder.settings("")).unwrap();
+        folder.write("b.txt", b"\x00\x01\x02");
+        folder.write("c.md", "# Okapi\n\nThe okapi sleeps.\n");
+        assert_eq!(watcher.poll(), Some(Reload::Done));
+        let left_out: Vec<_> = current(&watcher).left_out().to_vec();
+        assert_eq!(left_out, [LeftOut { path: "b.txt".to_owned(), reason: "is no text".to_owned() }]);
+        assert_eq!(watcher.poll(), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_of_the_same_size_and_time_is_read_again() {
+        let folder = TestFolder::new(&[("a.md", "# Zebra\n\nThe zebra is in Africa.\n")]);
+        let mut watcher = FolderWatcher::open("zoo", &folder.settings("")).unwrap();
+        let path = Path::new(&watcher.settings.folder).join("a.md");
+        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        folder.write("a.md", "# Zebra\n\nThe zebra is in Europe.\n");
+        fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        assert_eq!(watcher.poll(), Some(Reload::Done));
+    }
+
+    #[test]
+    fn the_synonyms_of_a_folder_are_read_again_when_they_change() {
+        let folder =
+            TestFolder::new(&[("a.md", "# Okapi\n\nThe okapi sleeps.\n"), ("words", "unicorn = zebra\n")]);
+        let settings = Settings { synonyms: "words".to_owned(), ..folder.settings("") };
+        let mut watcher = FolderWatcher::open("zoo", &settings).unwrap();
+        assert_eq!(watcher.poll(), None);
+        let path = Path::new(&settings.folder).join("words");
+        folder.write("words", "unicorn = okapi\n");
+        fs::File::options().write(true).open(path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(watcher.poll(), Some(Reload::Done));
+        let found = current(&watcher).find(&crate::tests::question("unicorn"));
+        assert_eq!(found.places, ["a.md#okapi"]);
     }
 }

@@ -4,12 +4,12 @@ pub const SVG: &str = "svg";
 const TEMPLATE: &str = "template";
 
 /// Elements whose content is not text of the document.
-const HIDDEN: [&str; 9] =
-    ["script", "style", "iframe", "noembed", "noframes", "noscript", "nav", SVG, TEMPLATE];
+const HIDDEN: [&str; 11] =
+    ["script", "style", "iframe", "noembed", "noframes", "noscript", "nav", "footer", "aside", SVG, TEMPLATE];
 
 /// Elements that may contain hidden ones and whose end tag is required: their end tag also ends hidden elements that
 /// the page left open.
-const CONTAINERS: [&str; 19] = [
+const CONTAINERS: [&str; 17] = [
     "html",
     "body",
     "div",
@@ -17,8 +17,6 @@ const CONTAINERS: [&str; 19] = [
     "article",
     "main",
     "header",
-    "footer",
-    "aside",
     "form",
     "details",
     "figure",
@@ -31,14 +29,45 @@ const CONTAINERS: [&str; 19] = [
     "center",
 ];
 
-/// The open elements that are in `HIDDEN` or `CONTAINERS`; all others do not matter.
+/// Elements without content.
+const VOID: [&str; 13] =
+    ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"];
+
+/// Elements that end where another of their kind starts.
+const ENDED_BY_NEXT: [&str; 9] = ["p", "li", "dt", "dd", "tr", "td", "th", "option", "optgroup"];
+
+/// What a menu or a picture has not: where such an element was swallowed, the end tag of a hidden one is missing.
+const CONTENT: [&str; 10] = ["h1", "h2", "h3", "h4", "h5", "h6", "p", "main", "article", "table"];
+
+/// An open element that is in `HIDDEN` or `CONTAINERS`.
+struct Open {
+    /// Into `HIDDEN` and `CONTAINERS`, one after the other.
+    index: usize,
+    /// The number of its start tag in the page.
+    tag: usize,
+    /// Whether it has elements of `CONTENT`; told of hidden ones only.
+    has_content: bool,
+}
+
+/// An element that its own attributes hide.
+struct HiddenByAttribute {
+    name: String,
+    tag: usize,
+    /// How many elements of this name are open in it, itself included.
+    depth: usize,
+}
+
+/// The open elements that are in `HIDDEN` or `CONTAINERS`, and the one that an attribute hides; all others do not matter.
 #[derive(Default)]
 pub struct OpenElements {
-    /// Indexes into `HIDDEN` and `CONTAINERS`, one after the other; outermost first.
-    stack: Vec<usize>,
+    /// Outermost first.
+    stack: Vec<Open>,
     /// The number of each on the stack, so that an end tag without a start tag needs no search of the stack.
     counts: [usize; HIDDEN.len() + CONTAINERS.len()],
     hidden_count: usize,
+    by_attribute: Option<HiddenByAttribute>,
+    /// The start tags of the hidden elements whose end tags are missing, as far as it shows.
+    unclosed: Vec<usize>,
 }
 
 impl OpenElements {
@@ -52,27 +81,63 @@ impl OpenElements {
     }
 
     pub fn is_hidden(&self) -> bool {
-        self.hidden_count > 0
+        self.hidden_count > 0 || self.by_attribute.is_some()
     }
 
-    pub fn start(&mut self, name: &str) {
+    /// A start tag, the one with this number in the page. `hides`: by an attribute of its own.
+    pub fn start(&mut self, name: &str, tag: usize, hides: bool) {
+        if CONTENT.contains(&name) {
+            let hidden = self.stack.iter_mut().rev().find(|open| open.index < HIDDEN.len());
+            hidden.into_iter().for_each(|open| open.has_content = true);
+        }
+        match &mut self.by_attribute {
+            Some(hidden) if hidden.name == name => {
+                if ENDED_BY_NEXT.contains(&name) {
+                    self.by_attribute = None;
+                } else {
+                    hidden.depth += 1;
+                }
+            }
+            Some(_) => {}
+            None if hides && !VOID.contains(&name) => {
+                self.by_attribute = Some(HiddenByAttribute { name: name.to_owned(), tag, depth: 1 });
+            }
+            None => {}
+        }
         let Some(index) = self.index_outside_templates(name) else { return };
-        self.stack.push(index);
+        self.stack.push(Open { index, tag, has_content: false });
         self.counts[index] += 1;
         self.hidden_count += usize::from(index < HIDDEN.len());
     }
 
     pub fn end(&mut self, name: &str) {
+        if let Some(hidden) = self.by_attribute.as_mut().filter(|hidden| hidden.name == name) {
+            hidden.depth -= 1;
+            if hidden.depth == 0 {
+                self.by_attribute = None;
+            }
+        }
         let Some(index) = self.index_outside_templates(name).filter(|index| self.counts[*index] > 0) else {
             return;
         };
         while let Some(ended) = self.stack.pop() {
-            self.counts[ended] -= 1;
-            self.hidden_count -= usize::from(ended < HIDDEN.len());
-            if ended == index {
+            self.counts[ended.index] -= 1;
+            self.hidden_count -= usize::from(ended.index < HIDDEN.len());
+            if ended.index == index {
                 break;
             }
+            if ended.index < HIDDEN.len() && ended.has_content {
+                self.unclosed.push(ended.tag);
+            }
         }
+    }
+
+    /// The end of the page: the numbers of the start tags whose elements hide what they should not.
+    pub fn finish(mut self) -> Vec<usize> {
+        let open = self.stack.into_iter().filter(|open| open.index < HIDDEN.len()).map(|open| open.tag);
+        self.unclosed.extend(open);
+        self.unclosed.extend(self.by_attribute.map(|hidden| hidden.tag));
+        self.unclosed
     }
 
     /// `None` for elements that do not matter, and for all within a template except templates: a template is a document

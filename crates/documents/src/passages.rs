@@ -10,6 +10,8 @@ use crate::address::Addresses;
 use crate::folder::{Format, SourceFile};
 use crate::html;
 use crate::language::detect;
+use crate::site_tags;
+use crate::tables::is_separator;
 
 /// A section longer than this becomes several passages, cut between paragraphs.
 const PASSAGE_BYTES: usize = 2_000;
@@ -25,6 +27,8 @@ pub struct Page {
     /// `None` if it cannot be told.
     pub language: Option<Language>,
     pub passages: Vec<Passage>,
+    /// The operator's weight of the page, see [`crate::Settings::weights`].
+    pub weight: f32,
 }
 
 /// The index of a page, and of a passage within it.
@@ -45,7 +49,12 @@ pub struct Passage {
     /// The text that is searched, without markup.
     pub text: String,
     pub links: Vec<Link>,
+    /// Words that the author of the section names for the search alone: `<!-- words: … -->`.
+    pub words: String,
 }
+
+/// Begins a comment with words for the search.
+const WORDS_COMMENT: &str = "<!-- words:";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
@@ -57,7 +66,7 @@ pub struct Link {
 #[must_use]
 pub fn page(file: SourceFile, language: Option<Language>, addresses: &Addresses) -> Page {
     let (fallback_title, markdown) = match file.format {
-        Format::Markdown => (None, file.text),
+        Format::Markdown => (None, site_tags::without(&file.text)),
         Format::Html => {
             let page = html::to_markdown(&file.text);
             (page.title.map(|title| plain(&title)), page.markdown)
@@ -73,8 +82,44 @@ pub fn page(file: SourceFile, language: Option<Language>, addresses: &Addresses)
             passage.headings.remove(0);
         }
     }
+    let passages = with_subheadings(passages, &file.path, addresses);
     let language = language.or_else(|| detect(&prose(&markdown)));
-    Page { path: file.path, title, language, passages }
+    Page { path: file.path, title, language, passages, weight: 1.0 }
+}
+
+/// Gives the sections that have no text of their own the headings below them as text. Those without such are left out, and
+/// so is the page's own heading.
+fn with_subheadings(passages: Vec<Passage>, path: &str, addresses: &Addresses) -> Vec<Passage> {
+    let mut kept: Vec<Passage> = Vec::with_capacity(passages.len());
+    for (at, passage) in passages.iter().enumerate() {
+        let mut passage = passage.clone();
+        if passage.markdown.is_empty() {
+            let depth = passage.headings.len();
+            let is_below = |other: &&Passage| {
+                depth > 0 && other.headings.len() > depth && other.headings.starts_with(&passage.headings)
+            };
+            let below = passages[at + 1..].iter().take_while(is_below);
+            let mut before = None;
+            let mut list = String::new();
+            for section in below.filter(|section| section.headings.len() == depth + 1) {
+                if before != section.fragment.as_ref() {
+                    before = section.fragment.as_ref();
+                    let mut title = String::new();
+                    escape_into(&mut title, section.headings.last().expect("it is below another"));
+                    match addresses.page(path, section.fragment.as_deref()) {
+                        Some(url) => list.push_str(&format!("- [{title}]({url})\n")),
+                        None => list.push_str(&format!("- {title}\n")),
+                    }
+                }
+            }
+            if list.is_empty() {
+                continue;
+            }
+            passage.markdown = list.trim_end().to_owned();
+        }
+        kept.push(passage);
+    }
+    kept
 }
 
 fn title_from_path(path: &str) -> String {
@@ -172,12 +217,23 @@ impl<'a> Splitter<'a> {
                             let (_, heading) = self.headings.last_mut().expect("a heading was entered");
                             self.block.text.trim().clone_into(heading);
                         }
+                        TagEnd::HtmlBlock if self.source[range.clone()].starts_with(WORDS_COMMENT) => {
+                            let comment = self.source[range].trim().trim_end_matches("-->");
+                            self.current.words.push_str(&comment[WORDS_COMMENT.len().min(comment.len())..]);
+                        }
                         TagEnd::HtmlBlock => {
                             let inner = html::to_markdown(&self.source[range]).markdown;
                             self.add(&inner, &plain(&inner));
                         }
                         _ => self.add_block(range),
                     }
+                }
+                // An entity is shown as the sign that it stands for.
+                Event::Text(sign) if self.source[range.clone()].starts_with('&') && range.len() > 1 => {
+                    let mut shown = String::new();
+                    escape_into(&mut shown, &sign);
+                    self.block.text.push_str(&sign);
+                    self.block.replacements.push((range, shown));
                 }
                 Event::InlineHtml(_) => self.block.replacements.push((range, String::new())),
                 event => self.block.text.push_str(shown(&event)),
@@ -256,12 +312,16 @@ impl<'a> Splitter<'a> {
     /// Adds a block to the current passage, or to a new one where that would be too long.
     fn add(&mut self, markdown: &str, text: &str) {
         if markdown.len() > BLOCK_BYTES {
+            // The parts of a table have its head each.
+            let head = table_head(markdown);
             let mut remaining = markdown;
             while !remaining.is_empty() {
                 let (first, others) = remaining.split_at(split_position(remaining));
+                let is_continued = remaining.len() < markdown.len();
+                let part = format!("{}{}", if is_continued { head } else { "" }, first.trim_end());
                 self.close();
-                self.current.markdown = first.trim_end().to_owned();
-                self.current.text = plain(first);
+                self.current.text = plain(&part);
+                self.current.markdown = part;
                 remaining = others;
             }
             return;
@@ -277,14 +337,30 @@ impl<'a> Splitter<'a> {
         }
     }
 
-    /// Finishes the current passage. One without a letter or digit is dropped: it answers nothing.
+    /// Finishes the current passage. One without a letter or digit is dropped, unless it is the first below its heading: then
+    /// its text is empty.
     fn close(&mut self) {
         let mut passage = std::mem::take(&mut self.current);
-        if passage.text.chars().any(char::is_alphanumeric) {
+        let has_text = passage.text.chars().any(char::is_alphanumeric);
+        let is_first = self.passages.last().is_none_or(|last| last.fragment != self.fragment);
+        if !has_text {
+            (passage.markdown, passage.text) = (String::new(), String::new());
+        }
+        if has_text || (is_first && !self.headings.is_empty()) {
             passage.headings = self.headings.iter().map(|(_, heading)| heading.clone()).collect();
             passage.fragment.clone_from(&self.fragment);
             self.passages.push(passage);
         }
+    }
+}
+
+/// The head of a table with the line below it; empty for all else.
+fn table_head(markdown: &str) -> &str {
+    let ends = markdown.match_indices('\n').map(|(at, _)| at + 1);
+    let mut ends = ends.take(2);
+    match (ends.next(), ends.next()) {
+        (Some(first), Some(second)) if is_separator(markdown[first..second].trim()) => &markdown[..second],
+        _ => "",
     }
 }
 

@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use wicara_guide::Language;
 use wicara_model::{Question, Speaker};
 
-use crate::language::{detect, words};
+use crate::language::detect;
 use crate::lexicon::{
     FOLLOW_UP_FIRST_WORDS, FOLLOW_UP_SECOND_WORDS, GREETINGS, REFERRING_WORDS, THANKS, is_stop_word,
 };
+use crate::tokens::words;
 
 /// The words of a question that are searched for, at most: each costs the index several look-ups.
 const MAX_WORDS: usize = 32;
@@ -27,7 +28,7 @@ impl SmallTalk {
     /// Classifies a message that has no subject.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        let has_any = |known: &HashSet<&str>| words(text).any(|word| known.contains(word.as_str()));
+        let has_any = |known: &HashSet<&str>| words(text).iter().any(|word| known.contains(word.as_str()));
         if has_any(&THANKS) {
             SmallTalk::Thanks
         } else if has_any(&GREETINGS) {
@@ -46,6 +47,11 @@ pub struct Subject {
     pub words: Vec<String>,
     /// The words of the questions that this one follows up, without those in `words`.
     pub earlier: Vec<String>,
+    /// Whether the question says that it goes on from the one before. Else, with words in `earlier`, it is merely so
+    /// short that it may.
+    pub refers: bool,
+    /// Whether it gives thanks and says little else.
+    pub is_thanks: bool,
 }
 
 impl Subject {
@@ -56,9 +62,10 @@ impl Subject {
         let language = detect(&question.text).or_else(|| earlier_texts().find_map(detect));
         let words = subject_words(&question.text);
         let mut earlier = Vec::new();
-        let mut follow_up = question.text.as_str();
+        let refers = is_follow_up(&question.text);
+        let mut follows = words.len() <= MAX_FOLLOW_UP_WORDS;
         for text in earlier_texts() {
-            if !is_follow_up(follow_up) {
+            if !follows {
                 break;
             }
             for word in subject_words(text) {
@@ -66,24 +73,43 @@ impl Subject {
                     earlier.push(word);
                 }
             }
-            follow_up = text;
+            follows = is_follow_up(text);
         }
         earlier.truncate(MAX_WORDS);
-        Self { language, words, earlier }
+        let is_thanks =
+            words.len() <= MAX_FOLLOW_UP_WORDS && SmallTalk::of(&question.text) == SmallTalk::Thanks;
+        Self { language, words, earlier, refers, is_thanks }
+    }
+
+    /// The same without the questions before.
+    #[must_use]
+    pub fn alone(&self) -> Self {
+        Self { words: self.words.clone(), ..self.bare() }
+    }
+
+    /// The questions before as a question.
+    #[must_use]
+    pub fn before(&self) -> Self {
+        Self { words: self.earlier.clone(), ..self.bare() }
+    }
+
+    fn bare(&self) -> Self {
+        let language = self.language;
+        Self { language, words: Vec::new(), earlier: Vec::new(), refers: false, is_thanks: false }
     }
 }
 
 /// Whether a question is only understood with the one before: it is short, and begins like a follow-up or refers to
 /// something by a pronoun.
 fn is_follow_up(text: &str) -> bool {
-    let mut first_words = words(text);
+    let mut first_words = words(text).into_iter();
     let begins_like_one =
         first_words.next().is_some_and(|word| FOLLOW_UP_FIRST_WORDS.contains(word.as_str()))
             || first_words.next().is_some_and(|word| FOLLOW_UP_SECOND_WORDS.contains(word.as_str()));
     // The suffix `-nya` is a pronoun too: biayanya, its cost.
     let refers = || {
-        words(text).any(|word| {
-            REFERRING_WORDS.contains(word.as_str()) || (word.ends_with("nya") && !is_stop_word(&word))
+        words(text).iter().any(|word| {
+            REFERRING_WORDS.contains(word.as_str()) || (word.ends_with("nya") && !is_stop_word(word))
         })
     };
     subject_words(text).len() <= MAX_FOLLOW_UP_WORDS && (begins_like_one || refers())
@@ -91,6 +117,6 @@ fn is_follow_up(text: &str) -> bool {
 
 fn subject_words(text: &str) -> Vec<String> {
     let mut seen = HashSet::new();
-    let subject = words(text).filter(|word| !is_stop_word(word) && seen.insert(word.clone()));
+    let subject = words(text).into_iter().filter(|word| !is_stop_word(word) && seen.insert(word.clone()));
     subject.take(MAX_WORDS).collect()
 }

@@ -1,6 +1,6 @@
 //! The inverted index: which passages have a word in their heading, in their page's title or in their text.
 //!
-//! It is in memory. Each of the three texts is indexed three times, once for each form of its words: as written, its
+//! It is in memory. Each of a passage's texts is indexed three times, once for each form of its words: as written, its
 //! English stem, its Indonesian root ([`crate::language`]). A search library would bring compressed segments, threads
 //! and files, and a fifth of the program's build time; a folder of documents needs none of them.
 
@@ -10,9 +10,10 @@ use std::ops::Bound;
 
 use wicara_guide::Language;
 
-use crate::language::{forms, words};
+use crate::language::forms;
 use crate::lexicon::is_stop_word;
 use crate::passages::{Page, PassageRef};
+use crate::tokens::{words, words_and_parts};
 use crate::typos;
 
 /// The weight of a match by form: as written, English stem, Indonesian root. Different words can have one stem, so a
@@ -24,6 +25,7 @@ const FORM_BOOSTS: [f32; 3] = [1.0, 0.7, 0.7];
 const HEADING_BOOST: f32 = 2.0;
 const TITLE_BOOST: f32 = 1.0;
 const BODY_BOOST: f32 = 1.0;
+const WORDS_BOOST: f32 = 1.5;
 /// The text before a page's first section counts as headed by the page's title only if it is at least this long:
 /// one or two sentences would outrank the sections by the words of the title, and answer nothing. At 0 and at 1000, two
 /// or three of the operators' questions in the tests get another passage.
@@ -31,30 +33,38 @@ const MIN_INTRODUCTION_BYTES: usize = 300;
 /// BM25's saturation of a term's count within a text, and how far a text's length weakens it: the usual values.
 const BM25_K1: f32 = 1.2;
 const BM25_B: f32 = 0.75;
+/// The letters that the beginning of a longer word has at least, and the end of one: config (configuration), dukcapil
+/// (disdukcapil). The longer word has at most [`MAX_COMPOUND_RATIO`] times as many.
+const MIN_BEGINNING: usize = 5;
+const MIN_END: usize = 6;
+const MAX_COMPOUND_RATIO: usize = 3;
 
 pub struct TermIndex {
     /// By text, as [`Text::ALL`], and by form, as [`forms`].
-    fields: [[Field; 3]; 3],
+    fields: [[Field; 3]; 4],
     pub passages: Vec<IndexedPassage>,
 }
 
-/// The three texts of a passage.
+/// The texts of a passage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Text {
     Heading,
     /// The page's title and the headings above the passage's own: the context of the passage.
     Title,
     Body,
+    /// Words for the search alone, see [`crate::passages::Passage::words`].
+    Words,
 }
 
 impl Text {
-    pub const ALL: [Text; 3] = [Text::Heading, Text::Title, Text::Body];
+    pub const ALL: [Text; 4] = [Text::Heading, Text::Title, Text::Body, Text::Words];
 
     fn boost(self) -> f32 {
         match self {
             Text::Heading => HEADING_BOOST,
             Text::Title => TITLE_BOOST,
             Text::Body => BODY_BOOST,
+            Text::Words => WORDS_BOOST,
         }
     }
 }
@@ -99,17 +109,25 @@ impl Field {
 /// What ranking needs to know of a passage beyond its terms.
 pub struct IndexedPassage {
     pub passage: PassageRef,
+    /// The same for the passages under one heading.
+    pub section: u32,
     /// Of its page; `None` where it is unknown.
     pub language: Option<Language>,
     /// The information of the heading's words, see [`inverse_document_frequency`].
     pub heading_information: f32,
     /// The information of the words of the page's title.
     pub title_information: f32,
+    /// The operator's weight of its page.
+    pub weight: f32,
 }
 
 /// A term of the index that a word of a question matches.
+#[derive(Clone, Copy)]
 pub struct TermMatch<'a> {
     pub text: Text,
+    /// The term, in the form with this index of [`forms`].
+    pub term: &'a str,
+    pub form: usize,
     field: &'a Field,
     postings: &'a [Posting],
     /// The weight of a match, by the text and the form of the word.
@@ -141,6 +159,7 @@ impl TermIndex {
     pub fn new(pages: &[Page]) -> Self {
         let mut index = Self { fields: Default::default(), passages: Vec::new() };
         let mut headings = Vec::new();
+        let mut sections = 0;
         for (page_index, page) in pages.iter().enumerate() {
             for (passage_index, passage) in page.passages.iter().enumerate() {
                 let is_short = page.passages.len() > 1 && passage.text.len() < MIN_INTRODUCTION_BYTES;
@@ -151,7 +170,12 @@ impl TermIndex {
                 };
                 let title = format!("{} {}", page.title, above.join(" "));
                 let id = index.passages.len() as u32;
-                for (fields, text) in index.fields.iter_mut().zip([heading, &title, &passage.text]) {
+                let before = passage_index.checked_sub(1).map(|before| &page.passages[before]);
+                let continues = before.is_some_and(|before| before.fragment == passage.fragment);
+                sections += u32::from(!continues);
+                for (fields, text) in
+                    index.fields.iter_mut().zip([heading, &title, &passage.text, &passage.words])
+                {
                     for (field, terms) in fields.iter_mut().zip(terms_by_form(text)) {
                         field.add(id, terms);
                     }
@@ -159,9 +183,11 @@ impl TermIndex {
                 headings.push((heading, &page.title));
                 index.passages.push(IndexedPassage {
                     passage: PassageRef { page: page_index, passage: passage_index },
+                    section: sections,
                     language: page.language,
                     heading_information: 0.0,
                     title_information: 0.0,
+                    weight: page.weight,
                 });
             }
         }
@@ -182,11 +208,11 @@ impl TermIndex {
         let mut matches = Vec::new();
         let forms = forms(word);
         for (fields, text) in self.fields.iter().zip(Text::ALL) {
-            for ((field, forms), form_boost) in fields.iter().zip(&forms).zip(FORM_BOOSTS) {
-                for form in forms {
-                    if let Some(postings) = field.postings.get(form.as_str()) {
-                        let boost = text.boost() * form_boost;
-                        matches.push(TermMatch { text, field, postings, boost, certainty });
+            for (form, (field, terms)) in fields.iter().zip(&forms).enumerate() {
+                for term in terms {
+                    if let Some((term, postings)) = field.postings.get_key_value(term.as_str()) {
+                        let boost = text.boost() * FORM_BOOSTS[form];
+                        matches.push(TermMatch { text, term, form, field, postings, boost, certainty });
                     }
                 }
             }
@@ -207,6 +233,9 @@ impl TermIndex {
             let terms = as_written.postings.range::<str, _>((Bound::Included(from), Bound::Unbounded));
             for (word, postings) in terms.take_while(|(word, _)| word.starts_with(first)) {
                 let Some(distance) = typos::distance(misspelt, word, max_distance) else { continue };
+                if !typos::is_likely(misspelt, word, distance) {
+                    continue;
+                }
                 let found = (distance, Reverse(postings.len()), &**word);
                 if nearest.is_none_or(|nearest| found < nearest) {
                     nearest = Some(found);
@@ -216,10 +245,30 @@ impl TermIndex {
         nearest.map(|(distance, _, word)| (distance, word))
     }
 
+    /// The words of the documents that a word is the beginning or the end of, shortest first.
+    #[must_use]
+    pub fn compounds(&self, part: &str, most: usize) -> Vec<&str> {
+        let length = part.chars().count();
+        if length < MIN_BEGINNING || !part.chars().all(char::is_alphabetic) {
+            return Vec::new();
+        }
+        let is_one = |word: &str| {
+            word.len() <= MAX_COMPOUND_RATIO * part.len()
+                && (word.starts_with(part) || (length >= MIN_END && word.ends_with(part)))
+        };
+        let words = self.fields.iter().flat_map(|[as_written, ..]| as_written.postings.keys());
+        let mut found: Vec<&str> = words.map(|word| &**word).filter(|word| is_one(word)).collect();
+        found.sort_unstable_by_key(|word| (word.len(), *word));
+        found.dedup();
+        found.truncate(most);
+        found
+    }
+
     /// The sum of the inverse document frequencies of a heading's different words.
     fn heading_information(&self, heading: &str) -> f32 {
         let mut seen = HashSet::new();
-        let words = words(heading).filter(|word| !is_stop_word(word) && seen.insert(word.clone()));
+        let words = words(heading).into_iter();
+        let words = words.filter(|word| !is_stop_word(word) && seen.insert(word.clone()));
         let count = self.passages.len();
         words.map(|word| inverse_document_frequency(count, &self.matches(&word, 1.0))).sum()
     }
@@ -232,7 +281,8 @@ pub fn inverse_document_frequency(passage_count: usize, matches: &[TermMatch]) -
     information(passage_count, matches.iter().map(|found| found.postings.len()).max().unwrap_or(0))
 }
 
-fn information(passages: usize, with_term: usize) -> f32 {
+#[must_use]
+pub fn information(passages: usize, with_term: usize) -> f32 {
     let (passages, with_term) = (passages as f32, with_term as f32);
     (1.0 + (passages - with_term + 0.5) / (with_term + 0.5)).ln()
 }
@@ -240,7 +290,7 @@ fn information(passages: usize, with_term: usize) -> f32 {
 /// The words of a text once in each form of [`forms`].
 fn terms_by_form(text: &str) -> [Vec<String>; 3] {
     let mut by_form = <[Vec<String>; 3]>::default();
-    for word in words(text) {
+    for word in words_and_parts(text) {
         for (all, forms) in by_form.iter_mut().zip(forms(&word)) {
             all.extend(forms);
         }

@@ -13,7 +13,8 @@ pub fn events(markdown: &str) -> Vec<(Event<'_>, Range<usize>)> {
         | Options::ENABLE_STRIKETHROUGH
         | Options::ENABLE_TASKLISTS
         | Options::ENABLE_HEADING_ATTRIBUTES
-        | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
+        | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS
+        | Options::ENABLE_PLUSES_DELIMITED_METADATA_BLOCKS;
     let mut events: Vec<_> = Parser::new_ext(markdown, options).into_offset_iter().collect();
     let mut slugs = Slugs::default();
     let mut heading_start = None;
@@ -102,7 +103,10 @@ pub fn title(markdown: &str, fallback: Option<String>) -> Option<String> {
                 }
             }
             Event::Text(line) if in_front_matter => {
-                let title = line.lines().find_map(|line| line.strip_prefix("title:"));
+                // `title: …` between `---`, `title = "…"` between `+++`.
+                let title = line
+                    .lines()
+                    .find_map(|line| line.strip_prefix("title")?.trim_start().strip_prefix([':', '=']));
                 let title = title.map(|title| title.trim().trim_matches(['"', '\'']).to_owned());
                 front_matter_title = title.or(front_matter_title);
             }

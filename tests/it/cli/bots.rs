@@ -89,6 +89,27 @@ fn the_bots_of_the_configuration_are_listed() {
     assert!(!listed.contains("hush") && !json.to_string().contains("hush"), "{listed}{json}");
 }
 
+#[test]
+fn the_files_that_a_bot_leaves_out_are_listed_with_the_reason() {
+    let place = Place::with_config(
+        "[[bot]]\nid = \"office\"\nkind = \"documents\"\nfolder = \"pages\"\ndefault = true\n\
+         [[bot]]\nid = \"lost\"\nkind = \"documents\"\nfolder = \"nowhere\"\n",
+    );
+    let pages = place.path().join("pages");
+    std::fs::create_dir(&pages).unwrap();
+    std::fs::write(pages.join("good.md"), "# Loket\n\nBuka pukul 8.\n").unwrap();
+    std::fs::write(pages.join("photo.txt"), b"\x00\x01\x02").unwrap();
+    let listed = place.run(&["bot", "list"]).done();
+    assert!(listed.contains("\noffice leaves out photo.txt: it is no text\n"), "{listed}");
+    assert!(
+        listed.contains("\nlost cannot answer: ") && listed.contains("nowhere does not exist"),
+        "{listed}"
+    );
+    let json: Value = serde_json::from_str(&place.run(&["bot", "list", "--json"]).done()).unwrap();
+    assert_eq!(json[0]["leftOut"], json!([{"path": "photo.txt", "reason": "is no text"}]));
+    assert!(json[1]["fault"].as_str().unwrap().contains("nowhere does not exist"), "{json}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bot_is_tried_without_a_server() {
     let bot = Bot::start().await;
