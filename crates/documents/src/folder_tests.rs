@@ -122,7 +122,7 @@ async fn of_two_passages_the_one_in_the_questions_language_is_shown() {
     let answer = ask(&bot, "bagaimana dengan passport saya").await;
     assert!(answer["text"].as_str().unwrap().starts_with("Mungkin ini:\n\n**Biaya**"), "{answer}");
     let answer = ask(&bot, "how about my passport").await;
-    assert!(answer["text"].as_str().unwrap().starts_with("**Passport**"), "{answer}");
+    assert!(answer["text"].as_str().unwrap().contains("**Passport**"), "{answer}");
 }
 
 #[tokio::test]

@@ -83,3 +83,37 @@ pub static FOLLOW_UP_SECOND_WORDS: WordSet = word_set! { "about if dengan kalau 
 /// Pronouns and other words that refer to an earlier message.
 pub static REFERRING_WORDS: WordSet =
     word_set! { "he it its one ones she that them these they this those" "itu tersebut tadi" };
+
+/// What a question asks for, by a small word that is no subject: its heading is likely to ask for the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AskedFor {
+    Person,
+    Time,
+    Place,
+    Reason,
+    Amount,
+    /// Something that is not, or does not happen.
+    Lack,
+}
+
+const ASKED_FOR: [(AskedFor, &[&str]); 6] = [
+    (AskedFor::Person, &["who", "whom", "whose", "siapa", "siapakah", "sapa", "sopo", "sinten"]),
+    (AskedFor::Time, &["when", "kapan"]),
+    (AskedFor::Place, &["where", "mana", "dimana", "kemana", "dmn", "kmn", "ndi"]),
+    (AskedFor::Reason, &["why", "mengapa", "kenapa", "knp"]),
+    (AskedFor::Amount, &["much", "berapa", "brp", "piro", "pinten"]),
+    (
+        AskedFor::Lack,
+        &[
+            "not", "cannot", "cant", "doesnt", "dont", "isnt", "never", "nobody", "without", "wont", "belum",
+            "blm", "bukan", "enggak", "ga", "gak", "gk", "mboten", "ndak", "ngga", "nggak", "ora", "tanpa",
+            "tdk", "tidak",
+        ],
+    ),
+];
+
+/// What the words of a text ask for.
+pub fn asked_for(words: &[String]) -> impl Iterator<Item = AskedFor> {
+    let asks = |small_words: &[&str]| words.iter().any(|word| small_words.contains(&word.as_str()));
+    ASKED_FOR.into_iter().filter(move |(_, small_words)| asks(small_words)).map(|(asked_for, _)| asked_for)
+}

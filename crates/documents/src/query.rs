@@ -6,6 +6,7 @@ use wicara_guide::Language;
 use crate::language::forms;
 use crate::lexicon::is_stop_word;
 use crate::spelling::{exists, is_spelt_stop_word, readings};
+use crate::subject::Subject;
 use crate::synonyms::Synonyms;
 use crate::term_index::{TermIndex, TermMatch, inverse_document_frequency};
 
@@ -22,6 +23,8 @@ const TYPO_CERTAINTY: f32 = 0.8;
 const MAX_COMPOUNDS: usize = 3;
 /// The words of a question that are looked for within others or as misspelt, at most: each reads the vocabulary.
 const MAX_VOCABULARY_READS: usize = 8;
+/// A word that is looked for in two parts has so many bytes at least.
+const MIN_JOINED_BYTES: usize = 5;
 /// The weight of a word from an earlier question. It chooses between passages that fit the question equally, and must
 /// not outweigh the question itself.
 const EARLIER_WEIGHT: f32 = 0.5;
@@ -107,7 +110,8 @@ pub struct QueryReader<'a> {
 }
 
 impl<'a> QueryReader<'a> {
-    pub fn read(&self, words: &[String], earlier: &[String]) -> Query<'a> {
+    pub fn read(&self, subject: &Subject) -> Query<'a> {
+        let (words, earlier) = (&self.with_pairs_joined(subject), &subject.earlier);
         let mut query = Query { words: Vec::new() };
         let mut vocabulary_reads = 0;
         for (words, origin) in [(words, Origin::Question), (earlier, Origin::Earlier)] {
@@ -121,6 +125,27 @@ impl<'a> QueryReader<'a> {
             }
         }
         query
+    }
+
+    /// The subject's words, with what the documents write as one word in place of its parts, one of which is a stop word:
+    /// back up, log in.
+    fn with_pairs_joined(&self, subject: &Subject) -> Vec<String> {
+        let mut words = subject.words.clone();
+        for (one, other) in &subject.pairs {
+            let joined = format!("{one}{other}");
+            let is_part = |word: &String| word == one || word == other;
+            if (is_stop_word(one) || is_stop_word(other))
+                && one.len() > 1
+                && other.len() > 1
+                && joined.len() >= MIN_JOINED_BYTES
+                && self.index.has_word(&joined)
+                && let Some(at) = words.iter().position(is_part)
+            {
+                words[at] = joined;
+                words.retain(|word| !is_part(word));
+            }
+        }
+        words
     }
 
     /// The terms that the first word and its synonyms match; `None` for a stop word in another spelling. Only a word

@@ -17,7 +17,7 @@ use crate::passages::{Page, PassageRef};
 use crate::query::{AskedWord, Origin, Query, QueryReader, QueryWord};
 use crate::subject::Subject;
 use crate::synonyms::Synonyms;
-use crate::term_index::{TermIndex, Text};
+use crate::term_index::{TermIndex, Text, information};
 
 /// The coverage of an answer whose heading has a word of the question.
 const MIN_ANSWER_COVERAGE: f32 = 0.6;
@@ -26,12 +26,17 @@ const MIN_ANSWER_COVERAGE: f32 = 0.6;
 const MIN_ANSWER_COVERAGE_WITHOUT_HEADING: f32 = 0.8;
 /// The coverage of an answer that has a single word of the question, which has to be in its heading.
 const MIN_ANSWER_COVERAGE_OF_ONE_WORD: f32 = 0.9;
+/// The information of a question with a single word, as a share of what the rarest word has: one that every other passage
+/// has does not say what is asked.
+const MIN_INFORMATION_OF_ONE_WORD: f32 = 0.4;
 /// An answer's score is at least so many times that of the next passage with another heading.
 const MIN_ANSWER_LEAD: f32 = 1.2;
 /// The coverage of an offer that has several words of the question.
 const MIN_OFFER_COVERAGE: f32 = 0.25;
 /// The coverage of an offer that has a single word of several, which has to be in its heading: one alone is often chance.
 const MIN_OFFER_COVERAGE_OF_ONE_WORD: f32 = 0.5;
+/// The coverage of a passage in another language than the question's, or an unknown one: it is read less gladly.
+const MIN_COVERAGE_IN_ANOTHER_LANGUAGE: f32 = 0.5;
 /// A passage is linked to below a sure answer if its score is at least this share of the answer's.
 const MIN_RELATED_SHARE: f32 = 0.2;
 /// Offers, the first one included.
@@ -45,6 +50,10 @@ const HEADING_FIT_BONUS: f32 = 2.0;
 const COVERAGE_POWER: i32 = 2;
 /// What the score of a passage is multiplied by whose page answered the question that this one continues.
 const SAME_PAGE_BONUS: f32 = 2.2;
+/// The best passages among which one whose heading asks for the same puts an answer in doubt whose heading does not.
+const MAX_RIVALS: usize = 10;
+/// What the score of a passage is multiplied by whose heading asks for the same: who, when, where, why.
+const ASKED_FOR_BONUS: f32 = 1.25;
 
 /// How sure a reply is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +102,10 @@ struct Candidate {
     word_count: usize,
     /// Whether its heading has a word of the question or of an earlier one.
     in_heading: bool,
+    /// The information of the question's words, as a share of what the rarest word has.
+    information: f32,
+    /// Whether its heading asks for the same: who, when, where, why.
+    asks_same: bool,
 }
 
 /// The summed weights of the searched words that a passage has, each times the certainty of its match.
@@ -121,6 +134,7 @@ impl Candidate {
     fn is_answer(&self, next: Option<&Candidate>) -> bool {
         let enough = match (self.word_count, self.in_heading) {
             (0..=1, false) => return false,
+            (0..=1, true) if self.information < MIN_INFORMATION_OF_ONE_WORD => return false,
             (0..=1, true) => MIN_ANSWER_COVERAGE_OF_ONE_WORD,
             (_, true) => MIN_ANSWER_COVERAGE,
             (_, false) => MIN_ANSWER_COVERAGE_WITHOUT_HEADING,
@@ -162,7 +176,7 @@ impl Ranker {
     /// whose best passage covers more of it; `default` wins a tie. `page`: the one that the conversation is about.
     fn rank_with(&self, subject: &Subject, default: Language, page: Option<usize>) -> Ranking {
         let reader = QueryReader { index: &self.index, synonyms: &self.synonyms, language: subject.language };
-        let query = reader.read(&subject.words, &subject.earlier);
+        let query = reader.read(subject);
         let asked = query.words.iter().filter(|word| word.origin == Origin::Question).count();
         if asked == 0 {
             return Ranking::without_passages(Certainty::SmallTalk);
@@ -174,10 +188,13 @@ impl Ranker {
         };
         let mut best: Vec<Candidate> = Vec::new();
         for language in languages {
-            let found = self.candidates(&query, language, page);
+            let mut found = self.candidates(&query, subject, language, page);
+            if subject.language.is_some() && language.is_none() {
+                found.retain(|candidate| candidate.coverage >= MIN_COVERAGE_IN_ANOTHER_LANGUAGE);
+            }
             let quality = |candidates: &[Candidate]| {
                 let certainty = self.certainty(candidates, asked);
-                candidates.first().map(|first| (certainty == Certainty::Sure, first.coverage))
+                candidates.first().map(|first| (certainty != Certainty::Declined, first.coverage))
             };
             if quality(&found) > quality(&best) {
                 best = found;
@@ -221,7 +238,9 @@ impl Ranker {
     fn certainty(&self, candidates: &[Candidate], asked: usize) -> Certainty {
         let Some(first) = candidates.first() else { return Certainty::Declined };
         let next = candidates.iter().find(|other| !self.is_same_section(first, other));
-        if first.is_answer(next) {
+        let another_asks_same = !first.asks_same
+            && candidates.iter().take(MAX_RIVALS).any(|other| other.asks_same && other.is_offer(asked));
+        if first.is_answer(next) && !another_asks_same {
             Certainty::Sure
         } else if first.is_offer(asked) {
             Certainty::Perhaps
@@ -237,10 +256,23 @@ impl Ranker {
     }
 
     /// The passages of a language that have words of the question, best first.
-    fn candidates(&self, query: &Query, language: Option<Language>, page: Option<usize>) -> Vec<Candidate> {
+    fn candidates(
+        &self,
+        query: &Query,
+        subject: &Subject,
+        language: Option<Language>,
+        page: Option<usize>,
+    ) -> Vec<Candidate> {
         let best = self.best_by_bm25(&query.words, language);
         let mut candidates = self.score(&query.words, &best);
+        // By an earlier question's words alone a passage does not answer this one.
+        candidates.retain(|candidate| candidate.coverage > 0.0);
         for candidate in &mut candidates {
+            let asked_for = &self.index.passages[candidate.id as usize].asked_for;
+            candidate.asks_same = asked_for.iter().any(|asked_for| subject.asked_for.contains(asked_for));
+            if candidate.asks_same {
+                candidate.score *= ASKED_FOR_BONUS;
+            }
             if page == Some(self.index.passages[candidate.id as usize].passage.page) {
                 candidate.score *= SAME_PAGE_BONUS;
             }
@@ -306,6 +338,8 @@ impl Ranker {
                 coverage: covered.question / question_information,
                 word_count: covered.question_word_count,
                 in_heading: covered.heading > 0.0,
+                asks_same: false,
+                information: question_information / information(self.index.passages.len(), 1),
             }
         });
         candidates.collect()

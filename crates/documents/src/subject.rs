@@ -7,9 +7,10 @@ use wicara_model::{Question, Speaker};
 
 use crate::language::detect;
 use crate::lexicon::{
-    FOLLOW_UP_FIRST_WORDS, FOLLOW_UP_SECOND_WORDS, GREETINGS, REFERRING_WORDS, THANKS, is_stop_word,
+    AskedFor, FOLLOW_UP_FIRST_WORDS, FOLLOW_UP_SECOND_WORDS, GREETINGS, REFERRING_WORDS, THANKS, asked_for,
+    is_stop_word,
 };
-use crate::tokens::words;
+use crate::tokens::words as words_of;
 
 /// The words of a question that are searched for, at most: each costs the index several look-ups.
 const MAX_WORDS: usize = 32;
@@ -28,7 +29,7 @@ impl SmallTalk {
     /// Classifies a message that has no subject.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        let has_any = |known: &HashSet<&str>| words(text).iter().any(|word| known.contains(word.as_str()));
+        let has_any = |known: &HashSet<&str>| words_of(text).iter().any(|word| known.contains(word.as_str()));
         if has_any(&THANKS) {
             SmallTalk::Thanks
         } else if has_any(&GREETINGS) {
@@ -45,6 +46,8 @@ pub struct Subject {
     pub language: Option<Language>,
     /// The different words of the question in their order, without stop words.
     pub words: Vec<String>,
+    /// Each two words of the question that stand side by side, stop words too.
+    pub pairs: Vec<(String, String)>,
     /// The words of the questions that this one follows up, without those in `words`.
     pub earlier: Vec<String>,
     /// Whether the question says that it goes on from the one before. Else, with words in `earlier`, it is merely so
@@ -52,6 +55,7 @@ pub struct Subject {
     pub refers: bool,
     /// Whether it gives thanks and says little else.
     pub is_thanks: bool,
+    pub asked_for: Vec<AskedFor>,
 }
 
 impl Subject {
@@ -78,13 +82,16 @@ impl Subject {
         earlier.truncate(MAX_WORDS);
         let is_thanks =
             words.len() <= MAX_FOLLOW_UP_WORDS && SmallTalk::of(&question.text) == SmallTalk::Thanks;
-        Self { language, words, earlier, refers, is_thanks }
+        let all = words_of(&question.text);
+        let asked_for = asked_for(&all).collect();
+        let pairs = all.iter().cloned().zip(all.iter().skip(1).cloned()).take(MAX_WORDS).collect();
+        Self { language, words, pairs, earlier, refers, is_thanks, asked_for }
     }
 
     /// The same without the questions before.
     #[must_use]
     pub fn alone(&self) -> Self {
-        Self { words: self.words.clone(), ..self.bare() }
+        Self { words: self.words.clone(), pairs: self.pairs.clone(), ..self.bare() }
     }
 
     /// The questions before as a question.
@@ -95,20 +102,22 @@ impl Subject {
 
     fn bare(&self) -> Self {
         let language = self.language;
-        Self { language, words: Vec::new(), earlier: Vec::new(), refers: false, is_thanks: false }
+        let asked_for = self.asked_for.clone();
+        let (words, pairs, earlier) = (Vec::new(), Vec::new(), Vec::new());
+        Self { language, words, pairs, earlier, refers: false, is_thanks: false, asked_for }
     }
 }
 
 /// Whether a question is only understood with the one before: it is short, and begins like a follow-up or refers to
 /// something by a pronoun.
 fn is_follow_up(text: &str) -> bool {
-    let mut first_words = words(text).into_iter();
+    let mut first_words = words_of(text).into_iter();
     let begins_like_one =
         first_words.next().is_some_and(|word| FOLLOW_UP_FIRST_WORDS.contains(word.as_str()))
             || first_words.next().is_some_and(|word| FOLLOW_UP_SECOND_WORDS.contains(word.as_str()));
     // The suffix `-nya` is a pronoun too: biayanya, its cost.
     let refers = || {
-        words(text).iter().any(|word| {
+        words_of(text).iter().any(|word| {
             REFERRING_WORDS.contains(word.as_str()) || (word.ends_with("nya") && !is_stop_word(word))
         })
     };
@@ -117,6 +126,6 @@ fn is_follow_up(text: &str) -> bool {
 
 fn subject_words(text: &str) -> Vec<String> {
     let mut seen = HashSet::new();
-    let subject = words(text).into_iter().filter(|word| !is_stop_word(word) && seen.insert(word.clone()));
+    let subject = words_of(text).into_iter().filter(|word| !is_stop_word(word) && seen.insert(word.clone()));
     subject.take(MAX_WORDS).collect()
 }

@@ -11,7 +11,7 @@ use std::ops::Bound;
 use wicara_guide::Language;
 
 use crate::language::forms;
-use crate::lexicon::is_stop_word;
+use crate::lexicon::{AskedFor, asked_for, is_stop_word};
 use crate::passages::{Page, PassageRef};
 use crate::tokens::{words, words_and_parts};
 use crate::typos;
@@ -119,6 +119,8 @@ pub struct IndexedPassage {
     pub title_information: f32,
     /// The operator's weight of its page.
     pub weight: f32,
+    /// What its heading asks for.
+    pub asked_for: Vec<AskedFor>,
 }
 
 /// A term of the index that a word of a question matches.
@@ -188,6 +190,7 @@ impl TermIndex {
                     heading_information: 0.0,
                     title_information: 0.0,
                     weight: page.weight,
+                    asked_for: asked_for(&words(heading)).collect(),
                 });
             }
         }
@@ -218,6 +221,12 @@ impl TermIndex {
             }
         }
         matches
+    }
+
+    /// Whether a passage has the word as it is written.
+    #[must_use]
+    pub fn has_word(&self, word: &str) -> bool {
+        self.fields.iter().any(|[as_written, ..]| as_written.postings.contains_key(word))
     }
 
     /// The word of the documents that is nearest to a misspelt one, with its distance in letters; among equally near

@@ -20,7 +20,8 @@ pub fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// As [`words`], and the parts of names of program code too: `bodyLimit` is found as bodylimit, body and limit.
+/// As [`words`], and the parts of names of program code too: `bodyLimit` is found as bodylimit, body and limit. Two words with
+/// a hyphen are one word too, as others write them: `e-mail` is found as email.
 pub fn words_and_parts(text: &str) -> Vec<String> {
     let text = normalized(text);
     let mut words = Vec::new();
@@ -34,6 +35,15 @@ pub fn words_and_parts(text: &str) -> Vec<String> {
             }
         });
     });
+    for hyphened in text.split(|c: char| !(c.is_alphabetic() || c == '-')) {
+        // What is said twice is no new word: anak-anak.
+        if let Some((one, other)) = hyphened.split_once('-')
+            && one != other
+            && [one, other].iter().all(|part| !part.is_empty() && !part.contains('-'))
+        {
+            words.push(format!("{one}{other}").to_lowercase());
+        }
+    }
     words
 }
 
@@ -165,5 +175,6 @@ mod tests {
         assert_eq!(words_and_parts("bodyLimit"), ["bodylimit", "body", "limit"]);
         assert_eq!(words_and_parts("onHTTPError"), ["onhttperror", "on", "http", "error"]);
         assert_eq!(words_and_parts("Plain KTP"), ["plain", "ktp"]);
+        assert_eq!(words_and_parts("E-mail, anak-anak"), ["e", "mail", "anak", "anak", "email"]);
     }
 }
