@@ -94,7 +94,10 @@ impl Reply {
         reply.add_links(&found[1..], addresses);
         if reply.links.is_empty() && found.len() > 1 {
             // Without addresses the other passages can only be named.
-            reply.text.push('\n');
+            reply.text.push_str(match language {
+                Language::English => "\n\nOr:\n",
+                Language::Indonesian => "\n\nAtau:\n",
+            });
             for (page, passage) in &found[1..] {
                 reply.text.push('\n');
                 reply.text.push_str(&list_item(&full_title(page, passage), None));

@@ -111,7 +111,8 @@ fn what_is_not_ended_does_not_hide_the_rest_of_the_page() {
         ("<body><nav><ul><li>Home</ul><h1>A</h1></body>", "- Home\n\n# A"),
         ("<div><aside><h1>A</h1><p>b</div>c", "# A\n\nb\n\nc"),
         ("<nav><nav><p>a", "a"),
-        ("<p hidden>a", "a"),
+        ("<p hidden>a<h1>b", "# b"),
+        ("<div hidden>a<p>b", "a\n\nb"),
         ("<p>Buka 08.00 <svg width=\"1\"/> sampai 15.00.</p>", "Buka 08.00 sampai 15.00."),
         ("<p>Buka 08.00 <svg><path d=1> sampai 15.00.</p><p>a", "Buka 08.00 sampai 15.00.\n\na"),
         ("<script>a", ""),
@@ -176,6 +177,79 @@ fn text_is_not_taken_for_markdown() {
             assert_eq!(plain(&markdown), text, "{html} {markdown}");
         }
     }
+}
+
+/// What stands on real pages beside their text. Each leaves the rest of a page readable.
+const ODDITIES: &[&str] = &[
+    "<nav><a href=/>SECRET</a></nav>",
+    "<nav><ul><li><a href=/>Menu</a></ul>",
+    "<div><nav>Menu</div>",
+    "<svg width=\"1\"/>",
+    "<svg><path d=1><text>SECRET</text></svg>",
+    "<svg><path d=1>",
+    "<footer><p>SECRET</p></footer>",
+    "<footer>Menu",
+    "<aside>SECRET</aside>",
+    "<div hidden>SECRET<div>SECRET</div></div>",
+    "<p hidden>SECRET",
+    "<span aria-hidden=true>SECRET</span>",
+    "<div style=\"display: none\">SECRET</div>",
+    "<template><p>SECRET</template>",
+    "<template>",
+    "<!-- SECRET -->",
+    "<script>if (a < b) 'SECRET'</script>",
+    "<style>p { x: SECRET }</style>",
+    "<noscript>SECRET</noscript>",
+    "<iframe src=x></iframe>",
+    "<img hidden alt=SECRET>",
+    "<table><tr><td>a<td>b",
+    "<table><tr><th>a<th>b<tr><td>c<td>d</table>",
+    "<ul><li>",
+    "<a href=y>",
+    "<b><i>",
+    "<pre>",
+    "<h3></h3>",
+    "</div></p></nav></body>",
+    "&nbsp;&shy;&nosuch;",
+    "\u{feff}\u{200b}",
+];
+
+#[test]
+fn a_good_page_survives_each_oddity() {
+    let blocks: Vec<_> =
+        (0..4).map(|n| format!("<h2>Judul {n}</h2><p>Isi {n} halaman.</p><p>Akhir {n}.</p>")).collect();
+    let survives = |page: &str| {
+        let text = plain(&to_markdown(page).markdown);
+        let mut rest = text.as_str();
+        for n in 0..4 {
+            for part in [format!("Judul {n}"), format!("Isi {n} halaman."), format!("Akhir {n}.")] {
+                let Some((_, after)) = rest.split_once(&part) else {
+                    panic!("{part} is lost: {page}\n{text}")
+                };
+                rest = after;
+            }
+        }
+        assert!(!text.contains("SECRET"), "{page}\n{text}");
+    };
+    for oddity in ODDITIES {
+        for at in 0..=blocks.len() {
+            survives(&format!("<body>{}{oddity}{}</body>", blocks[..at].concat(), blocks[at..].concat()));
+        }
+    }
+    // Several on one page. The end tag of one could end another, with what is between as its content.
+    let endless: Vec<&str> = ODDITIES.iter().copied().filter(|oddity| !oddity.contains("</")).collect();
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) };
+    proptest!(config, |(odd in vec((select(endless), 0..5_usize), 0..6))| {
+        let mut page = String::from("<body>");
+        for at in 0..=blocks.len() {
+            page.extend(odd.iter().filter(|(_, place)| *place == at).map(|(oddity, _)| *oddity));
+            page.push_str(blocks.get(at).map_or("", String::as_str));
+        }
+        let text = plain(&to_markdown(&page).markdown);
+        for n in 0..4 {
+            prop_assert!(text.contains(&format!("Isi {n} halaman.")), "{page}\n{text}");
+        }
+    });
 }
 
 /// None of these may overflow the stack or panic.

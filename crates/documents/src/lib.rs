@@ -1,17 +1,19 @@
 //! Answers questions with the best passage of a folder of documents, or of the guide inside the binary.
 //!
 //! The way of a document, from the file to the index:
-//! * `folder` finds and reads the files; `html` and `open_elements` turn HTML into Markdown;
+//! * `folder` finds and reads the files, `decoding` makes text of their bytes;
+//! * `html`, `markdown_writer` and `open_elements` turn HTML into Markdown, `site_tags` takes out what site generators read;
 //! * `passages` cuts each page into passages under their headings, with links resolved by `address`;
-//! * `term_index` indexes the words of the passages in the forms that `language` gives.
+//! * `term_index` indexes the words of the passages (`tokens`) in the forms that `language` gives.
 //!
 //! The way of a question, from its text to the answer:
 //! * `subject` keeps the words that carry meaning (`lexicon` lists those that carry none);
-//! * `ranking` scores the passages that have those words, their synonyms or, for misspelt words, what `typos` finds;
-//! * `answer` writes the best passage, suggestions, or the topics of the documents as an answer object.
+//! * `query` finds what the index has for them: the words, their `synonyms`, or what `spelling` and `typos` make of them;
+//! * `ranking` scores the passages and tells how sure it is;
+//! * `answer` writes the best passage, of a table the row that answers (`tables`), or what can be asked about.
 //!
 //! `document_index` joins the two; `live_index` replaces the whole index when the folder changes. What a change of
-//! words or weights does to the answers, `golden.toml` measures.
+//! words or weights does to the answers, `golden.toml` and `cargo xtask docs` measure.
 
 mod address;
 mod answer;
@@ -22,6 +24,7 @@ mod html;
 mod language;
 mod lexicon;
 mod live_index;
+mod markdown_writer;
 mod open_elements;
 mod passages;
 mod query;

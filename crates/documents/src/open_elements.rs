@@ -55,6 +55,7 @@ struct HiddenByAttribute {
     tag: usize,
     /// How many elements of this name are open in it, itself included.
     depth: usize,
+    has_content: bool,
 }
 
 /// The open elements that are in `HIDDEN` or `CONTAINERS`, and the one that an attribute hides; all others do not matter.
@@ -64,7 +65,8 @@ pub struct OpenElements {
     stack: Vec<Open>,
     /// The number of each on the stack, so that an end tag without a start tag needs no search of the stack.
     counts: [usize; HIDDEN.len() + CONTAINERS.len()],
-    hidden_count: usize,
+    /// The places of hidden elements on the stack.
+    hidden: Vec<usize>,
     by_attribute: Option<HiddenByAttribute>,
     /// The start tags of the hidden elements whose end tags are missing, as far as it shows.
     unclosed: Vec<usize>,
@@ -81,14 +83,14 @@ impl OpenElements {
     }
 
     pub fn is_hidden(&self) -> bool {
-        self.hidden_count > 0 || self.by_attribute.is_some()
+        !self.hidden.is_empty() || self.by_attribute.is_some()
     }
 
     /// A start tag, the one with this number in the page. `hides`: by an attribute of its own.
     pub fn start(&mut self, name: &str, tag: usize, hides: bool) {
-        if CONTENT.contains(&name) {
-            let hidden = self.stack.iter_mut().rev().find(|open| open.index < HIDDEN.len());
-            hidden.into_iter().for_each(|open| open.has_content = true);
+        let is_content = CONTENT.contains(&name);
+        if is_content && let Some(innermost) = self.hidden.last() {
+            self.stack[*innermost].has_content = true;
         }
         match &mut self.by_attribute {
             Some(hidden) if hidden.name == name => {
@@ -98,16 +100,23 @@ impl OpenElements {
                     hidden.depth += 1;
                 }
             }
-            Some(_) => {}
+            // Browsers end a paragraph where another block starts.
+            Some(hidden) if hidden.name == "p" && (is_content || CONTAINERS.contains(&name)) => {
+                self.by_attribute = None;
+            }
+            Some(hidden) => hidden.has_content |= is_content,
             None if hides && !VOID.contains(&name) => {
-                self.by_attribute = Some(HiddenByAttribute { name: name.to_owned(), tag, depth: 1 });
+                self.by_attribute =
+                    Some(HiddenByAttribute { name: name.to_owned(), tag, depth: 1, has_content: false });
             }
             None => {}
         }
         let Some(index) = self.index_outside_templates(name) else { return };
         self.stack.push(Open { index, tag, has_content: false });
         self.counts[index] += 1;
-        self.hidden_count += usize::from(index < HIDDEN.len());
+        if index < HIDDEN.len() {
+            self.hidden.push(self.stack.len() - 1);
+        }
     }
 
     pub fn end(&mut self, name: &str) {
@@ -122,7 +131,9 @@ impl OpenElements {
         };
         while let Some(ended) = self.stack.pop() {
             self.counts[ended.index] -= 1;
-            self.hidden_count -= usize::from(ended.index < HIDDEN.len());
+            if ended.index < HIDDEN.len() {
+                self.hidden.pop();
+            }
             if ended.index == index {
                 break;
             }
@@ -136,7 +147,7 @@ impl OpenElements {
     pub fn finish(mut self) -> Vec<usize> {
         let open = self.stack.into_iter().filter(|open| open.index < HIDDEN.len()).map(|open| open.tag);
         self.unclosed.extend(open);
-        self.unclosed.extend(self.by_attribute.map(|hidden| hidden.tag));
+        self.unclosed.extend(self.by_attribute.filter(|hidden| hidden.has_content).map(|hidden| hidden.tag));
         self.unclosed
     }
 

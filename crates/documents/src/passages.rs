@@ -18,6 +18,9 @@ const PASSAGE_BYTES: usize = 2_000;
 /// A single paragraph, list or table longer than this is cut at the end of a line or a word.
 const BLOCK_BYTES: usize = 8_000;
 
+/// The first line of a plain text is its title only if it is no longer.
+const MAX_TEXT_TITLE_BYTES: usize = 80;
+
 /// A document, cut into passages.
 #[derive(Debug)]
 pub struct Page {
@@ -71,7 +74,7 @@ pub fn page(file: SourceFile, language: Option<Language>, addresses: &Addresses)
             let page = html::to_markdown(&file.text);
             (page.title.map(|title| plain(&title)), page.markdown)
         }
-        Format::Text => (None, markdown_from_text(&file.text)),
+        Format::Text => (text_title(&file.text), markdown_from_text(&file.text)),
     };
     let title = title(&markdown, fallback_title).unwrap_or_else(|| title_from_path(&file.path));
     let mut splitter = Splitter::new(&markdown, &file.path, addresses);
@@ -126,6 +129,13 @@ fn title_from_path(path: &str) -> String {
     let name = path.rsplit('/').next().unwrap_or(path);
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
     stem.replace(['-', '_'], " ")
+}
+
+/// The first line of a plain text, if it is short and stands alone.
+fn text_title(text: &str) -> Option<String> {
+    let mut lines = text.trim_start().lines().map(str::trim);
+    let first = lines.next().filter(|line| line.len() <= MAX_TEXT_TITLE_BYTES && !line.ends_with('.'))?;
+    lines.next().is_some_and(str::is_empty).then(|| first.to_owned())
 }
 
 /// Plain text as Markdown: keeps paragraphs and lists, and escapes everything else that Markdown would take for markup.

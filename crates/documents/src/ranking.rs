@@ -39,6 +39,8 @@ const MIN_OFFER_COVERAGE_OF_ONE_WORD: f32 = 0.5;
 const MIN_COVERAGE_IN_ANOTHER_LANGUAGE: f32 = 0.5;
 /// A passage is linked to below a sure answer if its score is at least this share of the answer's.
 const MIN_RELATED_SHARE: f32 = 0.2;
+/// The same below a possible answer.
+const MIN_ALTERNATIVE_SHARE: f32 = 0.1;
 /// Offers, the first one included.
 pub const MAX_OFFERS: usize = 3;
 /// The passages whose coverage is measured, best by BM25 first.
@@ -210,8 +212,9 @@ impl Ranker {
         match certainty {
             Certainty::Sure | Certainty::Perhaps => {
                 let mut shown: Vec<&Candidate> = Vec::new();
-                let least =
-                    if certainty == Certainty::Sure { MIN_RELATED_SHARE * best[0].score } else { 0.0 };
+                let is_sure = certainty == Certainty::Sure;
+                let share = if is_sure { MIN_RELATED_SHARE } else { MIN_ALTERNATIVE_SHARE };
+                let least = share * best[0].score;
                 for candidate in &best {
                     let is_related = candidate.coverage >= MIN_OFFER_COVERAGE && candidate.score >= least;
                     if is_related
