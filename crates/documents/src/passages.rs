@@ -18,6 +18,8 @@ const PASSAGE_BYTES: usize = 2_000;
 /// A single paragraph, list or table longer than this is cut at the end of a line or a word.
 const BLOCK_BYTES: usize = 8_000;
 
+/// The headings that a section without text of its own shows.
+const MAX_SUBHEADINGS: usize = 20;
 /// The first line of a plain text is its title only if it is no longer.
 const MAX_TEXT_TITLE_BYTES: usize = 80;
 
@@ -92,37 +94,35 @@ pub fn page(file: SourceFile, language: Option<Language>, addresses: &Addresses)
 
 /// Gives the sections that have no text of their own the headings below them as text. Those without such are left out, and
 /// so is the page's own heading.
-fn with_subheadings(passages: Vec<Passage>, path: &str, addresses: &Addresses) -> Vec<Passage> {
-    let mut kept: Vec<Passage> = Vec::with_capacity(passages.len());
-    for (at, passage) in passages.iter().enumerate() {
-        let mut passage = passage.clone();
-        if passage.markdown.is_empty() {
-            let depth = passage.headings.len();
-            let is_below = |other: &&Passage| {
-                depth > 0 && other.headings.len() > depth && other.headings.starts_with(&passage.headings)
-            };
-            let below = passages[at + 1..].iter().take_while(is_below);
-            let mut before = None;
-            let mut list = String::new();
-            for section in below.filter(|section| section.headings.len() == depth + 1) {
-                if before != section.fragment.as_ref() {
-                    before = section.fragment.as_ref();
-                    let mut title = String::new();
-                    escape_into(&mut title, section.headings.last().expect("it is below another"));
-                    match addresses.page(path, section.fragment.as_deref()) {
-                        Some(url) => list.push_str(&format!("- [{title}]({url})\n")),
-                        None => list.push_str(&format!("- {title}\n")),
-                    }
-                }
-            }
-            if list.is_empty() {
-                continue;
-            }
-            passage.markdown = list.trim_end().to_owned();
+fn with_subheadings(mut passages: Vec<Passage>, path: &str, addresses: &Addresses) -> Vec<Passage> {
+    for at in 0..passages.len() {
+        if passages[at].markdown.is_empty() {
+            passages[at].markdown = subheadings(&passages[at..], path, addresses);
         }
-        kept.push(passage);
     }
-    kept
+    passages.retain(|passage| !passage.markdown.is_empty());
+    passages
+}
+
+/// The headings right below that of the first passage, as a list of links.
+fn subheadings(passages: &[Passage], path: &str, addresses: &Addresses) -> String {
+    let above = &passages[0].headings;
+    let is_below = |other: &&Passage| {
+        !above.is_empty() && other.headings.len() > above.len() && other.headings.starts_with(above)
+    };
+    let below = passages[1..].iter().take_while(is_below);
+    let mut sections: Vec<&Passage> =
+        below.filter(|section| section.headings.len() == above.len() + 1).collect();
+    sections.dedup_by_key(|section| &section.fragment);
+    let items = sections.into_iter().take(MAX_SUBHEADINGS).map(|section| {
+        let mut title = String::new();
+        escape_into(&mut title, section.headings.last().expect("it is below another"));
+        match addresses.page(path, section.fragment.as_deref()) {
+            Some(url) => format!("- [{title}]({url})"),
+            None => format!("- {title}"),
+        }
+    });
+    items.collect::<Vec<_>>().join("\n")
 }
 
 fn title_from_path(path: &str) -> String {

@@ -5,7 +5,7 @@
 //! and files, and a fifth of the program's build time; a folder of documents needs none of them.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
 
 use wicara_guide::Language;
@@ -30,6 +30,8 @@ const WORDS_BOOST: f32 = 1.5;
 /// one or two sentences would outrank the sections by the words of the title, and answer nothing. At 0 and at 1000, two
 /// or three of the operators' questions in the tests get another passage.
 const MIN_INTRODUCTION_BYTES: usize = 300;
+/// The words whose forms are kept while an index is built.
+const MAX_CACHED_WORDS: usize = 100_000;
 /// BM25's saturation of a term's count within a text, and how far a text's length weakens it: the usual values.
 const BM25_K1: f32 = 1.2;
 const BM25_B: f32 = 0.75;
@@ -162,6 +164,7 @@ impl TermIndex {
         let mut index = Self { fields: Default::default(), passages: Vec::new() };
         let mut headings = Vec::new();
         let mut sections = 0;
+        let mut cache = FormsCache::default();
         for (page_index, page) in pages.iter().enumerate() {
             for (passage_index, passage) in page.passages.iter().enumerate() {
                 let is_short = page.passages.len() > 1 && passage.text.len() < MIN_INTRODUCTION_BYTES;
@@ -178,7 +181,7 @@ impl TermIndex {
                 for (fields, text) in
                     index.fields.iter_mut().zip([heading, &title, &passage.text, &passage.words])
                 {
-                    for (field, terms) in fields.iter_mut().zip(terms_by_form(text)) {
+                    for (field, terms) in fields.iter_mut().zip(cache.terms_by_form(text)) {
                         field.add(id, terms);
                     }
                 }
@@ -296,13 +299,23 @@ pub fn information(passages: usize, with_term: usize) -> f32 {
     (1.0 + (passages - with_term + 0.5) / (with_term + 0.5)).ln()
 }
 
-/// The words of a text once in each form of [`forms`].
-fn terms_by_form(text: &str) -> [Vec<String>; 3] {
-    let mut by_form = <[Vec<String>; 3]>::default();
-    for word in words_and_parts(text) {
-        for (all, forms) in by_form.iter_mut().zip(forms(&word)) {
-            all.extend(forms);
+/// The forms of the words that were met last: most words of a text were in it before.
+#[derive(Default)]
+struct FormsCache(HashMap<String, [Vec<String>; 3]>);
+
+impl FormsCache {
+    /// The words of a text once in each form of [`forms`].
+    fn terms_by_form(&mut self, text: &str) -> [Vec<String>; 3] {
+        let mut by_form = <[Vec<String>; 3]>::default();
+        for word in words_and_parts(text) {
+            if self.0.len() >= MAX_CACHED_WORDS {
+                self.0.clear();
+            }
+            let forms = self.0.entry(word).or_insert_with_key(|word| forms(word));
+            for (all, forms) in by_form.iter_mut().zip(forms) {
+                all.extend_from_slice(forms);
+            }
         }
+        by_form
     }
-    by_form
 }
