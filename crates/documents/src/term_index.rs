@@ -75,6 +75,8 @@ impl Text {
 #[derive(Default)]
 struct Field {
     postings: BTreeMap<Box<str>, Vec<Posting>>,
+    /// As `postings`, by the numbers of [`Terms`], while the index is built.
+    by_number: HashMap<u32, Vec<Posting>>,
     /// Words of each passage.
     lengths: Vec<u32>,
     average_length: f32,
@@ -88,10 +90,10 @@ struct Posting {
 }
 
 impl Field {
-    fn add(&mut self, passage: u32, terms: Vec<String>) {
+    fn add(&mut self, passage: u32, terms: &[u32]) {
         self.lengths.push(terms.len() as u32);
         for term in terms {
-            let postings = self.postings.entry(term.into()).or_default();
+            let postings = self.by_number.entry(*term).or_default();
             match postings.last_mut().filter(|last| last.passage == passage) {
                 Some(last) => last.count += 1,
                 None => postings.push(Posting { passage, count: 1 }),
@@ -99,12 +101,15 @@ impl Field {
         }
     }
 
-    fn finish(&mut self) {
+    fn finish(&mut self, terms: &Terms) {
         let total: u64 = self.lengths.iter().copied().map(u64::from).sum();
         self.average_length = total as f32 / self.lengths.len().max(1) as f32;
-        for postings in self.postings.values_mut() {
+        let by_number = std::mem::take(&mut self.by_number).into_iter();
+        let by_name = by_number.map(|(number, mut postings)| {
             postings.shrink_to_fit();
-        }
+            (terms.names[number as usize].clone(), postings)
+        });
+        self.postings = by_name.collect();
     }
 }
 
@@ -164,7 +169,7 @@ impl TermIndex {
         let mut index = Self { fields: Default::default(), passages: Vec::new() };
         let mut headings = Vec::new();
         let mut sections = 0;
-        let mut cache = FormsCache::default();
+        let mut terms = Terms::default();
         for (page_index, page) in pages.iter().enumerate() {
             for (passage_index, passage) in page.passages.iter().enumerate() {
                 let is_short = page.passages.len() > 1 && passage.text.len() < MIN_INTRODUCTION_BYTES;
@@ -181,8 +186,8 @@ impl TermIndex {
                 for (fields, text) in
                     index.fields.iter_mut().zip([heading, &title, &passage.text, &passage.words])
                 {
-                    for (field, terms) in fields.iter_mut().zip(cache.terms_by_form(text)) {
-                        field.add(id, terms);
+                    for (field, terms) in fields.iter_mut().zip(terms.by_form(text)) {
+                        field.add(id, &terms);
                     }
                 }
                 headings.push((heading, &page.title));
@@ -197,7 +202,8 @@ impl TermIndex {
                 });
             }
         }
-        index.fields.iter_mut().flatten().for_each(Field::finish);
+        index.fields.iter_mut().flatten().for_each(|field| field.finish(&terms));
+        drop(terms);
         for (id, (heading, title)) in headings.into_iter().enumerate() {
             // A heading gives synonyms in brackets: a question with one of them does not need the others too.
             let heading = index.heading_information(heading.split('(').next().unwrap_or_default());
@@ -299,23 +305,42 @@ pub fn information(passages: usize, with_term: usize) -> f32 {
     (1.0 + (passages - with_term + 0.5) / (with_term + 0.5)).ln()
 }
 
-/// The forms of the words that were met last: most words of a text were in it before.
+/// The terms of an index while it is built, by number: comparing numbers is fast.
 #[derive(Default)]
-struct FormsCache(HashMap<String, [Vec<String>; 3]>);
+struct Terms {
+    names: Vec<Box<str>>,
+    numbers: HashMap<Box<str>, u32>,
+    /// The terms of the words that were met last: most words of a text were in it before.
+    of_words: HashMap<String, [Vec<u32>; 3]>,
+}
 
-impl FormsCache {
+impl Terms {
     /// The words of a text once in each form of [`forms`].
-    fn terms_by_form(&mut self, text: &str) -> [Vec<String>; 3] {
-        let mut by_form = <[Vec<String>; 3]>::default();
+    fn by_form(&mut self, text: &str) -> [Vec<u32>; 3] {
+        let mut by_form = <[Vec<u32>; 3]>::default();
         for word in words_and_parts(text) {
-            if self.0.len() >= MAX_CACHED_WORDS {
-                self.0.clear();
+            if !self.of_words.contains_key(&word) {
+                if self.of_words.len() >= MAX_CACHED_WORDS {
+                    self.of_words.clear();
+                }
+                let terms =
+                    forms(&word).map(|forms| forms.into_iter().map(|form| self.number(form)).collect());
+                self.of_words.insert(word.clone(), terms);
             }
-            let forms = self.0.entry(word).or_insert_with_key(|word| forms(word));
-            for (all, forms) in by_form.iter_mut().zip(forms) {
-                all.extend_from_slice(forms);
+            for (all, terms) in by_form.iter_mut().zip(&self.of_words[&word]) {
+                all.extend_from_slice(terms);
             }
         }
         by_form
+    }
+
+    fn number(&mut self, term: String) -> u32 {
+        let next = self.names.len() as u32;
+        let term: Box<str> = term.into();
+        let number = *self.numbers.entry(term.clone()).or_insert(next);
+        if number == next {
+            self.names.push(term);
+        }
+        number
     }
 }
