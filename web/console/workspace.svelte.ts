@@ -1,0 +1,62 @@
+import { createContext } from "svelte";
+import type { Account, Bot, StoredEvent } from "../shared/api";
+import { botList } from "./api/calls";
+import { ApiError } from "./api/http";
+import { Conversations } from "./conversations.svelte";
+import { ViewCounts } from "./inbox/counts.svelte";
+import { ConversationList } from "./inbox/list.svelte";
+import { Live } from "./live/live.svelte";
+import { Outbox } from "./conversation/outbox.svelte";
+import { router } from "./router.svelte";
+import { session } from "./session/session.svelte";
+
+/** What the pages behind the login share, for as long as one person is logged in. */
+export class Workspace {
+  readonly live: Live;
+  readonly conversations = new Conversations();
+  readonly counts = new ViewCounts();
+  readonly list: ConversationList;
+  readonly outbox: Outbox;
+  bots = $state.raw<Bot[]>([]);
+
+  constructor(readonly account: Account) {
+    this.live = new Live({ account: account.id, refused: () => void session.ask() });
+    const open = () => (router.route.page === "inbox" ? router.route.conversation : null);
+    this.list = new ConversationList(account.id, this.conversations, this.live, open);
+    this.outbox = new Outbox(account.id);
+    this.live.listen({
+      stored: (events) => this.stored(events),
+      reload: () => {
+        void this.list.reload();
+        this.counts.refresh();
+      },
+    });
+    this.counts.refresh();
+    void this.loadBots();
+  }
+
+  close(): void {
+    this.live.close();
+    this.list.close();
+    this.counts.close();
+    this.outbox.close();
+  }
+
+  private stored(events: StoredEvent[]): void {
+    for (const event of events) this.conversations.apply(event);
+    this.list.apply(events);
+    this.counts.refresh();
+  }
+
+  private async loadBots(): Promise<void> {
+    try {
+      this.bots = await botList();
+    } catch (error) {
+      // Without the list, the filter by bot offers what the person is limited to.
+      if (!(error instanceof ApiError)) throw error;
+      this.bots = (this.account.bots ?? []).map((id) => ({ id, kind: "", default: false, public: false }));
+    }
+  }
+}
+
+export const [workspace, setWorkspace] = createContext<Workspace>();
