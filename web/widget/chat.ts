@@ -1,0 +1,127 @@
+/* The chat, loaded at the first click: connects the conversations, the window and the page. */
+
+import css from "./chat.css?shadow";
+import { pageLanguage } from "./config.ts";
+import { type Chat, type Host, openKey } from "./host.ts";
+import { Model } from "./model.ts";
+import { Store, storageArea } from "./store.ts";
+import { Transport } from "./transport.ts";
+import type { Localised, WidgetSettings } from "./types.ts";
+import { Panel, type Wording } from "./view/panel.ts";
+
+/** As in chat.css: the window covers the page. */
+const PHONE = "(max-width: 520px)";
+
+export function start(host: Host): Chat {
+  const { root, launcher, base, name, config } = host;
+  const store = new Store(name, config.storage);
+  const transport = new Transport(base);
+  const session = storageArea(config.storage === "none" ? "none" : "session");
+  const phone = matchMedia(PHONE);
+  let isOpen = false;
+  let wording = wordingOf(host, {});
+
+  const model = new Model(store, transport, config.bot, {
+    changed: () => panel?.update(),
+    arrived: (message) => {
+      if (isOpen) panel.arrived(message);
+      else launcher.toggleAttribute("data-unread", true);
+    },
+  });
+  let panel = new Panel(model, wording, close);
+  host.style(css);
+
+  transport.settings(config.bot).then(
+    (settings) => {
+      const { language } = wording;
+      wording = wordingOf(host, settings);
+      const old = panel;
+      panel = new Panel(model, wording, close);
+      panel.composer.text = old.composer.text;
+      if (!isOpen) return;
+      const hadFocus = old.element.matches(":focus-within");
+      old.element.replaceWith(panel.element);
+      placePanel();
+      panel.opened();
+      if (hadFocus) panel.composer.focus();
+      root.lang = wording.language || language;
+    },
+    // A server without these settings, or none at the moment: what the page says is enough.
+    () => {},
+  );
+
+  function open(takesFocus: boolean): void {
+    if (!isOpen) {
+      isOpen = true;
+      launcher.removeAttribute("data-unread");
+      launcher.hidden = true;
+      root.append(panel.element);
+      placePanel();
+      panel.opened();
+      remember();
+      live();
+    }
+    if (takesFocus) panel.composer.focus();
+  }
+
+  function close(): void {
+    if (!isOpen) return;
+    isOpen = false;
+    const hadFocus = panel.element.matches(":focus-within");
+    panel.element.remove();
+    launcher.hidden = false;
+    if (hadFocus) launcher.focus();
+    remember();
+    live();
+  }
+
+  /** A tab that is loaded anew shows the window again, once there is a conversation. */
+  function remember(): void {
+    try {
+      if (isOpen && store.read().conversations.length) session?.setItem(openKey(name), "1");
+      else session?.removeItem(openKey(name));
+    } catch {
+      // Blocked or full: the window stays closed then.
+    }
+  }
+
+  function live(): void {
+    model.setLive(isOpen && !document.hidden);
+  }
+
+  /** On a phone the window is as large as what the keyboard leaves of the screen. */
+  function placePanel(): void {
+    const view = window.visualViewport;
+    const { element } = panel;
+    element.ariaModal = String(phone.matches);
+    element.style.height = phone.matches && view ? `${view.height}px` : "";
+    element.style.top = phone.matches && view ? `${view.offsetTop}px` : "";
+  }
+
+  store.onChange(remember);
+  document.addEventListener("visibilitychange", live);
+  phone.addEventListener("change", placePanel);
+  window.visualViewport?.addEventListener("resize", placePanel);
+  window.visualViewport?.addEventListener("scroll", placePanel);
+  return { open, close };
+}
+
+/** What the page says goes before what the server says. */
+function wordingOf({ config }: Host, settings: WidgetSettings): Wording {
+  const languages = settings.languages ?? [];
+  const wished = config.language ?? pageLanguage();
+  const first = languages.find((language) => language === "en" || language === "id") as Wording["language"] | undefined;
+  const language = config.language || !first || languages.includes(wished) ? wished : first;
+  const { suggestions } = settings;
+  return {
+    language,
+    title: config.title ?? localised(settings.title, language),
+    greeting: config.greeting ?? localised(settings.greeting, language),
+    suggestions:
+      config.suggestions ?? (Array.isArray(suggestions) ? suggestions : (suggestions?.[language] ?? [])),
+  };
+}
+
+function localised(text: Localised | undefined, language: string): string | undefined {
+  return (typeof text === "object" ? text?.[language] : text) || undefined;
+}
