@@ -204,7 +204,7 @@ function table(lines: string[], start: number, pieces: Piece[]): number {
   return at;
 }
 
-/** Markdown as DOM nodes. */
+/** Markdown as DOM nodes, for an element with `dir="auto"`: whether a text runs from right to left, it says itself. */
 export function render(text: string): Node[] {
   return parse(text).map(node);
 }
@@ -221,7 +221,6 @@ function node(piece: Piece): Node {
   } else if (element instanceof HTMLOListElement) {
     element.start = start!;
   }
-  if (/^(p|li|h\d|blockquote|td|th)$/.test(tag)) element.dir = "auto";
   if (tag === "pre") element.dir = "ltr";
   if (tag !== "pre" && tag !== "table") return element;
   // Scrolls by itself where it is too wide, and the keyboard has to get there.

@@ -17,7 +17,8 @@ export function setAccent(root: HTMLElement, colour: string): void {
   const onAccent = contrast(accent, WHITE) >= CONTRAST ? WHITE : BLACK;
   const end = luminance(surface) > 0.5 ? BLACK : WHITE;
   let text = accent;
-  for (let part = 0.1; contrast(text, surface) < CONTRAST + 0.5 && part <= 1; part += 0.1) text = mix(accent, end, part);
+  for (let part = 0.1; contrast(text, surface) < CONTRAST + 0.5 && part <= 1; part += 0.1)
+    text = mix(accent, end, part);
   const hover = mix(accent, onAccent === WHITE ? BLACK : WHITE, 0.14);
   const values = [accent, onAccent, hover, text, text, mix(surface, accent, 0.12)];
   names.forEach((name, at) => root.style.setProperty(name, `rgb(${values[at]!.map(Math.round).join(" ")})`));

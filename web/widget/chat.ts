@@ -110,7 +110,8 @@ export function start(host: Host): Chat {
 function wordingOf({ config }: Host, settings: WidgetSettings): Wording {
   const languages = settings.languages ?? [];
   const wished = config.language ?? pageLanguage();
-  const first = languages.find((language) => language === "en" || language === "id") as Wording["language"] | undefined;
+  const first = languages.find((language) => language === "en" || language === "id") as
+    Wording["language"] | undefined;
   const language = config.language || !first || languages.includes(wished) ? wished : first;
   const { suggestions } = settings;
   return {

@@ -24,7 +24,10 @@ export function readConfig(values: Record<string, string | undefined>): Config {
     color: color || undefined,
     title: title || undefined,
     greeting: greeting || undefined,
-    suggestions: suggestions?.split("|").map((text) => text.trim()).filter(Boolean),
+    suggestions: suggestions
+      ?.split("|")
+      .map((text) => text.trim())
+      .filter(Boolean),
     side: position === "start" || position === "left" ? "start" : "end",
     language: languageOf(language),
     storage: storage === "session" || storage === "none" ? storage : "local",

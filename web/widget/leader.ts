@@ -5,7 +5,11 @@
  */
 
 /** Runs `work` once no other tab is at work under this name; not at all if `signal` aborts before. */
-export async function exclusively(name: string, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+export async function exclusively(
+  name: string,
+  signal: AbortSignal,
+  work: () => Promise<void>,
+): Promise<void> {
   const locks = navigator.locks as LockManager | undefined;
   if (signal.aborted) return;
   if (!locks) return work();

@@ -23,7 +23,8 @@ const WORDS = {
   id: { open: "Buka obrolan", failed: "Obrolan gagal dimuat. Silakan coba lagi." },
 };
 
-const script = (document.currentScript ?? document.querySelector('script[src*="/widget.js"]')) as HTMLScriptElement;
+const script = (document.currentScript ??
+  document.querySelector('script[src*="/widget.js"]')) as HTMLScriptElement;
 const base = new URL(".", script.src).href;
 
 class WicaraChat extends HTMLElement {
@@ -37,7 +38,8 @@ class WicaraChat extends HTMLElement {
     this.host ??= this.build();
     const { root, config } = this.host;
     this.stopTheme = applyTheme(root, config.theme);
-    const tint = () => setAccent(root, config.color ?? getComputedStyle(this).getPropertyValue("--wicara-color").trim());
+    const tint = () =>
+      setAccent(root, config.color ?? getComputedStyle(this).getPropertyValue("--wicara-color").trim());
     tint();
     const observer = new MutationObserver(tint);
     observer.observe(root, { attributeFilter: ["data-theme"] });
@@ -59,10 +61,17 @@ class WicaraChat extends HTMLElement {
 
   private build(): Host {
     const shadow = this.attachShadow({ mode: "open" });
-    const config = readConfig({ ...script.dataset, ...namedAttributes(this), ...this.dataset } as Record<string, string>);
+    const config = readConfig({ ...script.dataset, ...namedAttributes(this), ...this.dataset } as Record<
+      string,
+      string
+    >);
     const { open } = this.words(config);
     const onclick = () => this.open();
-    const launcher = h("button", { type: "button", class: "launcher", "aria-label": open, title: open, onclick }, icon("chat"));
+    const launcher = h(
+      "button",
+      { type: "button", class: "launcher", "aria-label": open, title: open, onclick },
+      icon("chat"),
+    );
     const root = h("div", { class: `w ${config.side}`, lang: config.language ?? pageLanguage() }, launcher);
     shadow.append(root);
     const style = (text: string) => addStyle(shadow, text);
@@ -81,9 +90,9 @@ class WicaraChat extends HTMLElement {
     host.launcher.ariaBusy = "true";
     // A module that failed to load is remembered by some browsers, so that a second try has another address.
     const again = this.attempts++ ? `?${this.attempts}` : "";
-    this.chat ??= (import(/* @vite-ignore */ `${base}${CHAT_MODULE}${again}`) as Promise<typeof import("./chat.ts")>).then(
-      ({ start }) => start(host),
-    );
+    this.chat ??= (
+      import(/* @vite-ignore */ `${base}${CHAT_MODULE}${again}`) as Promise<typeof import("./chat.ts")>
+    ).then(({ start }) => start(host));
     this.chat
       .catch(() => {
         this.chat = undefined;
@@ -101,7 +110,11 @@ class WicaraChat extends HTMLElement {
     try {
       const wasOpen = config.storage !== "none" && sessionStorage.getItem(openKey(name));
       const hasPending = storageArea(config.storage)?.getItem(name)?.includes('"pending":[{');
-      if (wasOpen || hasPending) void this.load()?.then((chat) => wasOpen && chat.open(false), () => {});
+      if (wasOpen || hasPending)
+        void this.load()?.then(
+          (chat) => wasOpen && chat.open(false),
+          () => {},
+        );
     } catch {
       // Storage is blocked.
     }

@@ -134,7 +134,8 @@ export class Model {
     try {
       thread.apply({ kind: "conversation.updated", conversation: await this.transport.handover(session) });
     } catch (error) {
-      if (error instanceof Refused && error.status === 403) thread.state = { ...thread.state, handover: false };
+      if (error instanceof Refused && error.status === 403)
+        thread.state = { ...thread.state, handover: false };
       else throw error;
     } finally {
       this.events.changed();
@@ -157,7 +158,8 @@ export class Model {
     } catch (error) {
       thread.put({ ...message, feedback: before });
       // A server that takes none says so by its path or its method.
-      if (error instanceof Refused && (error.status === 404 || error.status === 405)) thread.takesFeedback = false;
+      if (error instanceof Refused && (error.status === 404 || error.status === 405))
+        thread.takesFeedback = false;
       else throw error;
     } finally {
       this.events.changed();
@@ -233,7 +235,8 @@ export class Model {
       state.conversations.push({ id, title: pending.text.slice(0, TITLE_LENGTH), at: Date.now() });
       if (state.current === conversation) state.current = id;
       for (const one of state.pending) {
-        if (one.conversation === conversation) Object.assign(one, { conversation: id, key: randomKey(), after: 0, body: undefined });
+        if (one.conversation === conversation)
+          Object.assign(one, { conversation: id, key: randomKey(), after: 0, body: undefined });
       }
     });
     this.outbox.send();

@@ -64,7 +64,9 @@ export class Outbox {
       const stop = new AbortController();
       this.running.set(pending.key, stop);
       this.set(pending.key, {});
-      void exclusively(`${this.store.name}:${pending.key}`, stop.signal, () => this.insist(pending.key, stop.signal))
+      void exclusively(`${this.store.name}:${pending.key}`, stop.signal, () =>
+        this.insist(pending.key, stop.signal),
+      )
         .catch(() => this.set(pending.key, { obstacle: "unavailable" }))
         .finally(() => {
           this.running.delete(pending.key);
@@ -104,10 +106,13 @@ export class Outbox {
       // Another tab may have sent it meanwhile, or forgotten all.
       const pending = this.store.read().pending.find((one) => one.key === key);
       if (!pending) return;
-      const met = await this.attempt(pending, signal).catch((error) => !signal.aborted && this.obstacle(pending, error));
+      const met = await this.attempt(pending, signal).catch(
+        (error) => !signal.aborted && this.obstacle(pending, error),
+      );
       if (!met || signal.aborted) return;
       const [obstacle, millis] = met;
-      const isOver = millis === undefined || (obstacle !== "busy" && obstacle !== "limit" && attempt >= MAX_ATTEMPTS);
+      const isOver =
+        millis === undefined || (obstacle !== "busy" && obstacle !== "limit" && attempt >= MAX_ATTEMPTS);
       if (isOver) return this.set(key, { obstacle });
       const delay = Math.max(millis, millis ? 0 : backoff(attempt));
       this.set(key, { obstacle: obstacle === "busy" ? undefined : obstacle, until: Date.now() + delay });
@@ -153,7 +158,11 @@ export class Outbox {
 
   private body(pending: Pending): string {
     const session = this.store.conversation(pending.conversation)?.session;
-    const body = JSON.stringify({ message: pending.text, session_id: session, botId: session ? undefined : this.bot });
+    const body = JSON.stringify({
+      message: pending.text,
+      session_id: session,
+      botId: session ? undefined : this.bot,
+    });
     this.store.update((state) => {
       for (const one of state.pending) if (one.key === pending.key) one.body = body;
     });

@@ -16,7 +16,9 @@ export function sizeLimit(dist: string): Plugin {
       const first = size("widget.js");
       const modules = readdirSync(`${dist}/widget`).map((file) => size(`widget/${file}`));
       const all = modules.reduce((sum, bytes) => sum + bytes, first);
-      console.log(`widget: ${first} bytes before the first click (of ${MAX_FIRST}), ${all} in all (of ${MAX_ALL})`);
+      console.log(
+        `widget: ${first} bytes before the first click (of ${MAX_FIRST}), ${all} in all (of ${MAX_ALL})`,
+      );
       if (first > MAX_FIRST || all > MAX_ALL) throw new Error("the widget is too large");
     },
   };

@@ -117,5 +117,7 @@ export function storageArea(kind: StorageKind): Storage | undefined {
 
 /** 128 random bits. `crypto.randomUUID` is missing on pages without https. */
 export function randomKey(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
+    byte.toString(16).padStart(2, "0"),
+  ).join("");
 }

@@ -78,7 +78,11 @@ export class Transport {
 
   private async call<T>(path: string, method = "GET", body?: unknown): Promise<T> {
     const headers = body ? { "Content-Type": "application/json" } : undefined;
-    const response = await this.fetch(path, { method, headers, body: body ? JSON.stringify(body) : undefined });
+    const response = await this.fetch(path, {
+      method,
+      headers,
+      body: body ? JSON.stringify(body) : undefined,
+    });
     return (await response.json()).data;
   }
 

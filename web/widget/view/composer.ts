@@ -43,7 +43,7 @@ export class Composer {
       },
     });
     this.sendButton = button("send", texts.send, () => {}, { type: "submit", class: "icon go" });
-    this.stopButton = button("stop", texts.stop, () => actions.stop(), { class: "icon go" });
+    this.stopButton = button("stop", texts.stop, () => actions.stop(), { class: "icon go stop" });
     this.problem = h("p", { class: "problem", role: "status" });
     const onsubmit = (event: Event) => {
       event.preventDefault();
@@ -76,7 +76,8 @@ export class Composer {
   private changed(): void {
     const { box } = this;
     const isEmpty = !box.value.trim();
-    const isTooLong = box.value.length * 3 > MAX_BYTES && new TextEncoder().encode(box.value).length > MAX_BYTES;
+    const isTooLong =
+      box.value.length * 3 > MAX_BYTES && new TextEncoder().encode(box.value).length > MAX_BYTES;
     this.problem.textContent = isTooLong ? this.texts.tooLong : "";
     this.sendButton.disabled = isEmpty || isTooLong;
     const shown = this.isAnswering && isEmpty ? this.stopButton : this.sendButton;
@@ -86,8 +87,14 @@ export class Composer {
       arrange(box.parentElement, [box, shown]);
       if (hadFocus) box.focus();
     }
+    this.fit();
+  }
+
+  /** Makes the box as high as its text; it is measured where it is shown. */
+  fit(): void {
+    const { box } = this;
     box.style.height = "auto";
-    box.style.height = `${Math.min(box.scrollHeight, MAX_HEIGHT)}px`;
+    if (box.isConnected) box.style.height = `${Math.min(box.scrollHeight, MAX_HEIGHT)}px`;
   }
 
   private send(): void {

@@ -11,7 +11,7 @@ export class Conversations {
   constructor(
     private readonly model: Model,
     private readonly texts: Texts,
-    private readonly language: string,
+    private readonly locale: string,
     private readonly done: () => void,
   ) {
     this.element = h("div", { class: "conversations" });
@@ -30,8 +30,12 @@ export class Conversations {
       this.done();
     };
     const items = model.conversations.map(({ id, title, at }) => {
-      const date = new Date(at).toLocaleDateString(this.language, { day: "numeric", month: "short" });
-      const about = { type: "button", "aria-current": id === model.current && "true", onclick: choose(id) } as const;
+      const date = new Date(at).toLocaleDateString(this.locale, { day: "numeric", month: "short" });
+      const about = {
+        type: "button",
+        "aria-current": id === model.current && "true",
+        onclick: choose(id),
+      } as const;
       return h("li", {}, h("button", about, h("span", { dir: "auto" }, title), h("time", {}, date)));
     });
     this.element.replaceChildren(
@@ -53,14 +57,22 @@ export class Conversations {
       this.done();
     };
     if (!this.isAsking) {
-      return h("button", { type: "button", class: "link forget", onclick: () => ask(true, ".cancel") }, texts.forget);
+      return h(
+        "button",
+        { type: "button", class: "link forget", onclick: () => ask(true, ".cancel") },
+        texts.forget,
+      );
     }
     return h(
       "div",
       { class: "forget", role: "group", "aria-label": texts.forget },
       h("p", {}, texts.forgetAsk),
       h("button", { type: "button", class: "danger", onclick: forget }, texts.forgetYes),
-      h("button", { type: "button", class: "plain cancel", onclick: () => ask(false, ".forget") }, texts.cancel),
+      h(
+        "button",
+        { type: "button", class: "plain cancel", onclick: () => ask(false, ".forget") },
+        texts.cancel,
+      ),
     );
   }
 }

@@ -11,7 +11,8 @@ export function h<K extends keyof HTMLElementTagNameMap>(
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name.slice(2), value as EventListener);
-    else if (value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : String(value));
+    else if (value !== undefined && value !== false)
+      element.setAttribute(name, value === true ? "" : String(value));
   }
   element.append(...children);
   return element;
@@ -21,7 +22,7 @@ const ICONS = {
   chat: "M20 12a8 8 0 0 1-8 8H4l2-3.2A8 8 0 1 1 20 12Z",
   close: "M6 6l12 12M18 6 6 18",
   send: "M12 19V5M5.5 11.5 12 5l6.5 6.5",
-  stop: "M7.5 7.5h9v9h-9z",
+  stop: "M7 7h10v10H7z",
   list: "M4 7h16M4 12h16M4 17h10",
   back: "M19 12H5M11.5 5.5 5 12l6.5 6.5",
   down: "M12 5v14M5.5 12.5 12 19l6.5-6.5",
@@ -48,7 +49,11 @@ export function button(
   onclick: () => void,
   attributes: Record<string, Value> = {},
 ): HTMLButtonElement {
-  return h("button", { type: "button", class: "icon", "aria-label": label, title: label, onclick, ...attributes }, icon(name));
+  return h(
+    "button",
+    { type: "button", class: "icon", "aria-label": label, title: label, onclick, ...attributes },
+    icon(name),
+  );
 }
 
 /** Makes `parent` have exactly these children, and touches only what is not in its place. */

@@ -29,15 +29,28 @@ export class Log {
   constructor(
     private readonly model: Model,
     private readonly texts: Texts,
-    private readonly language: string,
+    private readonly locale: string,
     private readonly actions: MessageActions & { edit(pending: Pending): void },
     private readonly again: () => void,
   ) {
     this.items = h("ol", { class: "items", role: "list" });
-    this.older = h("button", { type: "button", class: "plain older", onclick: () => void this.showOlder() }, texts.older);
-    this.newest = button("down", texts.newest, () => this.toEnd(true), { class: "icon newest", hidden: true });
+    this.older = h(
+      "button",
+      { type: "button", class: "plain older", onclick: () => void this.showOlder() },
+      texts.older,
+    );
+    this.newest = button("down", texts.newest, () => this.toEnd(true), {
+      class: "icon newest",
+      hidden: true,
+    });
     const onscroll = () => this.scrolled();
-    const scroller = h("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": texts.messages, onscroll });
+    const scroller = h("div", {
+      class: "scroller",
+      tabindex: 0,
+      role: "region",
+      "aria-label": texts.messages,
+      onscroll,
+    });
     scroller.append(this.items);
     this.element = h("div", { class: "log" }, scroller, this.newest);
     this.typing = new DraftView(texts.typing).element;
@@ -65,7 +78,7 @@ export class Log {
       day = name;
       let view = this.messages.get(message.id);
       if (!view) {
-        view = new MessageView(message, this.texts, this.language, this.actions);
+        view = new MessageView(message, this.texts, this.locale, this.actions);
         this.messages.set(message.id, view);
       }
       const isLast = message.id === lastQuestion;
@@ -142,7 +155,8 @@ export class Log {
     const note = h("p", { class: obstacle ? "problem" : "hint" }, words);
     const action = (label: string, onclick: () => void) =>
       note.append(" ", h("button", { type: "button", class: "link", onclick }, label));
-    if (obstacle === "refused" || obstacle === "tooLong") action(texts.edit, () => this.actions.edit(pending));
+    if (obstacle === "refused" || obstacle === "tooLong")
+      action(texts.edit, () => this.actions.edit(pending));
     else if (obstacle && obstacle !== "limit") action(texts.retry, () => model.outbox.retry(pending.key));
     below.replaceChildren(note);
     return item;
@@ -151,7 +165,7 @@ export class Log {
   private dayOf({ createdAt }: Message): string {
     const date = new Date(createdAt);
     if (date.toDateString() === new Date().toDateString()) return this.texts.today;
-    return date.toLocaleDateString(this.language, { weekday: "long", day: "numeric", month: "long" });
+    return date.toLocaleDateString(this.locale, { weekday: "long", day: "numeric", month: "long" });
   }
 
   /** Follows what is new, but not beyond the question: an answer is read from its start. */

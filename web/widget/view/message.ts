@@ -31,7 +31,7 @@ export function showMarkdown(element: Element, text: string): void {
 export class MessageView {
   readonly element: HTMLElement;
   private readonly below = h("div", { class: "below" });
-  private readonly text = h("div", { class: "text" });
+  private readonly text = h("div", { class: "text", dir: "auto" });
   private shown = "";
   private form: HTMLFormElement | undefined;
   private message!: Message;
@@ -39,7 +39,7 @@ export class MessageView {
   constructor(
     message: Message,
     private readonly texts: Texts,
-    private readonly language: string,
+    private readonly locale: string,
     private readonly actions: MessageActions,
   ) {
     const side = message.role === "client" ? "mine" : message.role === "agent" ? "theirs agent" : "theirs";
@@ -54,13 +54,15 @@ export class MessageView {
     this.message = message;
     const { texts } = this;
     const isMine = message.role === "client";
-    const name = isMine ? texts.you : (message.author?.name ?? (message.role === "agent" ? texts.staff : texts.bot));
+    const name = isMine
+      ? texts.you
+      : (message.author?.name ?? (message.role === "agent" ? texts.staff : texts.bot));
     const label = h("span", { class: message.role === "agent" ? "author" : "sr" }, name);
     if (isMine) this.text.textContent = message.text;
     else showMarkdown(this.text, message.text);
-    this.text.dir = isMine ? "auto" : "";
     const bubble = h("div", { class: "bubble" }, this.text, ...this.links());
-    if (message.payload?.properties?.state === "partial") bubble.append(h("p", { class: "hint" }, texts.partial));
+    if (message.payload?.properties?.state === "partial")
+      bubble.append(h("p", { class: "hint" }, texts.partial));
     this.element.replaceChildren(label, bubble, this.below);
     if (isMine) this.showFailure(canAsk);
     else this.showFooter(takesFeedback);
@@ -68,13 +70,27 @@ export class MessageView {
 
   private links(): Node[] {
     const { payload } = this.message;
-    const links = (Array.isArray(payload?.suggest_links) ? payload.suggest_links : []).flatMap(({ title, url }) => {
-      const href = safeUrl(url);
-      if (!href) return [];
-      const name = typeof title === "string" && title ? title : href;
-      const about = { href, target: "_blank", rel: "noopener noreferrer nofollow ugc", dir: "auto" };
-      return [h("li", {}, h("a", about, h("span", {}, name), icon("out"), h("span", { class: "sr" }, ` (${this.texts.newTab})`)))];
-    });
+    const links = (Array.isArray(payload?.suggest_links) ? payload.suggest_links : []).flatMap(
+      ({ title, url }) => {
+        const href = safeUrl(url);
+        if (!href) return [];
+        const name = typeof title === "string" && title ? title : href;
+        const about = { href, target: "_blank", rel: "noopener noreferrer nofollow ugc", dir: "auto" };
+        return [
+          h(
+            "li",
+            {},
+            h(
+              "a",
+              about,
+              h("span", {}, name),
+              icon("out"),
+              h("span", { class: "sr" }, ` (${this.texts.newTab})`),
+            ),
+          ),
+        ];
+      },
+    );
     return links.length ? [h("ul", { class: "links", "aria-label": this.texts.more }, ...links)] : [];
   }
 
@@ -83,18 +99,29 @@ export class MessageView {
     if (!failure) return this.below.replaceChildren();
     const note = h("p", { class: "problem" }, failureText(failure.reason, this.texts));
     if (canAsk) {
-      note.append(" ", h("button", { type: "button", class: "link", onclick: () => this.actions.again(text) }, this.texts.again));
+      note.append(
+        " ",
+        h(
+          "button",
+          { type: "button", class: "link", onclick: () => this.actions.again(text) },
+          this.texts.again,
+        ),
+      );
     }
     this.below.replaceChildren(note);
   }
 
   private showFooter(takesFeedback: boolean): void {
     const { createdAt, feedback } = this.message;
-    const time = new Date(createdAt).toLocaleTimeString(this.language, { hour: "2-digit", minute: "2-digit" });
+    const time = new Date(createdAt).toLocaleTimeString(this.locale, { hour: "2-digit", minute: "2-digit" });
     const row = h("div", { class: "footer" }, h("time", { datetime: createdAt }, time));
     if (takesFeedback) {
       row.append(
-        h("span", { class: "thumbs" }, ...([1, -1] as const).map((value) => this.thumb(value, feedback?.value === value))),
+        h(
+          "span",
+          { class: "thumbs" },
+          ...([1, -1] as const).map((value) => this.thumb(value, feedback?.value === value)),
+        ),
       );
     }
     const hadFocus = this.below.contains((this.below.getRootNode() as ShadowRoot).activeElement);
@@ -115,13 +142,21 @@ export class MessageView {
       this.actions.feedback(this.message, isPressed ? 0 : value);
     };
     const { good, bad } = this.texts;
-    return button(value > 0 ? "good" : "bad", value > 0 ? good : bad, press, { "aria-pressed": String(isPressed) });
+    return button(value > 0 ? "good" : "bad", value > 0 ? good : bad, press, {
+      "aria-pressed": String(isPressed),
+    });
   }
 
   private wordForm(value: 1 | -1): HTMLFormElement {
     const { texts } = this;
     const question = value > 0 ? texts.whyGood : texts.why;
-    const input = h("input", { type: "text", maxlength: 1000, placeholder: question, "aria-label": question, dir: "auto" });
+    const input = h("input", {
+      type: "text",
+      maxlength: 1000,
+      placeholder: question,
+      "aria-label": question,
+      dir: "auto",
+    });
     const onsubmit = (event: Event) => {
       event.preventDefault();
       const text = input.value.trim();
@@ -129,7 +164,12 @@ export class MessageView {
       this.actions.feedback(this.message, value, text);
       form.replaceChildren(h("p", { class: "hint", role: "status" }, texts.thanks));
     };
-    const form = h("form", { class: "word", onsubmit }, input, h("button", { type: "submit", class: "plain" }, texts.send));
+    const form = h(
+      "form",
+      { class: "word", onsubmit },
+      input,
+      h("button", { type: "submit", class: "plain" }, texts.send),
+    );
     return form;
   }
 }

@@ -29,6 +29,7 @@ export class Panel {
   private readonly texts: Texts;
   private readonly log: Log;
   private readonly conversations: Conversations;
+  private readonly title: HTMLElement;
   private readonly status: HTMLElement;
   private readonly bar: HTMLElement;
   private readonly person: HTMLButtonElement;
@@ -48,6 +49,8 @@ export class Panel {
   ) {
     const { language, title } = wording;
     const texts = (this.texts = language === "id" ? id : en);
+    // How the visitor writes dates, where the browser tells it of this language.
+    const locale = navigator.languages.find((tag) => tag.startsWith(language)) ?? language;
     this.composer = new Composer(texts, {
       send: (text) => model.ask(text),
       stop: () => void model.stop(),
@@ -60,8 +63,10 @@ export class Panel {
     };
     const feedback = (message: Message, value: number, text?: string) =>
       void model.feedback(message, value, text).catch(() => this.announce(texts.personFailed));
-    this.log = new Log(model, texts, language, { again: (text) => this.ask(text), feedback, edit }, () => this.update());
-    this.conversations = new Conversations(model, texts, language, () => this.showList(false));
+    this.log = new Log(model, texts, locale, { again: (text) => this.ask(text), feedback, edit }, () =>
+      this.update(),
+    );
+    this.conversations = new Conversations(model, texts, locale, () => this.showList(false));
     this.listButton = button("list", texts.list, () => this.showList(true));
     this.backButton = button("back", texts.back, () => this.showList(false), { hidden: true });
     this.status = h("p", { class: "status" });
@@ -73,7 +78,8 @@ export class Panel {
       icon("person"),
       texts.person,
     );
-    const heading = h("div", { class: "heading" }, h("h2", { id: "title", dir: "auto" }, title ?? texts.title), this.status);
+    this.title = h("h2", { id: "title" }, title ?? texts.title);
+    const heading = h("div", { class: "heading" }, this.title, this.status);
     this.body = h("div", { class: "body" }, this.log.element, this.person, this.composer.element);
     this.element = h(
       "section",
@@ -113,7 +119,7 @@ export class Panel {
   opened(): void {
     this.show();
     this.log.toEnd();
-    this.show();
+    this.composer.fit();
   }
 
   private show(): void {
@@ -129,7 +135,8 @@ export class Panel {
     this.composer.update(thread.answering !== undefined);
     this.log.update(this.head());
     clearTimeout(this.tick);
-    const isWaiting = thread.isTyping || thread.answering !== undefined || this.lostAt || model.pending.length;
+    const isWaiting =
+      thread.isTyping || thread.answering !== undefined || this.lostAt || model.pending.length;
     if (isWaiting) this.tick = setTimeout(() => this.update(), TICK_MILLIS);
   }
 
@@ -140,9 +147,14 @@ export class Panel {
     this.greeting ??= h(
       "li",
       { class: "greeting" },
+      h("span", { class: "mark" }, icon("chat")),
       h("p", { dir: "auto" }, wording.greeting ?? texts.greeting),
       ...wording.suggestions.map((text) =>
-        h("button", { type: "button", class: "suggestion", dir: "auto", onclick: () => this.ask(text) }, text),
+        h(
+          "button",
+          { type: "button", class: "suggestion", dir: "auto", onclick: () => this.ask(text) },
+          text,
+        ),
       ),
     );
     return this.greeting;
@@ -164,7 +176,11 @@ export class Panel {
   private showList(isList: boolean): void {
     this.listButton.hidden = isList;
     this.backButton.hidden = !isList;
-    const [shown, hidden] = isList ? [this.conversations.element, this.body] : [this.body, this.conversations.element];
+    this.title.textContent = isList ? this.texts.list : (this.wording.title ?? this.texts.title);
+    this.status.hidden = isList;
+    const [shown, hidden] = isList
+      ? [this.conversations.element, this.body]
+      : [this.body, this.conversations.element];
     hidden.replaceWith(shown);
     if (isList) return this.conversations.show();
     this.opened();
@@ -181,10 +197,12 @@ export class Panel {
 
   /** On a phone the window covers the page, where the focus would be lost. */
   private keepFocus(event: KeyboardEvent): void {
-    const stops = [...this.element.querySelectorAll<HTMLElement>("button, a, textarea, input, [tabindex]")].filter(
-      (stop) => stop.offsetParent && !(stop as HTMLButtonElement).disabled,
-    );
-    const [from, to] = event.shiftKey ? [stops[0], stops[stops.length - 1]] : [stops[stops.length - 1], stops[0]];
+    const stops = [
+      ...this.element.querySelectorAll<HTMLElement>("button, a, textarea, input, [tabindex]"),
+    ].filter((stop) => stop.offsetParent && !(stop as HTMLButtonElement).disabled);
+    const [from, to] = event.shiftKey
+      ? [stops[0], stops[stops.length - 1]]
+      : [stops[stops.length - 1], stops[0]];
     if ((this.element.getRootNode() as ShadowRoot).activeElement !== from) return;
     event.preventDefault();
     to?.focus();

@@ -32,7 +32,10 @@ export interface Wicara {
 }
 
 /** `settings`: lines of wicara.toml; `environment`: settings that are no tables. */
-export async function startWicara(settings: string, environment: Record<string, string> = {}): Promise<Wicara> {
+export async function startWicara(
+  settings: string,
+  environment: Record<string, string> = {},
+): Promise<Wicara> {
   const folder = mkdtempSync(join(tmpdir(), "wicara-widget-"));
   writeFileSync(join(folder, "wicara.toml"), settings);
   const requests: string[] = [];
@@ -145,7 +148,11 @@ function forward(incoming: IncomingMessage, outgoing: ServerResponse, port: numb
 }
 
 /** The page of somebody else that includes the widget: another origin, under a strict policy. */
-export async function startPage(widget: string, attributes: string, body = ""): Promise<{ url: string; server: Server }> {
+export async function startPage(
+  widget: string,
+  attributes: string,
+  body = "",
+): Promise<{ url: string; server: Server }> {
   const policy = [
     "default-src 'none'",
     `script-src ${widget}`,
@@ -163,7 +170,8 @@ export async function startPage(widget: string, attributes: string, body = ""): 
     button { background: red !important; border-radius: 0 !important; } div, p { margin: 40px; }`;
   const server = createServer((request_, response) => {
     if (request_.url === "/page.css") response.writeHead(200, { "Content-Type": "text/css" }).end(css);
-    else response.writeHead(200, { "Content-Type": "text/html", "Content-Security-Policy": policy }).end(html);
+    else
+      response.writeHead(200, { "Content-Type": "text/html", "Content-Security-Policy": policy }).end(html);
   });
   await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, server };
