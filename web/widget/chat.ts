@@ -22,7 +22,7 @@ export function start(host: Host): Chat {
   let wording = wordingOf(host, {});
 
   const model = new Model(store, transport, config.bot, {
-    changed: () => panel?.update(),
+    changed: () => panel.update(),
     arrived: (message) => {
       if (isOpen) panel.arrived(message);
       else launcher.toggleAttribute("data-unread", true);
@@ -30,10 +30,10 @@ export function start(host: Host): Chat {
   });
   let panel = new Panel(model, wording, close);
   host.style(css);
+  model.start();
 
   transport.settings(config.bot).then(
     (settings) => {
-      const { language } = wording;
       wording = wordingOf(host, settings);
       const old = panel;
       panel = new Panel(model, wording, close);
@@ -44,7 +44,6 @@ export function start(host: Host): Chat {
       placePanel();
       panel.opened();
       if (hadFocus) panel.composer.focus();
-      root.lang = wording.language || language;
     },
     // A server without these settings, or none at the moment: what the page says is enough.
     () => {},

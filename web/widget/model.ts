@@ -69,7 +69,11 @@ export class Model {
       gone: (pending) => this.beginAnew(pending),
       changed: events.changed,
     });
-    store.onChange(() => this.stored());
+  }
+
+  /** Sends what was asked before the page was loaded anew. */
+  start(): void {
+    this.store.onChange(() => this.stored());
     this.outbox.send();
   }
 
@@ -93,6 +97,7 @@ export class Model {
     const conversation = this.current ?? randomKey();
     const pending = { key: randomKey(), conversation, text, after: this.thread.newest };
     this.current = conversation;
+    this.hasBegunAnew = false;
     this.store.update((state) => {
       const known = state.conversations.find(({ id }) => id === conversation);
       if (known) known.at = Date.now();

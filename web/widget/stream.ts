@@ -32,8 +32,9 @@ export function eventParser(onEvent: (event: StreamEvent) => void): (text: strin
   };
 
   return (text) => {
+    if (!text) return;
     if (skipsNewline && text[0] === "\n") text = text.slice(1);
-    if (text) skipsNewline = text.endsWith("\r");
+    skipsNewline = text.endsWith("\r");
     if (!/[\r\n]/.test(text)) {
       rest += text;
       return;

@@ -89,6 +89,9 @@ export class Panel {
         "aria-labelledby": "title",
         lang: language,
         onkeydown: (event: KeyboardEvent) => this.pressed(event),
+        // The page's shortcuts are not meant: to the page, what is typed here is not typed into a text box.
+        onkeyup: keep,
+        onkeypress: keep,
       },
       h("header", {}, this.listButton, this.backButton, heading, button("close", texts.close, close)),
       this.bar,
@@ -188,8 +191,8 @@ export class Panel {
   }
 
   private pressed(event: KeyboardEvent): void {
-    if (event.key === "Escape") {
-      event.stopPropagation();
+    keep(event);
+    if (event.key === "Escape" && !event.isComposing) {
       if (this.listButton.hidden) this.showList(false);
       else this.close();
     } else if (event.key === "Tab" && this.element.ariaModal === "true") this.keepFocus(event);
@@ -207,4 +210,8 @@ export class Panel {
     event.preventDefault();
     to?.focus();
   }
+}
+
+function keep(event: Event): void {
+  event.stopPropagation();
 }
