@@ -1,8 +1,8 @@
 import { untrack } from "svelte";
 import type { LiveEvent, StoredEvent } from "../../shared/api";
+import type { StreamEvent } from "../../widget/stream";
 import { type Answer, queryString } from "../api/http";
 import { type Batch, FeedLog } from "./feed_log";
-import type { SseBlock } from "./sse";
 import { EventStream, type StreamStatus } from "./stream";
 import { Tabs } from "./tabs";
 
@@ -112,7 +112,7 @@ export class Live {
   private feedOpen(): void {
     if (!this.leads || this.feed || this.log.position === undefined) return;
     this.feed = new EventStream(() => `/api/events${queryString({ after: this.log.position })}`, {
-      blocks: (blocks) => this.feedBlocks(blocks),
+      events: (events) => this.feedEvents(events),
       status: (status) => {
         if (status === this.status) return;
         this.status = status;
@@ -122,14 +122,14 @@ export class Live {
     });
   }
 
-  private feedBlocks(blocks: SseBlock[]): void {
+  private feedEvents(streamed: StreamEvent[]): void {
     let batch: Batch = { from: this.log.position ?? "", to: this.log.position ?? "", events: [] };
     const send = () => {
       if (batch.to === batch.from) return;
       this.tabs.tell({ type: "batch", batch });
       this.batch(batch);
     };
-    for (const block of blocks) {
+    for (const block of streamed) {
       if (block.event === "resync" && block.id) {
         send();
         this.tabs.tell({ type: "resync", cursor: block.id });
@@ -201,12 +201,10 @@ export class Live {
     if (!conversations) return;
     const query = queryString({ conversationId: conversations, kinds: "answer.*,typing" });
     this.answers = new EventStream(() => `/api/events${query}`, {
-      blocks: (blocks) => {
-        const events = blocks.flatMap((block) =>
-          block.data && (block.event.startsWith("answer.") || block.event === "typing")
-            ? [JSON.parse(block.data) as LiveEvent]
-            : [],
-        );
+      events: (streamed) => {
+        const events = streamed
+          .filter(({ event }) => event.startsWith("answer.") || event === "typing")
+          .map(({ data }) => JSON.parse(data) as LiveEvent);
         if (events.length === 0) return;
         this.tabs.tell({ type: "live", events });
         this.liveEvents(events);

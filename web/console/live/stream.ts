@@ -1,4 +1,4 @@
-import { type SseBlock, SseParser } from "./sse";
+import { readEvents, type StreamEvent } from "../../widget/stream";
 
 /** The server sends something every 15 seconds; a connection that is silent for longer than this is dead. */
 const SILENCE_MILLISECONDS = 40_000;
@@ -8,8 +8,8 @@ const LONGEST_RETRY_MILLISECONDS = 20_000;
 export type StreamStatus = "connecting" | "open" | "lost";
 
 export interface StreamListener {
-  /** What came with one read, so that its events are applied together. */
-  blocks(blocks: SseBlock[]): void;
+  /** What came at once, so that it is applied together. */
+  events(events: StreamEvent[]): void;
   status(status: StreamStatus): void;
   /** The server does not let the caller read any more. */
   refused(): void;
@@ -68,33 +68,28 @@ export class EventStream {
   /** Reads one connection to its end. Returns how long to wait at least, or -1 where trying again is of no use. */
   private async read(): Promise<number> {
     const controller = (this.controller = new AbortController());
-    let silence = setTimeout(() => controller.abort(), SILENCE_MILLISECONDS);
-    try {
-      const response = await fetch(this.address(), {
-        headers: { Accept: "text/event-stream" },
-        credentials: "same-origin",
-        cache: "no-store",
-        signal: controller.signal,
-      });
-      if (response.status === 401 || response.status === 403) return -1;
-      if (!response.ok || !response.body) return Number(response.headers.get("Retry-After") ?? 0) * 1000;
-      const parser = new SseParser();
-      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-      for (;;) {
-        const { done, value } = await reader.read();
-        if (done || this.stopped) return 0;
-        clearTimeout(silence);
-        silence = setTimeout(() => controller.abort(), SILENCE_MILLISECONDS);
-        const blocks = parser.push(value);
-        if (blocks.length === 0) continue;
-        this.failures = 0;
-        this.listener.status("open");
-        this.listener.blocks(blocks);
-      }
-    } finally {
-      clearTimeout(silence);
-      controller.abort();
-    }
+    const response = await fetch(this.address(), {
+      headers: { Accept: "text/event-stream" },
+      credentials: "same-origin",
+      cache: "no-store",
+      signal: controller.signal,
+    });
+    if (response.status === 401 || response.status === 403) return -1;
+    if (!response.ok || !response.body) return Number(response.headers.get("Retry-After") ?? 0) * 1000;
+    let waiting: StreamEvent[] = [];
+    const flush = () => {
+      const events = waiting;
+      waiting = [];
+      if (this.stopped) return;
+      this.failures = 0;
+      this.listener.status("open");
+      this.listener.events(events);
+    };
+    const take = (event: StreamEvent) => {
+      if (waiting.push(event) === 1) queueMicrotask(flush);
+    };
+    await readEvents(response, take, SILENCE_MILLISECONDS);
+    return 0;
   }
 
   private pause(milliseconds: number): Promise<void> {

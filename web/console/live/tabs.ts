@@ -7,10 +7,7 @@ export class Tabs<Note> {
   private release: (() => void) | null = null;
   private readonly waiting = new AbortController();
 
-  constructor(
-    name: string,
-    listener: { lead(): void; note(note: Note): void },
-  ) {
+  constructor(name: string, listener: { lead(): void; note(note: Note): void }) {
     const shared = typeof BroadcastChannel === "function" && !!navigator.locks;
     this.channel = shared ? new BroadcastChannel(name) : null;
     if (!this.channel) {
