@@ -19,8 +19,10 @@ export const PASSWORD = "a password of tests";
 export interface Wicara {
   /** Where browsers reach it. */
   url: string;
-  /** Every request that came, as `METHOD /path`. */
+  /** Every request that came, as `METHOD /path number`. */
   requests: string[];
+  /** The requests whose answers have not ended. */
+  open: Set<string>;
   /** Ends the process as a crash does, and waits until it is gone. */
   kill(): Promise<void>;
   start(): Promise<void>;
@@ -39,6 +41,7 @@ export async function startWicara(
   const folder = mkdtempSync(join(tmpdir(), "wicara-widget-"));
   writeFileSync(join(folder, "wicara.toml"), settings);
   const requests: string[] = [];
+  const open = new Set<string>();
   let intercepted: ((method: string, path: string, response: ServerResponse) => boolean) | undefined;
   let process_: ChildProcess;
   let port = 0;
@@ -60,7 +63,10 @@ export async function startWicara(
 
   const front = createServer((incoming, outgoing) => {
     const path = incoming.url!;
-    requests.push(`${incoming.method} ${path}`);
+    const request_ = `${incoming.method} ${path} ${requests.length}`;
+    requests.push(request_);
+    open.add(request_);
+    outgoing.on("close", () => open.delete(request_));
     if (intercepted?.(incoming.method!, path, outgoing)) return;
     if (path.startsWith("/api")) forward(incoming, outgoing, port);
     else serve(path, outgoing);
@@ -90,6 +96,7 @@ export async function startWicara(
   return {
     url,
     requests,
+    open,
     kill,
     start,
     operator,

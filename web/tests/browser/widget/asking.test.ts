@@ -1,0 +1,168 @@
+import { readFileSync } from "node:fs";
+import { gzipSync } from "node:zlib";
+import { afterEach, beforeEach, expect, test } from "vitest";
+
+import { messages, onlyConversation, startWorld, Visit, type World } from "./widget.ts";
+
+let world: World;
+beforeEach(async () => void (world = await startWorld("", { WICARA_HANDOVER__SHOW_NAMES: "true" })));
+afterEach(() => world.close());
+
+test("on a page of another origin with a strict policy an answer is seen as it comes", async () => {
+  const { bot } = world;
+  const visit = await Visit.begin(world);
+  await visit.open();
+  await visit.sees("When are you open?");
+  expect(await visit.stored()).toEqual({});
+
+  await visit.ask("How do I get a card?");
+  await bot.say("How do I get a card?", "You need **three");
+  await visit.sees("You need **three");
+  await bot.say("How do I get a card?", "** things, see [the form](https://forms.test/a).");
+  await visit.sees("three");
+  await bot.finish("How do I get a card?");
+  const link = visit.window.getByRole("link", { name: "the form" });
+  await link.waitFor();
+  expect(await link.getAttribute("rel")).toBe("noopener noreferrer nofollow ugc");
+  expect(await link.getAttribute("target")).toBe("_blank");
+  await visit.window.locator("time").waitFor();
+  expect(await visit.log()).toEqual(["How do I get a card?", "You need three things, see the form."]);
+
+  expect(await visit.page.context().cookies()).toEqual([]);
+  expect(await messages(world.wicara)).toEqual([
+    "client How do I get a card?",
+    "bot You need **three** things, see [the form](https://forms.test/a).",
+  ]);
+  visit.isClean();
+});
+
+test("the whole chat is small", async () => {
+  const visit = await Visit.begin(world);
+  await visit.launcher.waitFor();
+  const size = () => {
+    const files = visit.requested.filter((url) => url.includes("/widget"));
+    const bytes = new Set(files.filter((url) => !url.includes("/api/")).map((url) => new URL(url).pathname));
+    const dist = process.env.WICARA_WEB_DIST ?? new URL("../../../dist", import.meta.url).pathname;
+    return [...bytes].reduce((sum, path) => sum + gzipSync(readFileSync(dist + path)).length, 0);
+  };
+  expect(size()).toBeGreaterThan(0);
+  expect(size()).toBeLessThanOrEqual(15 * 1024);
+  await visit.open();
+  await visit.ask("echo hi");
+  await visit.window.locator("time").waitFor();
+  expect(size()).toBeLessThanOrEqual(25 * 1024);
+});
+
+test("neither the page's styles nor its shortcuts reach into the widget, nor the widget's out of it", async () => {
+  const visit = await Visit.begin(world);
+  const heading = () =>
+    visit.page.evaluate(() => {
+      const { fontFamily, color, marginTop, fontSize } = getComputedStyle(document.querySelector("h1")!);
+      return [fontFamily, color, marginTop, fontSize];
+    });
+  const before = await heading();
+  const keys: string[] = [];
+  await visit.page.exposeFunction("pressed", (key: string) => keys.push(key));
+  await visit.page.evaluate(() => addEventListener("keydown", (event) => (window as any).pressed(event.key)));
+  await visit.open();
+  await visit.box.press("x");
+  const { style } = await visit.window.evaluate((element) => {
+    const { letterSpacing, fontFamily, color } = getComputedStyle(element);
+    const { backgroundColor } = getComputedStyle(element.querySelector("button")!);
+    return { style: [letterSpacing, fontFamily.includes("serif,"), color, backgroundColor] };
+  });
+  expect(style).toEqual(["normal", false, "rgb(29, 32, 30)", "rgba(0, 0, 0, 0)"]);
+  expect(await heading()).toEqual(before);
+  expect(keys).toEqual([]);
+});
+
+test("a suggestion asks, and an answer is stopped", async () => {
+  const visit = await Visit.begin(world);
+  await visit.open();
+  await visit.button("echo When are you open?").click();
+  await visit.window.getByText("When are you open?", { exact: true }).waitFor();
+  await visit.ask("slowly");
+  await world.bot.say("slowly", "Half an answer");
+  await visit.sees("Half an answer");
+  await visit.button("Stop the answer").click();
+  await visit.sees("Stopped here.");
+  await visit.button("Send").waitFor();
+  visit.isClean();
+});
+
+test("where the bot fails it says so, and asks again as a new question", async () => {
+  const visit = await Visit.begin(world);
+  await visit.open();
+  await visit.ask("fail please");
+  await visit.sees("No answer came.");
+  await visit.button("Ask again").click();
+  await expect.poll(() => messages(world.wicara), { timeout: 20_000 }).toEqual(["client fail please", "client fail please"]);
+  await onlyConversation(world.wicara);
+});
+
+test("a person takes over: what they write comes live, typing goes both ways, and what was seen is told", async () => {
+  const { wicara } = world;
+  const visit = await Visit.begin(world);
+  await visit.open();
+  await visit.ask("echo hi");
+  await visit.button("Talk to a person").click();
+  await visit.sees("A person will answer you here.");
+  const { id } = await onlyConversation(wicara);
+  await wicara.operator("POST", `/api/conversation/${id}/claim`, {});
+  await visit.sees("admin answers you here.");
+  await wicara.operator("POST", `/api/conversation/${id}/typing`);
+  await visit.window.getByRole("img", { name: "Somebody is writing" }).waitFor();
+  const said = { conversationId: id, role: "agent", type: "text", message: "Good **morning**" };
+  const { data } = (await wicara.operator("POST", "/api/message", said)) as { data: { id: string } };
+  await visit.sees("morning");
+  await expect.poll(async () => (await onlyConversation(wicara)).seenByVisitorUpTo, { timeout: 20_000 }).toBe(data.id);
+  await visit.box.pressSequentially("thanks");
+  await expect.poll(() => wicara.requests.some((one) => one.includes("/typing")), { timeout: 20_000 }).toBe(true);
+  await visit.box.press("Enter");
+  await expect.poll(() => messages(wicara), { timeout: 20_000 }).toContain("client thanks");
+  expect(world.bot.asked).toEqual(["echo hi"]);
+  // Screen readers are told whole messages.
+  const told = await visit.window.locator("[aria-live]").allInnerTexts();
+  expect(told.join()).toContain("Good **morning**");
+  visit.isClean();
+});
+
+test("a visitor has several conversations, and forgets them all", async () => {
+  const visit = await Visit.begin(world);
+  await visit.open();
+  await visit.ask("echo first");
+  await visit.window.getByText("first", { exact: true }).waitFor();
+  await visit.button("Conversations").click();
+  await visit.button("New conversation").click();
+  await visit.ask("echo second");
+  await visit.window.getByText("second", { exact: true }).waitFor();
+  await visit.button("Conversations").click();
+  await visit.button(/echo first/).click();
+  await visit.window.getByText("first", { exact: true }).waitFor();
+  expect(await visit.log()).toEqual(["echo first", "first"]);
+  await visit.button("Conversations").click();
+  await visit.button("Forget everything in this browser").click();
+  await visit.button("Forget").click();
+  await visit.sees("Hello!");
+  expect(await visit.stored()).toEqual({});
+  expect(await messages(world.wicara)).toHaveLength(4);
+  visit.isClean();
+});
+
+test("an answer is rated, with a word, and the rating is taken back", async () => {
+  const visit = await Visit.begin(world);
+  await visit.open();
+  await visit.ask("echo hi");
+  await visit.button("Not helpful").click();
+  await visit.window.getByRole("textbox", { name: "What could be better?" }).fill("It is too short");
+  await visit.window.getByRole("textbox", { name: "What could be better?" }).press("Enter");
+  await visit.sees("Thank you.");
+  const feedback = async () => {
+    const { data } = (await world.wicara.operator("GET", "/api/message?role=bot")) as { data: { feedback: unknown }[] };
+    return data[0]!.feedback;
+  };
+  await expect.poll(feedback, { timeout: 20_000 }).toMatchObject({ value: -1, text: "It is too short" });
+  await visit.button("Not helpful").click();
+  await expect.poll(feedback, { timeout: 20_000 }).toBeNull();
+  visit.isClean();
+});
