@@ -21,3 +21,18 @@ export function highlightPieces(
   if (at < excerpt.length) pieces.push({ text: excerpt.slice(at), hit: false });
   return pieces;
 }
+
+/** A line of the list shows few words: it begins so many characters before the first hit, at a word. */
+const LEAD = 24;
+
+/** The pieces of one line: the first hit near its beginning, without the signs of Markdown. */
+export function highlightLine(excerpt: string, highlights: readonly (readonly [number, number])[]): Piece[] {
+  const first = Math.min(...highlights.map(([start]) => start));
+  const from = first > LEAD && first < Infinity ? excerpt.indexOf(" ", first - LEAD) + 1 : 0;
+  const cut = from > 0 && from <= first ? from : 0;
+  const pieces = highlightPieces(
+    excerpt.slice(cut),
+    highlights.map(([start, end]) => [start - cut, end - cut] as const),
+  ).map(({ text, hit }) => ({ text: text.replace(/\*\*|__|`+|^\s*(?:#{1,6}|>)\s/g, ""), hit }));
+  return cut > 0 ? [{ text: "… ", hit: false }, ...pieces] : pieces;
+}

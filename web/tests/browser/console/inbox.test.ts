@@ -137,7 +137,7 @@ test("signing out in one tab signs out in all", async () => {
   const other = await context.newPage();
   await other.goto(`${wicara.url}/inbox`);
   await other.getByRole("region", { name: "Conversations" }).waitFor();
-  await page.getByRole("button", { name: "Account of admin" }).click();
+  await page.getByRole("button", { name: "Account" }).click();
   await page.getByRole("button", { name: "Sign out" }).click();
   await page.waitForURL("**/login");
   await other.waitForURL("**/login");
