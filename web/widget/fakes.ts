@@ -24,13 +24,19 @@ export class FakeStorage {
 export class FakeLocks {
   private readonly queues = new Map<string, Promise<unknown>>();
 
-  async request(name: string, { signal }: { signal?: AbortSignal }, work: () => Promise<void>): Promise<void> {
+  async request(
+    name: string,
+    { signal }: { signal?: AbortSignal },
+    work: () => Promise<void>,
+  ): Promise<void> {
     const before = this.queues.get(name) ?? Promise.resolve();
     let release = () => {};
     const after = new Promise<void>((done) => (release = done));
     this.queues.set(name, after);
     try {
-      const aborted = new Promise<never>((_, fail) => signal?.addEventListener("abort", () => fail(signal.reason)));
+      const aborted = new Promise<never>((_, fail) =>
+        signal?.addEventListener("abort", () => fail(signal.reason)),
+      );
       await Promise.race([before, aborted]);
       await work();
     } finally {

@@ -46,7 +46,9 @@ test("without locks each tab works for itself", async () => {
 });
 
 test("where locks are refused the tab works for itself", async () => {
-  vi.stubGlobal("navigator", { locks: { request: () => Promise.reject(new DOMException("no", "SecurityError")) } });
+  vi.stubGlobal("navigator", {
+    locks: { request: () => Promise.reject(new DOMException("no", "SecurityError")) },
+  });
   let ran = 0;
   await exclusively("a", new AbortController().signal, async () => void ran++);
   expect(ran).toBe(1);

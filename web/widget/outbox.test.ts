@@ -21,9 +21,11 @@ const answers: Reply = (tell) => {
   tell("token", { text: "b" });
   tell("message", ANSWER);
 };
-const refuses = (status: number, wait = 0, body = {}): Reply => () => {
-  throw new Refused(status, wait, body);
-};
+const refuses =
+  (status: number, wait = 0, body = {}): Reply =>
+  () => {
+    throw new Refused(status, wait, body);
+  };
 const breaks: Reply = () => {
   throw new TypeError("Failed to fetch");
 };
@@ -172,10 +174,13 @@ test("a later one waits until it is settled", async () => {
 
 test.each([
   ["before the stream", refuses(502, 0, SESSION)],
-  ["in the stream", ((tell) => {
-    tell("session", SESSION);
-    tell("error", { status: 502, ...SESSION });
-  }) as Reply],
+  [
+    "in the stream",
+    ((tell) => {
+      tell("session", SESSION);
+      tell("error", { status: 502, ...SESSION });
+    }) as Reply,
+  ],
 ])("where the bot fails %s the question is stored, and not sent again", async (_, reply) => {
   replies = [reply];
   ask("a", "k1");
@@ -239,7 +244,9 @@ test("what cannot be sent as it is waits for the visitor", async () => {
 });
 
 test("who forgets everything is not written about afterwards", async () => {
-  replies = [(_, signal) => new Promise((_done, fail) => signal.addEventListener("abort", () => fail(signal.reason)))];
+  replies = [
+    (_, signal) => new Promise((_done, fail) => signal.addEventListener("abort", () => fail(signal.reason))),
+  ];
   ask("a", "k1");
   const box = outbox();
   box.send();

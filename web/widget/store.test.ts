@@ -54,13 +54,16 @@ test("with none, nothing is stored", () => {
   expect(page.local.items.size).toBe(0);
 });
 
-test.each(["", "null", "7", "{", '{"conversations":{}}', '{"conversations":[]}'])("%j in it is as nothing", (text) => {
-  page.local.items.set("a", text);
-  const store = new Store("a", "local");
-  expect(store.read()).toEqual({ conversations: [], pending: [] });
-  add(store, "1");
-  expect(store.conversation("1")?.id).toBe("1");
-});
+test.each(["", "null", "7", "{", '{"conversations":{}}', '{"conversations":[]}'])(
+  "%j in it is as nothing",
+  (text) => {
+    page.local.items.set("a", text);
+    const store = new Store("a", "local");
+    expect(store.read()).toEqual({ conversations: [], pending: [] });
+    add(store, "1");
+    expect(store.conversation("1")?.id).toBe("1");
+  },
+);
 
 test("what another tab writes is read, and told", () => {
   const store = new Store("a", "local");

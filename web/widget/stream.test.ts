@@ -38,7 +38,7 @@ test("a stream cut anywhere has the same events", () => {
     const roll = dice(seed);
     const found: StreamEvent[] = [];
     const parse = eventParser((event) => found.push(event));
-    for (let at = 0; at < STREAM.length; ) {
+    for (let at = 0; at < STREAM.length;) {
       const end = at + roll(6);
       parse(STREAM.slice(at, end));
       at = end;
@@ -54,7 +54,7 @@ test("bytes cut within a letter are the letter", async () => {
     const found: StreamEvent[] = [];
     const body = new ReadableStream<Uint8Array>({
       start(controller) {
-        for (let at = 0; at < bytes.length; ) {
+        for (let at = 0; at < bytes.length;) {
           const end = at + 1 + roll(4);
           controller.enqueue(bytes.slice(at, end));
           at = end;

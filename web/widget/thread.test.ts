@@ -32,7 +32,8 @@ test("events in any order, and more than once, end in the same state", () => {
   for (let turn = 0; turn < events.length; turn++) {
     const shown = thread();
     const last = events[events.length - 1]!;
-    for (const event of [...events.slice(turn), ...events.slice(0, turn), last, ...events]) shown.apply(event);
+    for (const event of [...events.slice(turn), ...events.slice(0, turn), last, ...events])
+      shown.apply(event);
     expect(texts(shown)).toEqual(["1 a", "2 Halo"]);
     expect(shown.drafts.size).toBe(0);
     expect(shown.answering).toBeUndefined();
@@ -59,7 +60,10 @@ test("the asker's answer and the stored message are one", () => {
   shown.put(message(1, "client", "a"));
   const answer = { session_id: "s", question_id: 1, message_ids: [2], data: [{ text: "b" }] };
   shown.answered(answer);
-  shown.apply({ kind: "message.created", message: message(2, "bot", "b", { replyTo: 1, author: { name: "x" } }) });
+  shown.apply({
+    kind: "message.created",
+    message: message(2, "bot", "b", { replyTo: 1, author: { name: "x" } }),
+  });
   shown.answered(answer);
   expect(texts(shown)).toEqual(["1 a", "2 b"]);
   expect(shown.messages.get(2)?.author).toEqual({ name: "x" });

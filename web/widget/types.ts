@@ -18,10 +18,11 @@ export interface Feedback {
   text?: string | null;
 }
 
+/** What a bot sent, so that nothing of it is sure but its text. */
 export interface Answer {
   text: string;
   properties?: { state?: string };
-  suggest_links?: { title?: unknown; url?: unknown }[];
+  suggest_links?: ({ title?: unknown; url?: unknown } | null)[];
 }
 
 export interface ConversationState {

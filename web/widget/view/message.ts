@@ -69,29 +69,17 @@ export class MessageView {
   }
 
   private links(): Node[] {
-    const { payload } = this.message;
-    const links = (Array.isArray(payload?.suggest_links) ? payload.suggest_links : []).flatMap(
-      ({ title, url }) => {
-        const href = safeUrl(url);
-        if (!href) return [];
-        const name = typeof title === "string" && title ? title : href;
-        const about = { href, target: "_blank", rel: "noopener noreferrer nofollow ugc", dir: "auto" };
-        return [
-          h(
-            "li",
-            {},
-            h(
-              "a",
-              about,
-              h("span", {}, name),
-              icon("out"),
-              h("span", { class: "sr" }, ` (${this.texts.newTab})`),
-            ),
-          ),
-        ];
-      },
-    );
-    return links.length ? [h("ul", { class: "links", "aria-label": this.texts.more }, ...links)] : [];
+    const sent = this.message.payload?.suggest_links;
+    const items: Node[] = [];
+    for (const link of Array.isArray(sent) ? sent : []) {
+      const href = safeUrl(link?.url);
+      if (!href) continue;
+      const name = typeof link?.title === "string" && link.title ? link.title : href;
+      const about = { href, target: "_blank", rel: "noopener noreferrer nofollow ugc", dir: "auto" };
+      const hint = h("span", { class: "sr" }, ` (${this.texts.newTab})`);
+      items.push(h("li", {}, h("a", about, h("span", {}, name), icon("out"), hint)));
+    }
+    return items.length ? [h("ul", { class: "links", "aria-label": this.texts.more }, ...items)] : [];
   }
 
   private showFailure(canAsk: boolean): void {

@@ -96,7 +96,9 @@ test("where the bot fails it says so, and asks again as a new question", async (
   await visit.ask("fail please");
   await visit.sees("No answer came.");
   await visit.button("Ask again").click();
-  await expect.poll(() => messages(world.wicara), { timeout: 20_000 }).toEqual(["client fail please", "client fail please"]);
+  await expect
+    .poll(() => messages(world.wicara), { timeout: 20_000 })
+    .toEqual(["client fail please", "client fail please"]);
   await onlyConversation(world.wicara);
 });
 
@@ -115,9 +117,13 @@ test("a person takes over: what they write comes live, typing goes both ways, an
   const said = { conversationId: id, role: "agent", type: "text", message: "Good **morning**" };
   const { data } = (await wicara.operator("POST", "/api/message", said)) as { data: { id: string } };
   await visit.sees("morning");
-  await expect.poll(async () => (await onlyConversation(wicara)).seenByVisitorUpTo, { timeout: 20_000 }).toBe(data.id);
+  await expect
+    .poll(async () => (await onlyConversation(wicara)).seenByVisitorUpTo, { timeout: 20_000 })
+    .toBe(data.id);
   await visit.box.pressSequentially("thanks");
-  await expect.poll(() => wicara.requests.some((one) => one.includes("/typing")), { timeout: 20_000 }).toBe(true);
+  await expect
+    .poll(() => wicara.requests.some((one) => one.includes("/typing")), { timeout: 20_000 })
+    .toBe(true);
   await visit.box.press("Enter");
   await expect.poll(() => messages(wicara), { timeout: 20_000 }).toContain("client thanks");
   expect(world.bot.asked).toEqual(["echo hi"]);
@@ -158,7 +164,9 @@ test("an answer is rated, with a word, and the rating is taken back", async () =
   await visit.window.getByRole("textbox", { name: "What could be better?" }).press("Enter");
   await visit.sees("Thank you.");
   const feedback = async () => {
-    const { data } = (await world.wicara.operator("GET", "/api/message?role=bot")) as { data: { feedback: unknown }[] };
+    const { data } = (await world.wicara.operator("GET", "/api/message?role=bot")) as {
+      data: { feedback: unknown }[];
+    };
     return data[0]!.feedback;
   };
   await expect.poll(feedback, { timeout: 20_000 }).toMatchObject({ value: -1, text: "It is too short" });

@@ -89,6 +89,7 @@ export async function startWicara(
     return (await call(path, method, body)).json();
   };
   const kill = async () => {
+    if (process_.exitCode !== null || process_.signalCode !== null) return;
     const gone = new Promise((done) => process_.once("exit", done));
     process_.kill("SIGKILL");
     await gone;
@@ -127,15 +128,16 @@ function listening(server: ChildProcess): Promise<number> {
 }
 
 function serve(path: string, response: ServerResponse): void {
-  const name = path === "/demo" ? "demo.html" : path.split("?")[0]!.slice(1);
+  const [file] = path.split("?") as [string];
+  const name = file === "/demo" ? "demo.html" : file.slice(1);
   try {
-    const file = readFileSync(join(DIST, name));
+    const content = readFileSync(join(DIST, name));
     response.writeHead(200, {
       "Content-Type": TYPES[extname(name)] ?? "application/octet-stream",
       "Access-Control-Allow-Origin": "*",
       "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
     });
-    response.end(file);
+    response.end(content);
   } catch {
     response.writeHead(404).end();
   }

@@ -38,7 +38,6 @@ test("the page is loaded anew before the server has answered at all: the questio
   // The question arrives, and what the server answers is lost.
   wicara.intercept((method, path, response) => {
     if (method !== "POST" || path !== "/api/questions") return false;
-    response.on("newListener", () => {});
     response.write = () => true;
     response.end = () => response;
     return false;
@@ -68,12 +67,22 @@ test("the server is killed and comes back: nothing is lost and nothing comes twi
   await wicara.start();
   await visit.window.getByText("meanwhile", { exact: true }).waitFor();
   await expect.poll(() => visit.window.getByText("Connection lost").count(), poll).toBe(0);
-  expect(await messages(wicara)).toEqual(["client echo before", "bot before", "client echo meanwhile", "bot meanwhile"]);
+  expect(await messages(wicara)).toEqual([
+    "client echo before",
+    "bot before",
+    "client echo meanwhile",
+    "bot meanwhile",
+  ]);
   expect(await visit.log()).toEqual(["echo before", "before", "echo meanwhile", "meanwhile"]);
   expect(bot.asked).toHaveLength(2);
   // It is live again.
   const { id } = await onlyConversation(wicara);
-  await wicara.operator("POST", "/api/message", { conversationId: id, role: "agent", type: "text", message: "I am here" });
+  await wicara.operator("POST", "/api/message", {
+    conversationId: id,
+    role: "agent",
+    type: "text",
+    message: "I am here",
+  });
   await visit.sees("I am here");
 });
 
@@ -149,23 +158,26 @@ test("who asks too much is told how long to wait, and the question goes by itsel
   expect(await messages(wicara)).toHaveLength(2);
 });
 
-test.each(["none", "session"])("with data-storage=%s, and where storage is blocked, it works until the page is left", async (kind) => {
-  const context = await world.browser.newContext();
-  await context.addInitScript((blocked) => {
-    if (blocked === "session") {
-      Object.defineProperty(window, "sessionStorage", { get: () => { throw new DOMException("", "SecurityError"); } }); // prettier-ignore
-    }
-    document.addEventListener("DOMContentLoaded", () => {
-      document.querySelector("script[src]")!.setAttribute("data-storage", blocked);
-    });
-  }, kind);
-  const visit = await Visit.begin(world, context);
-  await visit.open();
-  await visit.ask("echo one");
-  await visit.window.getByText("one", { exact: true }).waitFor();
-  await visit.ask("echo two");
-  await visit.window.getByText("two", { exact: true }).waitFor();
-  await onlyConversation(world.wicara);
-  expect(await visit.page.evaluate(() => localStorage.length)).toBe(0);
-  visit.isClean();
-});
+test.each(["none", "session"])(
+  "with data-storage=%s, and where storage is blocked, it works until the page is left",
+  async (kind) => {
+    const context = await world.browser.newContext();
+    await context.addInitScript((blocked) => {
+      if (blocked === "session") {
+        Object.defineProperty(window, "sessionStorage", { get: () => { throw new DOMException("", "SecurityError"); } }); // prettier-ignore
+      }
+      document.addEventListener("DOMContentLoaded", () => {
+        document.querySelector("script[src]")!.setAttribute("data-storage", blocked);
+      });
+    }, kind);
+    const visit = await Visit.begin(world, context);
+    await visit.open();
+    await visit.ask("echo one");
+    await visit.window.getByText("one", { exact: true }).waitFor();
+    await visit.ask("echo two");
+    await visit.window.getByText("two", { exact: true }).waitFor();
+    await onlyConversation(world.wicara);
+    expect(await visit.page.evaluate(() => localStorage.length)).toBe(0);
+    visit.isClean();
+  },
+);

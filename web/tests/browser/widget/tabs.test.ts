@@ -69,7 +69,12 @@ test("on a page without https, where browsers have no locks, tabs work each for 
   await one.ask("echo hello");
   await other.window.getByText("hello", { exact: true }).waitFor();
   const { id } = await onlyConversation(wicara);
-  await wicara.operator("POST", "/api/message", { conversationId: id, role: "agent", type: "text", message: "Good day" });
+  await wicara.operator("POST", "/api/message", {
+    conversationId: id,
+    role: "agent",
+    type: "text",
+    message: "Good day",
+  });
   await one.sees("Good day");
   await other.sees("Good day");
   await other.ask("echo bye");

@@ -61,7 +61,8 @@ export class Visit {
     page.on("request", (request) => {
       const { origin } = new URL(request.url());
       this.requested.push(request.url());
-      if (!own.includes(origin) && !origin.includes("plain.test")) this.faults.push(`request to ${request.url()}`);
+      if (!own.includes(origin) && !origin.includes("plain.test"))
+        this.faults.push(`request to ${request.url()}`);
     });
   }
 
@@ -115,13 +116,16 @@ export class Visit {
     return this.page.evaluate(() => ({ ...localStorage, ...sessionStorage }));
   }
 
-  /** Everything that makes use hard for somebody. */
-  async obstacles(): Promise<string[]> {
+  /** Everything that makes use hard for somebody, within the widget: the rest of the page is not ours to judge. */
+  async obstacles(within = "wicara-chat"): Promise<string[]> {
     const source = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
     await this.page.evaluate(`${source}; undefined`);
-    // The host's own page is not ours to judge.
-    const found = await this.page.evaluate(`axe.run("wicara-chat", { resultTypes: ["violations"] })`);
-    const { violations } = found as { violations: { id: string; impact: string; nodes: { html: string }[] }[] };
+    const found = await this.page.evaluate(
+      `axe.run(${JSON.stringify(within)}, { resultTypes: ["violations"] })`,
+    );
+    const { violations } = found as {
+      violations: { id: string; impact: string; nodes: { html: string }[] }[];
+    };
     return violations
       .filter(({ impact }) => impact === "serious" || impact === "critical")
       .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
@@ -134,7 +138,9 @@ export class Visit {
 }
 
 /** The only conversation there is, as operators see it. */
-export async function onlyConversation(wicara: Wicara): Promise<{ id: string; seenByVisitorUpTo: string | null }> {
+export async function onlyConversation(
+  wicara: Wicara,
+): Promise<{ id: string; seenByVisitorUpTo: string | null }> {
   const { data } = (await wicara.operator("GET", "/api/conversation")) as {
     data: { id: string; seenByVisitorUpTo: string | null }[];
   };

@@ -1,0 +1,162 @@
+import { afterEach, beforeEach, expect, test } from "vitest";
+
+import { onlyConversation, startWorld, Visit, type World } from "./widget.ts";
+
+let world: World;
+beforeEach(async () => void (world = await startWorld()));
+afterEach(() => world.close());
+
+/** The accessible name of what has the focus, within the widget too. */
+const focused = (visit: Visit) =>
+  visit.page.evaluate(() => {
+    const inner = document.activeElement?.shadowRoot?.activeElement ?? document.activeElement;
+    return inner?.getAttribute("aria-label") ?? inner?.textContent ?? "";
+  });
+
+test("everything is done with the keyboard, and the focus is where it should be", async () => {
+  const visit = await Visit.begin(world);
+  const { page } = visit;
+  await visit.launcher.waitFor();
+  await page.keyboard.press("Tab");
+  expect(await focused(visit)).toBe("Another page");
+  await page.keyboard.press("Tab");
+  expect(await focused(visit)).toBe("Open the chat");
+  await page.keyboard.press("Enter");
+  await visit.box.waitFor();
+  await expect.poll(() => focused(visit)).toBe("Write a message…");
+
+  await page.keyboard.type("echo **hi**");
+  await page.keyboard.press("Shift+Enter");
+  await page.keyboard.type("there");
+  await page.keyboard.press("Enter");
+  await visit.window.locator("time").waitFor();
+  expect(await visit.log()).toEqual(["echo **hi**\nthere", "hi\nthere"]);
+  expect(await focused(visit)).toBe("Write a message…");
+
+  // From the text box back up to the top, in the order of the window.
+  const stops: string[] = [];
+  for (let stop = 0; stop < 5; stop++) {
+    await page.keyboard.press("Shift+Tab");
+    stops.push(await focused(visit));
+  }
+  expect(stops.filter((name) => !/elpful/.test(name)).slice(0, 4)).toEqual(
+    ["Talk to a person", "Messages", "Close the chat", "Conversations"].slice(0, stops.filter((name) => !/elpful/.test(name)).length), // prettier-ignore
+  );
+  while ((await focused(visit)) !== "Conversations") await page.keyboard.press("Shift+Tab");
+  await page.keyboard.press("Enter");
+  expect(await focused(visit)).toBe("New conversation");
+  await page.keyboard.press("Escape");
+  await expect.poll(() => focused(visit)).toBe("Write a message…");
+  await page.keyboard.press("Escape");
+  expect(await visit.window.count()).toBe(0);
+  expect(await focused(visit)).toBe("Open the chat");
+});
+
+test.each(["light", "dark"] as const)(
+  "nothing is hard to see or to reach in the %s theme",
+  async (colorScheme) => {
+    const { wicara } = world;
+    const context = await world.browser.newContext({ colorScheme, reducedMotion: "reduce" });
+    const visit = await Visit.begin(world, context);
+    await visit.launcher.waitFor();
+    expect(await visit.obstacles()).toEqual([]);
+    await visit.open();
+    expect(await visit.obstacles()).toEqual([]);
+    const text =
+      "echo # A\n> **b** [c](https://d.test)\n\n| a | b |\n|-|-|\n| `c` | d |\n\n```\ncode\n```\n1. e";
+    await visit.ask(text);
+    await visit.window.locator("time").waitFor();
+    await visit.ask("fail please");
+    await visit.sees("No answer came.");
+    expect(await visit.obstacles()).toEqual([]);
+    await visit.button("Talk to a person").click();
+    const { id } = await onlyConversation(wicara);
+    await wicara.operator("POST", "/api/message", {
+      conversationId: id,
+      role: "agent",
+      type: "text",
+      message: "Good day",
+    });
+    await visit.sees("Good day");
+    await wicara.kill();
+    await visit.ask("are you there?");
+    await visit.sees("No connection.");
+    await visit.sees("Connection lost.");
+    expect(await visit.obstacles()).toEqual([]);
+    await visit.button("Conversations").click();
+    await visit.button("Forget everything in this browser").click();
+    expect(await visit.obstacles()).toEqual([]);
+  },
+);
+
+test("colours of the page keep their contrast, whatever they are", async () => {
+  for (const color of ["#ffe600", "navy", "rgb(120 120 120)", "white", "no colour"]) {
+    for (const colorScheme of ["light", "dark"] as const) {
+      const context = await world.browser.newContext({ colorScheme });
+      await context.addInitScript((wanted) => {
+        const set = () => document.querySelector("script[src]")!.setAttribute("data-color", wanted);
+        document.addEventListener("DOMContentLoaded", set);
+      }, color);
+      const visit = await Visit.begin(world, context);
+      await visit.open();
+      await visit.ask("echo [hi](https://x.test)");
+      await visit.window.locator("time").waitFor();
+      expect(await visit.obstacles(), `${color}, ${colorScheme}`).toEqual([]);
+      await context.close();
+    }
+  }
+});
+
+test("on a phone the window fills the screen, keeps the focus, and what is touched is large enough", async () => {
+  const context = await world.browser.newContext({
+    viewport: { width: 360, height: 640 },
+    hasTouch: true,
+    isMobile: true,
+  });
+  const visit = await Visit.begin(world, context);
+  await visit.launcher.tap();
+  await visit.box.waitFor();
+  const place = async () => Object.values((await visit.window.boundingBox())!).map(Math.round);
+  await expect.poll(place).toEqual([0, 0, 360, 640]);
+  expect(await visit.window.getAttribute("aria-modal")).toBe("true");
+  await visit.ask("echo see https://x.test");
+  await visit.window.locator("time").waitFor();
+  await visit.ask("fail please");
+  await visit.sees("No answer came.");
+  for (const target of await visit.window.getByRole("button").all()) {
+    const box = await target.boundingBox();
+    if (!box) continue;
+    const name = await target.getAttribute("aria-label");
+    expect(box.height, `${name ?? (await target.innerText())}`).toBeGreaterThanOrEqual(44);
+    expect(box.width).toBeGreaterThanOrEqual(44);
+  }
+  expect(await visit.page.evaluate(() => document.documentElement.scrollWidth)).toBe(360);
+  // The keyboard takes half of the screen: the text box stays visible.
+  await visit.page.setViewportSize({ width: 360, height: 330 });
+  await expect.poll(place).toEqual([0, 0, 360, 330]);
+  const box = (await visit.box.boundingBox())!;
+  expect(box.y + box.height).toBeLessThanOrEqual(330);
+  for (let stop = 0; stop < 12; stop++) {
+    await visit.page.keyboard.press("Tab");
+    expect(await visit.window.evaluate((element) => element.matches(":focus-within"))).toBe(true);
+  }
+  visit.isClean();
+});
+
+test("on a page that runs from right to left the window stands at the left, and each text runs its own way", async () => {
+  const visit = await Visit.begin(world);
+  await visit.page.evaluate(() => (document.documentElement.dir = "rtl"));
+  await visit.open();
+  const panel = (await visit.window.boundingBox())!;
+  expect(panel.x).toBeLessThan(100);
+  await visit.ask("echo مرحبا");
+  await visit.window.getByText("مرحبا", { exact: true }).waitFor();
+  const [asked, answered] = await visit.window.locator(".message .bubble").all();
+  const side = async (of: typeof asked) => (await of!.boundingBox())!.x - panel.x;
+  expect(await side(asked)).toBeLessThan(await side(answered));
+  const directions = await visit.window
+    .locator(".message .text")
+    .evaluateAll((texts) => texts.map((text) => getComputedStyle(text).direction));
+  expect(directions).toEqual(["ltr", "rtl"]);
+  expect(await visit.obstacles()).toEqual([]);
+});
