@@ -8,23 +8,17 @@ import type { Workspace } from "../workspace.svelte";
 
 /** Takes a conversation. False where somebody else was faster, which the reader is told. */
 export function conversationTake(space: Workspace, id: string, force = false): Promise<boolean> {
-  return change(space, id, () => conversationClaim(id, force), t().claimed);
+  return change(space, id, () => conversationClaim(id, force));
 }
 
 export function conversationGive(space: Workspace, id: string, to: "bot" | "queue"): Promise<boolean> {
-  return change(space, id, () => conversationRelease(id, to), to === "bot" ? t().gaveBack : t().released);
+  return change(space, id, () => conversationRelease(id, to));
 }
 
-async function change(
-  space: Workspace,
-  id: string,
-  call: () => Promise<Conversation>,
-  success: string,
-): Promise<boolean> {
+async function change(space: Workspace, id: string, call: () => Promise<Conversation>): Promise<boolean> {
   try {
     space.conversations.put(await call());
     space.counts.refresh();
-    toasts.show(success);
     return true;
   } catch (error) {
     const assignee = error instanceof ApiError && error.status === 409 ? error.body.assignee : undefined;

@@ -118,6 +118,7 @@ export const en = {
   today: "Today",
   yesterday: "Yesterday",
   visitor: "Visitor",
+  operator: "Operator",
   note: "Note",
   noteLead: "Only operators see notes.",
   handledByBot: (bot: string) => `${bot} answers`,
@@ -141,9 +142,6 @@ export const en = {
   details: "Details",
   more: "More",
   claimedBy: (name: string) => `${name} has it already.`,
-  claimed: "You have it.",
-  gaveBack: "The bot answers again.",
-  released: "It is in the queue.",
 
   // Messages
   answering: "answers…",

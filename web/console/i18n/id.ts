@@ -110,6 +110,7 @@ export const id: Dictionary = {
   today: "Hari ini",
   yesterday: "Kemarin",
   visitor: "Pengunjung",
+  operator: "Petugas",
   note: "Catatan",
   noteLead: "Hanya petugas yang melihat catatan.",
   handledByBot: (bot) => `${bot} menjawab`,
@@ -133,9 +134,6 @@ export const id: Dictionary = {
   details: "Rincian",
   more: "Lainnya",
   claimedBy: (name) => `${name} sudah menanganinya.`,
-  claimed: "Anda menanganinya.",
-  gaveBack: "Bot menjawab lagi.",
-  released: "Sudah masuk antrean.",
 
   answering: "menjawab…",
   answerStop: "Hentikan",

@@ -33,6 +33,6 @@ export function highlightLine(excerpt: string, highlights: readonly (readonly [n
   const pieces = highlightPieces(
     excerpt.slice(cut),
     highlights.map(([start, end]) => [start - cut, end - cut] as const),
-  ).map(({ text, hit }) => ({ text: text.replace(/\*\*|__|`+|^\s*(?:#{1,6}|>)\s/g, ""), hit }));
+  ).map(({ text, hit }) => ({ text: text.replace(/\*(?! )|(?<! )\*|__|`+|^\s*(?:#{1,6}|>)\s/g, ""), hit }));
   return cut > 0 ? [{ text: "… ", hit: false }, ...pieces] : pieces;
 }
