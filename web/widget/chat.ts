@@ -1,12 +1,12 @@
 /* The chat, loaded at the first click: connects the conversations, the window and the page. */
 
 import css from "./chat.css?shadow";
-import { pageLanguage } from "./config.ts";
+import { languageOf, pageLanguage } from "./config.ts";
 import { type Chat, type Host, openKey } from "./host.ts";
 import { Model } from "./model.ts";
 import { Store, storageArea } from "./store.ts";
 import { Transport } from "./transport.ts";
-import type { Localised, WidgetSettings } from "./types.ts";
+import type { WidgetSettings } from "./types.ts";
 import { Panel, type Wording } from "./view/panel.ts";
 
 /** As in chat.css: the window covers the page. */
@@ -35,6 +35,7 @@ export function start(host: Host): Chat {
   transport.settings(config.bot).then(
     (settings) => {
       wording = wordingOf(host, settings);
+      if (settings.color) host.tint(settings.color);
       const old = panel;
       panel = new Panel(model, wording, close);
       panel.composer.text = old.composer.text;
@@ -107,21 +108,12 @@ export function start(host: Host): Chat {
 
 /** What the page says goes before what the server says. */
 function wordingOf({ config }: Host, settings: WidgetSettings): Wording {
-  const languages = settings.languages ?? [];
+  const { title, greeting, suggestions = [], languages = [] } = settings;
   const wished = config.language ?? pageLanguage();
-  const first = languages.find((language) => language === "en" || language === "id") as
-    Wording["language"] | undefined;
-  const language = config.language || !first || languages.includes(wished) ? wished : first;
-  const { suggestions } = settings;
   return {
-    language,
-    title: config.title ?? localised(settings.title, language),
-    greeting: config.greeting ?? localised(settings.greeting, language),
-    suggestions:
-      config.suggestions ?? (Array.isArray(suggestions) ? suggestions : (suggestions?.[language] ?? [])),
+    language: languages.includes(wished) ? wished : (languageOf(languages[0]) ?? wished),
+    title: config.title ?? title,
+    greeting: config.greeting ?? greeting,
+    suggestions: config.suggestions ?? suggestions,
   };
-}
-
-function localised(text: Localised | undefined, language: string): string | undefined {
-  return (typeof text === "object" ? text?.[language] : text) || undefined;
 }

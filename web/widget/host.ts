@@ -12,6 +12,8 @@ export interface Host {
   name: string;
   config: Config;
   style(css: string): void;
+  /** The server's colour, where the page has chosen none. */
+  tint(color: string): void;
 }
 
 export interface Chat {

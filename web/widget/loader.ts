@@ -32,17 +32,14 @@ class WicaraChat extends HTMLElement {
   private host: Host | undefined;
   private stopTheme = () => {};
   private attempts = 0;
+  private serverColor = "";
   private failure: HTMLElement | undefined;
 
   connectedCallback(): void {
     this.host ??= this.build();
     const { root, config } = this.host;
     this.stopTheme = applyTheme(root, config.theme);
-    const tint = () =>
-      setAccent(root, config.color ?? getComputedStyle(this).getPropertyValue("--wicara-color").trim());
-    tint();
-    const observer = new MutationObserver(tint);
-    observer.observe(root, { attributeFilter: ["data-theme"] });
+    this.tint();
     this.resume();
   }
 
@@ -52,11 +49,22 @@ class WicaraChat extends HTMLElement {
   }
 
   open(): void {
-    void this.load()?.then((chat) => chat.open(true));
+    this.load()?.then(
+      (chat) => chat.open(true),
+      () => {},
+    );
   }
 
   close(): void {
-    void this.chat?.then((chat) => chat.close());
+    this.chat?.then(
+      (chat) => chat.close(),
+      () => {},
+    );
+  }
+
+  private tint(): void {
+    const ofPage = getComputedStyle(this).getPropertyValue("--wicara-color").trim();
+    setAccent(this.host!.root, this.host!.config.color || ofPage || this.serverColor);
   }
 
   private build(): Host {
@@ -74,9 +82,14 @@ class WicaraChat extends HTMLElement {
     );
     const root = h("div", { class: `w ${config.side}`, lang: config.language ?? pageLanguage() }, launcher);
     shadow.append(root);
+    new MutationObserver(() => this.tint()).observe(root, { attributeFilter: ["data-theme"] });
     const style = (text: string) => addStyle(shadow, text);
     style(css);
-    return { root, launcher, base, name: `wicara:${base}:${config.bot ?? ""}`, config, style };
+    const tint = (color: string) => {
+      this.serverColor = color;
+      this.tint();
+    };
+    return { root, launcher, base, name: `wicara:${base}:${config.bot ?? ""}`, config, style, tint };
   }
 
   private words(config: Config) {

@@ -55,11 +55,11 @@ export interface QuestionAnswered {
   stopped?: boolean;
 }
 
-/** Of a bot's `[bot.widget]` table. A text may be one for all languages, or one by language. */
+/** Of a bot's `[bot.widget]` table. An empty text is none. */
 export interface WidgetSettings {
-  title?: Localised;
-  greeting?: Localised;
-  suggestions?: string[] | Record<string, string[]>;
+  title?: string;
+  greeting?: string;
+  suggestions?: string[];
   languages?: string[];
+  color?: string;
 }
-export type Localised = string | Record<string, string> | null;

@@ -78,7 +78,7 @@ export class Panel {
       icon("person"),
       texts.person,
     );
-    this.title = h("h2", { id: "title" }, title ?? texts.title);
+    this.title = h("h2", { id: "title" }, title || texts.title);
     const heading = h("div", { class: "heading" }, this.title, this.status);
     this.body = h("div", { class: "body" }, this.log.element, this.person, this.composer.element);
     this.element = h(
@@ -151,7 +151,7 @@ export class Panel {
       "li",
       { class: "greeting" },
       h("span", { class: "mark" }, icon("chat")),
-      h("p", { dir: "auto" }, wording.greeting ?? texts.greeting),
+      h("p", { dir: "auto" }, wording.greeting || texts.greeting),
       ...wording.suggestions.map((text) =>
         h(
           "button",
@@ -179,7 +179,7 @@ export class Panel {
   private showList(isList: boolean): void {
     this.listButton.hidden = isList;
     this.backButton.hidden = !isList;
-    this.title.textContent = isList ? this.texts.list : (this.wording.title ?? this.texts.title);
+    this.title.textContent = isList ? this.texts.list : this.wording.title || this.texts.title;
     this.status.hidden = isList;
     const [shown, hidden] = isList
       ? [this.conversations.element, this.body]
