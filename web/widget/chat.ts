@@ -93,7 +93,7 @@ export function start(host: Host): Chat {
   function placePanel(): void {
     const view = window.visualViewport;
     const { element } = panel;
-    element.ariaModal = String(phone.matches);
+    element.setAttribute("aria-modal", String(phone.matches));
     element.style.height = phone.matches && view ? `${view.height}px` : "";
     element.style.top = phone.matches && view ? `${view.offsetTop}px` : "";
   }

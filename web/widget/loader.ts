@@ -100,7 +100,7 @@ class WicaraChat extends HTMLElement {
     const host = this.host;
     if (!host) return;
     this.failure?.remove();
-    host.launcher.ariaBusy = "true";
+    host.launcher.setAttribute("aria-busy", "true");
     // A module that failed to load is remembered by some browsers, so that a second try has another address.
     const again = this.attempts++ ? `?${this.attempts}` : "";
     this.chat ??= (
@@ -113,7 +113,7 @@ class WicaraChat extends HTMLElement {
         this.failure = h("p", { class: "failure", role: "alert" }, this.words(host.config).failed);
         host.root.append(this.failure);
       })
-      .finally(() => (host.launcher.ariaBusy = null));
+      .finally(() => host.launcher.removeAttribute("aria-busy"));
     return this.chat;
   }
 

@@ -31,7 +31,8 @@ export class Thread {
       // What was deleted meanwhile is in the loaded range and not in the answer.
       const found = new Set(detail.messages.map(({ id }) => id));
       for (const id of this.messages.keys()) if (id >= oldest && !found.has(id)) this.messages.delete(id);
-      this.state = detail;
+      const { handler, handover } = detail;
+      this.state = { handler, handover, assignee: this.state.assignee };
     }
     const extends_ = isOlder || ![...this.messages.keys()].some((id) => id < oldest);
     if (extends_) this.hasOlder = detail.messages.length >= PAGE;
@@ -96,6 +97,12 @@ export class Thread {
 
   list(): Message[] {
     return [...this.messages.values()].sort((one, other) => one.id - other.id);
+  }
+
+  /** Who answers, where visitors are told names: a thread that was read anew has them on its messages alone. */
+  get personName(): string | undefined {
+    const { assignee } = this.state;
+    return assignee ? assignee.name : this.list().findLast(({ role }) => role === "agent")?.author?.name;
   }
 
   get newest(): number {

@@ -4,7 +4,10 @@ import { render } from "../../shared/markdown.ts";
 import { safeUrl } from "../../shared/markdown-inline.ts";
 import type { Texts } from "../i18n/en.ts";
 import type { Message } from "../types.ts";
-import { button, h, icon } from "./dom.ts";
+import { arrange, button, h, icon } from "./dom.ts";
+
+/** Of the word with a rating, as the server takes it. */
+const MAX_WORD = 1000;
 
 export interface MessageActions {
   again(text: string): void;
@@ -30,11 +33,16 @@ export function showMarkdown(element: Element, text: string): void {
 
 export class MessageView {
   readonly element: HTMLElement;
-  private readonly below = h("div", { class: "below" });
+  private readonly label = h("span");
   private readonly text = h("div", { class: "text", dir: "auto" });
-  private shown = "";
+  private readonly bubble = h("div", { class: "bubble" }, this.text);
+  private readonly below = h("div", { class: "below" });
+  private readonly time = h("time");
+  private readonly thumbs: HTMLElement;
   private form: HTMLFormElement | undefined;
   private message!: Message;
+  private canAsk = false;
+  private takesFeedback = false;
 
   constructor(
     message: Message,
@@ -43,29 +51,28 @@ export class MessageView {
     private readonly actions: MessageActions,
   ) {
     const side = message.role === "client" ? "mine" : message.role === "agent" ? "theirs agent" : "theirs";
-    this.element = h("li", { class: `message ${side}` });
+    this.thumbs = h("span", { class: "thumbs" }, this.thumb(1), this.thumb(-1));
+    this.element = h("li", { class: `message ${side}` }, this.label, this.bubble, this.below);
   }
 
   /** `canAsk`: whether a question that failed may be asked again from here. */
   update(message: Message, canAsk: boolean, takesFeedback: boolean): void {
-    const about = JSON.stringify([message, canAsk, takesFeedback]);
-    if (about === this.shown) return;
-    this.shown = about;
-    this.message = message;
+    const isSame = canAsk === this.canAsk && takesFeedback === this.takesFeedback;
+    if (message === this.message && isSame) return;
+    // The same message comes from several sides.
+    const hasChanged = JSON.stringify(message) !== JSON.stringify(this.message);
+    Object.assign(this, { message, canAsk, takesFeedback });
+    if (!hasChanged && isSame) return;
     const { texts } = this;
-    const isMine = message.role === "client";
-    const name = isMine
-      ? texts.you
-      : (message.author?.name ?? (message.role === "agent" ? texts.staff : texts.bot));
-    const label = h("span", { class: message.role === "agent" ? "author" : "sr" }, name);
-    if (isMine) this.text.textContent = message.text;
+    this.label.className = message.role === "agent" ? "author" : "sr";
+    this.label.textContent = nameOf(message, texts);
+    if (message.role === "client") this.text.textContent = message.text;
     else showMarkdown(this.text, message.text);
-    const bubble = h("div", { class: "bubble" }, this.text, ...this.links());
-    if (message.payload?.properties?.state === "partial")
-      bubble.append(h("p", { class: "hint" }, texts.partial));
-    this.element.replaceChildren(label, bubble, this.below);
-    if (isMine) this.showFailure(canAsk);
-    else this.showFooter(takesFeedback);
+    const isPartial = message.payload?.properties?.state === "partial";
+    const hint = isPartial ? [h("p", { class: "hint" }, texts.partial)] : [];
+    arrange(this.bubble, [this.text, ...this.links(), ...hint]);
+    if (message.role === "client") this.showFailure();
+    else this.showFooter();
   }
 
   private links(): Node[] {
@@ -82,69 +89,46 @@ export class MessageView {
     return items.length ? [h("ul", { class: "links", "aria-label": this.texts.more }, ...items)] : [];
   }
 
-  private showFailure(canAsk: boolean): void {
+  private showFailure(): void {
     const { failure, text } = this.message;
     if (!failure) return this.below.replaceChildren();
     const note = h("p", { class: "problem" }, failureText(failure.reason, this.texts));
-    if (canAsk) {
-      note.append(
-        " ",
-        h(
-          "button",
-          { type: "button", class: "link", onclick: () => this.actions.again(text) },
-          this.texts.again,
-        ),
-      );
-    }
+    const again = { type: "button", class: "link", onclick: () => this.actions.again(text) };
+    if (this.canAsk) note.append(" ", h("button", again, this.texts.again));
     this.below.replaceChildren(note);
   }
 
-  private showFooter(takesFeedback: boolean): void {
+  private showFooter(): void {
     const { createdAt, feedback } = this.message;
-    const time = new Date(createdAt).toLocaleTimeString(this.locale, { hour: "2-digit", minute: "2-digit" });
-    const row = h("div", { class: "footer" }, h("time", { datetime: createdAt }, time));
-    if (takesFeedback) {
-      row.append(
-        h(
-          "span",
-          { class: "thumbs" },
-          ...([1, -1] as const).map((value) => this.thumb(value, feedback?.value === value)),
-        ),
-      );
-    }
-    const hadFocus = this.below.contains((this.below.getRootNode() as ShadowRoot).activeElement);
-    const focused = hadFocus && this.form ? null : this.focusedThumb();
-    this.below.replaceChildren(row, ...(this.form && feedback ? [this.form] : []));
-    if (focused) this.below.querySelectorAll<HTMLElement>(".thumbs button")[focused - 1]?.focus();
+    this.time.dateTime = createdAt;
+    this.time.textContent = new Date(createdAt).toLocaleTimeString(this.locale, {
+      hour: "2-digit",
+      minute: "2-digit",
+    });
+    [...this.thumbs.children].forEach((thumb, at) =>
+      thumb.setAttribute("aria-pressed", String(feedback?.value === (at ? -1 : 1))),
+    );
+    this.thumbs.hidden = !this.takesFeedback;
+    if (!this.time.parentElement) this.below.append(h("div", { class: "footer" }, this.time, this.thumbs));
+    if (!feedback) this.form?.remove();
+    else if (this.form && !this.form.parentElement) this.below.append(this.form);
   }
 
-  /** Which thumb has the focus, from 1: it is made anew when it is pressed. */
-  private focusedThumb(): number {
-    const active = (this.below.getRootNode() as ShadowRoot).activeElement;
-    return [...this.below.querySelectorAll(".thumbs button")].indexOf(active!) + 1;
-  }
-
-  private thumb(value: 1 | -1, isPressed: boolean): HTMLButtonElement {
-    const press = () => {
+  private thumb(value: 1 | -1): HTMLButtonElement {
+    const { good, bad } = this.texts;
+    return button(value > 0 ? "good" : "bad", value > 0 ? good : bad, () => {
+      const isPressed = this.message.feedback?.value === value;
+      this.form?.remove();
       this.form = isPressed ? undefined : this.wordForm(value);
       this.actions.feedback(this.message, isPressed ? 0 : value);
-    };
-    const { good, bad } = this.texts;
-    return button(value > 0 ? "good" : "bad", value > 0 ? good : bad, press, {
-      "aria-pressed": String(isPressed),
     });
   }
 
   private wordForm(value: 1 | -1): HTMLFormElement {
     const { texts } = this;
     const question = value > 0 ? texts.whyGood : texts.why;
-    const input = h("input", {
-      type: "text",
-      maxlength: 1000,
-      placeholder: question,
-      "aria-label": question,
-      dir: "auto",
-    });
+    const about = { placeholder: question, "aria-label": question, maxlength: MAX_WORD, dir: "auto" };
+    const input = h("input", { type: "text", ...about });
     const onsubmit = (event: Event) => {
       event.preventDefault();
       const text = input.value.trim();
@@ -152,14 +136,16 @@ export class MessageView {
       this.actions.feedback(this.message, value, text);
       form.replaceChildren(h("p", { class: "hint", role: "status" }, texts.thanks));
     };
-    const form = h(
-      "form",
-      { class: "word", onsubmit },
-      input,
-      h("button", { type: "submit", class: "plain" }, texts.send),
-    );
+    const send = h("button", { type: "submit", class: "plain" }, texts.send);
+    const form = h("form", { class: "word", onsubmit }, input, send);
     return form;
   }
+}
+
+/** Who speaks, in words for a screen reader where nothing shows it. */
+export function nameOf(message: Message, texts: Texts): string {
+  if (message.role === "client") return texts.you;
+  return message.author?.name ?? (message.role === "agent" ? texts.staff : texts.bot);
 }
 
 /** An answer that is being given: the text so far, or three dots. */

@@ -1,5 +1,6 @@
 /* The window of the chat. */
 
+import { render } from "../../shared/markdown.ts";
 import type { Language } from "../config.ts";
 import { en, type Texts } from "../i18n/en.ts";
 import { id } from "../i18n/id.ts";
@@ -10,6 +11,7 @@ import { Composer } from "./composer.ts";
 import { Conversations } from "./conversations.ts";
 import { button, h, icon } from "./dom.ts";
 import { Log } from "./log.ts";
+import { nameOf } from "./message.ts";
 
 export interface Wording {
   language: Language;
@@ -115,8 +117,8 @@ export class Panel {
   }
 
   arrived(message: Message): void {
-    const name = message.author?.name ?? (message.role === "agent" ? this.texts.staff : this.texts.bot);
-    this.announce(`${name}: ${message.text}`);
+    const text = render(message.text).map((node) => node.textContent);
+    this.announce(`${nameOf(message, this.texts)}: ${text.join(" ")}`);
   }
 
   opened(): void {
@@ -128,9 +130,10 @@ export class Panel {
   private show(): void {
     const { model, texts } = this;
     const { thread } = model;
-    const { handler, handover, assignee } = thread.state;
+    const { handler, handover } = thread.state;
     const isHuman = handler === "human";
-    this.status.textContent = !isHuman ? "" : assignee ? texts.joined(assignee.name) : texts.waiting;
+    const name = thread.personName;
+    this.status.textContent = !isHuman ? "" : name ? texts.joined(name) : texts.waiting;
     this.person.hidden = isHuman || !handover || !model.conversation?.session;
     this.lostAt = model.isConnected ? 0 : this.lostAt || Date.now();
     const isLost = this.lostAt && Date.now() - this.lostAt >= PATIENCE_MILLIS;
@@ -195,7 +198,7 @@ export class Panel {
     if (event.key === "Escape" && !event.isComposing) {
       if (this.listButton.hidden) this.showList(false);
       else this.close();
-    } else if (event.key === "Tab" && this.element.ariaModal === "true") this.keepFocus(event);
+    } else if (event.key === "Tab" && this.element.matches("[aria-modal=true]")) this.keepFocus(event);
   }
 
   /** On a phone the window covers the page, where the focus would be lost. */

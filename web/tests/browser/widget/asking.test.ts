@@ -129,7 +129,7 @@ test("a person takes over: what they write comes live, typing goes both ways, an
   expect(world.bot.asked).toEqual(["echo hi"]);
   // Screen readers are told whole messages.
   const told = await visit.window.locator("[aria-live]").allInnerTexts();
-  expect(told.join()).toContain("Good **morning**");
+  expect(told.join()).toContain("Good morning");
   visit.isClean();
 });
 
@@ -173,4 +173,37 @@ test("an answer is rated, with a word, and the rating is taken back", async () =
   await visit.button("Not helpful").click();
   await expect.poll(feedback, { timeout: 20_000 }).toBeNull();
   visit.isClean();
+});
+
+test("what the server says of its widget fills what the page leaves out", async () => {
+  const settings = {
+    title: "From the server",
+    greeting: "Selamat datang",
+    suggestions: ["echo apa kabar"],
+    languages: ["id"],
+    color: "#7a1fa2",
+  };
+  world.wicara.intercept((_, path, response) => {
+    if (!path.startsWith("/api/widget")) return false;
+    response.writeHead(200, { "Access-Control-Allow-Origin": "*", "Content-Type": "application/json" });
+    response.end(JSON.stringify({ status: 200, message: "success", data: settings }));
+    return true;
+  });
+  const context = await world.browser.newContext();
+  await context.addInitScript(() => {
+    const strip = () => document.querySelector("script[src]")!.removeAttribute("data-suggestions");
+    document.addEventListener("DOMContentLoaded", strip);
+  });
+  const visit = await Visit.begin(world, context);
+  await visit.launcher.click();
+  await visit.sees("Selamat datang");
+  // The page has named its own title.
+  await visit.window.getByRole("heading", { name: "Town hall" }).waitFor();
+  await visit.window.getByRole("textbox", { name: "Tulis pesan" }).waitFor();
+  await visit.button("echo apa kabar").click();
+  await visit.window.getByText("apa kabar", { exact: true }).waitFor();
+  const bubble = visit.window.locator(".mine .bubble");
+  expect(await bubble.evaluate((element) => getComputedStyle(element).backgroundColor)).toBe(
+    "rgb(122, 31, 162)",
+  );
 });

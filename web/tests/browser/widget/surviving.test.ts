@@ -181,3 +181,19 @@ test.each(["none", "session"])(
     visit.isClean();
   },
 );
+
+test("a chat that could not be loaded is loaded at the next click", async () => {
+  const { wicara } = world;
+  const visit = await Visit.begin(world);
+  wicara.intercept((_, path, response) => {
+    if (!path.startsWith("/widget/")) return false;
+    response.destroy();
+    return true;
+  });
+  await visit.launcher.click();
+  await visit.page.getByRole("alert").getByText("The chat could not be loaded.").waitFor();
+  wicara.intercept(undefined);
+  await visit.open();
+  expect(await visit.page.getByRole("alert").count()).toBe(0);
+  visit.isClean();
+});

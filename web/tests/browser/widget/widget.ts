@@ -30,7 +30,7 @@ export async function startWorld(
   const wicara = await startWicara(`${model}breaker_failures = 0\n${settings}`, environment);
   const page = await startPage(wicara.url, attributes);
   const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    executablePath: process.env.WICARA_CHROMIUM ?? "/usr/bin/chromium",
     // A name that is not this machine's: a page there has no https, and so neither locks nor a clipboard.
     args: ["--no-sandbox", "--host-resolver-rules=MAP plain.test 127.0.0.1"],
   });
