@@ -27,6 +27,8 @@ export class Workspace {
     this.live.listen({
       stored: (events) => this.stored(events),
       reload: () => {
+        // A new role or other bots are among the reasons.
+        void session.ask();
         void this.list.reload();
         this.counts.refresh();
       },
@@ -54,7 +56,7 @@ export class Workspace {
     } catch (error) {
       // Without the list, the filter by bot offers what the person is limited to.
       if (!(error instanceof ApiError)) throw error;
-      this.bots = (this.account.bots ?? []).map((id) => ({ id, kind: "", default: false, public: false }));
+      this.bots = (this.account.bots ?? []).map((id) => ({ id }));
     }
   }
 }

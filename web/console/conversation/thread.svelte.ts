@@ -156,8 +156,9 @@ export class Thread {
       if (event.kind === "answer.finished")
         setTimeout(() => this.answerEnd(event.replyTo), FINISHED_MILLISECONDS);
       if (event.kind !== "typing") continue;
-      if (event.by === "agent" && Date.now() - this.typedAt < TYPING_MILLISECONDS) continue;
-      this.typingSet(event.by, true);
+      const by = event.by === "agent" ? "agent" : "visitor";
+      if (by === "agent" && Date.now() - this.typedAt < TYPING_MILLISECONDS) continue;
+      this.typingSet(by, true);
     }
   }
 

@@ -19,7 +19,7 @@ const RELOAD_ROWS = 100;
 export interface Row {
   id: string;
   excerpt?: string;
-  highlights?: [number, number][];
+  highlights?: number[][];
 }
 
 export type ListStatus = "loading" | "ready" | "failed";

@@ -11,7 +11,7 @@ export interface StreamListener {
   /** What came at once, so that it is applied together. */
   events(events: StreamEvent[]): void;
   status(status: StreamStatus): void;
-  /** The server does not let the caller read any more. */
+  /** The server does not let the caller read any more: whoever listens finds out why, and stops the stream. */
   refused(): void;
 }
 
@@ -53,7 +53,10 @@ export class EventStream {
         // The connection broke or was silent for too long: the next attempt goes on from the position.
       }
       if (this.stopped) return;
-      if (wait < 0) return this.listener.refused();
+      if (wait < 0) {
+        this.listener.refused();
+        wait = LONGEST_RETRY_MILLISECONDS;
+      }
       this.failures += 1;
       // One end in a row is ordinary (a restarted server, a proxy's limit) and not worth a notice.
       this.listener.status(this.failures > 1 ? "lost" : "connecting");
@@ -65,7 +68,7 @@ export class EventStream {
     }
   }
 
-  /** Reads one connection to its end. Returns how long to wait at least, or -1 where trying again is of no use. */
+  /** Reads one connection to its end. Returns how long to wait at least, or -1 where the server refuses the caller. */
   private async read(): Promise<number> {
     const controller = (this.controller = new AbortController());
     const response = await fetch(this.address(), {

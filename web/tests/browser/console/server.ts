@@ -76,8 +76,7 @@ export async function startConsole(bot: string, name = "helper"): Promise<Wicara
   await start();
   const url = front?.url ?? `http://127.0.0.1:${port}`;
   const browser = await chromium.launch({
-    executablePath:
-      process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/chromium-browser"].find(existsSync),
+    executablePath: process.env.WICARA_CHROMIUM ?? "/usr/bin/chromium",
     args: ["--no-sandbox", "--disable-lcd-text"],
   });
 
