@@ -72,7 +72,7 @@ export class Panel {
     this.listButton = button("list", texts.list, () => this.showList(true));
     this.backButton = button("back", texts.back, () => this.showList(false), { hidden: true });
     this.status = h("p", { class: "status" });
-    this.bar = h("div", { class: "bar", role: "status" });
+    this.bar = h("p");
     this.announcer = h("div", { class: "sr", "aria-live": "polite" });
     this.person = h(
       "button",
@@ -96,7 +96,7 @@ export class Panel {
         onkeypress: keep,
       },
       h("header", {}, this.listButton, this.backButton, heading, button("close", texts.close, close)),
-      this.bar,
+      h("div", { class: "bar", role: "status" }, this.bar),
       this.body,
       this.announcer,
     );

@@ -160,8 +160,8 @@ test("an answer is rated, with a word, and the rating is taken back", async () =
   await visit.open();
   await visit.ask("echo hi");
   await visit.button("Not helpful").click();
-  await visit.window.getByRole("textbox", { name: "What could be better?" }).fill("It is too short");
-  await visit.window.getByRole("textbox", { name: "What could be better?" }).press("Enter");
+  await visit.window.getByRole("textbox", { name: "What was missing?" }).fill("It is too short");
+  await visit.window.getByRole("textbox", { name: "What was missing?" }).press("Enter");
   await visit.sees("Thank you.");
   const feedback = async () => {
     const { data } = (await world.wicara.operator("GET", "/api/message?role=bot")) as {
