@@ -137,3 +137,55 @@ test("a reply is neither lost nor doubled when the server goes away, and a draft
   await page.getByText("Live", { exact: true }).waitFor();
   await context.close();
 });
+
+test("a reply whose answer was lost on the way is sent again and stored once", async () => {
+  const { page, context } = await wicara.open();
+  const { conversation_id } = await wicara.ask("echo Sekali saja");
+  await page.goto(`${wicara.url}/inbox/${conversation_id}`);
+  await page.getByRole("button", { name: "Take over", exact: true }).click();
+  await page.getByText("You have it", { exact: true }).waitFor();
+  let lost = 0;
+  await page.route("**/api/message", async (route) => {
+    if (lost > 0) return route.continue();
+    lost += 1;
+    await route.fetch();
+    await route.abort();
+  });
+  await page.getByLabel("Reply to the visitor").fill("only once");
+  await page.keyboard.press("Enter");
+  const resent = page.waitForResponse((response) => response.url().endsWith("/api/message") && response.ok());
+  await page.getByRole("log").getByText("only once").waitFor();
+  await resent;
+  expect(await page.getByRole("log").getByText("only once").count()).toBe(1);
+  const { data } = await wicara.operator("GET", `/api/message?conversationId=${conversation_id}`);
+  expect(data.filter((message: { message: string }) => message.message === "only once")).toHaveLength(1);
+  await context.close();
+});
+
+test("a reply that cannot be sent says so, and is sent when it is asked for", async () => {
+  const { page, context } = await wicara.open();
+  const { conversation_id } = await wicara.ask("echo Nanti");
+  await page.goto(`${wicara.url}/inbox/${conversation_id}`);
+  await page.getByRole("button", { name: "Take over", exact: true }).click();
+  await page.getByText("You have it", { exact: true }).waitFor();
+  await page.route("**/api/message", (route) =>
+    route.fulfill({ status: 400, json: { status: 400, error: "No." } }),
+  );
+  await page.getByLabel("Reply to the visitor").fill("refused");
+  await page.keyboard.press("Enter");
+  await page.getByText("Not accepted: No.").waitFor();
+  await page.getByRole("button", { name: "Discard" }).click();
+  await page.getByText("refused").waitFor({ state: "detached" });
+
+  await page.unroute("**/api/message");
+  await page.route("**/api/message", (route) => route.abort());
+  await page.getByLabel("Reply to the visitor").fill("later");
+  await page.keyboard.press("Enter");
+  await page.getByText("Not sent.").waitFor();
+  await page.unroute("**/api/message");
+  await page.getByRole("button", { name: "Send again" }).click();
+  await page.getByText("Not sent.").waitFor({ state: "detached" });
+  const { data } = await wicara.operator("GET", `/api/message?conversationId=${conversation_id}`);
+  expect(data.at(-1).message).toBe("later");
+  await context.close();
+});
