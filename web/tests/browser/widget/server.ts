@@ -1,19 +1,14 @@
-/* A Wicara of its own for a test, and the build of the pages in front of it. */
+/* A Wicara of its own for a test, and a proxy before it that notes what comes, and can break it off. */
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { extname, join } from "node:path";
+import { join } from "node:path";
 
+/** A debug build serves these pages instead of those that are in it. */
 const DIST = process.env.WICARA_WEB_DIST ?? new URL("../../../dist/", import.meta.url).pathname;
-const TYPES: Record<string, string> = {
-  ".html": "text/html; charset=utf-8",
-  ".js": "text/javascript; charset=utf-8",
-  ".css": "text/css; charset=utf-8",
-  ".svg": "image/svg+xml",
-};
 export const PASSWORD = "a password of tests";
 
 export interface Wicara {
@@ -52,6 +47,7 @@ export async function startWicara(
       cwd: folder,
       env: {
         ...process.env,
+        WICARA_WEB_DIST: DIST,
         WICARA_SERVER__LISTEN: `127.0.0.1:${port}`,
         WICARA_SERVER__DRAIN_SECONDS: "0",
         WICARA_AUTH__ADMIN_PASSWORD: PASSWORD,
@@ -68,8 +64,7 @@ export async function startWicara(
     open.add(request_);
     outgoing.on("close", () => open.delete(request_));
     if (intercepted?.(incoming.method!, path, outgoing)) return;
-    if (path.startsWith("/api")) forward(incoming, outgoing, port);
-    else serve(path, outgoing);
+    forward(incoming, outgoing, port);
   });
   await new Promise<void>((done) => front.listen(0, "127.0.0.1", done));
   await start();
@@ -125,22 +120,6 @@ function listening(server: ChildProcess): Promise<number> {
     server.once("exit", () => fail(new Error(`wicara has ended:\n${text}`)));
     server.once("error", fail);
   });
-}
-
-function serve(path: string, response: ServerResponse): void {
-  const [file] = path.split("?") as [string];
-  const name = file === "/demo" ? "demo.html" : file.slice(1);
-  try {
-    const content = readFileSync(join(DIST, name));
-    response.writeHead(200, {
-      "Content-Type": TYPES[extname(name)] ?? "application/octet-stream",
-      "Access-Control-Allow-Origin": "*",
-      "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
-    });
-    response.end(content);
-  } catch {
-    response.writeHead(404).end();
-  }
 }
 
 /** What the server breaks off, breaks off for the browser too. */
