@@ -57,8 +57,3 @@ export const messageCreate = (body: string, idempotencyKey: string) =>
   request<Data<Message>>("POST", "/api/message", { body, idempotencyKey });
 
 export const messageAsk = (id: string) => request("POST", `/api/message/${id}/ask`);
-
-export const messageDelete = (id: string, undoSeconds: number) =>
-  request("DELETE", `/api/message/${id}`, { query: { undo: String(undoSeconds) } });
-
-export const messageRestore = (id: string) => request("POST", `/api/message/${id}/restore`);

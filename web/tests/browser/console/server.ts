@@ -1,11 +1,9 @@
 /* A Wicara of its own for a test, with people, and the browser that they use. */
 
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { extname, join } from "node:path";
+import { join, resolve } from "node:path";
 import {
   type Browser,
   type BrowserContext,
@@ -15,16 +13,8 @@ import {
 } from "playwright-core";
 
 const BINARY = process.env.WICARA_BIN ?? "wicara";
-/** Set: pages are taken from the last build and not from the program, which need not be built anew for them. */
-const DIST = process.env.WICARA_DIST ? new URL("../../../dist/", import.meta.url).pathname : null;
-const POLICY =
-  "default-src 'self'; base-uri 'none'; form-action 'self'; object-src 'none'; frame-ancestors 'none'";
-const TYPES: Record<string, string> = {
-  ".css": "text/css; charset=utf-8",
-  ".html": "text/html; charset=utf-8",
-  ".js": "text/javascript; charset=utf-8",
-  ".svg": "image/svg+xml",
-};
+/** Set: a debug build shows the pages of this folder, so that it need not be built anew for them. */
+const PAGES = process.env.WICARA_WEB_DIST;
 export const PASSWORD = "a password of tests";
 export const ADMIN = "admin@localhost";
 
@@ -46,6 +36,7 @@ export interface Wicara {
   /** A call of a visitor below /api/questions. */
   visitor(method: string, path: string, body?: unknown): Promise<any>;
   addPerson(email: string, role: string): void;
+  removePerson(email: string): void;
   /** A browser of somebody who is logged in; it shows the inbox. */
   open(email?: string, options?: BrowserContextOptions): Promise<{ page: Page; context: BrowserContext }>;
   /** Ends the process as a crash does, and waits until it is gone. */
@@ -60,10 +51,10 @@ export type Call = <T = any>(method: string, path: string, body?: unknown) => Pr
 export async function startConsole(bot: string, name = "helper"): Promise<Wicara> {
   const folder = mkdtempSync(join(tmpdir(), "wicara-console-"));
   let port = 0;
-  const front = DIST ? await startFront(DIST, () => port) : null;
-  writeFileSync(join(folder, "wicara.toml"), settings(bot, name, front?.url ?? ""));
-  const { WICARA_BIN: _binary, WICARA_DIST: _dist, ...inherited } = process.env;
-  const environment = { ...inherited, WICARA_AUTH__ADMIN_PASSWORD: PASSWORD, WICARA_PASSWORD: PASSWORD };
+  writeFileSync(join(folder, "wicara.toml"), settings(bot, name));
+  const { WICARA_BIN: _binary, WICARA_CHROMIUM: _browser, ...environment } = process.env;
+  environment.WICARA_AUTH__ADMIN_PASSWORD = environment.WICARA_PASSWORD = PASSWORD;
+  if (PAGES) environment.WICARA_WEB_DIST = resolve(PAGES);
   let server: ChildProcess;
 
   const start = async () => {
@@ -74,7 +65,7 @@ export async function startConsole(bot: string, name = "helper"): Promise<Wicara
     port = await listening(server);
   };
   await start();
-  const url = front?.url ?? `http://127.0.0.1:${port}`;
+  const url = `http://127.0.0.1:${port}`;
   const browser = await chromium.launch({
     executablePath: process.env.WICARA_CHROMIUM ?? "/usr/bin/chromium",
     args: ["--no-sandbox", "--disable-lcd-text"],
@@ -112,6 +103,9 @@ export async function startConsole(bot: string, name = "helper"): Promise<Wicara
     addPerson: (email, role) => {
       execFileSync(BINARY, ["user", "add", email, "--role", role], { cwd: folder, env: environment });
     },
+    removePerson: (email) => {
+      execFileSync(BINARY, ["user", "remove", email], { cwd: folder, env: environment });
+    },
     open: async (email = ADMIN, options = {}) => {
       const context = await browser.newContext({ locale: "en-US", ...options });
       const page = await context.newPage();
@@ -125,17 +119,15 @@ export async function startConsole(bot: string, name = "helper"): Promise<Wicara
     },
     close: async () => {
       await browser.close();
-      front?.close();
       await kill();
       rmSync(folder, { recursive: true, force: true });
     },
   };
 }
 
-function settings(bot: string, name: string, url: string): string {
+function settings(bot: string, name: string): string {
   return `
     [server]
-    public_url = "${url}"
     drain_seconds = 0
     [limits]
     questions_per_minute = 0
@@ -169,42 +161,4 @@ function listening(server: ChildProcess): Promise<number> {
     server.once("exit", () => fail(new Error(`wicara has ended:\n${text}`)));
     server.once("error", fail);
   });
-}
-
-/** Serves the last build by the server's own paths and policy, and hands all other requests on. */
-async function startFront(dist: string, port: () => number) {
-  const front = createServer((incoming, outgoing) => {
-    const path = incoming.url!.split("?")[0]!;
-    const name = /^\/($|login$|inbox(\/|$))/.test(path) ? "index.html" : path.slice(1);
-    const file = join(dist, name);
-    if (path.startsWith("/api") || path.startsWith("/guide") || !existsSync(file)) {
-      return forward(incoming, outgoing, port());
-    }
-    outgoing.writeHead(200, {
-      "Content-Type": TYPES[extname(name)] ?? "application/octet-stream",
-      "Content-Security-Policy": POLICY,
-    });
-    outgoing.end(readFileSync(file));
-  });
-  await new Promise<void>((done) => front.listen(0, "127.0.0.1", done));
-  return {
-    url: `http://127.0.0.1:${(front.address() as AddressInfo).port}`,
-    close: () => {
-      front.closeAllConnections();
-      front.close();
-    },
-  };
-}
-
-/** What the server breaks off, breaks off for the browser too. */
-function forward(incoming: IncomingMessage, outgoing: ServerResponse, port: number): void {
-  const { method, headers, url } = incoming;
-  const onward = request({ host: "127.0.0.1", port, method, path: url, headers }, (answer) => {
-    outgoing.writeHead(answer.statusCode!, answer.headers);
-    answer.pipe(outgoing);
-    answer.on("error", () => outgoing.destroy());
-  });
-  onward.on("error", () => outgoing.destroy());
-  outgoing.on("close", () => onward.destroy());
-  incoming.pipe(onward);
 }

@@ -1,0 +1,93 @@
+/* The live connection: what happens when it was away for too long, and what it tells somebody who looks elsewhere. */
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type Bot, startBot } from "../widget/bot";
+import { startConsole, type Wicara } from "./server";
+
+let bot: Bot;
+let wicara: Wicara;
+
+beforeAll(async () => {
+  bot = await startBot();
+  wicara = await startConsole(bot.url);
+});
+afterAll(async () => {
+  await wicara?.close();
+  bot?.close();
+});
+
+test("where the feed cannot go on from the position, what is shown is loaded again", async () => {
+  const { conversation_id, session_id } = await wicara.ask("echo Sebelum");
+  const { page, context } = await wicara.open();
+  // Every connection breaks; the one after that asks for a position of another feed.
+  let away = true;
+  await page.route("**/api/events?after=*", (route) => {
+    if (away) return route.abort();
+    const url = new URL(route.request().url());
+    if (!url.searchParams.get("after")!.startsWith("0000.")) url.searchParams.set("after", "0000.1");
+    return route.continue({ url: url.href });
+  });
+  await page.goto(`${wicara.url}/inbox/${conversation_id}`);
+  await page.getByRole("log").getByText("Sebelum", { exact: true }).waitFor();
+  await page.getByText("Not live. Connecting again…").waitFor();
+  await wicara.ask("echo Sesudah", session_id);
+  const other = await wicara.ask("echo Yang lain");
+  expect(await page.getByText("Sesudah").count()).toBe(0);
+
+  away = false;
+  await page.getByRole("log").getByText("Sesudah", { exact: true }).waitFor();
+  await page.getByRole("button", { name: "1 new" }).click();
+  await page.locator(`[data-conversation="${other.conversation_id}"]`).waitFor();
+  await page.getByText("Live", { exact: true }).waitFor();
+  await context.close();
+});
+
+test("the queue notifies who has asked for it and looks elsewhere", async () => {
+  const { page, context } = await wicara.open();
+  await context.grantPermissions(["notifications"], { origin: wicara.url });
+  await page.addInitScript(() => {
+    const told: string[] = [];
+    class Told {
+      static permission = "granted";
+      static requestPermission = async () => "granted";
+      constructor(title: string, options: NotificationOptions) {
+        told.push(`${title}: ${options.body}`);
+      }
+      close() {}
+    }
+    Object.assign(window, { Notification: Told, told });
+    document.hasFocus = () => false;
+  });
+  await page.reload();
+  await page.getByText("Live", { exact: true }).waitFor();
+  const first = await wicara.ask("echo Satu");
+  await wicara.visitor("POST", `${first.session_id}/handover`);
+  await page.getByRole("link", { name: /^Queue 1$/ }).waitFor();
+  const told = () => page.evaluate(() => (window as unknown as { told: string[] }).told);
+  expect(await told()).toEqual([]);
+
+  await page.getByRole("button", { name: "Account" }).click();
+  await page.getByRole("button", { name: "Notify me of the queue" }).click();
+  const second = await wicara.ask("echo Dua");
+  await wicara.visitor("POST", `${second.session_id}/handover`);
+  await wicara.operator("POST", "/api/message", {
+    conversationId: String(second.conversation_id),
+    role: "client",
+    type: "text",
+    message: "Halo?",
+  });
+  await page.getByRole("link", { name: /^Queue 2$/ }).waitFor();
+  expect(await told()).toEqual([`Somebody waits for a person: website-${second.conversation_id}`]);
+  await context.close();
+});
+
+test("who is removed is signed out at once", async () => {
+  wicara.addPerson("bayu@example.org", "agent");
+  const { conversation_id } = await wicara.ask("echo Sampai nanti");
+  const { page, context } = await wicara.open("bayu@example.org");
+  await page.goto(`${wicara.url}/inbox/${conversation_id}`);
+  await page.getByRole("button", { name: "Take over", exact: true }).waitFor();
+  wicara.removePerson("bayu@example.org");
+  await page.waitForURL(`**/login?next=*`);
+  await context.close();
+});
