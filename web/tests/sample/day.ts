@@ -3,9 +3,16 @@
 export const office = {
   bots: { main: "layanan", second: "guide" },
   staff: [
-    { email: "sari.wulandari@wanasari.example", role: "agent" },
-    { email: "bagus.pratama@wanasari.example", role: "agent" },
+    { email: "sari.wulandari@arunika.example", role: "agent" },
+    { email: "bagus.pratama@arunika.example", role: "agent" },
   ],
+};
+
+/** What a visitor of the demonstration page asks. */
+export const chat = {
+  question: "KTP saya hilang. Apa yang harus saya bawa?",
+  answer:
+    "Untuk mencetak ulang **KTP-el** yang hilang, bawalah:\n\n1. surat keterangan hilang dari kepolisian\n2. fotokopi kartu keluarga\n\nDatanglah ke loket **3**, Senin sampai Jumat pukul 08.00–15.00. Layanan ini *gratis*.",
 };
 
 export interface Talk {
@@ -73,7 +80,7 @@ export const talks: Talk[] = [
       ["client", "Apakah akta kelahiran bisa diurus secara daring?"],
       [
         "bot",
-        "Bisa. Isi formulir di [layanan daring](https://wanasari.example/akta) lalu unggah surat kelahiran.",
+        "Bisa. Isi formulir di [layanan daring](https://arunika.example/akta) lalu unggah surat kelahiran.",
       ],
       ["client", "Sudah, tapi statusnya masih menunggu"],
       ["agent", "Berkasnya sudah kami periksa, Bu. Akta terbit besok siang."],
@@ -130,7 +137,7 @@ export const talks: Talk[] = [
     ago: 52,
     holder: "staff",
     lines: [
-      ["client", "Lampu jalan di depan SD Wanasari 2 mati sejak Minggu"],
+      ["client", "Lampu jalan di depan SD Arunika 2 mati sejak Minggu"],
       ["bot", "Terima kasih atas laporannya. Saya teruskan kepada petugas penerangan jalan."],
       ["agent", "Tim kami ke lokasi sore ini, Pak."],
     ],
@@ -153,6 +160,16 @@ export const talks: Talk[] = [
     lines: [
       ["client", "Batas bayar PBB tahun ini kapan?"],
       ["bot", "Batas pembayaran PBB adalah **30 September**. Bisa dibayar di bank, kantor pos, atau daring."],
+    ],
+  },
+  {
+    room: "Dewi Lestari · pindah alamat",
+    channel: "whatsapp",
+    user: "dewi.lestari",
+    ago: 96,
+    lines: [
+      ["client", "Apakah saya perlu surat pengantar RT untuk pindah alamat dalam kota?"],
+      ["bot", "Tidak perlu. Cukup isi formulir **F-1.03** di loket atau secara daring."],
     ],
   },
   {
