@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, expect, test } from "vitest";
 
+import { startPage } from "./server.ts";
 import { messages, onlyConversation, startWorld, Visit, type World } from "./widget.ts";
 
 let world: World;
@@ -206,4 +207,34 @@ test("what the server says of its widget fills what the page leaves out", async 
   expect(await bubble.evaluate((element) => getComputedStyle(element).backgroundColor)).toBe(
     "rgb(122, 31, 162)",
   );
+});
+
+test("a page places the chat itself, says where it stands, and opens it; its style sheet says how it looks", async () => {
+  const { wicara } = world;
+  const body = `<wicara-chat data-title="Placed" data-position="start"></wicara-chat>`;
+  const { url, server } = await startPage(wicara.url, `data-title="Of the script" data-language="id"`, body);
+  const context = await world.browser.newContext({ viewport: { width: 1000, height: 700 } });
+  const visit = await Visit.begin({ ...world, url }, context);
+  await visit.page.evaluate(() => document.documentElement.style.setProperty("--wicara-color", "navy"));
+  const opens = () => visit.page.evaluate(() => customElements.get("wicara-chat") !== undefined);
+  await expect.poll(opens).toBe(true);
+  expect(await visit.page.locator("wicara-chat").count()).toBe(1);
+  await visit.page.locator("wicara-chat").evaluate((chat) => (chat as HTMLElement & { open(): void }).open());
+  await visit.window.getByRole("heading", { name: "Placed" }).waitFor();
+  await visit.window.getByRole("textbox", { name: "Tulis pesan" }).fill("echo hi");
+  await visit.page.keyboard.press("Enter");
+  await visit.window.getByText("hi", { exact: true }).waitFor();
+  expect((await visit.window.boundingBox())!.x).toBeLessThan(100);
+  await visit.page.keyboard.press("Escape");
+  await visit.page.emulateMedia({ media: "print" });
+  expect(await visit.page.getByRole("button", { name: "Buka obrolan" }).isVisible()).toBe(false);
+  await visit.page.emulateMedia({ media: "screen" });
+  const launcher = visit.page.getByRole("button", { name: "Buka obrolan" });
+  // The colour is looked for when the theme changes, too.
+  await visit.page.emulateMedia({ colorScheme: "dark" });
+  await expect
+    .poll(() => launcher.evaluate((button) => getComputedStyle(button).backgroundColor))
+    .toBe("rgb(0, 0, 128)");
+  visit.isClean();
+  server.close();
 });
