@@ -2,7 +2,7 @@
 
 import css from "./chat.css?shadow";
 import { languageOf, pageLanguage } from "./config.ts";
-import { type Chat, type Host, openKey } from "./host.ts";
+import { type Chat, draftKey, type Host, openKey } from "./host.ts";
 import { Model } from "./model.ts";
 import { Store, storageArea } from "./store.ts";
 import { Transport } from "./transport.ts";
@@ -28,7 +28,9 @@ export function start(host: Host): Chat {
       else launcher.toggleAttribute("data-unread", true);
     },
   });
-  let panel = new Panel(model, wording, close);
+  let draft = recall(draftKey(name)) ?? "";
+  let panel = new Panel(model, wording, close, drafted);
+  panel.composer.text = draft;
   host.style(css);
   model.start();
 
@@ -37,7 +39,7 @@ export function start(host: Host): Chat {
       wording = wordingOf(host, settings);
       if (settings.color) host.tint(settings.color);
       const old = panel;
-      panel = new Panel(model, wording, close);
+      panel = new Panel(model, wording, close, drafted);
       panel.composer.text = old.composer.text;
       if (!isOpen) return;
       const hadFocus = old.element.matches(":focus-within");
@@ -75,13 +77,32 @@ export function start(host: Host): Chat {
     live();
   }
 
-  /** A tab that is loaded anew shows the window again, once there is a conversation. */
+  function drafted(text: string): void {
+    draft = text;
+    remember();
+  }
+
+  /** A tab that is loaded anew shows the window again with what was being written, once there is a conversation. */
   function remember(): void {
+    const isKnown = store.read().conversations.length > 0;
+    keep(openKey(name), isKnown && isOpen ? "1" : "");
+    keep(draftKey(name), isKnown ? draft : "");
+  }
+
+  function keep(key: string, value: string): void {
     try {
-      if (isOpen && store.read().conversations.length) session?.setItem(openKey(name), "1");
-      else session?.removeItem(openKey(name));
+      if (value) session?.setItem(key, value);
+      else session?.removeItem(key);
     } catch {
-      // Blocked or full: the window stays closed then.
+      // Blocked or full: this is not kept then.
+    }
+  }
+
+  function recall(key: string): string | null | undefined {
+    try {
+      return session?.getItem(key);
+    } catch {
+      return undefined;
     }
   }
 

@@ -25,3 +25,8 @@ export interface Chat {
 export function openKey(name: string): string {
   return `${name}:open`;
 }
+
+/** The key under which a browser tab keeps the text that is not sent yet. */
+export function draftKey(name: string): string {
+  return `${name}:draft`;
+}

@@ -11,6 +11,8 @@ export interface ComposerActions {
   send(text: string): void;
   stop(): void;
   typing(): void;
+  /** The text that is not sent yet has changed. */
+  drafted(text: string): void;
 }
 
 export class Composer {
@@ -33,6 +35,7 @@ export class Composer {
       "aria-label": texts.placeholder,
       oninput: () => {
         this.changed();
+        actions.drafted(this.box.value);
         if (this.box.value) actions.typing();
       },
       onkeydown: (event: KeyboardEvent) => {
@@ -102,5 +105,6 @@ export class Composer {
     if (!text || this.sendButton.disabled) return;
     this.text = "";
     this.actions.send(text);
+    this.actions.drafted("");
   }
 }

@@ -2,6 +2,7 @@
 
 import { render } from "../../shared/markdown.ts";
 import { safeUrl } from "../../shared/markdown-inline.ts";
+import { withoutLooseEnds } from "../../shared/markdown-partial.ts";
 import type { Texts } from "../i18n/en.ts";
 import type { Message } from "../types.ts";
 import { arrange, button, h, icon } from "./dom.ts";
@@ -167,7 +168,7 @@ export class DraftView {
     const start = performance.now();
     if (start < this.nextAt) return false;
     this.dots.replaceWith(this.text);
-    showMarkdown(this.text, text);
+    showMarkdown(this.text, withoutLooseEnds(text));
     this.shown = text;
     // The longer it takes to show, the less often it is.
     const end = performance.now();

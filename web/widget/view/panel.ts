@@ -48,6 +48,7 @@ export class Panel {
     private readonly model: Model,
     private readonly wording: Wording,
     private readonly close: () => void,
+    drafted: (text: string) => void,
   ) {
     const { language, title } = wording;
     const texts = (this.texts = language === "id" ? id : en);
@@ -57,6 +58,7 @@ export class Panel {
       send: (text) => model.ask(text),
       stop: () => void model.stop(),
       typing: () => model.typing(),
+      drafted,
     });
     const edit = ({ key, text }: Pending) => {
       model.outbox.drop(key);

@@ -18,9 +18,10 @@ test("on a page of another origin with a strict policy an answer is seen as it c
 
   await visit.ask("How do I get a card?");
   await bot.say("How do I get a card?", "You need **three");
-  await visit.sees("You need **three");
+  // What is not closed yet looks as it will.
+  await visit.window.locator("strong", { hasText: "three" }).waitFor();
+  expect(await visit.log()).toEqual(["How do I get a card?", "You need three"]);
   await bot.say("How do I get a card?", "** things, see [the form](https://forms.test/a).");
-  await visit.sees("three");
   await bot.finish("How do I get a card?");
   const link = visit.window.getByRole("link", { name: "the form" });
   await link.waitFor();

@@ -23,6 +23,15 @@ test("the page is loaded anew in the middle of the first answer, and the answer 
   await visit.window.locator("time").waitFor();
   expect(await visit.log()).toEqual(["slowly", "The first half and the second"]);
   expect(bot.asked).toEqual(["slowly"]);
+  // So does what was being written.
+  await visit.box.fill("echo and then");
+  await visit.page.reload();
+  await expect.poll(() => visit.box.inputValue(), poll).toBe("echo and then");
+  await visit.box.press("Enter");
+  await visit.window.getByText("and then", { exact: true }).waitFor();
+  await visit.page.reload();
+  await visit.sees("and then");
+  expect(await visit.box.inputValue()).toBe("");
   visit.isClean();
 });
 
