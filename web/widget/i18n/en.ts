@@ -11,7 +11,7 @@ export const en = {
   begin: "New conversation",
   none: "No conversations yet.",
   person: "Talk to a person",
-  personFailed: "That did not work. Please try again.",
+  notDone: "That did not work. Please try again.",
   waiting: "A person will answer you here.",
   joined: (name: string) => `${name} answers you here.`,
   staff: "Staff",

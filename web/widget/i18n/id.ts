@@ -13,7 +13,7 @@ export const id: Texts = {
   begin: "Percakapan baru",
   none: "Belum ada percakapan.",
   person: "Bicara dengan petugas",
-  personFailed: "Belum berhasil. Silakan coba lagi.",
+  notDone: "Belum berhasil. Silakan coba lagi.",
   waiting: "Petugas akan menjawab Anda di sini.",
   joined: (name) => `${name} menjawab Anda di sini.`,
   staff: "Petugas",

@@ -7,6 +7,7 @@ import type { Thread } from "../thread.ts";
 import type { Message } from "../types.ts";
 import { arrange, button, h } from "./dom.ts";
 import { DraftView, type MessageActions, MessageView } from "./message.ts";
+import { PendingView } from "./pending.ts";
 
 /** So near to its end the log counts as read to the end. */
 const NEAR = 48;
@@ -22,7 +23,7 @@ export class Log {
   private thread: Thread | undefined;
   private messages = new Map<number, MessageView>();
   private drafts = new Map<number, DraftView>();
-  private pendings = new Map<string, HTMLElement>();
+  private pendings = new Map<string, PendingView>();
   private follows = true;
   private lastMine = "";
 
@@ -114,52 +115,21 @@ export class Log {
   /** Questions that the server has not acknowledged. One that the thread has already is shown once. */
   private pending(messages: Message[]): HTMLElement[] {
     const known = messages.filter(({ role }) => role === "client");
-    const shown = new Map<string, HTMLElement>();
+    const shown = new Map<string, PendingView>();
     for (const pending of this.model.pending) {
       const copy = known.findIndex(({ id, text }) => id > pending.after && text === pending.text);
-      if (copy >= 0) known.splice(copy, 1);
-      else shown.set(pending.key, this.pendingItem(pending));
+      if (copy >= 0) {
+        known.splice(copy, 1);
+        continue;
+      }
+      const { texts, model, actions } = this;
+      const view =
+        this.pendings.get(pending.key) ?? new PendingView(pending, texts, model.outbox, actions.edit);
+      view.update();
+      shown.set(pending.key, view);
     }
     this.pendings = shown;
-    return [...shown.values()];
-  }
-
-  private pendingItem(pending: Pending): HTMLElement {
-    const item =
-      this.pendings.get(pending.key) ??
-      h(
-        "li",
-        { class: "message mine pending" },
-        h("span", { class: "sr" }, this.texts.you),
-        h("div", { class: "bubble" }, h("div", { class: "text", dir: "auto" }, pending.text)),
-        h("div", { class: "below" }),
-      );
-    const { texts, model } = this;
-    const { obstacle, until } = model.outbox.sendings.get(pending.key) ?? {};
-    const isOver = obstacle && !until;
-    const words = !obstacle
-      ? texts.sending
-      : obstacle === "limit"
-        ? texts.limit(Math.max(1, Math.ceil((until! - Date.now()) / 1000)))
-        : obstacle === "busy"
-          ? texts.sending
-          : isOver && obstacle === "offline"
-            ? texts.notSent
-            : isOver
-              ? `${texts.notSent} ${texts[obstacle]}`
-              : texts[obstacle];
-    const below = item.lastElementChild!;
-    const about = `${words}${Boolean(isOver)}`;
-    if ((below as HTMLElement).dataset.about === about) return item;
-    (below as HTMLElement).dataset.about = about;
-    const note = h("p", { class: obstacle ? "problem" : "hint" }, words);
-    const action = (label: string, onclick: () => void) =>
-      note.append(" ", h("button", { type: "button", class: "link", onclick }, label));
-    if (obstacle === "refused" || obstacle === "tooLong")
-      action(texts.edit, () => this.actions.edit(pending));
-    else if (obstacle && obstacle !== "limit") action(texts.retry, () => model.outbox.retry(pending.key));
-    below.replaceChildren(note);
-    return item;
+    return [...shown.values()].map(({ element }) => element);
   }
 
   private dayOf({ createdAt }: Message): string {

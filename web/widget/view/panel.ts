@@ -24,6 +24,7 @@ export interface Wording {
 const TICK_MILLIS = 1_000;
 /** A connection that is back sooner is not spoken of. */
 const PATIENCE_MILLIS = 2_500;
+const NOTICE_MILLIS = 6_000;
 
 export class Panel {
   readonly element: HTMLElement;
@@ -40,6 +41,8 @@ export class Panel {
   private readonly announcer: HTMLElement;
   private readonly body: HTMLElement;
   private lostAt = 0;
+  /** What did not work, shown for a while. */
+  private notice = "";
   private greeting: HTMLElement | undefined;
   private frame = 0;
   private tick: ReturnType<typeof setTimeout> | undefined;
@@ -66,7 +69,7 @@ export class Panel {
       this.composer.focus();
     };
     const feedback = (message: Message, value: number, text?: string) =>
-      void model.feedback(message, value, text).catch(() => this.announce(texts.personFailed));
+      void model.feedback(message, value, text).catch(() => this.tell(texts.notDone));
     this.log = new Log(model, texts, locale, { again: (text) => this.ask(text), feedback, edit }, () =>
       this.update(),
     );
@@ -118,6 +121,15 @@ export class Panel {
     if (this.announcer.childNodes.length > 3) this.announcer.firstChild!.remove();
   }
 
+  private tell(text: string): void {
+    this.notice = text;
+    this.update();
+    setTimeout(() => {
+      this.notice = "";
+      this.update();
+    }, NOTICE_MILLIS);
+  }
+
   arrived(message: Message): void {
     const text = render(message.text).map((node) => node.textContent);
     this.announce(`${nameOf(message, this.texts)}: ${text.join(" ")}`);
@@ -139,7 +151,9 @@ export class Panel {
     this.person.hidden = isHuman || !handover || !model.conversation?.session;
     this.lostAt = model.isConnected ? 0 : this.lostAt || Date.now();
     const isLost = this.lostAt && Date.now() - this.lostAt >= PATIENCE_MILLIS;
-    this.bar.textContent = isLost ? texts.reconnecting : model.hasBegunAnew ? texts.anew : "";
+    this.bar.textContent = isLost
+      ? texts.reconnecting
+      : this.notice || (model.hasBegunAnew ? texts.anew : "");
     this.composer.update(thread.answering !== undefined);
     this.log.update(this.head());
     clearTimeout(this.tick);
@@ -177,7 +191,7 @@ export class Panel {
     this.composer.focus();
     this.model.handover().then(
       () => this.model.thread.state.handler === "human" && this.announce(this.texts.waiting),
-      () => this.announce(this.texts.personFailed),
+      () => this.tell(this.texts.notDone),
     );
   }
 

@@ -135,6 +135,21 @@ test("a person takes over: what they write comes live, typing goes both ways, an
   visit.isClean();
 });
 
+test("who asks for a person and is not heard is told so, and may try again", async () => {
+  const visit = await (await Visit.begin(world)).open();
+  await visit.ask("echo hi");
+  world.wicara.intercept((_, path, response) => {
+    if (!path.endsWith("/handover")) return false;
+    response.writeHead(503, { "Access-Control-Allow-Origin": "*" }).end("{}");
+    return true;
+  });
+  await visit.button("Talk to a person").click();
+  await visit.sees("That did not work. Please try again.");
+  world.wicara.intercept(undefined);
+  await visit.button("Talk to a person").click();
+  await visit.sees("A person will answer you here.");
+});
+
 test("a visitor has several conversations, and forgets them all", async () => {
   const visit = await Visit.begin(world);
   await visit.open();
