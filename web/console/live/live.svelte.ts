@@ -56,6 +56,7 @@ export class Live {
   constructor(private readonly options: LiveOptions) {
     this.tabs = new Tabs<Note>(`wicara-live-${options.account}`, {
       lead: () => this.lead(),
+      rest: () => this.rest(),
       note: (note) => this.note(note),
     });
     this.tabs.tell({ type: "joined" });
@@ -107,6 +108,14 @@ export class Live {
       this.watchTell();
       this.feedOpen();
     });
+  }
+
+  private rest(): void {
+    this.leads = false;
+    this.feed?.stop();
+    this.answers?.stop();
+    this.feed = this.answers = null;
+    this.answersOf = "";
   }
 
   private feedOpen(): void {

@@ -20,6 +20,9 @@ class Session {
     addEventListener("storage", (event) => {
       if (event.key === SIGNAL) void this.ask();
     });
+    addEventListener("online", () => {
+      if (this.state === "unreachable") this.retry();
+    });
     addEventListener("pageshow", (event) => {
       if (event.persisted) void this.ask();
     });

@@ -91,3 +91,25 @@ test("who is removed is signed out at once", async () => {
   await page.waitForURL(`**/login?next=*`);
   await context.close();
 });
+
+test("without locks, as on plain http, only tabs on the screen hold connections, and the others catch up", async () => {
+  const { page, context } = await wicara.open();
+  await page.addInitScript(() => {
+    Object.defineProperty(navigator, "locks", { value: undefined });
+    Object.defineProperty(document, "hidden", { get: () => (window as { away?: boolean }).away ?? false });
+  });
+  const show = (away: boolean) =>
+    page.evaluate((value) => {
+      Object.assign(window, { away: value });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, away);
+  await page.reload();
+  await page.getByText("Live", { exact: true }).waitFor();
+  const ended = page.waitForEvent("requestfailed", (request) => request.url().includes("/api/events"));
+  await show(true);
+  await ended;
+  await wicara.ask("echo Sementara itu");
+  await show(false);
+  await page.getByRole("button", { name: "1 new" }).waitFor();
+  await context.close();
+});
