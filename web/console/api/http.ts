@@ -58,6 +58,16 @@ export function queryString(query: Record<string, string | undefined>): string {
   return text && `?${text}`;
 }
 
+/** A stream of server-sent events, to be read by whoever asks. What its status means is theirs too. */
+export function openStream(path: string, signal: AbortSignal): Promise<Response> {
+  return fetch(path, {
+    headers: { Accept: "text/event-stream" },
+    credentials: "same-origin",
+    cache: "no-store",
+    signal,
+  });
+}
+
 export async function request<T>(
   method: string,
   path: string,

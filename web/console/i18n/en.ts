@@ -31,6 +31,7 @@ export const en = {
   connectionConnecting: "Connecting…",
   connectionOpen: "Live",
   connectionLost: "Not live. Connecting again…",
+  connectionLostLead: "The live connection is lost. What is new comes as soon as it is back.",
 
   // Navigation and menu
   navigation: "Views",

@@ -28,6 +28,7 @@ export const id: Dictionary = {
   connectionConnecting: "Menghubungkan…",
   connectionOpen: "Langsung",
   connectionLost: "Terputus. Menghubungkan lagi…",
+  connectionLostLead: "Sambungan langsung terputus. Kabar baru datang begitu tersambung lagi.",
 
   navigation: "Tampilan",
   menu: "Menu",

@@ -1,3 +1,4 @@
+import { openStream } from "../api/http";
 import { readEvents, type StreamEvent } from "../../widget/stream";
 
 /** The server sends something every 15 seconds; a connection that is silent for longer than this is dead. */
@@ -71,12 +72,7 @@ export class EventStream {
   /** Reads one connection to its end. Returns how long to wait at least, or -1 where the server refuses the caller. */
   private async read(): Promise<number> {
     const controller = (this.controller = new AbortController());
-    const response = await fetch(this.address(), {
-      headers: { Accept: "text/event-stream" },
-      credentials: "same-origin",
-      cache: "no-store",
-      signal: controller.signal,
-    });
+    const response = await openStream(this.address(), controller.signal);
     if (response.status === 401 || response.status === 403) return -1;
     if (!response.ok || !response.body) return Number(response.headers.get("Retry-After") ?? 0) * 1000;
     let waiting: StreamEvent[] = [];
