@@ -10,6 +10,9 @@ import { Outbox } from "./conversation/outbox.svelte";
 import { router } from "./router.svelte";
 import { session } from "./session/session.svelte";
 
+/** No event tells how bots are, so they are looked at so often. */
+const BOTS_MILLISECONDS = 30_000;
+
 /** What the pages behind the login share, for as long as one person is logged in. */
 export class Workspace {
   readonly live: Live;
@@ -18,6 +21,7 @@ export class Workspace {
   readonly list: ConversationList;
   readonly outbox: Outbox;
   bots = $state.raw<Bot[]>([]);
+  private readonly botTimer: ReturnType<typeof setInterval>;
 
   constructor(readonly account: Account) {
     this.live = new Live({ account: account.id, refused: () => void session.ask() });
@@ -35,9 +39,11 @@ export class Workspace {
     });
     this.counts.refresh();
     void this.loadBots();
+    this.botTimer = setInterval(() => void this.loadBots(), BOTS_MILLISECONDS);
   }
 
   close(): void {
+    clearInterval(this.botTimer);
     this.live.close();
     this.list.close();
     this.counts.close();
@@ -51,12 +57,14 @@ export class Workspace {
   }
 
   private async loadBots(): Promise<void> {
+    if (document.hidden && this.bots.length > 0) return;
     try {
       this.bots = await botList();
     } catch (error) {
       // Without the list, the filter by bot offers what the person is limited to.
       if (!(error instanceof ApiError)) throw error;
-      this.bots = (this.account.bots ?? []).map((id) => ({ id }));
+      if (this.bots.length > 0) return;
+      this.bots = (this.account.bots ?? []).map((id) => ({ id, breaker: "closed" }));
     }
   }
 }

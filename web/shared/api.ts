@@ -31,4 +31,6 @@ export type Message = Omit<Schemas["Message"], "payload"> & {
 
 export interface Bot {
   id: string;
+  /** `open`: it failed too often and is left alone for a while. */
+  breaker: string;
 }

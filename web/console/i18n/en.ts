@@ -64,6 +64,7 @@ export const en = {
   viewUnanswered: "Unanswered",
   viewFailed: "Failed",
   bots: "Bots",
+  botFailing: "Fails often and is left alone for a while",
   filter: "Filter",
   filterActive: (number: number) => count(number, "filter", "filters"),
   filterClear: "Clear filters",

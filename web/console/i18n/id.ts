@@ -59,6 +59,7 @@ export const id: Dictionary = {
   viewUnanswered: "Belum dijawab",
   viewFailed: "Gagal",
   bots: "Bot",
+  botFailing: "Sering gagal dan dibiarkan sejenak",
   filter: "Saring",
   filterActive: (number) => `${number} saringan`,
   filterClear: "Hapus saringan",

@@ -72,9 +72,9 @@ export class ConversationList {
     void this.load(PAGE);
   }
 
-  /** Brings what is new to the top. */
+  /** Brings what is new to the top. Where that fails, what is shown stays, and `error` says why. */
   async refresh(): Promise<void> {
-    await this.load(PAGE);
+    await this.load(PAGE, this.status === "ready");
   }
 
   async loadMore(): Promise<void> {
@@ -187,7 +187,7 @@ export class ConversationList {
     }
   }
 
-  private async load(limit: number): Promise<void> {
+  private async load(limit: number, keep = false): Promise<void> {
     this.controller.abort();
     const { signal } = (this.controller = new AbortController());
     try {
@@ -210,7 +210,7 @@ export class ConversationList {
       if (signal.aborted) return;
       if (!(error instanceof ApiError)) throw error;
       this.error = error;
-      this.status = "failed";
+      if (!keep) this.status = "failed";
     }
   }
 
