@@ -14,13 +14,14 @@ const CRATES: &[(&str, &[&str])] = &[
     ("platform", &["model"]),
     ("metrics", &[]),
     ("guide", &[]),
+    ("pages", &[]),
     ("search", &[]),
     ("documents", &["guide", "model"]),
     ("outbound", &["metrics", "model", "platform"]),
     ("bots", &["documents", "metrics", "model", "outbound", "platform"]),
     ("store", &["metrics", "model", "platform", "search"]),
     ("service", &["bots", "metrics", "model", "platform", "search", "store"]),
-    ("http", &["guide", "metrics", "model", "platform", "search", "service"]),
+    ("http", &["guide", "metrics", "model", "pages", "platform", "search", "service"]),
     // For tests alone.
     ("fuzz", &[]),
 ];

@@ -10,6 +10,7 @@ mod config;
 mod copy;
 mod failure;
 mod key;
+mod openapi;
 mod output;
 mod password;
 mod people;
@@ -98,6 +99,9 @@ enum Command {
     /// Copy all that is stored to another database, from SQLite to PostgreSQL or back
     #[command(after_help = copy::EXAMPLES)]
     Copy(copy::Args),
+    /// Print the OpenAPI document of the API
+    #[command(after_help = openapi::EXAMPLES)]
+    Openapi,
 }
 
 /// How long a server that failed tries to write the reason to stderr: a stderr that nobody reads must not keep the process
@@ -165,5 +169,6 @@ async fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Backup(args) => backup::run(args, &store_config()?).await,
         Command::Restore(args) => restore::run(args, &store_config()?).await,
         Command::Copy(args) => copy::run(args, &store_config()?).await,
+        Command::Openapi => openapi::run(),
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use wicara_http as http;
+
 use super::output::{self, try_say};
 use crate::app::App;
 
@@ -22,6 +24,9 @@ const UNSHOWN: &str = "the welcome could be written nowhere: if this was the fir
 pub(super) fn text(app: &App, default_bot: Option<&str>) -> String {
     let base = &app.base;
     let mut ready = format!("Wicara is ready at {base}\n");
+    if http::has_pages() {
+        ready += &format!("Try it out at {base}/demo, answer people in the console at {base}/\n");
+    }
     if let Some(url) = app.metrics_url() {
         ready += &format!("Metrics for Prometheus at {url}\n");
     }

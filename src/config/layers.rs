@@ -14,7 +14,8 @@ const DEFAULTS: &str = include_str!("../../wicara.default.toml");
 const PREFIX: &str = "WICARA_";
 const TEST_PREFIX: &str = "WICARA_TEST_";
 /// Variables that the program takes besides settings.
-const OTHER_VARIABLES: [&str; 4] = ["WICARA_CONFIG", "WICARA_KEY", "WICARA_LOG", "WICARA_PASSWORD"];
+const OTHER_VARIABLES: [&str; 5] =
+    ["WICARA_CONFIG", "WICARA_KEY", "WICARA_LOG", "WICARA_PASSWORD", "WICARA_WEB_DIST"];
 
 /// Settings of bots that are texts for a model or a server, in which line breaks and spaces mean something.
 const TEXTS: [&str; 2] = ["system", "body"];

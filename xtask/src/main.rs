@@ -10,6 +10,7 @@ mod fuzz;
 mod schema;
 mod setup;
 mod test;
+mod web;
 
 use std::env;
 use std::process::ExitCode;
@@ -24,7 +25,9 @@ Usage: cargo xtask <TASK>
 
 Tasks:
   test [-- ARGUMENTS]   set up what the tests need and run all of them, on SQLite and on PostgreSQL;
-                        the arguments go to `cargo test`
+                        the arguments go to `cargo test`; without any, the tests of the web pages too
+  web [types]           check and test the web pages: types, format, logic, and in the browser; with `types`, write the
+                        types of the API anew, as the server's OpenAPI document has them
   schema [--seconds N] [--seed S]
                         hold the running server against its OpenAPI document, on both databases: once, or with fresh
                         seeds until N seconds have passed, or from this seed on
@@ -61,6 +64,8 @@ fn main() -> ExitCode {
         ["test"] => test::run(&[]),
         ["test", "--", ..] => test::run(&arguments[2..]),
         ["schema", rest @ ..] if let Some(options) = SchemaOptions::parse(rest) => schema::run(&options),
+        ["web"] => web::run(),
+        ["web", "types"] => web::write_types(),
         ["bots"] => bots::run(),
         ["docs", _, _, ..] => docs::run(&arguments[1..]),
         ["dist"] => dist::run(),

@@ -65,6 +65,19 @@ This needs Python 3.11 or newer with its modules venv and ensurepip. `python3` i
 
 and run this again.";
 
+const INSTALL_NODE: &str = "\
+The web pages are built and tested with Node.js 20.19 or newer and npm. `node` is none, or there is no `npm`; install both
+with
+
+  Debian 13        sudo apt-get install nodejs npm
+  Fedora, RHEL     sudo dnf install nodejs npm
+  Arch             sudo pacman -S nodejs npm
+  Alpine           sudo apk add nodejs npm
+  macOS            brew install node
+  elsewhere        from https://nodejs.org
+
+and run this again.";
+
 pub fn progress(what: &str) {
     eprintln!("xtask: {what}");
 }
@@ -125,6 +138,24 @@ pub fn chromium() -> Result<()> {
         // Ubuntu has it as a snap only, and no package to install.
         apt_get_install("chromium").context(chromium::INSTALL)?;
         ensure!(chromium::find().is_some(), chromium::INSTALL);
+    }
+    Ok(())
+}
+
+/// Makes sure of Node.js and npm, which build the web pages.
+pub fn node() -> Result<()> {
+    const FITS: &str = "const [major, minor] = process.versions.node.split('.').map(Number); \
+                        process.exit(major > 20 || (major === 20 && minor >= 19) ? 0 : 1)";
+    let runs = |program: &str, arguments: &[&str]| {
+        Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
+    };
+    let found = || runs("node", &["--eval", FITS]) && runs("npm", &["--version"]);
+    if !found() {
+        ensure!(may_install(), INSTALL_NODE);
+        progress("no Node.js with npm found: installing them with apt-get");
+        apt_get_install("nodejs")?;
+        apt_get_install("npm")?;
+        ensure!(found(), INSTALL_NODE);
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: sets up what the tests need, runs all of them, and sums up.
+//! `cargo xtask test`: sets up what the tests need, runs all of them, those of the web pages too, and sums up.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Command, ExitCode, Stdio};
@@ -8,12 +8,14 @@ use anyhow::{Context, Result, ensure};
 use xtask::postgres::{self, Cluster};
 
 use crate::setup::{self, cargo, progress};
+use crate::web;
 
-/// Runs `cargo test` with these arguments. The exit code is that of the tests.
+/// Runs `cargo test` with these arguments, and without any the tests of the web pages. The exit code is that of the tests.
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
     let programs = setup::postgres()?;
     setup::pgbouncer()?;
     setup::chromium()?;
+    setup::node()?;
     let version = programs.version()?;
     progress(&format!("starting PostgreSQL {version} from {}", programs.folder().display()));
     let folder = programs.folder().to_owned();
@@ -29,14 +31,19 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
 
     progress("stopping PostgreSQL");
     drop(cluster);
+    let pages = if arguments.is_empty() { Some(web::test()?) } else { None };
 
     println!(
         "xtask: SQLite (built in) and PostgreSQL {version}, {} test programs in {seconds} s",
         count.programs
     );
     println!("tests: {} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
+    if let Some(failed) = &pages {
+        println!("web pages: {}", web::summary(failed));
+    }
     ensure!(code != 0 || count.passed > 0, "no test ran: is there one by that name?");
-    Ok(ExitCode::from(code))
+    let pages_failed = pages.is_some_and(|failed| !failed.is_empty());
+    Ok(ExitCode::from(if code == 0 && pages_failed { 1 } else { code }))
 }
 
 #[derive(Default)]

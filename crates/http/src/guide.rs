@@ -11,12 +11,16 @@ use wicara_guide::{self as guide, render};
 
 use crate::security;
 
-/// `/guide` and `/guide/{page}`, and `/`, which redirects there. Links are relative, so that a proxy may serve the
-/// guide below another path.
-pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    Router::new()
-        .route("/", get(|| async { Redirect::to("guide") }))
-        .route("/guide/", get(|| async { Redirect::to("../guide") }))
+/// `/guide` and `/guide/{page}`. Links are relative, so that a proxy may serve the guide below another path.
+///
+/// `at_root`: whether `/` leads to the guide, for want of other pages.
+pub fn router<S: Clone + Send + Sync + 'static>(at_root: bool) -> Router<S> {
+    let root = if at_root {
+        Router::new().route("/", get(|| async { Redirect::to("guide") }))
+    } else {
+        Router::new()
+    };
+    root.route("/guide/", get(|| async { Redirect::to("../guide") }))
         .route("/guide", get(guide_index))
         .route(
             "/guide/style.css",
@@ -50,7 +54,7 @@ mod tests {
 
     async fn get(path: &str) -> (StatusCode, String) {
         let request = Request::get(path).body(Body::empty()).unwrap();
-        let response = router::<()>().oneshot(request).await.unwrap();
+        let response = router::<()>(true).oneshot(request).await.unwrap();
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())
@@ -78,7 +82,7 @@ mod tests {
     async fn whoever_opens_the_address_alone_is_led_to_the_guide() {
         for path in ["/", "/guide/"] {
             let request = Request::get(path).body(Body::empty()).unwrap();
-            let response = router::<()>().oneshot(request).await.unwrap();
+            let response = router::<()>(true).oneshot(request).await.unwrap();
             assert_eq!(response.status(), StatusCode::SEE_OTHER);
             let location = response.headers()["location"].to_str().unwrap();
             let base = reqwest::Url::parse(&format!("http://h{path}")).unwrap();

@@ -35,6 +35,7 @@ mod openapi;
 mod openapi_examples;
 mod origin;
 mod own_hosts;
+mod pages;
 mod path_id;
 mod principals;
 mod query;
@@ -132,7 +133,7 @@ impl FromRef<Http> for Arc<Settings> {
 
 /// Every path of the server.
 pub fn router(service: Arc<Service>, metrics: Arc<HttpMetrics>, settings: Settings) -> Router {
-    let (router, document) = api(&settings);
+    let (router, document) = api(&settings.allowed_origins);
     let budgets = MemoryBudgets::new(
         settings.body_budget_bytes,
         settings.body_bytes,
@@ -152,11 +153,24 @@ pub fn router(service: Arc<Service>, metrics: Arc<HttpMetrics>, settings: Settin
 
     router
         .merge(openapi::pages(document))
-        .merge(guide::router())
+        .merge(guide::router(!has_pages()))
+        .merge(pages::router())
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(state, middleware::apply))
         .with_state(http)
+}
+
+/// Whether the program has the console and the widget in it.
+#[must_use]
+pub fn has_pages() -> bool {
+    wicara_pages::are_there()
+}
+
+/// The OpenAPI document, as a server shows it.
+#[must_use]
+pub fn openapi_json() -> String {
+    openapi::json(api(&[]).1)
 }
 
 /// The one path of the address that shows the metrics without a key. `any_host`: whether it may be called by names that
@@ -181,7 +195,7 @@ pub fn metrics_router(metrics: Metrics, settings: &Settings, any_host: bool) -> 
 }
 
 /// The paths that the OpenAPI document describes, and the document.
-fn api(settings: &Settings) -> (Router<Http>, OpenApi) {
+fn api(allowed_origins: &[String]) -> (Router<Http>, OpenApi) {
     let (any_origin_routes, mut document) = OpenApiRouter::with_openapi(openapi::document())
         .merge(questions::routes())
         .merge(feed::visitor_routes())
@@ -198,7 +212,7 @@ fn api(settings: &Settings) -> (Router<Http>, OpenApi) {
     document.merge(operations);
 
     let router = with_cors(cors::any_origin(), any_origin_routes)
-        .merge(with_cors(cors::allowed_origins(&settings.allowed_origins), allowed_origin_routes))
+        .merge(with_cors(cors::allowed_origins(allowed_origins), allowed_origin_routes))
         .merge(same_origin_routes);
     (router, document)
 }

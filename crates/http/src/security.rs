@@ -13,6 +13,8 @@ const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-or
 const DATA: &str = "default-src 'none'; frame-ancestors 'none'";
 const GUIDE: &str =
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const PAGES: &str = "default-src 'self'; base-uri 'none'; form-action 'self'; object-src 'none'; \
+                     frame-ancestors 'none'";
 /// The hash is that of the inline style in the page's logo.
 const DOCS: &str = "default-src 'none'; script-src 'self'; \
                     style-src 'self' 'sha256-RL3ie0nH+Lzz2YNqQN83mnU0J1ot4QL7b99vMdIX99w='; \
@@ -35,6 +37,12 @@ pub async fn guide(mut response: Response) -> Response {
 
 pub async fn docs(mut response: Response) -> Response {
     page(response.headers_mut(), DOCS);
+    response
+}
+
+/// The console and the page that shows the widget.
+pub async fn pages(mut response: Response) -> Response {
+    page(response.headers_mut(), PAGES);
     response
 }
 

@@ -5,6 +5,7 @@ mod bots;
 mod configuration;
 mod metrics;
 mod packaging;
+mod pages;
 pub mod place;
 mod search;
 mod shown;

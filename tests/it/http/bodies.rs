@@ -135,7 +135,8 @@ const TOO_LARGE: &str =
     r#"{"status":413,"message":"payload too large","error":"The body is larger than this server takes."}"#;
 const WRONG_METHOD: &str =
     r#"{"status":405,"message":"method not allowed","error":"The header Allow names the methods."}"#;
-const NO_SUCH_PATH: &str = r#"{"status":404,"message":"not found","error":"There is nothing at this path."}"#;
+pub const NO_SUCH_PATH: &str =
+    r#"{"status":404,"message":"not found","error":"There is nothing at this path."}"#;
 
 async fn content_types(engine: Engine) {
     let app = TestApp::start(engine).await;

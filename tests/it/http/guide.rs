@@ -7,13 +7,13 @@ use serde_json::json;
 use crate::support::{Client, Engine, TestApp};
 
 /// The values of an HTML attribute.
-fn attributes(html: &str, name: &str) -> Vec<String> {
+pub fn attributes(html: &str, name: &str) -> Vec<String> {
     let begin = format!(" {name}=\"");
     html.split(&begin).skip(1).map(|rest| rest.split_once('"').unwrap().0.replace("&amp;", "&")).collect()
 }
 
 /// Where a link on a page leads, as a path; `None` for one that leaves the server.
-fn resolve(base: &str, page: &str, link: &str) -> Option<String> {
+pub fn resolve(base: &str, page: &str, link: &str) -> Option<String> {
     let resolved = reqwest::Url::parse(&format!("{base}{page}")).unwrap().join(link).unwrap();
     let path = resolved.as_str().strip_prefix(base)?;
     Some(path.into())

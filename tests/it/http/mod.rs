@@ -20,6 +20,7 @@ mod message_api;
 mod metrics;
 mod openapi;
 mod origins;
+mod pages;
 mod paging;
 mod parameters;
 mod question_ids;
