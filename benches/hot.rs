@@ -62,6 +62,7 @@ fn conversation(messages: i64) -> (Conversation, Vec<Message>) {
         payload: (seq % 2 == 0).then(|| Json::parse(ANSWER.into()).expect("it is JSON")),
         reply_to: (seq % 2 == 0).then(|| MessageId(seq - 1)),
         failure: None,
+        feedback: None,
         author: None,
         time: None,
         created_at: at,

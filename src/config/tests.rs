@@ -434,11 +434,13 @@ handover_visitors = true
 headers = { Authorization = "***", X-Key = "***" }
 hide_thoughts = true
 max_answer_bytes = 1048576
+origins = []
 private_addresses = true
 public = false
 retries = 1
 timeout_seconds = 30
 url = "https://u:***@h/?api_key=***"
+widget = { color = "", greeting = "", languages = ["id", "en"], suggestions = [], title = "" }
 
 [[bot]]
 id = "b"
@@ -454,11 +456,13 @@ handover_after_failures = 0
 handover_visitors = true
 hide_thoughts = true
 max_answer_bytes = 1048576
+origins = []
 private_addresses = true
 public = false
 retries = 1
 timeout_seconds = 30
 url = "http://h"
+widget = { color = "", greeting = "", languages = ["id", "en"], suggestions = [], title = "" }
 
 [[bot]]
 id = "c"
@@ -474,11 +478,13 @@ handover_visitors = true
 hide_thoughts = true
 max_answer_bytes = 1048576
 model = "m"
+origins = []
 private_addresses = true
 public = false
 retries = 1
 timeout_seconds = 30
 url = "http://h"
+widget = { color = "", greeting = "", languages = ["id", "en"], suggestions = [], title = "" }
 "#
     );
     for (file, expected) in [

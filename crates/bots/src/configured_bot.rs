@@ -8,29 +8,52 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep, timeout};
 use wicara_documents::Documents;
 use wicara_metrics::{BotMetrics, Metrics};
-use wicara_model::{Answer, Question};
-use wicara_outbound::{Backoff, Breaker, Client};
+use wicara_model::{Answer, FailureReason, Question, Timestamp};
+use wicara_outbound::{Backoff, Breaker, BreakerState, Client};
 use wicara_platform::Random;
 
 use crate::answer_collector::AnswerCollector;
 use crate::deadlines::{CallDeadline, TimeOuts};
-use crate::{Bot, Error, Kind, Settings, http, langflow, openai, tokens};
+use crate::recent_calls::{RecentCalls, Times};
+use crate::{Bot, Error, Kind, Settings, Widget, http, langflow, openai, tokens};
 
 /// How long a question waits for a call permit before it is refused with [`Error::Busy`].
 const MAX_QUEUE_TIME: Duration = Duration::from_secs(5);
 /// The longest pause before the first retry. The limit doubles with each further retry.
 const FIRST_BACKOFF: Duration = Duration::from_millis(400);
 
+/// How a bot does, as this process sees it.
+#[derive(Debug, Clone)]
+pub struct BotStatus {
+    pub breaker: BreakerState,
+    /// Calls under way, of `concurrency` at once.
+    pub calls: usize,
+    /// Questions that wait for a place among them.
+    pub waiting: usize,
+    pub concurrency: usize,
+    /// From the call to the first piece of the answer, of the newest calls.
+    pub first_token: Option<Times>,
+    /// The same to its end.
+    pub answer: Option<Times>,
+    pub last_failure: Option<(FailureReason, Timestamp)>,
+}
+
 /// One bot of the configuration, ready to be asked.
 pub struct ConfiguredBot {
     bot: Box<dyn Bot>,
-    open_to_visitors: bool,
+    kind: &'static str,
+    public: bool,
+    default: bool,
     time_outs: TimeOuts,
     max_retries: u32,
     max_answer_bytes: usize,
     hides_thoughts: bool,
     handover_visitors: bool,
     handover_after_failures: u32,
+    origins: Vec<String>,
+    widget: Widget,
+    concurrency: usize,
+    recent: RecentCalls,
     breaker: Breaker,
     backoff: Backoff,
     /// One permit for each call under way.
@@ -72,7 +95,9 @@ impl ConfiguredBot {
     ) -> Self {
         Self {
             bot,
-            open_to_visitors: settings.public || settings.default,
+            kind: settings.kind.name(),
+            public: settings.public,
+            default: settings.default,
             time_outs: TimeOuts { answer: settings.timeout, first_token: settings.first_token },
             max_retries: settings.retries,
             max_answer_bytes: settings.max_answer_bytes,
@@ -80,6 +105,10 @@ impl ConfiguredBot {
             hides_thoughts: settings.hide_thoughts && !matches!(settings.kind, Kind::Documents(_)),
             handover_visitors: settings.handover_visitors,
             handover_after_failures: settings.handover_after_failures,
+            origins: settings.origins.clone(),
+            widget: settings.widget.clone(),
+            concurrency: settings.concurrency,
+            recent: RecentCalls::default(),
             breaker: Breaker::new(settings.breaker_failures, settings.breaker, metrics.breaker()),
             backoff: Backoff::new(FIRST_BACKOFF, random),
             call_permits: Semaphore::new(settings.concurrency),
@@ -90,7 +119,55 @@ impl ConfiguredBot {
 
     #[must_use]
     pub fn is_open_to_visitors(&self) -> bool {
-        self.open_to_visitors
+        self.public || self.default
+    }
+
+    /// Visitors may choose it by `botId`.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.public
+    }
+
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.default
+    }
+
+    /// As the configuration has it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// Whether pages of this origin may talk with it.
+    #[must_use]
+    pub fn allows_origin(&self, origin: &str) -> bool {
+        self.origins.is_empty() || self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+    }
+
+    #[must_use]
+    pub fn widget(&self) -> &Widget {
+        &self.widget
+    }
+
+    #[must_use]
+    pub fn status(&self) -> BotStatus {
+        let (first_token, answer) = self.recent.times();
+        let taken = |permits: &Semaphore| self.concurrency.saturating_sub(permits.available_permits());
+        BotStatus {
+            breaker: self.breaker.now(),
+            calls: taken(&self.call_permits),
+            waiting: taken(&self.queue_permits),
+            concurrency: self.concurrency,
+            first_token,
+            answer,
+            last_failure: self.recent.last_failure(),
+        }
+    }
+
+    /// Keeps why a question got no answer, for [`ConfiguredBot::status`].
+    pub fn failed(&self, reason: FailureReason, at: Timestamp) {
+        self.recent.failed(reason, at);
     }
 
     /// Whether visitors may hand their conversations with it over to people.
@@ -184,12 +261,14 @@ impl ConfiguredBot {
                     let item = item?;
                     if !collector.has_begun() {
                         self.metrics.first_token(start.elapsed());
+                        self.recent.first_token(start.elapsed());
                     }
                     collector.add(item)?;
                 }
                 None => {
                     collector.check_answered()?;
                     self.metrics.answered(start.elapsed());
+                    self.recent.answered(start.elapsed());
                     return Ok(());
                 }
             }

@@ -13,13 +13,16 @@ mod field_name;
 mod http;
 mod langflow;
 mod openai;
+mod origins;
 mod pieces;
 mod question_key;
+mod recent_calls;
 mod registry;
 mod settings;
 mod shown;
 mod table;
 mod thoughts;
+mod widget;
 
 #[cfg(test)]
 mod oddities;
@@ -37,10 +40,13 @@ use wicara_model::{Answer, FailureReason, Question};
 use wicara_outbound::{self as outbound, ErrorText, NO_FRAMES, Suspended, WEB_PAGE};
 
 pub use answer_collector::ANSWER_SEPARATOR;
-pub use configured_bot::ConfiguredBot;
+pub use configured_bot::{BotStatus, ConfiguredBot};
+pub use recent_calls::Times;
 pub use registry::{Registry, check};
 pub use settings::{Kind, Settings};
 pub use table::{ReadError, read};
+pub use wicara_outbound::BreakerState;
+pub use widget::Widget;
 
 /// One item of a bot's [`AnswerStream`].
 #[derive(Debug, Clone, PartialEq)]

@@ -38,6 +38,11 @@ impl Registry {
         self.bots.get(id)
     }
 
+    /// All of them, sorted by id.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &ConfiguredBot)> {
+        self.bots.iter().map(|(id, bot)| (id.as_str(), bot))
+    }
+
     #[must_use]
     pub fn default_id(&self) -> &str {
         &self.default_id

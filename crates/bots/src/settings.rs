@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use wicara_documents as documents;
 
 use crate::table::{Fault, ReadError, read, within};
-use crate::{http, langflow, openai};
+use crate::{Widget, http, langflow, openai, origins};
 
 /// Characters of a bot's id.
 pub const ID_CHARS: RangeInclusive<usize> = 1..=64;
@@ -119,6 +119,9 @@ pub struct Settings {
     pub handover_visitors: bool,
     /// Failures in a row after which a conversation is handed over; 0: never.
     pub handover_after_failures: u32,
+    /// The sites whose pages may talk with it, as browsers send their origins; none: all.
+    pub origins: Vec<String>,
+    pub widget: Widget,
     pub kind: Kind,
 }
 
@@ -152,9 +155,13 @@ struct Common {
     handover_visitors: bool,
     #[serde(default)]
     handover_after_failures: i64,
+    #[serde(default)]
+    origins: Vec<String>,
+    #[serde(default)]
+    widget: Widget,
 }
 
-const COMMON_KEYS: [&str; 15] = [
+const COMMON_KEYS: [&str; 17] = [
     "id",
     "kind",
     "public",
@@ -170,6 +177,8 @@ const COMMON_KEYS: [&str; 15] = [
     "hide_thoughts",
     "handover_visitors",
     "handover_after_failures",
+    "origins",
+    "widget",
 ];
 
 fn timeout_seconds() -> i64 {
@@ -244,6 +253,7 @@ impl Settings {
                 .map_or(Ok(()), wicara_outbound::check_address)
                 .map_err(|error| format!("url: {error}"))?;
         }
+        common.widget.check()?;
         Ok(Self {
             timeout: Duration::from_secs(timeout),
             first_token: Duration::from_secs(first_token),
@@ -263,13 +273,15 @@ impl Settings {
                 common.handover_after_failures,
                 HANDOVER_AFTER_FAILURES,
             )?,
+            origins: origins::read(&common.origins)?,
+            widget: common.widget,
             kind,
         })
     }
 
     /// The keys that every bot has besides its id and kind, as TOML has them.
     #[must_use]
-    pub fn common(&self) -> [(&'static str, Value); 13] {
+    pub fn common(&self) -> [(&'static str, Value); 15] {
         let number = |number: u64| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
         [
             ("default", Value::Boolean(self.default)),
@@ -285,6 +297,8 @@ impl Settings {
             ("hide_thoughts", Value::Boolean(self.hide_thoughts)),
             ("handover_visitors", Value::Boolean(self.handover_visitors)),
             ("handover_after_failures", number(self.handover_after_failures.into())),
+            ("origins", Value::Array(self.origins.iter().cloned().map(Value::String).collect())),
+            ("widget", self.widget.to_toml()),
         ]
     }
 }
@@ -351,7 +365,7 @@ mod tests {
                 "retry: there is no such setting; known are url, headers, body, answer, or one for every bot: \
                  id, kind, public, default, timeout_seconds, first_token_seconds, retries, max_answer_bytes, \
                  concurrency, breaker_failures, breaker_seconds, private_addresses, hide_thoughts, handover_visitors, \
-                 handover_after_failures",
+                 handover_after_failures, origins, widget",
             ),
             (
                 "id = 'a'\nkind = 'documents'\nlink_base = 'https://h'".to_owned(),

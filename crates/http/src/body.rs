@@ -53,6 +53,19 @@ impl FromRequest<Http> for OptionalBody {
     }
 }
 
+/// A JSON body of a request that is carried out whatever it brings: what is no JSON by its type counts as `{}`.
+pub struct AnyBody(pub Body);
+
+impl FromRequest<Http> for AnyBody {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, http: &Http) -> Result<Self, Failure> {
+        let (is_json, body) = received(request, http).await?;
+        let counts = is_json && !body.bytes.is_empty();
+        Ok(Self(if counts { body } else { Body { bytes: b"{}".to_vec(), ..body } }))
+    }
+}
+
 /// Reads a body; also whether the request says that it is JSON.
 async fn received(request: Request, http: &Http) -> Result<(bool, Body), Failure> {
     let (mut parts, body) = request.into_parts();

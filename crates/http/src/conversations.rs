@@ -23,6 +23,7 @@ use crate::contract::conversation_api::{
 };
 use crate::contract::errors::{IdInvalid, Refused, ValidationError, ValidationFailure};
 use crate::contract::handover::Claimed;
+use crate::contract::message_api::UndoQuery;
 use crate::error::Failure::{self, ChatbotApi, ConversationApi};
 use crate::feed::with_cursor;
 use crate::json_body;
@@ -318,6 +319,16 @@ enum ConversationDeleteAnswer<'a> {
     ChatbotApi(ChatDeleted<'a>),
 }
 
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "its shape is for the OpenAPI document")]
+enum DeleteError {
+    ConversationApi(IdInvalid),
+    ConversationApiFields(ValidationError),
+    ChatbotApi(Refused),
+    ChatbotApiFields(ValidationFailure),
+}
+
 /// Delete a conversation and its messages
 ///
 /// A person gets the Conversation API's answer, a program the one that its key was made for.
@@ -326,10 +337,11 @@ enum ConversationDeleteAnswer<'a> {
     path = "/api/conversation/{id}",
     operation_id = "conversation_delete",
     tags = ["Conversation API", "Chatbot API"],
-    params(("id" = i64, Path, minimum = 0)),
+    params(("id" = i64, Path, minimum = 0), UndoQuery),
     responses(
         (status = 200, description = "It is deleted", body = ConversationDeleteAnswer),
-        (status = 400, description = "The id is malformed; in the Conversation API also unknown", body = IdError),
+        (status = 400, description = "The id is malformed, in the Conversation API also unknown, or bad input",
+            body = DeleteError),
         (status = 404, description = "The id is unknown, in the Chatbot API", body = Refused)
     )
 )]
@@ -338,21 +350,26 @@ async fn conversation_delete(
     AllowAnonymous(writer): AllowAnonymous<Writer>,
     log: AccessLog,
     PathId(id): PathId,
+    mut query: Query,
 ) -> Result<Response, Failure> {
+    let undo = UndoQuery::read(&mut query);
     match writer.reader().api() {
         Api::Conversation => {
+            query.finish().map_err(ConversationApi)?;
             let id = conversation_id(&id)?;
             let conversation =
                 service.conversation_get_writable(&writer, id).await.map_err(ConversationApi)?;
             log.conversation(id);
-            service.conversation_delete(conversation).await.map_err(ConversationApi)?;
+            service.conversation_delete(conversation, undo).await.map_err(ConversationApi)?;
             Ok(json_body::ok(&ConversationDeleted::new()))
         }
         Api::Chatbot => {
+            query.finish().map_err(ChatbotApi)?;
             let id = id.parse().map_err(|_| Failure::MalformedId)?;
             let conversation = service.conversation_get_writable(&writer, id).await.map_err(ChatbotApi)?;
             log.conversation(id);
-            let (conversation, last) = service.conversation_delete(conversation).await.map_err(ChatbotApi)?;
+            let deleted = service.conversation_delete(conversation, undo).await;
+            let (conversation, last) = deleted.map_err(ChatbotApi)?;
             Ok(json_body::ok(&ChatDeleted::new(&conversation, last.as_ref())))
         }
     }
@@ -382,7 +399,7 @@ async fn conversation_message_delete(
     let id = id.parse().map_err(|_| Failure::MalformedId)?;
     let message = service.message_get_writable(&writer, id).await.map_err(ChatbotApi)?;
     log.conversation(message.conversation_id);
-    let message = service.message_delete(message, false).await.map_err(ChatbotApi)?;
+    let message = service.message_delete(message, false, None).await.map_err(ChatbotApi)?;
     Ok(json_body::ok(&ChatMessageDeleted::new(&message)))
 }
 

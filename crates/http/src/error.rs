@@ -6,12 +6,12 @@ use axum::http::header::{HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use wicara_model::{FailureReason, QuestionIds, Violation};
-use wicara_service::{Error, Missing};
+use wicara_service::{Error, Missing, NotAskable};
 
 use crate::contract::author::Author;
 use crate::contract::errors::{
-    BotUnavailable, BrokenRule, Forbidden, IdInvalid, QuestionRunning, Refused, ValidationError,
-    ValidationFailure,
+    BotUnavailable, BrokenRule, Forbidden, IdInvalid, NotAsked, QuestionRunning, Refused, TrialFailed,
+    ValidationError, ValidationFailure,
 };
 use crate::contract::handover::Claimed;
 use crate::contract::wording;
@@ -127,6 +127,14 @@ fn service_error(style: ErrorStyle, error: Error) -> ErrorBody {
             let body = Claimed { status: 409, message: wording::CONFLICT, error: wording::CLAIMED, assignee };
             ErrorBody::new(409, &body)
         }
+        Error::NotAskable(why) => {
+            let error = match why {
+                NotAskable::Running => "answering",
+                NotAskable::WithPeople => "human",
+                NotAskable::Answered => "answered",
+            };
+            ErrorBody::new(409, &NotAsked { status: 409, message: wording::CONFLICT, error })
+        }
         Error::Exists => refused(409, "conflict", "That exists already."),
         Error::LastAdministrator => refused(409, "conflict", "The last administrator stays."),
         Error::KeyReused => {
@@ -148,6 +156,11 @@ fn service_error(style: ErrorStyle, error: Error) -> ErrorBody {
             refused(429, "too many requests", "More than the limits of this server allow. Try again later."),
         ),
         Error::BotFailed { question, reason, retry_after } => bot_unavailable(question, reason, retry_after),
+        Error::TrialFailed { reason, retry_after } => {
+            let (status, error) = failure_told(reason);
+            let body = TrialFailed { status, message: wording::BOT_UNAVAILABLE, error, reason };
+            bot_failed(status, retry_after, ErrorBody::new(status, &body))
+        }
         Error::AnswerDelayed { question } => {
             let error = "The question is stored. Its answer will be, once the database is back.";
             let body = BotUnavailable::new(503, "answer delayed", error, question);
@@ -202,7 +215,9 @@ fn not_found(style: ErrorStyle, missing: Missing) -> ErrorBody {
         (ErrorStyle::ConversationApi, Missing::Message) => id_invalid(wording::MESSAGE_ID_INVALID),
         (_, Missing::Session) => refused(404, wording::SESSION_NOT_FOUND, wording::SESSION_NOT_FOUND_ERROR),
         (ErrorStyle::ChatbotApi, Missing::Conversation | Missing::Message)
-        | (_, Missing::User | Missing::Key) => refused(404, wording::NOT_FOUND, wording::NOT_FOUND_ERROR),
+        | (_, Missing::User | Missing::Key | Missing::Bot) => {
+            refused(404, wording::NOT_FOUND, wording::NOT_FOUND_ERROR)
+        }
     }
 }
 
@@ -217,7 +232,18 @@ fn id_invalid(error: &'static str) -> ErrorBody {
 
 /// What visitors learn of a bot's failure: never the bot's address, its error text or a secret.
 fn bot_unavailable(question: QuestionIds, reason: FailureReason, retry_after: Option<Duration>) -> ErrorBody {
-    let (status, error) = match reason {
+    let (status, error) = failure_told(reason);
+    let body = BotUnavailable::new(status, wording::BOT_UNAVAILABLE, error, question);
+    bot_failed(status, retry_after, ErrorBody::new(status, &body))
+}
+
+fn bot_failed(status: u16, retry_after: Option<Duration>, error: ErrorBody) -> ErrorBody {
+    if status == 503 { with_retry_after(retry_after.unwrap_or(RETRY_AFTER_OVERLOAD), error) } else { error }
+}
+
+/// The status and the sentence for each reason.
+fn failure_told(reason: FailureReason) -> (u16, &'static str) {
+    match reason {
         FailureReason::Timeout => (504, "The bot did not answer in time."),
         FailureReason::Unreachable => (502, "The bot could not be reached."),
         FailureReason::Rejected => (502, "The bot answered with an error."),
@@ -227,10 +253,7 @@ fn bot_unavailable(question: QuestionIds, reason: FailureReason, retry_after: Op
         FailureReason::Unconfigured => (502, "The bot of this conversation is not set up on this server."),
         FailureReason::Interrupted => (503, "The server stopped before the bot answered."),
         FailureReason::Stopped => (502, "The answer was stopped."),
-    };
-    let body = BotUnavailable::new(status, wording::BOT_UNAVAILABLE, error, question);
-    let error = ErrorBody::new(status, &body);
-    if status == 503 { with_retry_after(retry_after.unwrap_or(RETRY_AFTER_OVERLOAD), error) } else { error }
+    }
 }
 
 fn refused(status: u16, message: &'static str, error: &'static str) -> ErrorBody {

@@ -1,5 +1,5 @@
 //! The response to a question as a stream of server-sent events: `session`, any number of `token`, then one `message`
-//! or `error`.
+//! or `error`. That to a trial of a bot has no `session`.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -11,8 +11,9 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
 use serde::Serialize;
 use wicara_metrics::{GaugeGuard, HttpMetrics};
-use wicara_service::PendingAnswer;
+use wicara_service::{Error, PendingAnswer, Trial};
 
+use crate::contract::bots::BotTried;
 use crate::contract::chatbot_api::{AnswerToken, QuestionAnswered, StreamSession};
 use crate::error::Failure::ChatbotApi;
 
@@ -42,7 +43,16 @@ pub fn are_accepted(headers: &HeaderMap) -> bool {
 
 /// A response that streams a pending answer.
 pub fn response(pending: PendingAnswer, metrics: &HttpMetrics) -> Response {
-    let stream = Sse::new(events(pending, metrics.stream())).keep_alive(KeepAlive::new().interval(HEARTBEAT));
+    sent(events(pending, metrics.stream()))
+}
+
+/// A response that streams a trial of a bot.
+pub fn trial_response(trial: Trial, metrics: &HttpMetrics) -> Response {
+    sent(trial_events(trial, metrics.stream()))
+}
+
+fn sent(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
+    let stream = Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT));
     let mut response = stream.into_response();
     // Without `no-transform` a proxy may compress, and holds events until a block is full (RFC 9111, 5.2.2.6).
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
@@ -78,11 +88,30 @@ fn events(pending: PendingAnswer, open: GaugeGuard) -> impl Stream<Item = Result
 async fn final_event(pending: PendingAnswer) -> Event {
     match pending.answered().await {
         Ok(answered) => event("message", &QuestionAnswered::new(&answered)),
-        Err(error) => {
-            let body = ChatbotApi(error).error_body().body;
-            Event::default().event("error").data(String::from_utf8_lossy(&body))
-        }
+        Err(error) => error_event(error),
     }
+}
+
+/// `open` counts the stream in the metrics until it is dropped.
+fn trial_events(trial: Trial, open: GaugeGuard) -> impl Stream<Item = Result<Event, Infallible>> {
+    stream::unfold((Some(trial), open), |(trial, open)| async {
+        let mut trial = trial?;
+        Some(match trial.token().await {
+            Some(text) => (Ok(event("token", &AnswerToken { text })), (Some(trial), open)),
+            None => {
+                let last = match trial.tried().await {
+                    Ok(tried) => event("message", &BotTried::new(&tried)),
+                    Err(error) => error_event(error),
+                };
+                (Ok(last), (None, open))
+            }
+        })
+    })
+}
+
+fn error_event(error: Error) -> Event {
+    let body = ChatbotApi(error).error_body().body;
+    Event::default().event("error").data(String::from_utf8_lossy(&body))
 }
 
 fn event<T: Serialize>(name: &str, data: &T) -> Event {

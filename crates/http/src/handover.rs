@@ -34,6 +34,7 @@ pub fn routes() -> OpenApiRouter<Http> {
         .routes(routes!(conversation_answer_stop))
         .routes(routes!(conversation_seen))
         .routes(routes!(conversation_typing))
+        .routes(routes!(conversation_restore))
 }
 
 /// Those below `/api/questions`, for pages of any origin.
@@ -202,6 +203,33 @@ async fn conversation_typing(
     log.conversation(id);
     service.conversation_typing(&conversation);
     Ok(json_body::ok(&ConversationTyping::new(id)))
+}
+
+/// Bring a deleted conversation back
+///
+/// With its messages, while the time that its deletion was given with `undo` lasts. One that is there stays as it is. Where
+/// its assignee is gone meanwhile, it comes back into the queue.
+#[utoipa::path(
+    post,
+    path = "/api/conversation/{id}/restore",
+    operation_id = "conversation_restore",
+    tag = "Conversation API",
+    params(("id" = i64, Path, minimum = 0)),
+    responses(
+        (status = 200, description = "The conversation", body = ConversationHandled),
+        (status = 400, description = "The id is malformed or unknown, or the time is over", body = IdInvalid)
+    )
+)]
+async fn conversation_restore(
+    State(service): State<Arc<Service>>,
+    writer: Writer,
+    log: AccessLog,
+    PathId(id): PathId,
+) -> Result<Response, Failure> {
+    let id = conversation_id(&id)?;
+    let restored = service.conversation_restore(&writer, id).await.map_err(ConversationApi)?;
+    log.conversation(id);
+    handled(&service, &writer, restored).await
 }
 
 /// Ask for people

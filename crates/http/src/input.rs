@@ -43,6 +43,12 @@ pub const ASSIGNEE: Field = Field::characters("assignee", 64);
 pub const EMAIL: Field = Field::characters("email", MAX_EMAIL_CHARS);
 pub const PASSWORD: Field = Field::characters("password", *PASSWORD_CHARS.end());
 
+pub const OLD_PASSWORD: Field = Field::characters("old", *PASSWORD_CHARS.end());
+pub const NEW_PASSWORD: Field = Field::characters("new", *PASSWORD_CHARS.end());
+pub const FEEDBACK_TEXT: Field = Field::characters("text", 1000);
+/// A bot, where a query names one.
+pub const BOT: Field = Field::characters("bot", 64);
+
 impl Field {
     /// The rule that a text breaks, in a body or a query.
     pub fn check(self, text: &str) -> Result<(), Breach> {
@@ -125,6 +131,18 @@ impl<'a> Input<'a> {
         let Some(value) = self.value(name) else { return false };
         let flag = serde_json::from_str(value.get()).map_err(|_| Rule::Boolean.into());
         self.collect(name, flag).unwrap_or_default()
+    }
+
+    /// A whole number within these bounds, that has to be present. The value is meaningful only if [`Input::finish`]
+    /// succeeds.
+    pub fn number(&mut self, name: &'static str, least: i64, most: i64) -> i64 {
+        let number = match self.value(name).map(|value| serde_json::from_str::<i64>(value.get())) {
+            None => Err(Rule::Required.into()),
+            Some(Err(_)) => Err(Rule::Number.into()),
+            Some(Ok(number)) if (least..=most).contains(&number) => Ok(number),
+            Some(Ok(_)) => Err(Bounds::Range { start: least, stop: most }.into()),
+        };
+        self.collect(name, number).unwrap_or_default()
     }
 
     /// A UUID; it may be missing, and a blank one breaks the rule `uuid`.

@@ -6,6 +6,7 @@ mod address;
 #[doc(hidden)]
 pub mod bench_api;
 mod body;
+mod bots;
 mod budget;
 mod connection_limit;
 mod contract;
@@ -16,6 +17,7 @@ mod drain;
 mod error;
 mod events;
 mod feed;
+mod feedback;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
@@ -200,11 +202,14 @@ fn api(allowed_origins: &[String]) -> (Router<Http>, OpenApi) {
         .merge(questions::routes())
         .merge(feed::visitor_routes())
         .merge(handover::visitors_routes())
+        .merge(bots::widget_routes())
+        .merge(feedback::routes())
         .split_for_parts();
     let (allowed_origin_routes, operations) = conversations::routes()
         .merge(handover::routes())
         .merge(messages::routes())
         .merge(sessions::routes())
+        .merge(bots::routes())
         .merge(feed::routes())
         .split_for_parts();
     document.merge(operations);

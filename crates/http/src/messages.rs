@@ -15,10 +15,10 @@ use crate::Http;
 use crate::access_log::AccessLog;
 use crate::body::Body;
 use crate::contract::conversation_api::Pagination;
-use crate::contract::errors::{IdInvalid, Refused, ValidationError};
+use crate::contract::errors::{IdInvalid, NotAsked, Refused, ValidationError};
 use crate::contract::message_api::{
     Message, MessageCreated, MessageDeleted, MessageDetail, MessageList, MessagePatch, MessageQuery,
-    MessageUpdated, MessageWalkQuery, NewMessage,
+    MessageShown, MessageUpdated, MessageWalkQuery, NewMessage, UndoQuery,
 };
 use crate::error::Failure::{self, ConversationApi};
 use crate::feed::with_cursor;
@@ -29,11 +29,11 @@ use crate::query::{Query, Search};
 use crate::request_memory::RequestMemory;
 
 pub fn routes() -> OpenApiRouter<Http> {
-    OpenApiRouter::new().routes(routes!(message_create, message_list)).routes(routes!(
-        message_get,
-        message_update,
-        message_delete
-    ))
+    OpenApiRouter::new()
+        .routes(routes!(message_create, message_list))
+        .routes(routes!(message_get, message_update, message_delete))
+        .routes(routes!(message_ask))
+        .routes(routes!(message_restore))
 }
 
 /// What is wrong with a message: the id in it or another field.
@@ -199,10 +199,10 @@ async fn message_update(
     path = "/api/message/{id}",
     operation_id = "message_delete",
     tag = "Message API",
-    params(("id" = i64, Path, minimum = 0)),
+    params(("id" = i64, Path, minimum = 0), UndoQuery),
     responses(
         (status = 200, description = "It is deleted", body = MessageDeleted),
-        (status = 400, description = "The id is malformed or unknown", body = IdInvalid)
+        (status = 400, description = "The id is malformed or unknown, or bad input", body = MessageError)
     )
 )]
 async fn message_delete(
@@ -210,11 +210,68 @@ async fn message_delete(
     writer: Writer,
     log: AccessLog,
     PathId(id): PathId,
+    mut query: Query,
+) -> Result<Response, Failure> {
+    let undo = UndoQuery::read(&mut query);
+    query.finish().map_err(ConversationApi)?;
+    let message = service.message_get_writable(&writer, message_id(&id)?).await.map_err(ConversationApi)?;
+    log.conversation(message.conversation_id);
+    service.message_delete(message, true, undo).await.map_err(ConversationApi)?;
+    Ok(json_body::ok(&MessageDeleted::new()))
+}
+
+/// Bring a deleted message back
+///
+/// While the time that its deletion was given with `undo` lasts. One that is there stays as it is.
+#[utoipa::path(
+    post,
+    path = "/api/message/{id}/restore",
+    operation_id = "message_restore",
+    tag = "Message API",
+    params(("id" = i64, Path, minimum = 0)),
+    responses(
+        (status = 200, description = "The message", body = MessageShown),
+        (status = 400, description = "The id is malformed or unknown, or the time is over", body = IdInvalid)
+    )
+)]
+async fn message_restore(
+    State(service): State<Arc<Service>>,
+    writer: Writer,
+    log: AccessLog,
+    PathId(id): PathId,
+) -> Result<Response, Failure> {
+    let message = service.message_restore(&writer, message_id(&id)?).await.map_err(ConversationApi)?;
+    log.conversation(message.conversation_id);
+    Ok(json_body::ok(&MessageShown::new(Message::new(&message))))
+}
+
+/// Ask the bot again
+///
+/// For a question of the public that has no answer. Answered at once with the question, without its failure; the bot's answer
+/// comes by the feed.
+#[utoipa::path(
+    post,
+    path = "/api/message/{id}/ask",
+    operation_id = "message_ask",
+    tag = "Message API",
+    params(("id" = i64, Path, minimum = 0)),
+    responses(
+        (status = 200, description = "The question", body = MessageShown),
+        (status = 400, description = "The id is malformed or unknown, or is no question's", body = IdInvalid),
+        (status = 409, description = "The bot is being asked, people have the conversation, or it was answered",
+            body = NotAsked)
+    )
+)]
+async fn message_ask(
+    State(service): State<Arc<Service>>,
+    writer: Writer,
+    log: AccessLog,
+    PathId(id): PathId,
 ) -> Result<Response, Failure> {
     let message = service.message_get_writable(&writer, message_id(&id)?).await.map_err(ConversationApi)?;
     log.conversation(message.conversation_id);
-    service.message_delete(message, true).await.map_err(ConversationApi)?;
-    Ok(json_body::ok(&MessageDeleted::new()))
+    let question = service.message_ask(message).await.map_err(ConversationApi)?;
+    Ok(json_body::ok(&MessageShown::new(Message::new(&question))))
 }
 
 /// The Message API has one error for a malformed id and for an unknown one.

@@ -41,6 +41,7 @@ const DOCUMENT_PATH: &str = "/api/openapi.json";
         (name = "Feed", description = "What changes, as it changes"),
         (name = "Hand-over", description = "Who has a conversation, the bot or people; stops; marks of what was read"),
         (name = "Sessions", description = "People's cookie sessions"),
+        (name = "Bots", description = "The configured bots, and what their widgets show"),
         (name = "Health")
     ),
     components(schemas(Refused, Forbidden, AnswerObject, MessageContent)),
@@ -109,7 +110,7 @@ fn finish(document: &mut OpenApi) {
 }
 
 /// The operations whose body may be left out: [`crate::body::OptionalBody`].
-const MAY_LACK_BODY: [&str; 2] = ["conversation_claim", "conversation_release"];
+const MAY_LACK_BODY: [&str; 3] = ["conversation_claim", "conversation_release", "logout"];
 
 /// An empty query parameter counts as missing: [`crate::query`] drops it first. utoipa does not know the field
 /// `allowEmptyValue`, which is in all versions of OpenAPI.
@@ -220,6 +221,7 @@ fn operations(document: &mut OpenApi) -> impl Iterator<Item = (&str, HttpMethod,
         let operations = [
             (HttpMethod::Get, &mut item.get),
             (HttpMethod::Post, &mut item.post),
+            (HttpMethod::Put, &mut item.put),
             (HttpMethod::Patch, &mut item.patch),
             (HttpMethod::Delete, &mut item.delete),
         ];

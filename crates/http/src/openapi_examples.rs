@@ -12,7 +12,7 @@ use uuid::Uuid;
 use wicara_model::{
     Author, AuthorKind, Bounds, ConversationId, FailureReason, MessageId, QuestionIds, Rule, Violation,
 };
-use wicara_service::{Error, Missing};
+use wicara_service::{Error, Missing, NotAskable};
 
 use crate::error::{self, Failure};
 
@@ -90,6 +90,7 @@ fn example(schema: &str, place: &Place) -> Option<Value> {
         ("Refused", 404) => ChatbotApi(Error::NotFound(place.missing())),
         ("Refused", 408) => Failure::TooSlow,
         ("Refused", 409) => ChatbotApi(still_running(None)),
+        ("NotAsked", 409) => ConversationApi(Error::NotAskable(NotAskable::Answered)),
         ("Claimed", 409) => ConversationApi(Error::Claimed(assignee())),
         ("QuestionRunning", 409) => ChatbotApi(still_running(Some(QUESTION))),
         ("Refused", 413) => Failure::TooLarge,
@@ -98,6 +99,9 @@ fn example(schema: &str, place: &Place) -> Option<Value> {
         ("Refused", 429) => ChatbotApi(Error::TooMany { retry_after: Duration::ZERO }),
         ("Refused", 500) => return serde_json::from_slice(&error::internal().body).ok(),
         ("Refused", 503) => ChatbotApi(Error::Unavailable),
+        ("TrialFailed", 502) => ChatbotApi(trial_failed(FailureReason::Rejected)),
+        ("TrialFailed", 503) => ChatbotApi(trial_failed(FailureReason::Busy)),
+        ("TrialFailed", 504) => ChatbotApi(trial_failed(FailureReason::Timeout)),
         ("BotUnavailable", 502) => ChatbotApi(bot_failed(FailureReason::Rejected)),
         ("BotUnavailable", 503) => ChatbotApi(bot_failed(FailureReason::Busy)),
         ("BotUnavailable", 504) => ChatbotApi(bot_failed(FailureReason::Timeout)),
@@ -110,9 +114,15 @@ impl Place<'_> {
     /// A rule that a request there may break.
     fn violation(&self) -> Violation {
         match (self.method, self.path) {
+            (_, "/api/widget") => Violation::new("bot", Rule::Exists),
+            (_, "/api/auth/password") => Violation::new("old", Rule::Password),
+            (_, "/api/auth/logout") => Violation::new("everywhere", Rule::Boolean),
             (HttpMethod::Get, "/api/questions/{session_id}") => Violation::new("session_id", Rule::Uuid),
             (HttpMethod::Get, path) if path.ends_with("/events") => {
                 Violation::new("limit", Bounds::Range { start: 1, stop: 500 })
+            }
+            (_, path) if path.ends_with("/feedback") => {
+                Violation::new("value", Bounds::Range { start: -1, stop: 1 })
             }
             (_, path) if path.ends_with("/seen") => Violation::new("upTo", Rule::Required),
             (_, path) if path.ends_with("/claim") => Violation::new("force", Rule::Boolean),
@@ -131,8 +141,9 @@ impl Place<'_> {
 
     fn missing(&self) -> Missing {
         match self.path {
-            "/api/message/{id}" => Missing::Message,
+            path if path.starts_with("/api/message/") => Missing::Message,
             path if path.starts_with("/api/questions") => Missing::Session,
+            path if path.starts_with("/api/bot") => Missing::Bot,
             _ => Missing::Conversation,
         }
     }
@@ -150,6 +161,10 @@ fn assignee() -> Author {
 
 fn still_running(question: Option<QuestionIds>) -> Error {
     Error::StillRunning { retry_after: Duration::ZERO, question }
+}
+
+fn trial_failed(reason: FailureReason) -> Error {
+    Error::TrialFailed { reason, retry_after: None }
 }
 
 fn bot_failed(reason: FailureReason) -> Error {

@@ -43,6 +43,18 @@ pub fn check_write(headers: &HeaderMap, settings: &Settings) -> Result<(), Failu
     Err(Failure::ForeignPage { hint: Some(hint) })
 }
 
+/// The origin of the page of another site that a request comes from: what `Origin` says, unless that is the server's own.
+/// Several of them, or one that is no text, are of no site.
+#[must_use]
+pub fn foreign(headers: &HeaderMap, settings: &Settings) -> Option<String> {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    let origin = match (origins.next()?.to_str(), origins.next()) {
+        (Ok(origin), None) => origin,
+        _ => "",
+    };
+    (!is_ours(origin, headers, settings)).then(|| origin.to_owned())
+}
+
 /// Whether a write with a cookie comes from a page of this server, a page of an allowed origin, or no page.
 #[must_use]
 pub(super) fn may_write(headers: &HeaderMap, settings: &Settings) -> bool {

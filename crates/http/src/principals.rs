@@ -65,13 +65,47 @@ impl FromRequestParts<Http> for MarkingReader {
     }
 }
 
+/// A person who calls by a cookie from an allowed page, and changes something of its own: its credentials. Programs are
+/// refused.
+pub struct SignedIn(pub Credentials);
+
+impl FromRequestParts<Http> for SignedIn {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Failure> {
+        let MarkingReader(reader) = MarkingReader::from_request_parts(parts, http).await?;
+        match reader.caller() {
+            Caller::Person(_) => Ok(Self(credentials(&parts.headers))),
+            _ => Err(ChatbotApi(Error::Forbidden)),
+        }
+    }
+}
+
+/// Who logs out: its credentials. Somebody without a session may too, since a browser may withhold the cookie from a request
+/// of another site (SameSite) and still obey the response that clears it; a page of that site may not.
+pub struct LoggingOut(pub Credentials);
+
+impl FromRequestParts<Http> for LoggingOut {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Failure> {
+        let credentials = credentials(&parts.headers);
+        caller(parts, http, &credentials).await?;
+        // A key wins over a cookie, and has no session to end.
+        if credentials.key.is_none() {
+            origin::check_write(&parts.headers, &http.settings)?;
+        }
+        Ok(Self(credentials))
+    }
+}
+
 /// Cookies are ignored: pages of all origins may ask, and a browser would send its user's cookie with their requests.
 impl FromRequestParts<Http> for Asker {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Failure> {
         let caller = caller(parts, http, &key_only(&parts.headers)).await?;
-        Ok(http.service.asker(caller))
+        Ok(http.service.asker(caller, origin::foreign(&parts.headers, &http.settings)))
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::http::header::{HeaderValue, SET_COOKIE};
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
@@ -14,17 +13,21 @@ use wicara_model::Caller;
 use wicara_service::{Error, Reader, Service};
 
 use crate::access_log::AccessLog;
-use crate::body::Body;
+use crate::body::{AnyBody, Body};
 use crate::contract::Done;
 use crate::contract::errors::{Refused, ValidationFailure};
-use crate::contract::sessions::{LoggedIn, LoginRequest, Me};
-use crate::credentials::{SESSION_COOKIE, credentials};
+use crate::contract::sessions::{LoggedIn, LoginRequest, Logout, Me, PasswordChange};
+use crate::credentials::SESSION_COOKIE;
 use crate::error::Failure::{self, ChatbotApi};
-use crate::principals::LoginAddress;
-use crate::{CookieSameSite, Http, Settings, json_body, origin};
+use crate::principals::{LoggingOut, LoginAddress, SignedIn};
+use crate::{CookieSameSite, Http, Settings, json_body};
 
 pub fn routes() -> OpenApiRouter<Http> {
-    OpenApiRouter::new().routes(routes!(login)).routes(routes!(logout)).routes(routes!(me))
+    OpenApiRouter::new()
+        .routes(routes!(login))
+        .routes(routes!(logout))
+        .routes(routes!(me))
+        .routes(routes!(password_change))
 }
 
 /// Log in
@@ -61,37 +64,68 @@ async fn login(
 
 /// Log out
 ///
-/// Ends the cookie's session, if there is one, and clears the cookie. Of several cookies all sessions end.
+/// Ends the cookie's session, if there is one, and clears the cookie. Of several cookies all sessions end. With
+/// `everywhere` all sessions of the person end, those of other browsers too.
 #[utoipa::path(
     post,
     path = "/api/auth/logout",
     operation_id = "logout",
     tag = "Sessions",
-    responses((status = 200, description = "There is no session any more", body = Done,
-        headers(("Set-Cookie" = String)))),
+    request_body = Logout,
+    responses(
+        (status = 200, description = "There is no session any more", body = Done,
+            headers(("Set-Cookie" = String))),
+        (status = 400, description = "Bad input", body = ValidationFailure)
+    ),
     security(())
 )]
 async fn logout(
     State(service): State<Arc<Service>>,
     State(settings): State<Arc<Settings>>,
-    log: AccessLog,
-    headers: HeaderMap,
+    LoggingOut(credentials): LoggingOut,
+    AnyBody(body): AnyBody,
 ) -> Result<Response, Failure> {
-    let credentials = credentials(&headers);
-    log.caller(&service.caller_get(&credentials).await.map_err(ChatbotApi)?);
+    let Logout { everywhere } = body.parse(ChatbotApi, |input, _| Logout::read(input))?;
     if credentials.key.is_some() {
-        // A key wins over a cookie, and has no session to end.
         return Ok(json_body::ok(&Done::new()));
     }
-    // Also without a cookie: a browser may withhold it from a request of another site (SameSite) and still obey the
-    // response that clears it.
-    origin::check_write(&headers, &settings)?;
+    if everywhere {
+        service.logout_everywhere(&credentials).await.map_err(ChatbotApi)?;
+    }
     for session in &credentials.sessions {
         service.logout(session).await.map_err(ChatbotApi)?;
     }
     let mut response = json_body::ok(&Done::new());
     response.headers_mut().insert(SET_COOKIE, cookie("", Duration::ZERO, &settings));
     Ok(response)
+}
+
+/// Change one's own password
+///
+/// For people, by the cookie. Ends the person's other sessions.
+#[utoipa::path(
+    post,
+    path = "/api/auth/password",
+    operation_id = "password_change",
+    tag = "Sessions",
+    request_body = PasswordChange,
+    responses(
+        (status = 200, description = "The new password counts", body = Done),
+        (status = 400, description = "Bad input; the rule `password`: `old` is not the person's password",
+            body = ValidationFailure),
+        (status = 429, description = "Too many logins from this address, or too many that failed for this account",
+            body = Refused, headers(("Retry-After" = u64)))
+    )
+)]
+async fn password_change(
+    State(service): State<Arc<Service>>,
+    SignedIn(credentials): SignedIn,
+    LoginAddress(address): LoginAddress,
+    body: Body,
+) -> Result<Response, Failure> {
+    let PasswordChange { old, new } = body.parse(ChatbotApi, |input, _| PasswordChange::read(input))?;
+    service.password_change(&credentials, old, new, address).await.map_err(ChatbotApi)?;
+    Ok(json_body::ok(&Done::new()))
 }
 
 /// Show who calls

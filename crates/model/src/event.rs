@@ -34,6 +34,8 @@ pub enum Change {
     ConversationCreated {
         id: ConversationId,
         bot_id: String,
+        /// It was deleted before and is back: there is more to read of it.
+        is_restored: bool,
     },
     ConversationUpdated {
         id: ConversationId,

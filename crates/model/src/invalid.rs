@@ -35,6 +35,8 @@ pub enum Rule {
     Cursor,
     /// A search that finds nothing by itself, or that has too many words.
     Query,
+    /// Not the caller's password.
+    Password,
 }
 
 impl fmt::Display for Rule {
@@ -55,6 +57,7 @@ impl fmt::Display for Rule {
             Rule::Date => "date",
             Rule::Cursor => "cursor",
             Rule::Query => "query",
+            Rule::Password => "password",
         })
     }
 }

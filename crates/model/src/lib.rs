@@ -32,7 +32,7 @@ pub use id::{ConversationId, KeyId, MessageId, UserId};
 pub use invalid::{Bounds, Breach, Rule, Violation};
 pub use json::{Json, Object};
 pub use message::{
-    AnswerTime, Author, AuthorKind, Failure, FailureReason, Message, MessageFilter, MessagePatch,
+    AnswerTime, Author, AuthorKind, Failure, FailureReason, Feedback, Message, MessageFilter, MessagePatch,
     MessageWalkFilter, NewMessage, role,
 };
 pub use network::Network;

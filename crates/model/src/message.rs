@@ -62,6 +62,15 @@ pub struct Failure {
     pub at: Timestamp,
 }
 
+/// What the visitor thinks of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Feedback {
+    /// 1 or -1.
+    pub value: i64,
+    pub text: Option<String>,
+    pub at: Timestamp,
+}
+
 /// The kind of a message's author.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthorKind {
@@ -116,6 +125,8 @@ pub struct Message {
     pub reply_to: Option<MessageId>,
     /// On a question that got no answer.
     pub failure: Option<Failure>,
+    /// On an answer, of a bot or of an operator.
+    pub feedback: Option<Feedback>,
     /// `None` for a visitor, and for messages from before authors were stored.
     pub author: Option<Author>,
     /// On a bot's answer.

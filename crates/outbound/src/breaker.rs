@@ -38,6 +38,17 @@ enum State {
     HalfOpen,
 }
 
+/// What people are shown of a breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakerState {
+    /// Calls are let through.
+    Closed,
+    /// Calls are refused.
+    Open,
+    /// The next call, or the one under way, decides.
+    HalfOpen,
+}
+
 impl State {
     fn check(self) -> Result<(), Suspended> {
         let retry_after = match self {
@@ -58,6 +69,15 @@ impl Breaker {
     /// Whether a call would be let through now, without taking a permit: for a caller that has to wait before its call.
     pub fn check(&self) -> Result<(), Suspended> {
         self.state().check()
+    }
+
+    #[must_use]
+    pub fn now(&self) -> BreakerState {
+        match *self.state() {
+            State::Closed { .. } => BreakerState::Closed,
+            State::Open { probe_at } if probe_at > Instant::now() => BreakerState::Open,
+            State::Open { .. } | State::HalfOpen => BreakerState::HalfOpen,
+        }
     }
 
     /// Lets one call through, as the probe if it is time for one. The caller reports the result to the permit.

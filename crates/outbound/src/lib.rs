@@ -14,7 +14,7 @@ pub mod sse;
 
 pub use addresses::check as check_address;
 pub use backoff::Backoff;
-pub use breaker::{Breaker, BreakerPermit, Suspended};
+pub use breaker::{Breaker, BreakerPermit, BreakerState, Suspended};
 pub use charset::in_utf8;
 pub use client::{
     Client, Reply, below, cause, client_for, host, parse_url, secret_header, shortly, whole_text,

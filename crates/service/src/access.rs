@@ -8,7 +8,7 @@ use std::ops::Deref;
 
 use sha2::{Digest, Sha256};
 use wicara_model::{Api, Bots, Caller, Conversation, ConversationId, List, Message, Person, Role};
-use wicara_store::{BotMessage, ListedConversation};
+use wicara_store::{BotMessage, ListedConversation, Undo};
 
 use crate::Service;
 use crate::caller_cache::CredentialHash;
@@ -58,6 +58,8 @@ pub struct Writer {
 #[derive(Debug, Clone)]
 pub struct Asker {
     caller: Caller,
+    /// The origin of the page of another site that asks.
+    page: Option<String>,
 }
 
 /// May read the metrics, which cover all bots.
@@ -222,6 +224,11 @@ impl Writer {
     pub(super) fn message(&self, message: BotMessage) -> Option<Writable<Message>> {
         self.reader.message(message).map(Writable)
     }
+
+    /// What was deleted of the writer's bots may be brought back.
+    pub(super) fn undo(&self, undo: Undo) -> Option<Writable<Undo>> {
+        self.has_bot(&undo.bot_id).then_some(Writable(Readable(undo)))
+    }
 }
 
 impl Writable<Conversation> {
@@ -245,8 +252,13 @@ impl Monitor {
 
 impl Asker {
     /// Everybody may ask; callers differ in the bots and conversations that they reach.
-    fn new(caller: Caller) -> Self {
-        Self { caller }
+    fn new(caller: Caller, page: Option<String>) -> Self {
+        Self { caller, page }
+    }
+
+    /// The origin of the page that asks, where it is a page of another site than the server's own.
+    pub(super) fn page(&self) -> Option<&str> {
+        self.page.as_deref()
     }
 
     #[must_use]
@@ -341,9 +353,10 @@ impl Service {
         Writer::new(reader)
     }
 
+    /// `page`: the origin of the page that asks, where it is a page of another site.
     #[must_use]
-    pub fn asker(&self, caller: Caller) -> Asker {
-        Asker::new(caller)
+    pub fn asker(&self, caller: Caller, page: Option<String>) -> Asker {
+        Asker::new(caller, page)
     }
 
     pub fn monitor(&self, caller: &Caller) -> Result<Monitor> {
@@ -402,6 +415,7 @@ mod tests {
             payload,
             reply_to,
             failure: None,
+            feedback: None,
             author: None,
             time: None,
             created_at: Timestamp(0),
@@ -439,7 +453,7 @@ mod tests {
 
     #[test]
     fn a_visitor_joins_only_conversations_of_visitors() {
-        let visitor = Asker::new(Caller::Visitor);
+        let visitor = Asker::new(Caller::Visitor, None);
         assert!(visitor.join(Conversation { by_visitor: false, ..conversation(1, "a") }).is_none());
         assert!(visitor.join(conversation(1, "a")).is_some());
     }

@@ -196,6 +196,7 @@ impl Service {
             Outcome::Gone => return Err(Error::NotFound(Missing::Session)),
             _ => self.metrics.question_count(&conversation.bot_id, reason.as_str()),
         }
+        self.bot_failed(&conversation.bot_id, reason);
         if most > 0 {
             self.answers_stop(conversation.id);
         }

@@ -1,5 +1,7 @@
 //! Conversations, as people and programs manage them.
 
+use std::time::Duration;
+
 use wicara_model::{
     Conversation, ConversationCounts, ConversationFilter, ConversationId, ConversationPatch, Listing,
     Message, NewConversation,
@@ -153,11 +155,31 @@ impl Service {
         self.handled(self.store.conversation_update(conversation.id, patch, by, self.clock.now()).await?)
     }
 
-    /// Deletes a conversation with its messages. Returns it as it was, with its newest message that is no note.
+    /// Deletes a conversation with its messages. Returns it as it was, with its newest message that is no note. `undo`: for
+    /// how long it may be brought back.
     pub async fn conversation_delete(
         &self,
         conversation: Writable<Conversation>,
+        undo: Option<Duration>,
     ) -> Result<(Conversation, Option<Message>)> {
-        self.store.conversation_delete(conversation.id).await?.ok_or(Error::NotFound(Missing::Conversation))
+        let deleted = match undo {
+            Some(time) => self.store.conversation_delete_undoable(conversation.id, time).await?,
+            None => self.store.conversation_delete(conversation.id).await?,
+        };
+        deleted.ok_or(Error::NotFound(Missing::Conversation))
+    }
+
+    /// Brings a deleted conversation back, with its newest message, notes included. One that is there is returned as it is.
+    pub async fn conversation_restore(
+        &self,
+        writer: &Writer,
+        id: ConversationId,
+    ) -> Result<(Conversation, Option<Message>)> {
+        let undo = self.store.conversation_undo(id).await?.and_then(|undo| writer.undo(undo));
+        if undo.is_none() {
+            self.conversation_get_writable(writer, id).await?;
+        }
+        let restored = self.store.conversation_restore(id, self.clock.now()).await?;
+        restored.ok_or(Error::NotFound(Missing::Conversation))
     }
 }

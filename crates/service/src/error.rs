@@ -14,6 +14,17 @@ pub enum Missing {
     Session,
     User,
     Key,
+    Bot,
+}
+
+/// Why the bot is not asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotAskable {
+    /// It is being asked.
+    Running,
+    /// People have the conversation.
+    WithPeople,
+    Answered,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +50,9 @@ pub enum Error {
     /// Nobody could manage people afterwards.
     #[error("the last administrator")]
     LastAdministrator,
+    /// The bot is not asked the stored question again: nothing was changed.
+    #[error("a question cannot be asked again")]
+    NotAskable(NotAskable),
     /// Somebody else has the conversation: nothing was changed.
     #[error("claimed by somebody else")]
     Claimed(Author),
@@ -53,6 +67,13 @@ pub enum Error {
     #[error("the bot gave no answer: {reason}")]
     BotFailed {
         question: QuestionIds,
+        reason: FailureReason,
+        /// `None`: unknown.
+        retry_after: Option<Duration>,
+    },
+    /// A bot that was tried out failed. Nothing is stored.
+    #[error("the bot that was tried out gave no answer: {reason}")]
+    TrialFailed {
         reason: FailureReason,
         /// `None`: unknown.
         retry_after: Option<Duration>,

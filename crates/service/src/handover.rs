@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use uuid::Uuid;
-use wicara_model::{Conversation, ConversationId, Handler, HandoverReason, Message, MessageId};
+use wicara_model::{Conversation, ConversationId, Feedback, Handler, HandoverReason, Message, MessageId};
 use wicara_store::{Handling, Operator};
 
 use crate::{Asker, Error, Missing, Readable, Reader, Result, Service, Writable, Writer};
@@ -140,6 +140,22 @@ impl Service {
         let conversation = self.question_signal(asker, session_id).await?;
         let seen = self.store.conversation_seen_by_visitor(conversation.id, up_to).await?;
         Ok((conversation.id, seen.ok_or(Error::NotFound(Missing::Session))?))
+    }
+
+    /// Keeps what the conversation's visitor thinks of a message of a bot or an operator; `None` takes it back. Returns the
+    /// message.
+    pub async fn message_feedback(
+        &self,
+        asker: &Asker,
+        session_id: Uuid,
+        id: MessageId,
+        feedback: Option<(i64, Option<String>)>,
+    ) -> Result<(ConversationId, Message)> {
+        let conversation = self.question_signal(asker, session_id).await?;
+        let at = self.clock.now();
+        let feedback = feedback.map(|(value, text)| Feedback { value, text, at });
+        let message = self.store.message_feedback(conversation.id, id, feedback).await?;
+        Ok((conversation.id, message.ok_or(Error::NotFound(Missing::Message))?))
     }
 
     /// The conversation that an asker signals in, within the limit of signals.

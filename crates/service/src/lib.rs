@@ -5,6 +5,7 @@ pub mod access;
 mod activity_index;
 mod answers;
 mod attempts;
+mod bots;
 mod caller_cache;
 mod conversations;
 mod cut_off;
@@ -34,16 +35,17 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wicara_bots as bots;
+use wicara_bots::Registry;
 use wicara_metrics::Metrics;
 use wicara_platform::{Clock, Random};
 use wicara_store::Store;
 
 pub use access::{AnonymousAccess, Asker, Credentials, Joined, Monitor, Readable, Reader, Writable, Writer};
+pub use bots::{BotView, Trial, Tried, WidgetView};
 pub use entries::{
     ConversationDetail, ConversationEntries, ConversationEntry, ConversationMessages, Entries, MessageEntries,
 };
-pub use error::{Error, Missing, Result};
+pub use error::{Error, Missing, NotAskable, Result};
 pub use feed::{
     CutOff, EventKind, FeedConversation, FeedCursor, FeedEvent, FeedItem, FeedPage, FeedStream, FeedView,
     Interest, KindPattern, LiveEvent, ResyncReason, Shown, StreamLimits, StreamOwner, StreamPlace, TypingBy,
@@ -56,6 +58,7 @@ pub use people::People;
 pub use questions::{Description, NewQuestion, Thread};
 pub use rate_limiter::Limits;
 pub use sessions::Login;
+pub use wicara_bots::{BreakerState, Times};
 pub use wicara_store::{
     ConversationSearch, ConversationWalk, Embed, ListedConversation, MessageSearch, MessageWalk,
 };
@@ -76,6 +79,9 @@ const DELETE_REST_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// The same after a failure: until these messages are gone, pages of message lists are shorter than they should be.
 const DELETE_REST_RETRY: Duration = Duration::from_secs(2);
 
+/// Between two searches for deletions that cannot be undone any more.
+const UNDO_INTERVAL: Duration = Duration::from_secs(5);
+
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Whether callers without credentials may use the whole Chatbot API, and not only ask questions.
@@ -91,7 +97,7 @@ pub struct Settings {
 
 pub struct Service {
     store: Store,
-    bots: bots::Registry,
+    bots: Registry,
     clock: Clock,
     random: Random,
     metrics: Metrics,
@@ -118,7 +124,7 @@ impl Service {
     #[must_use]
     pub fn new(
         store: Store,
-        bots: bots::Registry,
+        bots: Registry,
         clock: Clock,
         random: Random,
         metrics: Metrics,
@@ -184,14 +190,15 @@ impl Service {
     }
 
     /// Runs the periodic work until the future is dropped: heartbeats, orphaned questions, expired sessions, keys and
-    /// events, messages of deleted conversations, conversations that nobody claims, what lists and searches read of what was
-    /// stored before, and what follows the feed.
+    /// events, messages of deleted conversations, deletions that may be undone, conversations that nobody claims, what lists and
+    /// searches read of what was stored before, and what follows the feed.
     pub async fn maintain(&self) {
         tokio::join!(
             self.send_heartbeats(),
             self.settle_repeatedly(),
             self.expire(),
             self.delete_rest(),
+            self.end_undos(),
             self.return_unclaimed(),
             self.activity_index(),
             self.search_index(),
@@ -235,6 +242,15 @@ impl Service {
                 }
             };
             let _ = timeout(pause, self.store.conversation_deleted()).await;
+        }
+    }
+
+    async fn end_undos(&self) {
+        loop {
+            tokio::time::sleep(UNDO_INTERVAL).await;
+            if let Err(error) = self.store.undo_expire().await {
+                tracing::warn!(%error, "deletions whose time to undo them is over could not be ended");
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! Messages, as people and programs manage them.
 
+use std::time::Duration;
+
 use wicara_model::{
     Bots, Conversation, ConversationId, Listing, Message, MessageFilter, MessageId, MessagePatch, NewMessage,
     Walked,
@@ -144,14 +146,33 @@ impl Service {
             .ok_or(Error::NotFound(Missing::Message))
     }
 
-    /// Returns the message as it was. `notes`: whether a note may be deleted; if not, it is `NotFound`.
-    pub async fn message_delete(&self, message: Writable<Message>, notes: bool) -> Result<Message> {
+    /// Returns the message as it was. `notes`: whether a note may be deleted; if not, it is `NotFound`. `undo`: for how long it
+    /// may be brought back.
+    pub async fn message_delete(
+        &self,
+        message: Writable<Message>,
+        notes: bool,
+        undo: Option<Duration>,
+    ) -> Result<Message> {
         if message.is_note() && !notes {
             return Err(Error::NotFound(Missing::Message));
         }
-        self.store
-            .message_delete(message.conversation_id, message.id, self.clock.now())
-            .await?
-            .ok_or(Error::NotFound(Missing::Message))
+        let (conversation_id, id, now) = (message.conversation_id, message.id, self.clock.now());
+        let deleted = match undo {
+            Some(time) => self.store.message_delete_undoable(conversation_id, id, time, now).await?,
+            None => self.store.message_delete(conversation_id, id, now).await?,
+        };
+        deleted.ok_or(Error::NotFound(Missing::Message))
+    }
+
+    /// Brings a deleted message back. One that is there is returned as it is.
+    pub async fn message_restore(&self, writer: &Writer, id: MessageId) -> Result<Message> {
+        let undo = self.store.message_undo(id).await?.and_then(|undo| writer.undo(undo));
+        let conversation_id = match undo {
+            Some(undo) => undo.conversation_id,
+            None => self.message_get_writable(writer, id).await?.conversation_id,
+        };
+        let restored = self.store.message_restore(conversation_id, id, self.clock.now()).await?;
+        restored.ok_or(Error::NotFound(Missing::Message))
     }
 }

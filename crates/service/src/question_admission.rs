@@ -38,22 +38,36 @@ impl Service {
         conversation: Option<&Conversation>,
         requested: Option<String>,
     ) -> Result<String> {
-        let unknown = || Err(Error::Invalid(vec![Violation::new("botId", Rule::Exists)]));
-        if let Some(conversation) = conversation {
-            return match requested {
-                Some(requested) if requested != conversation.bot_id => unknown(),
-                _ => Ok(conversation.bot_id.clone()),
-            };
+        const FIELD: &str = "botId";
+        let Some(conversation) = conversation else {
+            return self.question_bot_named(asker, requested, FIELD);
+        };
+        match requested {
+            Some(requested) if requested != conversation.bot_id => unknown(FIELD),
+            _ => Ok(conversation.bot_id.clone()),
         }
+    }
+
+    /// The bot that the request names in `field`, else the default one.
+    pub(super) fn question_bot_named(
+        &self,
+        asker: &Asker,
+        requested: Option<String>,
+        field: &'static str,
+    ) -> Result<String> {
         let bot_id = requested.unwrap_or_else(|| self.bots.default_id().to_owned());
         if !asker.sees_bot(&bot_id) {
             return Err(Error::Forbidden);
         }
         match self.bots.get(&bot_id) {
             Some(bot) if asker.is_operator() || bot.is_open_to_visitors() => Ok(bot_id),
-            _ => unknown(),
+            _ => unknown(field),
         }
     }
+}
+
+fn unknown(field: &'static str) -> Result<String> {
+    Err(Error::Invalid(vec![Violation::new(field, Rule::Exists)]))
 }
 
 /// The scope of a question's idempotency key: the program, else the session, else all visitors together.

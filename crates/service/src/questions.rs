@@ -19,16 +19,17 @@ use wicara_model::{
     Author, Conversation, ConversationId, Ending, FailureReason, Handler, Message, MessageId,
     NewConversation, NewMessage, Question, QuestionIds,
 };
-use wicara_store::{self as store, Append, Ask, Claim, Outcome, PriorClaim, Stored, Target};
+use wicara_store::{self as store, Append, Ask, Claim, Outcome, PriorClaim, Reopened, Stored, Target};
 
 use crate::answers::{Called, LEASE_BEYOND_DEADLINE, answered};
 use crate::attempts::Attempt;
 use crate::entries::ConversationMessages;
+use crate::error::NotAskable;
 use crate::handover::VisitorConversation;
 use crate::idempotency::PriorRequest;
 use crate::pending_answer::{Answered, AskEvent, PendingAnswer, TimedSink, task_panicked};
 use crate::question_admission::idempotency_scope;
-use crate::{Asker, Error, IdempotencyRequest, Missing, Result, Service};
+use crate::{Asker, Error, IdempotencyRequest, Missing, Result, Service, Writable};
 
 /// The integration type of conversations that a question opens, where the request does not say which client it comes
 /// from.
@@ -115,6 +116,7 @@ impl Service {
             found(conversation.id);
         }
         let bot_id = self.question_bot(asker, conversation.as_ref(), new.bot_id.clone())?;
+        self.check_page(asker, &bot_id)?;
         self.question_admit_in(conversation.as_ref())?;
         let deadline = self.bots.get(&bot_id).map(bots::ConfiguredBot::timeout).unwrap_or_default();
         let known = conversation.as_ref().map(|conversation| conversation.id);
@@ -197,6 +199,17 @@ impl Service {
         };
         running.is_in(conversation.id);
         events.send_control(AskEvent::Stored(QuestionIds::new(&conversation, question.id)));
+        self.question_carry_out(conversation, question, running, events).await
+    }
+
+    /// Calls the bot for a stored question, stores the result and returns it. `None` as for [`Service::question_run`].
+    async fn question_carry_out(
+        &self,
+        conversation: Conversation,
+        question: Message,
+        running: &Attempt,
+        events: &tokens::Sender<AskEvent>,
+    ) -> Option<Result<Answered>> {
         let attempt = store::Attempt { question: question.id, id: running.id };
         let shown = self.answer_show(conversation.id, question.id, &conversation.bot_id);
         let sink = TimedSink::start(events, shown);
@@ -210,6 +223,31 @@ impl Service {
         self.question_store_result(conversation, attempt, called, streamed, events).await
     }
 
+    /// Asks the bot of a stored question that has no answer. Returns the question when the attempt has begun; the answer is
+    /// stored when it comes. `NotAskable` while a bot is asked already, while people have the conversation, and where the
+    /// question was answered.
+    pub async fn message_ask(self: &Arc<Self>, message: Writable<Message>) -> Result<Message> {
+        self.check_answer_backlog()?;
+        let (id, conversation_id) = (message.id, message.conversation_id);
+        let attempt = self.attempts.begin(self.random.uuid(), Some(conversation_id));
+        let (conversation, question) =
+            match self.store.question_reopen(conversation_id, id, attempt.id).await? {
+                Reopened::Opened(opened) => *opened,
+                Reopened::Running => return Err(Error::NotAskable(NotAskable::Running)),
+                Reopened::WithPeople => return Err(Error::NotAskable(NotAskable::WithPeople)),
+                Reopened::Answered => return Err(Error::NotAskable(NotAskable::Answered)),
+                Reopened::Gone => return Err(Error::NotFound(Missing::Message)),
+            };
+        let (service, asked) = (Arc::clone(self), question.clone());
+        let task = async move {
+            // Nobody waits for the answer here: the feed tells of it.
+            let (sender, _) = tokens::channel();
+            let _ = service.question_carry_out(conversation, asked, &attempt, &sender).await;
+        };
+        self.question_tasks.spawn_on(task.in_current_span(), &self.question_runtime);
+        Ok(question)
+    }
+
     /// The newest 50 messages before the id `before`.
     pub async fn question_list(
         &self,
@@ -220,6 +258,7 @@ impl Service {
         let conversation = self.store.conversation_get_by_session(session_id).await?;
         let conversation = conversation.and_then(|found| asker.join(found));
         let conversation = conversation.ok_or(Error::NotFound(Missing::Session))?;
+        self.check_page(asker, &conversation.bot_id)?;
         let messages = self.store.message_thread(conversation.id, before, THREAD).await?;
         let messages = ConversationMessages::of_joined(self.store.clone(), &conversation, messages);
         let shows_names = self.shows_names();
@@ -232,11 +271,14 @@ impl Service {
         asker: &Asker,
         session_id: Uuid,
     ) -> Result<Conversation> {
-        self.store
+        let conversation = self
+            .store
             .conversation_get_by_session(session_id)
             .await?
             .filter(|conversation| asker.reaches(conversation))
-            .ok_or(Error::NotFound(Missing::Session))
+            .ok_or(Error::NotFound(Missing::Session))?;
+        self.check_page(asker, &conversation.bot_id)?;
+        Ok(conversation)
     }
 
     /// Stores a question. The permit is held until the commit.

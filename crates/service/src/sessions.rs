@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use wicara_model::Person;
+use wicara_model::account::{self, PASSWORD_CHARS};
+use wicara_model::{Bounds, Caller, Person, Rule, Violation};
 
-use crate::access::secret_hash;
+use crate::access::{Credentials, secret_hash};
 use crate::{Error, Result, Service};
 
 /// A new cookie session.
@@ -54,6 +55,77 @@ impl Service {
         let lifetime = self.settings.session;
         self.store.session_create(user.person.id, secret_hash(&token), now, now.plus(lifetime)).await?;
         Ok(Login { person: user.person, token, lifetime })
+    }
+
+    /// Changes the caller's own password and ends its other sessions. `Invalid` where `old` is not the password, which counts as
+    /// a login that failed, or `new` cannot be one; `Forbidden` for a program.
+    pub async fn password_change(
+        &self,
+        credentials: &Credentials,
+        old: String,
+        new: String,
+        address: IpAddr,
+    ) -> Result<()> {
+        let (person, session) = self.session_of(credentials).await?;
+        if let Err(rule) = account::check_password(&new) {
+            let violation = match rule {
+                Rule::MinLength => Violation::new("new", Bounds::MinLength(*PASSWORD_CHARS.start())),
+                Rule::MaxLength => Violation::new("new", Bounds::MaxLength(*PASSWORD_CHARS.end())),
+                rule => Violation::new("new", rule),
+            };
+            return Err(Error::Invalid(vec![violation]));
+        }
+        let failures = &self.rate_limits.login_failures;
+        failures.take((&person.email, address), self.clock.now())?;
+        let changed = self.password_changed(&person, session, old, new).await;
+        match &changed {
+            Ok(()) => failures.reset((&person.email, address)),
+            Err(Error::Invalid(_)) => {}
+            // The password was not checked.
+            Err(_) => failures.refund((&person.email, address)),
+        }
+        changed
+    }
+
+    async fn password_changed(
+        &self,
+        person: &Person,
+        session: [u8; 32],
+        old: String,
+        new: String,
+    ) -> Result<()> {
+        let wrong = || Error::Invalid(vec![Violation::new("old", Rule::Password)]);
+        let user = self.store.user_get_by_email(&person.email).await?;
+        let user = user.filter(|user| user.person.id == person.id).ok_or(Error::Unauthenticated)?;
+        if !self.passwords.verify(old, Some(&user.password_hash)).await? {
+            return Err(wrong());
+        }
+        let hash = self.passwords.hash(new, &self.random).await?;
+        let is_done = self.store.user_password_change(person.id, user.password_hash, hash, session).await?;
+        if is_done { Ok(()) } else { Err(wrong()) }
+    }
+
+    /// The person who calls by a cookie, with the hash of the session that it is known by.
+    async fn session_of(&self, credentials: &Credentials) -> Result<(Person, [u8; 32])> {
+        if let Caller::Program(_) = self.caller_get(credentials).await? {
+            return Err(Error::Forbidden);
+        }
+        for token in &credentials.sessions {
+            let hash = secret_hash(token);
+            if let Some(session) = self.store.session_get(hash, self.clock.now()).await? {
+                return Ok((session.user.person, hash));
+            }
+        }
+        Err(Error::Unauthenticated)
+    }
+
+    /// Ends all sessions of the person who calls by a cookie. No error where it has none.
+    pub async fn logout_everywhere(&self, credentials: &Credentials) -> Result<()> {
+        match self.session_of(credentials).await {
+            Ok((person, _)) => Ok(self.store.session_delete_all(person.id).await?),
+            Err(Error::Unauthenticated | Error::Forbidden) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Ends the session. No error where it has ended already.

@@ -48,7 +48,8 @@ use writer::{Writer, WriterDatabase};
 
 pub use activity_index::ActivityIndexed;
 pub use commands::{
-    Append, Ask, AskState, Attempt, HandOverAfter, Handling, Operator, Outcome, Stored, Target,
+    Append, Ask, AskState, Attempt, HandOverAfter, Handling, Operator, Outcome, Reopened, Stored, Target,
+    Undo,
 };
 pub use conversation_walk_plan::ConversationWalk;
 pub use details::Detail;

@@ -1,7 +1,8 @@
 //! Rows of conversations and messages: their columns, and how they are read.
 
 use wicara_model::{
-    AnswerTime, Author, Bots, Conversation, ConversationId, Failure, Json, Message, MessageId, Timestamp,
+    AnswerTime, Author, Bots, Conversation, ConversationId, Failure, Feedback, Json, Message, MessageId,
+    Timestamp,
 };
 
 use crate::engine::{Columns, Result, Row};
@@ -59,7 +60,8 @@ pub(super) fn conversation_exists(id: &str) -> String {
 
 /// The columns that [`message_read`] reads.
 pub(super) const MESSAGE: &str = "id, conversation_id, seq, role, kind, text, payload, reply_to, failure, \
-     failed_at, author_id, author_kind, author_name, first_token_ms, answer_ms, created_at, updated_at";
+     failed_at, author_id, author_kind, author_name, first_token_ms, answer_ms, feedback, feedback_text, \
+     feedback_at, created_at, updated_at";
 
 /// Bytes of text and payload in one read. A single larger message is read by itself.
 pub const CHUNK_BYTES: i64 = 256 * 1024;
@@ -75,6 +77,7 @@ pub(super) fn message_read(columns: &mut Columns) -> Result<Message> {
         payload: columns.opt_json("payload")?,
         reply_to: columns.opt_int("reply_to")?.map(MessageId),
         failure: None,
+        feedback: None,
         author: None,
         time: None,
         created_at: Timestamp(0),
@@ -87,6 +90,10 @@ pub(super) fn message_read(columns: &mut Columns) -> Result<Message> {
     let first_token_ms = columns.opt_int("first_token_ms")?;
     let answer_ms = columns.opt_int("answer_ms")?;
     message.time = answer_ms.map(|answer_ms| AnswerTime { first_token_ms, answer_ms });
+    let value = columns.opt_int("feedback")?;
+    let text = columns.opt_text("feedback_text")?;
+    let at = columns.opt_int("feedback_at")?;
+    message.feedback = value.zip(at).map(|(value, at)| Feedback { value, text, at: Timestamp(at) });
     message.created_at = Timestamp(columns.int("created_at")?);
     message.updated_at = Timestamp(columns.int("updated_at")?);
     Ok(message)

@@ -119,6 +119,46 @@ impl Store {
         .await
     }
 
+    /// Sets a person's password, where it is still the one with the hash `old`, and ends their sessions but the one with the
+    /// hash `kept`; `false` if it is another by now, or there is no such person.
+    pub async fn user_password_change(
+        &self,
+        user: UserId,
+        old: String,
+        new: String,
+        kept: [u8; 32],
+    ) -> Result<bool> {
+        self.access_change(move |transaction| {
+            let (old, new) = (old.clone(), new.clone());
+            Box::pin(async move {
+                let sql =
+                    "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2 RETURNING id";
+                let params = vec![user.into(), old.into(), new.into()];
+                if transaction.query(sql, params).await?.is_empty() {
+                    return Ok(false);
+                }
+                let sql = "DELETE FROM sessions WHERE user_id = $1 AND token_hash <> $2";
+                transaction.query(sql, vec![user.into(), kept[..].into()]).await?;
+                transaction.effects.events.access_changed(user.0.to_string());
+                Ok(true)
+            })
+        })
+        .await
+    }
+
+    /// Ends all sessions of a person.
+    pub async fn session_delete_all(&self, user: UserId) -> Result<()> {
+        self.access_change(move |transaction| {
+            Box::pin(async move {
+                let sql = "DELETE FROM sessions WHERE user_id = $1";
+                transaction.query(sql, vec![user.into()]).await?;
+                transaction.effects.events.access_changed(user.0.to_string());
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// Removes a person and their sessions, and puts the conversations that they have into the queue; `false` if there is no
     /// such person.
     pub async fn user_delete(&self, email: &str, at: Timestamp) -> Result<bool> {

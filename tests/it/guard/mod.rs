@@ -16,8 +16,8 @@ use wicara_model::{Api, ConversationId, NewConversation, NewMessage, Role, Times
 use wicara_store::{Append, Ask, Outcome, Target};
 
 use self::Document::{Chatbot, Either, Live, Plain, Rooms};
-use self::Names::{Conversation, DefaultBot, Filter, Message, Nothing, Session};
-use self::Who::{Everybody, Monitors, Public, Readers, Unasked, Writers};
+use self::Names::{Bot, Conversation, DefaultBot, Filter, Message, Nothing, Session};
+use self::Who::{Everybody, Monitors, People, Public, Readers, Unasked, Writers};
 use self::callers::{Is, Rights};
 use crate::http::{
     CONVERSATION_ID_INVALID, Chat, FORBIDDEN, MESSAGE_ID_INVALID, NOT_FOUND, SESSION_NOT_FOUND, Shape,
@@ -35,6 +35,10 @@ const ROWS: &[Row] = &[
     row("login", Unasked, Nothing, Plain, "{}"),
     row("logout", Public, Nothing, Plain, ""),
     row("me", Readers, Nothing, Plain, ""),
+    row("password_change", People, Nothing, Plain, "{}"),
+    row("bot_list", Readers, Nothing, Plain, ""),
+    row("bot_try", Writers, Bot, Plain, r#"{"message":"halo"}"#),
+    row("widget_get", Public, DefaultBot, Plain, ""),
     row("question_ask", Public, DefaultBot, Chatbot, r#"{"message":"halo"}"#),
     row("question_ask", Public, Session, Chatbot, r#"{"message":"halo","session_id":"{session}"}"#),
     row("question_list", Public, Session, Chatbot, ""),
@@ -96,6 +100,8 @@ enum Who {
     Unasked,
     /// Everybody but a wrong key. Cookies give no rights.
     Public,
+    /// Those with a cookie, told what their body lacks.
+    People,
     /// From role viewer up.
     Readers,
     /// From role agent up.
@@ -108,8 +114,10 @@ enum Who {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Names {
     Nothing,
-    /// Opens a conversation on the default bot.
+    /// Opens a conversation on the default bot, or shows it.
     DefaultBot,
+    /// The object's bot.
+    Bot,
     Conversation,
     /// A conversation that a list is searched by.
     Filter,
@@ -169,10 +177,14 @@ impl Row {
         let may = match self.who {
             Writers => rights.role >= Role::Agent,
             Monitors => rights.role == Role::Admin && !rights.cookie,
+            People => rights.cookie,
             _ => true,
         };
         if !may {
             Expected::Not(403, FORBIDDEN.into())
+        } else if self.who == People {
+            let lacks = Shape::Chatbot.broken(&[("required", "old"), ("required", "new")]);
+            Expected::Not(400, lacks)
         } else if self.shows(rights, object) {
             Expected::Done(if self.document == Live { Api::Chatbot } else { api })
         } else {
@@ -185,7 +197,7 @@ impl Row {
         match self.names {
             Nothing => true,
             DefaultBot => rights.bots.contain("echo"),
-            Conversation | Filter | Message => of_ones_bots,
+            Bot | Conversation | Filter | Message => of_ones_bots,
             Session => of_ones_bots && (object.by_visitor || rights.role >= Role::Agent),
         }
     }
@@ -195,6 +207,7 @@ impl Row {
         let (status, body) = match (self.names, api) {
             (Nothing, _) => unreachable!("nothing is always there"),
             (DefaultBot, _) => (403, FORBIDDEN),
+            (Bot, _) => (404, NOT_FOUND),
             (Filter, _) => (200, EMPTY_LIST),
             (Session, _) => (404, SESSION_NOT_FOUND),
             (Conversation | Message, Api::Chatbot) => (404, NOT_FOUND),
@@ -312,8 +325,12 @@ impl Operations {
                 .replace("{session}", session)
                 .replace("{start}", &self.start)
         };
-        let id = if row.names == Message { message } else { id };
-        let path = template.replace("{id}", &id.to_string()).replace("{session_id}", session);
+        let id = match row.names {
+            Message => message.to_string(),
+            Bot => object.bot.unwrap_or("missing").to_owned(),
+            _ => id.to_string(),
+        };
+        let path = template.replace("{id}", &id).replace("{session_id}", session);
         assert!(!path.contains('{'), "{path}: a parameter that no row fills");
         let query = &row.operation[row.operation_id().len()..];
         let body = (!row.body.is_empty()).then(|| filled(row.body));

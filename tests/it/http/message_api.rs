@@ -30,7 +30,7 @@ fn new(conversation: i64) -> Value {
 /// A message with these first fields, as it is shown.
 fn shown(fields: &str, author: &str) -> String {
     format!(
-        r#"{{{fields},"conversationId":"<id>","id":"<id>","replyTo":null,"payload":null,"failure":null,"author":{author},"createdAt":"<time>","updatedAt":"<time>"}}"#
+        r#"{{{fields},"conversationId":"<id>","id":"<id>","replyTo":null,"payload":null,"failure":null,"feedback":null,"author":{author},"createdAt":"<time>","updatedAt":"<time>"}}"#
     )
 }
 

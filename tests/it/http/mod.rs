@@ -1,5 +1,6 @@
 mod answers;
 mod bodies;
+mod bots;
 mod budgets;
 mod chatbot_api;
 mod chats;

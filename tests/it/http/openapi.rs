@@ -10,12 +10,16 @@ use super::Chat;
 use crate::support::{Answer, Client, Engine, TestApp};
 
 /// Every operation with the statuses that it may answer, besides those of any operation under `/api`.
-const OPERATIONS: [(&str, &str, &[u16]); 31] = [
+const OPERATIONS: [(&str, &str, &[u16]); 35] = [
     ("get", "/healthz", &[]),
     ("get", "/readyz", &[503]),
     ("get", "/metrics", &[401, 403, 503]),
     ("post", "/api/auth/login", &[400, 429]),
-    ("post", "/api/auth/logout", &[]),
+    ("post", "/api/auth/logout", &[400]),
+    ("post", "/api/auth/password", &[400, 429]),
+    ("get", "/api/bot", &[]),
+    ("post", "/api/bot/{id}/try", &[400, 404, 502, 504]),
+    ("get", "/api/widget", &[400, 403]),
     ("get", "/api/auth/me", &[]),
     ("post", "/api/questions", &[400, 404, 409, 422, 429, 502, 504]),
     ("get", "/api/questions/{session_id}", &[400, 404]),
@@ -98,7 +102,7 @@ async fn every_operation_is_described_with_its_answers() {
             let expected = !is_claimed && matches!(status.as_str(), "409" | "429" | "503");
             assert_eq!(waits, expected, "{what} {status}");
         }
-        let without_body = ["/logout", "/handover", "/typing"];
+        let without_body = ["/handover", "/typing"];
         let has_body =
             matches!(method, "post" | "patch") && !without_body.iter().any(|call| path.ends_with(call));
         assert_eq!(operation["requestBody"].is_object(), has_body, "{what}");
@@ -383,6 +387,15 @@ async fn what_is_answered_is_what_is_described() {
 
         send("get", "/api/conversation/counts", "", Value::Null).await;
         send("get", "/api/auth/me", "", Value::Null).await;
+        send("get", "/api/bot", "", Value::Null).await;
+        send("get", "/api/widget", "", Value::Null).await;
+        bad("get", "/api/widget", "?bot=none").await;
+        for id in ["echo", "slow", "none"] {
+            for said in ["halo", "status 500", "wait 5000", ""] {
+                send("post", "/api/bot/{id}/try", id, json!({"message": said})).await;
+            }
+        }
+        send("post", "/api/auth/password", "", json!({"old": "wrong", "new": "a new one"})).await;
         for body in [json!({}), json!({"email": "a@b", "password": "wrong"})] {
             send("post", "/api/auth/login", "", body).await;
         }

@@ -173,7 +173,7 @@ async fn a_bot_that_fails_leaves_the_question_with_its_failure(engine: Engine) {
         200,
         r#"{"status":200,"data":[{"message":"wait 60000","type":"text","role":"client",
             "conversationId":"<id>","id":"<id>","replyTo":null,"payload":null,"failure":{"reason":"timeout",
-            "at":"<time>"},"author":null,"createdAt":"<time>","updatedAt":"<time>"}],"pagination":{"page":1,"pageSize":1,
+            "at":"<time>"},"feedback":null,"author":null,"createdAt":"<time>","updatedAt":"<time>"}],"pagination":{"page":1,"pageSize":1,
             "totalPages":9,"totalItems":9}}"#,
     );
     let everything = messages(&program).await.to_string();
@@ -270,8 +270,8 @@ async fn a_visitor_reads_its_own_conversation(engine: Engine) {
         200,
         r#"{"status":200,"message":"success","data":{"session_id":"<session>","conversation_id":<id>,"handler":"bot","handover":true,"messages":[
             {"id":<id>,"role":"client","text":"say {\"text\":\"a\", \"z\" : 1.0}","payload":null,
-                "replyTo":null,"failure":null,"author":null,"createdAt":"<time>"},
-            {"id":<id>,"role":"bot","text":"a","payload":{"text":"a", "z" : 1.0},"replyTo":<id>,"failure":null,
+                "replyTo":null,"failure":null,"feedback":null,"author":null,"createdAt":"<time>"},
+            {"id":<id>,"role":"bot","text":"a","payload":{"text":"a", "z" : 1.0},"replyTo":<id>,"failure":null,"feedback":null,
                 "author":null,"createdAt":"<time>"}]}}"#,
     );
     let upper = visitor

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use wicara_model::{Api, Bots, Role};
 
-use super::{Chat, FORBIDDEN, FOREIGN_PAGE, UNAUTHENTICATED};
+use super::{Chat, FORBIDDEN, FOREIGN_PAGE, Shape, UNAUTHENTICATED};
 use crate::support::app::PASSWORD;
 use crate::support::{Answer, Client, Engine, TestApp, manual_clock, on_both_engines};
 
@@ -20,6 +20,9 @@ on_both_engines!(
     signing_out_ends_the_sessions_of_all_cookies,
     a_session_ends_in_time,
     a_new_password_ends_sessions,
+    people_change_their_own_password,
+    wrong_old_passwords_are_limited,
+    signing_out_everywhere_ends_all_sessions,
     every_answer_is_for_its_caller_alone,
 );
 
@@ -224,6 +227,85 @@ async fn a_new_password_ends_sessions(engine: Engine) {
     other.get("/api/auth/me").await.ok();
     log_in(&app.anonymous(), "admin@localhost", PASSWORD).await.is(401, UNAUTHENTICATED);
     log_in(&app.anonymous(), "admin@localhost", "quite another one").await.ok();
+    app.stop().await;
+}
+
+async fn people_change_their_own_password(engine: Engine) {
+    let app = TestApp::start(engine).await;
+    let admin = "admin@localhost";
+    let (here, there) = (app.sign_in(admin).await, app.sign_in(admin).await);
+    let other = app.person_with("other@localhost", Role::Viewer, Bots::All).await;
+    let change = async |client: &Client, old: &str, new: &str| {
+        client.post("/api/auth/password", json!({"old": old, "new": new})).await
+    };
+    let broken = |rules: &[(&str, &str)]| Shape::Chatbot.broken(rules);
+    change(&here, "wrong", "quite another one").await.is(400, &broken(&[("password", "old")]));
+    change(&here, "", "").await.is(400, &broken(&[("required", "old"), ("required", "new")]));
+    let short = r#"{"status":400,"message":"Validation failure","errors":[{"rule":"minLength","field":"new","message":"minLength validation failed","args":{"minLength":8}}]}"#;
+    change(&here, PASSWORD, "1234567").await.is(400, short);
+    change(&here.with("origin", "https://elsewhere.example"), PASSWORD, "quite another one")
+        .await
+        .is(403, FOREIGN_PAGE);
+    change(&app.program(), PASSWORD, "quite another one").await.is(403, FORBIDDEN);
+    change(&app.anonymous(), PASSWORD, "quite another one").await.is(401, UNAUTHENTICATED);
+    there.get("/api/auth/me").await.ok();
+
+    let done = change(&here, PASSWORD, "quite another one").await;
+    assert_eq!(done.ok(), json!({"status": 200, "message": "success"}));
+    here.get("/api/auth/me").await.ok();
+    there.get("/api/auth/me").await.is(401, UNAUTHENTICATED);
+    other.get("/api/auth/me").await.ok();
+    log_in(&app.anonymous(), admin, PASSWORD).await.is(401, UNAUTHENTICATED);
+    log_in(&app.anonymous(), admin, "quite another one").await.ok();
+    change(&here, PASSWORD, "a third password").await.is(400, &broken(&[("password", "old")]));
+    app.stop().await;
+}
+
+/// As wrong logins are: whoever has got hold of a session does not find the password out.
+async fn wrong_old_passwords_are_limited(engine: Engine) {
+    let app = TestApp::with(engine, "limits.logins_per_minute_per_address = 60\n").await;
+    let person = app.sign_in("admin@localhost").await;
+    let mut statuses = Vec::new();
+    for _ in 0..40 {
+        let body = json!({"old": "wrong", "new": "quite another one"});
+        let answer = person.post("/api/auth/password", body).await;
+        statuses.push(answer.status.as_u16());
+        if answer.status == 429 {
+            assert!(answer.header("retry-after").is_some());
+            break;
+        }
+    }
+    assert_eq!((statuses[0], statuses.last()), (400, Some(&429)), "{statuses:?}");
+    let body = json!({"old": PASSWORD, "new": "quite another one"});
+    person.post("/api/auth/password", body).await.has_status(429);
+    app.stop().await;
+}
+
+async fn signing_out_everywhere_ends_all_sessions(engine: Engine) {
+    let app = TestApp::start(engine).await;
+    let admin = "admin@localhost";
+    let (here, there) = (app.sign_in(admin).await, app.sign_in(admin).await);
+    let other = app.person_with("other@localhost", Role::Viewer, Bots::All).await;
+    let stream = there.follow("/api/events").await;
+    let log_out = async |client: &Client, body: Value| client.post("/api/auth/logout", body).await;
+    let boolean = Shape::Chatbot.broken(&[("boolean", "everywhere")]);
+    log_out(&here, json!({"everywhere": "yes"})).await.is(400, &boolean);
+    log_out(&here.with("origin", "https://elsewhere.example"), json!({"everywhere": true}))
+        .await
+        .is(403, FOREIGN_PAGE);
+    let key = app.key(Role::Admin, Bots::All, Api::Chatbot).await;
+    log_out(&here.with("x-api-key", &key), json!({"everywhere": true})).await.ok();
+    log_out(&app.anonymous(), json!({"everywhere": true})).await.ok();
+    there.get("/api/auth/me").await.ok();
+
+    let answer = log_out(&here, json!({"everywhere": true})).await;
+    assert_eq!(answer.ok(), json!({"status": 200, "message": "success"}));
+    assert_eq!(cookie(&answer).1, "", "the cookie is taken away");
+    for client in [&here, &there] {
+        client.get("/api/auth/me").await.is(401, UNAUTHENTICATED);
+    }
+    other.get("/api/auth/me").await.ok();
+    stream.rest().await;
     app.stop().await;
 }
 

@@ -12,9 +12,16 @@ const ANSWER_IDS: Uuid = Uuid::from_u128(0xb7a5_3c0e_55d1_4f0a_9d0c_3a6d_5a8e_41
 /// ones.
 #[must_use]
 pub fn answer_object(answer: &Message, bot_id: &str) -> Object {
-    let sent = answer.payload.as_ref().and_then(|payload| from_str(payload.as_str()).ok());
+    let id = Uuid::new_v5(&ANSWER_IDS, answer.id.to_string().as_bytes());
+    answer_object_of(answer.payload.as_ref(), &answer.text, id, bot_id)
+}
+
+/// The same of an answer that may not be stored. `id`: for one whose bot sent none.
+#[must_use]
+pub fn answer_object_of(payload: Option<&Json>, text: &str, id: Uuid, bot_id: &str) -> Object {
+    let sent = payload.and_then(|payload| from_str(payload.as_str()).ok());
     let mut object: Object = sent.unwrap_or_default();
-    object.or_insert("text", || Json::of(&answer.text));
+    object.or_insert("text", || Json::of(text));
     complete(&mut object, "properties", |properties| {
         complete(properties, "source", |source| {
             for name in ["id", "display_name", "source"] {
@@ -28,7 +35,7 @@ pub fn answer_object(answer: &Message, bot_id: &str) -> Object {
         properties.or_insert("background_color", || Json::of(""));
     });
     object.or_insert("category", || Json::of("message"));
-    object.or_insert("id", || Json::of(&Uuid::new_v5(&ANSWER_IDS, answer.id.to_string().as_bytes())));
+    object.or_insert("id", || Json::of(&id));
     object.or_insert("flow_id", || Json::of(&flow_id(bot_id)));
     object.or_insert("suggest_links", || Json::of(&[(); 0]));
     object

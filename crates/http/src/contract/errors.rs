@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
-use wicara_model::{Bounds, ConversationId, MessageId, QuestionIds, Rule, Violation};
+use wicara_model::{Bounds, ConversationId, FailureReason, MessageId, QuestionIds, Rule, Violation};
 
 use super::shown;
 
@@ -40,7 +40,7 @@ pub struct ValidationFailure {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BrokenRule {
     /// `required`, `string`, `maxLength`, `minLength`, `uuid`, `json`, `exists`, `number`, `range`, `enum`, `boolean`, `date`,
-    /// `cursor` or `query`.
+    /// `cursor`, `query` or `password`.
     #[serde(serialize_with = "shown")]
     #[schema(value_type = String, example = "required")]
     rule: Rule,
@@ -136,6 +136,30 @@ impl BotUnavailable {
         let QuestionIds { session_id, conversation_id, question_id } = question;
         Self { status, message, error, session_id, conversation_id, question_id }
     }
+}
+
+/// The bot is not asked the question again: nothing was changed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NotAsked {
+    #[schema(example = 409)]
+    pub status: u16,
+    #[schema(example = "conflict")]
+    pub message: &'static str,
+    /// `answering`: the bot is being asked; `human`: people have the conversation; `answered`.
+    #[schema(pattern = "^(answering|human|answered)$", example = "answered")]
+    pub error: &'static str,
+}
+
+/// A bot that was tried out gave no answer. Nothing is stored.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TrialFailed {
+    pub status: u16,
+    #[schema(example = "bot unavailable")]
+    pub message: &'static str,
+    pub error: &'static str,
+    /// As in a question's `failure`.
+    #[schema(value_type = String, example = "timeout")]
+    pub reason: FailureReason,
 }
 
 /// The first request with this key is still being answered. Where it is a first question, its session is named: the

@@ -1,5 +1,7 @@
 //! The Message API: what is said in the rooms.
 
+use std::time::Duration;
+
 use crate::list_body::ListField;
 use serde::Serialize;
 use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, Schema, Type};
@@ -182,6 +184,9 @@ pub struct Message<'a> {
     /// On a question that got no answer.
     #[schema(required)]
     failure: Option<Failure>,
+    /// What the visitor thinks of an answer.
+    #[schema(required)]
+    feedback: Option<Feedback<'a>>,
     /// Who wrote it; null for a visitor, and where it is not known.
     #[schema(required)]
     author: Option<Author<'a>>,
@@ -212,6 +217,25 @@ impl From<model::Failure> for Failure {
     }
 }
 
+/// What a visitor thinks of an answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Feedback<'a> {
+    /// 1: it helped; -1: it did not.
+    #[schema(minimum = -1, maximum = 1, example = 1)]
+    value: i64,
+    #[schema(required, example = "Clear, thank you")]
+    text: Option<&'a str>,
+    #[serde(serialize_with = "shown")]
+    #[schema(value_type = String, format = DateTime, example = "2025-07-14T05:14:02.101+00:00")]
+    at: Timestamp,
+}
+
+impl<'a> Feedback<'a> {
+    pub fn new(model::Feedback { value, text, at }: &'a model::Feedback) -> Self {
+        Self { value: *value, text: text.as_deref(), at: *at }
+    }
+}
+
 impl<'a> Message<'a> {
     #[must_use]
     pub fn new(message: &'a model::Message) -> Self {
@@ -224,6 +248,7 @@ impl<'a> Message<'a> {
             reply_to: message.reply_to,
             payload: message.payload.as_ref(),
             failure: message.failure.map(Failure::from),
+            feedback: message.feedback.as_ref().map(Feedback::new),
             author: message.author.as_ref().map(Author::new),
             created_at: message.created_at,
             updated_at: message.updated_at,
@@ -284,6 +309,39 @@ impl<'a> MessageDetail<'a> {
     #[must_use]
     pub fn new(data: Message<'a>) -> Self {
         Self { status: 200, data }
+    }
+}
+
+/// `POST /api/message/:id/ask` and `…/restore`: the answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MessageShown<'a> {
+    #[schema(example = 200)]
+    status: u16,
+    #[schema(example = "success")]
+    message: &'static str,
+    data: Message<'a>,
+}
+
+impl<'a> MessageShown<'a> {
+    #[must_use]
+    pub fn new(data: Message<'a>) -> Self {
+        Self { status: 200, message: wording::SUCCESS, data }
+    }
+}
+
+/// `DELETE /api/conversation/:id` and `DELETE /api/message/:id`: the query.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "its shape is for the OpenAPI document")]
+pub struct UndoQuery {
+    /// For so many seconds it may be brought back by `restore`. Nobody sees it meanwhile.
+    #[param(minimum = 1, maximum = 300)]
+    pub undo: Option<i64>,
+}
+
+impl UndoQuery {
+    pub fn read(query: &mut Query) -> Option<Duration> {
+        query.number("undo", 1, 300).map(|seconds| Duration::from_secs(seconds.unsigned_abs()))
     }
 }
 

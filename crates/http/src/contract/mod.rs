@@ -3,10 +3,12 @@
 
 pub mod answer_object;
 pub mod author;
+pub mod bots;
 pub mod chatbot_api;
 pub mod conversation_api;
 pub mod errors;
 pub mod feed_events;
+pub mod feedback;
 pub mod handover;
 pub mod message_api;
 pub mod sessions;

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use wicara_model::{Api, Caller, KeyId, Person, Program, Role, UserId};
 
 use super::{shown, wording};
-use crate::input::{EMAIL, Input, PASSWORD};
+use crate::input::{EMAIL, Input, NEW_PASSWORD, OLD_PASSWORD, PASSWORD};
 
 /// `POST /api/auth/login`: the request.
 #[derive(ToSchema)]
@@ -20,6 +20,38 @@ pub struct LoginRequest {
 impl LoginRequest {
     pub fn read(input: &mut Input) -> Self {
         Self { email: input.required(EMAIL), password: input.required(PASSWORD) }
+    }
+}
+
+/// `POST /api/auth/password`: the request.
+#[derive(ToSchema)]
+#[schema(example = json!({ "old": "…", "new": "…" }))]
+pub struct PasswordChange {
+    #[schema(max_length = 1024, format = Password)]
+    pub old: String,
+    /// At least 8 characters.
+    #[schema(max_length = 1024, format = Password)]
+    pub new: String,
+}
+
+impl PasswordChange {
+    pub fn read(input: &mut Input) -> Self {
+        Self { old: input.required(OLD_PASSWORD), new: input.required(NEW_PASSWORD) }
+    }
+}
+
+/// `POST /api/auth/logout`: the request, which may be left out.
+#[derive(Debug, ToSchema)]
+#[schema(example = json!({}))]
+pub struct Logout {
+    /// Ends all of the person's sessions, and not this one alone.
+    #[schema(value_type = Option<bool>)]
+    pub everywhere: bool,
+}
+
+impl Logout {
+    pub fn read(input: &mut Input) -> Self {
+        Self { everywhere: input.flag("everywhere") }
     }
 }
 

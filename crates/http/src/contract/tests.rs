@@ -61,6 +61,7 @@ fn question() -> model::Message {
         payload: None,
         reply_to: None,
         failure: None,
+        feedback: None,
         author: None,
         time: None,
         created_at: Timestamp(1_752_470_016_351),
@@ -89,7 +90,7 @@ fn shows<T: Serialize>(value: &T, expected: &str) {
 
 const CONVERSATION: &str = r#"{"room":"client1-123 + client2-123","integrationType":"whatsapp","botId":"bot-123","id":"5","userId":"aidj983j93jd0ojdnvjk8","handler":"bot","assignee":null,"handedOverAt":null,"handoverReason":null,"seenByVisitorUpTo":null,"messageCount":3,"lastMessage":null,"createdAt":"2025-07-14T05:13:36.312+00:00","updatedAt":"2025-07-14T05:13:36.333+00:00"}"#;
 
-const MESSAGE: &str = r#"{"message":"halo","type":"text","role":"client","conversationId":"5","id":"15","replyTo":null,"payload":null,"failure":null,"author":null,"createdAt":"2025-07-14T05:13:36.351+00:00","updatedAt":"2025-07-14T05:13:36.352+00:00"}"#;
+const MESSAGE: &str = r#"{"message":"halo","type":"text","role":"client","conversationId":"5","id":"15","replyTo":null,"payload":null,"failure":null,"feedback":null,"author":null,"createdAt":"2025-07-14T05:13:36.351+00:00","updatedAt":"2025-07-14T05:13:36.352+00:00"}"#;
 
 #[test]
 fn the_conversation_api() {
@@ -173,7 +174,9 @@ fn the_message_api() {
 fn a_message_shows_its_payload_as_it_came_and_its_failure() {
     let text = serde_json::to_string(&Message::new(&answer())).unwrap();
     assert!(
-        text.contains(&format!(r#""id":"16","replyTo":"15","payload":{PAYLOAD},"failure":null,"#)),
+        text.contains(&format!(
+            r#""id":"16","replyTo":"15","payload":{PAYLOAD},"failure":null,"feedback":null,"#
+        )),
         "{text}"
     );
 
@@ -341,7 +344,7 @@ fn an_answer_object_is_completed_and_what_is_strange_in_it_stays() {
 fn a_visitor_sees_its_messages() {
     shows(
         &ThreadMessage::new(&question(), true),
-        r#"{"id":15,"role":"client","text":"halo","payload":null,"replyTo":null,"failure":null,"author":null,"createdAt":"2025-07-14T05:13:36.351+00:00"}"#,
+        r#"{"id":15,"role":"client","text":"halo","payload":null,"replyTo":null,"failure":null,"feedback":null,"author":null,"createdAt":"2025-07-14T05:13:36.351+00:00"}"#,
     );
     let author = model::Author { id: "5".into(), kind: AuthorKind::Person, name: "ani".into() };
     let answer = model::Message { author: Some(author), ..answer() };
@@ -349,7 +352,7 @@ fn a_visitor_sees_its_messages() {
         let text = serde_json::to_string(&ThreadMessage::new(&answer, shows_names)).unwrap();
         let text: &RawValue = serde_json::from_str(&text).unwrap();
         assert!(text.get().contains(PAYLOAD), "{text}");
-        text.get().contains(r#""replyTo":15,"failure":null,"author":{"name":"ani"},"#)
+        text.get().contains(r#""replyTo":15,"failure":null,"feedback":null,"author":{"name":"ani"},"#)
     };
     assert_eq!([true, false].map(shown), [true, false]);
 }

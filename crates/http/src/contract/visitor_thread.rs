@@ -8,7 +8,7 @@ use wicara_model::{self as model, ConversationId, Handler, Json, MessageId, Time
 use wicara_service::VisitorConversation;
 
 use super::author::AuthorName;
-use super::message_api::Failure;
+use super::message_api::{Failure, Feedback};
 use super::{shown, wording};
 use crate::query::Query;
 
@@ -75,6 +75,9 @@ pub struct ThreadMessage<'a> {
     /// On a question that got no answer.
     #[schema(required)]
     failure: Option<Failure>,
+    /// What the visitor thinks of an answer.
+    #[schema(required)]
+    feedback: Option<Feedback<'a>>,
     /// Who wrote it, where visitors are told names.
     #[schema(required)]
     author: Option<AuthorName<'a>>,
@@ -109,6 +112,7 @@ impl<'a> ThreadMessage<'a> {
             payload: message.payload.as_ref(),
             reply_to: message.reply_to,
             failure: message.failure.map(Failure::from),
+            feedback: message.feedback.as_ref().map(Feedback::new),
             author: author.map(|author| AuthorName { name: &author.name }),
             created_at: message.created_at,
         }

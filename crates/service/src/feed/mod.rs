@@ -219,7 +219,10 @@ impl Service {
     /// The conversation of a session that the asker takes part in.
     pub async fn thread_join(&self, asker: &Asker, session_id: Uuid) -> Result<Joined> {
         let conversation = self.store.conversation_get_by_session(session_id).await?;
-        conversation.and_then(|found| asker.join(found)).ok_or(Error::NotFound(Missing::Session))
+        let conversation = conversation.and_then(|found| asker.join(found));
+        let conversation = conversation.ok_or(Error::NotFound(Missing::Session))?;
+        self.check_page(asker, &conversation.bot_id)?;
+        Ok(conversation)
     }
 
     /// `TooMany` and `Unavailable` where there is no place.

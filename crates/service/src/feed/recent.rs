@@ -143,6 +143,7 @@ mod tests {
             payload: None,
             reply_to: None,
             failure: None,
+            feedback: None,
             author: None,
             time: None,
             created_at: Timestamp(0),

@@ -251,6 +251,7 @@ impl FeedView {
             Change::ConversationCreated { .. } | Change::ConversationUpdated { .. } if !is_seen_now => {
                 (ConversationDeleted, Shown::Left)
             }
+            Change::ConversationCreated { is_restored: true, .. } => (ConversationCreated, Shown::Entered),
             Change::ConversationCreated { .. } => (ConversationCreated, Shown::AsItIs),
             Change::ConversationUpdated { bot_before, .. } if self.sees(bot_before) => {
                 (ConversationUpdated, Shown::AsItIs)

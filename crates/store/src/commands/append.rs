@@ -159,6 +159,7 @@ pub(super) fn stored(
             payload,
             reply_to,
             failure: None,
+            feedback: None,
             author,
             time,
             created_at: at,
@@ -296,7 +297,11 @@ async fn open_conversation(
     transaction.query(&*INSERT, params).await?;
     transaction.effects.totals.conversation(&conversation, 1);
     transaction.effects.search.conversation_created(&conversation);
-    transaction.effects.events.add(Change::ConversationCreated { id, bot_id: conversation.bot_id.clone() });
+    transaction.effects.events.add(Change::ConversationCreated {
+        id,
+        bot_id: conversation.bot_id.clone(),
+        is_restored: false,
+    });
     let locked = LockedConversation { conversation, next_seq: 1, newest: MessageId(0), is_changed: false };
     transaction.effects.conversations.insert(id, Some(locked));
     Ok(id)

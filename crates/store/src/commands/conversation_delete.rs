@@ -2,8 +2,11 @@
 //! that every transaction is short. The table `deletions` lists the conversations whose messages are not all deleted
 //! yet.
 
+use std::time::Duration;
+
 use wicara_model::{Change, Conversation, ConversationId, Message, MessageId};
 
+use super::undo::{self, Undoable};
 use crate::Store;
 use crate::effects::TotalKind;
 use crate::engine::{Lane, Result, Row, Sql};
@@ -20,12 +23,25 @@ impl Store {
         &self,
         id: ConversationId,
     ) -> Result<Option<(Conversation, Option<Message>)>> {
-        let deleted = self.change(Some(id), move |transaction| Box::pin(delete(transaction, id))).await?;
+        let deleted =
+            self.change(Some(id), move |transaction| Box::pin(delete(transaction, id, None))).await?;
         let Some((conversation, newest, has_more)) = deleted else { return Ok(None) };
         if has_more {
             self.inner.deletions.notify_one();
         }
         Ok(Some((conversation, newest)))
+    }
+
+    /// The same, for a conversation that may be brought back for this time: see [`Store::conversation_restore`]. Nobody sees
+    /// it meanwhile; its messages are deleted afterwards.
+    pub async fn conversation_delete_undoable(
+        &self,
+        id: ConversationId,
+        undo: Duration,
+    ) -> Result<Option<(Conversation, Option<Message>)>> {
+        let deleted =
+            self.change(Some(id), move |transaction| Box::pin(delete(transaction, id, Some(undo)))).await?;
+        Ok(deleted.map(|(conversation, newest, _)| (conversation, newest)))
     }
 
     /// Waits until a conversation is deleted that leaves messages for [`Store::conversation_delete_rest`].
@@ -48,12 +64,23 @@ impl Store {
 async fn delete(
     transaction: &mut Transaction<'_>,
     id: ConversationId,
+    undo: Option<Duration>,
 ) -> Result<Option<(Conversation, Option<Message>, bool)>> {
     let Some(locked) = transaction.conversation(id).await? else { return Ok(None) };
-    let conversation = locked.conversation.clone();
+    let (conversation, locked) = (locked.conversation.clone(), locked.clone());
+    if let Some(time) = undo {
+        // What earlier commands of the transaction changed is written at its end otherwise.
+        locked.write(&transaction.executor).await?;
+        undo::keep(transaction, Undoable::Conversation, id.0, &conversation, time).await?;
+    }
     let newest = message_newest_in(transaction, id, false).await?;
     transaction.query("DELETE FROM conversations WHERE id = $1", vec![id.into()]).await?;
-    for table in ["seen_marks", "conversation_activity", "search_moves"] {
+    // Marks come back with the conversation.
+    let tables: &[&str] = match undo {
+        Some(_) => &["conversation_activity", "search_moves"],
+        None => &["conversation_activity", "search_moves", "seen_marks"],
+    };
+    for table in tables {
         let sql = format!("DELETE FROM {table} WHERE conversation_id = $1");
         transaction.query(sql, vec![id.into()]).await?;
     }
@@ -62,6 +89,9 @@ async fn delete(
     transaction.effects.search.conversation_deleted(id);
     let bot_before = conversation.bot_id.clone();
     transaction.effects.events.add(Change::ConversationDeleted { id, bot_before });
+    if undo.is_some() {
+        return Ok(Some((conversation, newest, false)));
+    }
     let sql = "INSERT INTO deletions (conversation_id, bot_id, integration_type) VALUES ($1, $2, $3)";
     let params =
         vec![id.into(), conversation.bot_id.as_str().into(), conversation.integration_type.as_str().into()];

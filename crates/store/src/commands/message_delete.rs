@@ -1,7 +1,10 @@
 //! Deletes a message. Its `seq` in the conversation is not used again.
 
+use std::time::Duration;
+
 use wicara_model::{Change, ConversationId, Message, MessageId, Timestamp};
 
+use super::undo::{self, Undoable};
 use crate::Store;
 use crate::engine::Result;
 use crate::rows::{MESSAGE, content_bytes, message_read};
@@ -16,7 +19,21 @@ impl Store {
         at: Timestamp,
     ) -> Result<Option<Message>> {
         self.change(Some(conversation_id), move |transaction| {
-            Box::pin(delete(transaction, conversation_id, id, at))
+            Box::pin(delete(transaction, conversation_id, id, None, at))
+        })
+        .await
+    }
+
+    /// The same, for a message that may be brought back for this time: see [`Store::message_restore`].
+    pub async fn message_delete_undoable(
+        &self,
+        conversation_id: ConversationId,
+        id: MessageId,
+        undo: Duration,
+        at: Timestamp,
+    ) -> Result<Option<Message>> {
+        self.change(Some(conversation_id), move |transaction| {
+            Box::pin(delete(transaction, conversation_id, id, Some(undo), at))
         })
         .await
     }
@@ -26,10 +43,13 @@ async fn delete(
     transaction: &mut Transaction<'_>,
     conversation_id: ConversationId,
     id: MessageId,
+    undo: Option<Duration>,
     at: Timestamp,
 ) -> Result<Option<Message>> {
-    if transaction.conversation(conversation_id).await?.is_none() {
-        return Ok(None);
+    let Some(locked) = transaction.conversation(conversation_id).await? else { return Ok(None) };
+    if let Some(time) = undo {
+        let conversation = locked.conversation.clone();
+        undo::keep(transaction, Undoable::Message, id.0, &conversation, time).await?;
     }
     let sql = format!("DELETE FROM messages WHERE id = $1 RETURNING {MESSAGE}");
     let rows = transaction.query(sql, vec![id.into()]).await?;

@@ -12,15 +12,20 @@ mod conversation_claim;
 mod conversation_delete;
 mod conversation_hand_over;
 mod conversation_release;
+mod conversation_restore;
 mod conversation_return;
 mod conversation_seen;
 mod conversation_update;
 mod handling;
 mod message_delete;
+mod message_feedback;
 mod message_numbers;
+mod message_restore;
 mod message_update;
 mod question_interrupt;
+mod question_reopen;
 mod totals_move;
+mod undo;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -44,6 +49,8 @@ pub use append_hand_over::HandOverAfter;
 pub(super) use assignee::release_all;
 pub use handling::{Handling, Operator};
 use message_numbers::terms_of;
+pub use question_reopen::Reopened;
+pub use undo::Undo;
 
 pub(super) type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 

@@ -28,6 +28,11 @@ impl Asks {
         self.opened.push((conversation, question, node, attempt));
     }
 
+    /// Whether an earlier command of the transaction began an attempt at the question.
+    pub fn has_opened(&self, question: MessageId) -> bool {
+        self.opened.iter().any(|(_, opened, ..)| *opened == question)
+    }
+
     /// Ends the ask of a deleted question.
     pub fn end(&mut self, question: MessageId) {
         self.ended.push(question);

@@ -22,6 +22,11 @@ impl Conversations {
         self.0.insert(id, locked);
     }
 
+    /// The next look-up reads it anew.
+    pub fn forget(&mut self, id: ConversationId) {
+        self.0.remove(&id);
+    }
+
     pub fn get(&mut self, id: ConversationId) -> Option<&mut LockedConversation> {
         self.0.get_mut(&id)?.as_mut()
     }
@@ -33,6 +38,16 @@ impl Conversations {
 
     /// Writes the rows whose state the newest message does not carry: see [`LockedConversation::is_changed`].
     pub(super) async fn write(self, executor: &Executor<'_>) -> Result<()> {
+        for locked in self.0.into_values().flatten().filter(|locked| locked.is_changed) {
+            locked.write(executor).await?;
+        }
+        Ok(())
+    }
+}
+
+impl LockedConversation {
+    /// Writes the row with its whole state.
+    pub async fn write(self, executor: &Executor<'_>) -> Result<()> {
         static UPDATE: LazyLock<Sql> = LazyLock::new(|| {
             let sql = "UPDATE conversations SET room = $2, integration_type = $3, bot_id = $4, user_id = $5, \
                  handler = $6, next_seq = $7, newest_id = $8, message_count = $9, note_count = $10, \
@@ -41,37 +56,30 @@ impl Conversations {
                  seen_by_visitor = $20 WHERE id = $1";
             Sql::both(sql)
         });
-        for LockedConversation { conversation, next_seq, newest, is_changed } in
-            self.0.into_values().flatten()
-        {
-            if !is_changed {
-                continue;
-            }
-            let assignee = conversation.assignee.as_ref();
-            let params = vec![
-                conversation.id.into(),
-                conversation.room.into(),
-                conversation.integration_type.into(),
-                conversation.bot_id.into(),
-                conversation.user_id.into(),
-                conversation.handler.as_str().into(),
-                next_seq.into(),
-                newest.into(),
-                conversation.message_count.into(),
-                conversation.note_count.into(),
-                conversation.message_bytes.into(),
-                conversation.updated_at.into(),
-                assignee.map(|assignee| assignee.id.as_str()).into(),
-                assignee.map(|assignee| assignee.kind.as_str()).into(),
-                assignee.map(|assignee| assignee.name.as_str()).into(),
-                conversation.handed_over_at.into(),
-                conversation.handover_reason.map(HandoverReason::as_str).into(),
-                conversation.unclaimed_since.into(),
-                conversation.given_back_after.into(),
-                conversation.seen_by_visitor.into(),
-            ];
-            executor.query(&*UPDATE, params).await?;
-        }
-        Ok(())
+        let Self { conversation, next_seq, newest, .. } = self;
+        let assignee = conversation.assignee.as_ref();
+        let params = vec![
+            conversation.id.into(),
+            conversation.room.into(),
+            conversation.integration_type.into(),
+            conversation.bot_id.into(),
+            conversation.user_id.into(),
+            conversation.handler.as_str().into(),
+            next_seq.into(),
+            newest.into(),
+            conversation.message_count.into(),
+            conversation.note_count.into(),
+            conversation.message_bytes.into(),
+            conversation.updated_at.into(),
+            assignee.map(|assignee| assignee.id.as_str()).into(),
+            assignee.map(|assignee| assignee.kind.as_str()).into(),
+            assignee.map(|assignee| assignee.name.as_str()).into(),
+            conversation.handed_over_at.into(),
+            conversation.handover_reason.map(HandoverReason::as_str).into(),
+            conversation.unclaimed_since.into(),
+            conversation.given_back_after.into(),
+            conversation.seen_by_visitor.into(),
+        ];
+        executor.query(&*UPDATE, params).await.map(|_| ())
     }
 }

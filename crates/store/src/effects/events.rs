@@ -91,8 +91,8 @@ impl Events {
 fn columns(change: Change) -> Vec<Value> {
     let shown = |before: bool, after: bool| 2 * i64::from(before) + i64::from(after);
     let (kind, conversation, message, audience, before, shown) = match change {
-        Change::ConversationCreated { id, bot_id } => {
-            (kind::CONVERSATION_CREATED, Some(id), None, Some(bot_id), None, shown(false, true))
+        Change::ConversationCreated { id, bot_id, is_restored } => {
+            (kind::CONVERSATION_CREATED, Some(id), None, Some(bot_id), None, shown(is_restored, true))
         }
         Change::ConversationUpdated { id, bot_before, bot_id } => {
             (kind::CONVERSATION_UPDATED, Some(id), None, Some(bot_id), Some(bot_before), shown(true, true))
@@ -144,7 +144,7 @@ pub(in super::super) fn change_read(columns: &mut Columns) -> Result<Option<Chan
     let (was_shown, is_shown) = (shown & 2 != 0, shown & 1 != 0);
     Ok(Some(match (kind, conversation, message, audience, before) {
         (kind::CONVERSATION_CREATED, Some(id), _, Some(bot_id), _) => {
-            Change::ConversationCreated { id, bot_id }
+            Change::ConversationCreated { id, bot_id, is_restored: was_shown }
         }
         (kind::CONVERSATION_UPDATED, Some(id), _, Some(bot_id), Some(bot_before)) => {
             Change::ConversationUpdated { id, bot_before, bot_id }

@@ -22,6 +22,7 @@ use database::{Address, Database, Pages};
 use target::Target;
 
 pub use lines::TableSum;
+pub(super) use lines::{line as row_line, values as row_values};
 pub use tables::{ColumnType, Table, stored_tables};
 pub use target::Unfinished;
 

@@ -85,7 +85,7 @@ const STORED: &[(&str, usize, Columns)] = &[
         ("payload", Text), ("bytes", Int), ("reply_to", Int), ("failure", Text), ("failed_at", Int),
         ("created_at", Int), ("updated_at", Int), ("message_count", Int), ("note_count", Int),
         ("message_bytes", Int), ("author_id", Text), ("author_kind", Text), ("author_name", Text),
-        ("first_token_ms", Int), ("answer_ms", Int),
+        ("first_token_ms", Int), ("answer_ms", Int), ("feedback", Int), ("feedback_text", Text), ("feedback_at", Int),
     ]),
     ("asks", 1, &[
         ("message_id", Int), ("node", Int), ("asked_at", Int), ("attempt", Uuid), ("conversation_id", Int),
@@ -96,6 +96,10 @@ const STORED: &[(&str, usize, Columns)] = &[
         ("message_id", Int), ("created_at", Int), ("done", Int),
     ]),
     ("deletions", 1, &[("conversation_id", Int), ("bot_id", Text), ("integration_type", Text)]),
+    ("undos", 2, &[
+        ("what", Text), ("id", Int), ("conversation_id", Int), ("bot_id", Text), ("integration_type", Text),
+        ("until", Int), ("content", Text),
+    ]),
     (TOTALS, 5, &[
         ("what", Text), ("level", Int), ("bucket", Int), ("bot_id", Text), ("integration_type", Text),
         ("count", Int),

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use self::filled::{CONVERSATIONS, ELSEWHERE, HEAVY, LONG, LONG_MESSAGES, RARE, RARE_CONVERSATION, session};
 use self::place::Place;
+use crate::support::app::PASSWORD;
 use crate::support::{Client, Engine, on_both_engines};
 
 on_both_engines!(no_operation_takes_longer_the_more_is_stored);
@@ -313,6 +314,13 @@ async fn people_come_and_go(place: &mut Place) {
     let person = place.sign_in().await;
     place.call(&person, "me", "", None).await;
     place.call(&place.limited.clone(), "me", "", None).await;
+    let passwords = json!({"old": PASSWORD, "new": PASSWORD});
+    place.call(&person, "password_change", "", Some(passwords)).await;
+    place.call(&person, "bot_list", "", None).await;
+    place.call(&person, "bot_try", "echo", Some(json!({"message": "halo"}))).await;
+    place.call(&place.visitor.clone(), "widget_get", "", None).await;
+    place.call(&person, "logout", "", Some(json!({"everywhere": true}))).await;
+    let person = place.sign_in().await;
     place.call(&person, "logout", "", None).await;
     for (operation, arguments) in [
         ("user_create", &["user", "add", "a@b.c"][..]),

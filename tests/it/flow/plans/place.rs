@@ -174,7 +174,9 @@ impl Place {
         let ready = client.send(Method::GET, "/readyz", None).await;
         self.statements.wait_for(ready.headers["x-request-id"].to_str().unwrap()).await;
         let run = self.statements.take(what);
-        assert!(run.len() > OF_READYZ || operation == "healthz", "{what}: its statements are not seen");
+        // Some run none where their caller is known from before.
+        let may_run_none = ["healthz", "bot_list", "bot_try", "widget_get"].contains(&operation);
+        assert!(run.len() > OF_READYZ || may_run_none, "{what}: its statements are not seen");
         if operation.ends_with("_list") {
             let own: Vec<_> = run.iter().filter(|sql| may_be_of_a_list(sql)).collect();
             assert!(own.len() <= OF_A_LIST, "{what}: {} statements: {own:#?}", own.len());

@@ -390,6 +390,7 @@ fn expected_message(new: &NewMessage, id: MessageId, kept: &Kept, at: Timestamp)
         payload,
         reply_to,
         failure: None,
+        feedback: None,
         author,
         time,
         created_at: at,
