@@ -12,11 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use reqwest::Method;
 use serde_json::Value;
 use uuid::Uuid;
-use wicara_model::{Api, ConversationId, NewConversation, NewMessage, Role, Timestamp};
+use wicara_model::{Api, ConversationId, NewConversation, NewMessage, Role, Timestamp, role};
 use wicara_store::{Append, Ask, Outcome, Target};
 
 use self::Document::{Chatbot, Either, Live, Plain, Rooms};
-use self::Names::{Bot, Conversation, DefaultBot, Filter, Message, Nothing, Session};
+use self::Names::{Answer as AnAnswer, Bot, Conversation, DefaultBot, Filter, Message, Nothing, Session};
 use self::Who::{Everybody, Monitors, People, Public, Readers, Unasked, Writers};
 use self::callers::{Is, Rights};
 use crate::http::{
@@ -48,6 +48,12 @@ const ROWS: &[Row] = &[
     row("question_answer_stop", Public, Session, Chatbot, ""),
     row("question_seen", Public, Session, Chatbot, r#"{"upTo":"{message}"}"#),
     row("question_typing", Public, Session, Chatbot, ""),
+    row("question_feedback", Public, AnAnswer, Chatbot, r#"{"value":1}"#),
+    row("conversation_restore", Writers, Conversation, Live, ""),
+    row("message_restore", Writers, Message, Live, ""),
+    row("message_ask", Writers, Message, Live, ""),
+    row("conversation_delete?undo=30", Writers, Conversation, Either, ""),
+    row("message_delete?undo=30", Writers, Message, Rooms, ""),
     row("conversation_claim", Writers, Conversation, Live, "{}"),
     row("conversation_release", Writers, Conversation, Live, r#"{"to":"bot"}"#),
     row("conversation_answer_stop", Writers, Conversation, Live, ""),
@@ -123,6 +129,8 @@ enum Names {
     Filter,
     Message,
     Session,
+    /// A message of the bot's, by its session.
+    Answer,
 }
 
 /// Whose words the answer has.
@@ -198,7 +206,7 @@ impl Row {
             Nothing => true,
             DefaultBot => rights.bots.contain("echo"),
             Bot | Conversation | Filter | Message => of_ones_bots,
-            Session => of_ones_bots && (object.by_visitor || rights.role >= Role::Agent),
+            Session | AnAnswer => of_ones_bots && (object.by_visitor || rights.role >= Role::Agent),
         }
     }
 
@@ -209,7 +217,7 @@ impl Row {
             (DefaultBot, _) => (403, FORBIDDEN),
             (Bot, _) => (404, NOT_FOUND),
             (Filter, _) => (200, EMPTY_LIST),
-            (Session, _) => (404, SESSION_NOT_FOUND),
+            (Session | AnAnswer, _) => (404, SESSION_NOT_FOUND),
             (Conversation | Message, Api::Chatbot) => (404, NOT_FOUND),
             (Conversation, Api::Conversation) => (400, CONVERSATION_ID_INVALID),
             (Message, Api::Conversation) => (400, MESSAGE_ID_INVALID),
@@ -225,6 +233,8 @@ struct Object {
     bot: Option<&'static str>,
     by_visitor: bool,
     chat: Chat,
+    /// What the bot says without being asked.
+    answer: i64,
 }
 
 impl Object {
@@ -238,7 +248,8 @@ impl Object {
             bot_id: bot.into(),
             user_id: None,
         };
-        let messages = vec![NewMessage::question(format!("said {name}"))];
+        let says = NewMessage { role: role::BOT.into(), ..NewMessage::question(format!("said {name} too")) };
+        let messages = vec![NewMessage::question(format!("said {name}")), says];
         let (at, target) = (Timestamp(1_000), Target::New(conversation));
         let append = Append { at, target, messages, ask: Ask::No, claim: None };
         let Ok(Outcome::Stored(appended)) = app.store().append(append).await else {
@@ -249,7 +260,7 @@ impl Object {
             message: appended.messages[0].id.0,
             session: session_id.to_string(),
         };
-        Self { name, bot: Some(bot), by_visitor, chat }
+        Self { name, bot: Some(bot), by_visitor, chat, answer: appended.messages[1].id.0 }
     }
 
     /// Another one like it, for a request that may change it.
@@ -260,7 +271,7 @@ impl Object {
     fn missing() -> Self {
         let session = "00000000-0000-4000-8000-000000000000".into();
         let chat = Chat { id: UNKNOWN, message: UNKNOWN, session };
-        Self { name: "missing", bot: None, by_visitor: false, chat }
+        Self { name: "missing", bot: None, by_visitor: false, chat, answer: UNKNOWN }
     }
 }
 
@@ -327,6 +338,7 @@ impl Operations {
         };
         let id = match row.names {
             Message => message.to_string(),
+            AnAnswer => object.answer.to_string(),
             Bot => object.bot.unwrap_or("missing").to_owned(),
             _ => id.to_string(),
         };

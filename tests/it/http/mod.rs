@@ -1,4 +1,5 @@
 mod answers;
+mod ask_again;
 mod bodies;
 mod bots;
 mod budgets;
@@ -11,6 +12,7 @@ mod feed_inputs;
 mod feed_limits;
 mod feed_outage;
 mod feed_visitors;
+mod feedback;
 mod guide;
 mod handover;
 mod histories;
@@ -39,6 +41,7 @@ mod stops_across;
 mod takeover;
 mod texts;
 mod typing;
+mod undo;
 mod walks;
 pub mod wire;
 

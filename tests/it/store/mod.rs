@@ -183,6 +183,16 @@ fn node(number: u64) -> Random {
 }
 
 /// Runs SQL behind the store's back.
+/// Rows of a table.
+pub async fn count(database: &Database, table: &str) -> i64 {
+    let sql = format!("SELECT count(*) FROM {table}");
+    if let Some(path) = database.url.strip_prefix("sqlite:") {
+        rusqlite::Connection::open(path).unwrap().query_row(&sql, [], |row| row.get(0)).unwrap()
+    } else {
+        connect(&database.url).await.query_one(&sql, &[]).await.unwrap().get(0)
+    }
+}
+
 pub async fn execute(database: &Database, sql: &str) {
     if let Some(path) = database.url.strip_prefix("sqlite:") {
         rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();

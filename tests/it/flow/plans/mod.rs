@@ -216,9 +216,14 @@ async fn keep(place: &mut Place) {
             let made = place.call(caller, "message_create", "", Some(message)).await.ok();
             let made = made["data"]["id"].as_str().unwrap();
             place.call(caller, "message_get", made, None).await;
+            let answer = format!("{}/{made}", session(id));
+            let visitor = place.visitor.clone();
+            place.call(&visitor, "question_feedback", answer, Some(json!({"value": -1, "text": "t"}))).await;
             let note = json!({"message": "n", "type": "t", "role": "note"});
             place.call(caller, "message_update", made, Some(note)).await;
             place.call(caller, "conversation_get", id, None).await;
+            place.call(caller, "message_delete?undo=30", made, None).await;
+            place.call(caller, "message_restore", made, None).await;
             place.call(caller, "message_delete", made, None).await;
             for patch in
                 [json!({"room": "r", "userId": "u"}), json!({"integrationType": format!("moved-{number}")})]
@@ -234,6 +239,9 @@ async fn keep(place: &mut Place) {
             let patch = json!({"botId": RARE, "handler": "human"});
             place.call(caller, "conversation_update", id, Some(patch)).await;
         }
+        let undone = 200 + 4 * i64::try_from(number).unwrap();
+        place.call(caller, "conversation_delete?undo=30", undone, None).await;
+        place.call(caller, "conversation_restore", undone, None).await;
         let id = 100 + 4 * i64::try_from(number).unwrap();
         place.call(caller, "conversation_message_delete", id, None).await;
         place.call(caller, "conversation_delete", id, None).await;
@@ -284,6 +292,8 @@ async fn ask(place: &mut Place) {
     for caller in [&visitor, &once, &once] {
         let answer = place.try_call(caller, "question_ask", "", Some(fails.clone())).await;
         assert_eq!(answer.status, 502, "{}", answer.text);
+        let person = place.person.clone();
+        place.try_call(&person, "message_ask", &answer.json()["question_id"], None).await;
     }
     let long = session(LONG);
     place.model.say("an answer");

@@ -165,7 +165,9 @@ impl Place {
         let (operation, query) = what.split_at(what.find('?').unwrap_or(what.len()));
         let (method, path) = &self.operations[operation];
         let id = id.to_string();
-        let path = path.replace("{id}", &id).replace("{session_id}", &id) + query;
+        // Of a message in a session: both.
+        let (session, id) = id.split_once('/').unwrap_or((&id, &id));
+        let path = path.replace("{id}", id).replace("{session_id}", session) + query;
         let body = body.map(|body| body.to_string().into_bytes());
         let client = client.with("content-type", "application/json");
         let answer = client.send(method.clone(), &path, body).await;
