@@ -12,8 +12,8 @@ use crate::setup::{self, cargo, progress};
 const FOLDER: &str = "web";
 /// The types of the API, as TypeScript, made from the server's OpenAPI document.
 const TYPES: &str = "shared/api-types.ts";
-/// What is run, in this order, by npm.
-const CHECKS: [&str; 4] = ["lint", "check", "test", "test:browser"];
+/// What is run, in this order, by npm. In the browser the widget is tried as it was built into `web/dist`.
+const CHECKS: [&str; 5] = ["lint", "check", "test", "build", "test:browser"];
 
 pub fn run() -> Result<ExitCode> {
     setup::node()?;

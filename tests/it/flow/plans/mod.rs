@@ -330,6 +330,8 @@ async fn people_come_and_go(place: &mut Place) {
     place.call(&person, "bot_try", "echo", Some(json!({"message": "halo"}))).await;
     place.call(&place.visitor.clone(), "widget_get", "", None).await;
     place.call(&person, "logout", "", Some(json!({"everywhere": true}))).await;
+    // That was everywhere.
+    place.person = place.sign_in().await;
     let person = place.sign_in().await;
     place.call(&person, "logout", "", None).await;
     for (operation, arguments) in [

@@ -147,7 +147,10 @@ async fn filled(engine: Engine) -> Database {
     execute(
         &database,
         "UPDATE messages SET payload = '{}', failure = 'error', failed_at = 2, author_id = '1', author_kind = 'user', \
-             author_name = 'Ani', first_token_ms = 3, answer_ms = 4 WHERE id = 5; \
+             author_name = 'Ani', first_token_ms = 3, answer_ms = 4, feedback = -1, feedback_text = 'f', feedback_at = 6 \
+             WHERE id = 5; \
+         INSERT INTO undos (what, id, conversation_id, bot_id, integration_type, until, content) \
+             VALUES ('message', 9, 5, 'guide', 'website', 7, '{}'); \
          UPDATE conversations SET user_id = 'u', assignee_id = '1', assignee_kind = 'person', assignee_name = 'Ani', \
              handed_over_at = 5, handover_reason = 'visitor', unclaimed_since = 6 WHERE id = 5; \
          INSERT INTO seen_marks (reader, conversation_id, up_to) VALUES ('1', 5, 7), ('key-1', 5, 8); UPDATE keys SET bots = '[]' WHERE id = 1",
