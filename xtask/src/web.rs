@@ -90,7 +90,7 @@ fn make_types(program: &Path) -> Result<()> {
 }
 
 /// Installs what `web/package-lock.json` names, where that is not there yet.
-fn install() -> Result<()> {
+pub fn install() -> Result<()> {
     let lock = fs::read(Path::new(FOLDER).join("package-lock.json"))?;
     // Written last, so that it tells of a whole installation.
     let installed = Path::new(FOLDER).join("node_modules/.wicara-installed");
@@ -101,6 +101,11 @@ fn install() -> Result<()> {
         fs::write(installed, lock)?;
     }
     Ok(())
+}
+
+/// Where an installed package is.
+pub fn package(name: &str) -> PathBuf {
+    Path::new(FOLDER).join("node_modules").join(name)
 }
 
 fn npm(arguments: &[&str]) -> Command {

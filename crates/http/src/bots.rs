@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::response::Response;
@@ -16,6 +16,7 @@ use crate::body::Body;
 use crate::contract::bots::{BotList, BotTried, TrialEvent, TrialQuestion, WidgetQuery, WidgetShown};
 use crate::contract::errors::{Forbidden, Refused, TrialFailed, ValidationFailure};
 use crate::error::Failure::{self, ChatbotApi};
+use crate::path_id::PathId;
 use crate::query::Query;
 use crate::{Http, events, json_body};
 
@@ -82,7 +83,7 @@ async fn bot_try(
     State(service): State<Arc<Service>>,
     State(metrics): State<Arc<HttpMetrics>>,
     writer: Writer,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {

@@ -109,7 +109,9 @@ async fn a_bot_is_tried_out_without_a_trace(engine: Engine) {
     assert_eq!(counted(&app).await, json!(0), "nothing is stored");
 
     agent.post("/api/bot/echo/try", json!({"message": "halo"})).await.is(404, NOT_FOUND);
-    agent.post("/api/bot/none/try", json!({"message": "halo"})).await.is(404, NOT_FOUND);
+    for id in ["none", "%ff", "%00"] {
+        agent.post(&format!("/api/bot/{id}/try"), json!({"message": "halo"})).await.is(404, NOT_FOUND);
+    }
     agent
         .post("/api/bot/closed/try", json!({"message": " "}))
         .await

@@ -29,8 +29,7 @@ impl LoginRequest {
 pub struct PasswordChange {
     #[schema(max_length = 1024, format = Password)]
     pub old: String,
-    /// At least 8 characters.
-    #[schema(max_length = 1024, format = Password)]
+    #[schema(min_length = 8, max_length = 1024, format = Password)]
     pub new: String,
 }
 
