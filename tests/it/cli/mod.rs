@@ -186,7 +186,7 @@ async fn the_second_start_shows_no_password(engine: Engine) {
     assert_eq!(log_in(&server, &email, &password).await.0, 200);
     let printed = server.terminate();
     assert!(!printed.contains(&password) && !printed.contains("password"), "{printed}");
-    assert_eq!(printed.lines().count(), 2, "{printed}");
+    assert_eq!(printed.lines().count(), 3, "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

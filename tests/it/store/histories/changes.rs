@@ -9,6 +9,7 @@ use wicara_store::{Handling, Store};
 use super::super::{execute, operator};
 use super::groups::{BOTS, KINDS, ROLES, TEXTS, payload};
 use super::model::{Kept, Mark, Model, REMEMBERED};
+use super::undone::{conversation_undone, message_undone};
 use super::walks::READERS;
 use crate::support::{Database, Dice};
 
@@ -18,7 +19,7 @@ const DELETED_AT_ONCE: usize = 2000;
 const PASSING: [i64; 4] = [6_000, 6_000, 40_000, REMEMBERED + 600];
 
 pub async fn change(store: &Store, database: &Database, model: &mut Model, dice: &mut Dice, at: Timestamp) {
-    match dice.below(19) {
+    match dice.below(21) {
         0..5 => conversation_update(store, model, dice, at).await,
         5..8 => message_update(store, model, dice, at).await,
         8..11 => message_delete(store, model, dice, at).await,
@@ -31,11 +32,13 @@ pub async fn change(store: &Store, database: &Database, model: &mut Model, dice:
         14 => conversation_claim(store, model, dice, at).await,
         15 => conversation_release(store, model, dice, at).await,
         16..18 => conversation_seen(store, model, dice).await,
+        18 => conversation_undone(store, model, dice, at).await,
+        19 => message_undone(store, model, dice, at).await,
         _ => pass(store, database, model, dice).await,
     }
 }
 
-fn some_conversation(model: &Model, dice: &mut Dice) -> ConversationId {
+pub fn some_conversation(model: &Model, dice: &mut Dice) -> ConversationId {
     let ids: Vec<_> = model.conversations.keys().copied().collect();
     match dice.pick(&model.gone) {
         Some(gone) if dice.percent(5) => gone,
@@ -149,7 +152,7 @@ async fn answers_stop(store: &Store, model: &mut Model, dice: &mut Dice) {
 
 /// A message and its conversation: a question that is being answered, the newest or one before it, another, or one that
 /// is gone.
-fn some_message(model: &Model, dice: &mut Dice) -> (ConversationId, MessageId) {
+pub fn some_message(model: &Model, dice: &mut Dice) -> (ConversationId, MessageId) {
     let is_asked = |message: &Message| model.asks.contains_key(&message.id);
     let all = model.conversations.values().flat_map(|kept| &kept.messages);
     let asked: Vec<_> =
@@ -191,7 +194,7 @@ async fn message_update(store: &Store, model: &mut Model, dice: &mut Dice, at: T
     assert_eq!(updated, expected, "message {message_id} of conversation {id} is updated");
 }
 
-fn with_message<T>(
+pub fn with_message<T>(
     model: &mut Model,
     id: ConversationId,
     message: MessageId,

@@ -7,6 +7,7 @@ use wicara_model::{Change, Conversation, ConversationId, EventNumber, Message, M
 use wicara_store::{EventsOf, Store};
 
 use super::model::Model;
+use super::tables;
 
 #[derive(Default)]
 pub struct Follower {
@@ -40,6 +41,11 @@ impl Follower {
                 assert!(self.conversations.remove(&id).is_some(), "conversation {id} was deleted unseen");
                 self.messages.retain(|_, message| message.conversation_id != id);
                 return;
+            }
+            Change::ConversationCreated { id, is_restored: true, .. } => {
+                // It is back: there is more to read of it.
+                let messages = tables::messages(store, id).await;
+                self.messages.extend(messages.into_iter().map(|message| (message.id, message)));
             }
             Change::MessageDeleted { id, was_shown, .. } => {
                 let message = self.messages.remove(&id);

@@ -7,6 +7,7 @@ mod groups;
 mod model;
 mod search;
 mod tables;
+mod undone;
 mod walks;
 
 use std::sync::Arc;

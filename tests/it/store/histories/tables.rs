@@ -1,6 +1,9 @@
 //! Everything that is stored, compared with the model: through the store, and the tables that it shows nobody.
 
-use wicara_model::{Bots, Conversation, ConversationFilter, Cursor, Ending, Listing, MessageFilter, Order};
+use wicara_model::{
+    Bots, Conversation, ConversationFilter, ConversationId, Cursor, Ending, Listing, Message, MessageFilter,
+    Order,
+};
 use wicara_store::{Embed, Store};
 
 use super::super::totals::totals_are_exact;
@@ -29,16 +32,16 @@ pub async fn compare(store: &Store, database: &Database, model: &Model) {
     }
 }
 
-async fn conversation(store: &Store, kept: &Kept) {
-    let id = kept.conversation.id;
-    kept.assert_is(&store.conversation_get(id).await.unwrap().expect("it is there"));
+/// All messages of a conversation, by id; none where it is gone.
+pub async fn messages(store: &Store, id: ConversationId) -> Vec<Message> {
+    let Some(conversation) = store.conversation_get(id).await.unwrap() else { return Vec::new() };
     let filter = MessageFilter { conversation_id: Some(id) };
     let mut last = None;
     let mut found = Vec::new();
     loop {
         let cursor = Cursor::Between { after: last, before: None };
         let listing = Listing { cursor, limit: Listing::MAX_LIMIT, order: Order::Ascending };
-        let count = Some(kept.conversation.message_count);
+        let count = Some(conversation.message_count);
         let list = store.message_list(&Bots::All, &filter, count, &listing).await.unwrap();
         let Some(newest) = list.items.last() else { break };
         last = Some(newest.id.0);
@@ -46,10 +49,17 @@ async fn conversation(store: &Store, kept: &Kept) {
         let messages = store.message_get_many(&ids).await.unwrap();
         for (item, stored) in list.items.iter().zip(&messages) {
             assert_eq!(item.bytes, i64::try_from(stored.message.bytes()).unwrap());
-            assert_eq!(stored.bot_id, kept.conversation.bot_id);
+            assert_eq!(stored.bot_id, conversation.bot_id);
         }
         found.extend(messages.into_iter().map(|stored| stored.message));
     }
+    found
+}
+
+async fn conversation(store: &Store, kept: &Kept) {
+    let id = kept.conversation.id;
+    kept.assert_is(&store.conversation_get(id).await.unwrap().expect("it is there"));
+    let found = messages(store, id).await;
     assert_eq!(found.len(), kept.messages.len(), "conversation {id}");
     for (found, expected) in found.iter().zip(&kept.messages) {
         assert_eq!(found, expected, "conversation {id}");
