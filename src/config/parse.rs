@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use reqwest::Url;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use wicara_model::account::{self, MAX_EMAIL_CHARS, PASSWORD_CHARS};
@@ -60,18 +59,12 @@ pub(super) fn origins<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<String>
 
 /// An origin as browsers send it: lower case, no default port, no slash at the end.
 fn origin(text: &str) -> Result<String, String> {
-    Url::parse(text)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https"))
-        .filter(|url| url.path() == "/" && url.query().is_none() && url.fragment().is_none())
-        .filter(|url| url.username().is_empty() && url.password().is_none())
-        .map(|url| url.origin().ascii_serialization())
-        .ok_or_else(|| {
-            let found = mask_url(text);
-            format!(
-                "found {found:?}, expected http:// or https://, a host and no path: \"https://chat.example.org\""
-            )
-        })
+    wicara_bots::origin(text).ok_or_else(|| {
+        let found = mask_url(text);
+        format!(
+            "found {found:?}, expected http:// or https://, a host and no path: \"https://chat.example.org\""
+        )
+    })
 }
 
 pub(super) fn networks<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Network>, D::Error> {

@@ -41,6 +41,7 @@ use wicara_outbound::{self as outbound, ErrorText, NO_FRAMES, Suspended, WEB_PAG
 
 pub use answer_collector::ANSWER_SEPARATOR;
 pub use configured_bot::{BotStatus, ConfiguredBot};
+pub use origins::origin;
 pub use recent_calls::Times;
 pub use registry::{Registry, check};
 pub use settings::{Kind, Settings};

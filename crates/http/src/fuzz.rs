@@ -14,7 +14,7 @@ use wicara_model::{Bounds, Cursor, Handler, Rule, Violation};
 use wicara_service::Error;
 
 use crate::contract::conversation_api::ConversationQuery;
-use crate::contract::message_api::{MessageQuery, NewMessage};
+use crate::contract::message_api::{MessageQuery, NewMessage, UndoQuery};
 use crate::credentials::{SESSION_COOKIE, credentials, key_only};
 use crate::input::{self, BOT_ID, Input, ROOM};
 use crate::own_hosts::OwnHosts;
@@ -22,7 +22,7 @@ use crate::query::{Query, percent_encoded};
 use crate::{CookieSameSite, Settings, body, origin};
 
 const FIELDS: &[&str] =
-    &["message", "type", "role", "conversationId", "room", "botId", "handler", "session_id"];
+    &["message", "type", "role", "conversationId", "room", "botId", "handler", "session_id", "value"];
 const PARAMETERS: &[&str] = &[
     "page",
     "limit",
@@ -44,6 +44,7 @@ const PARAMETERS: &[&str] = &[
     "until",
     "cursor",
     "role",
+    "undo",
 ];
 
 /// An object with the fields that are asked for, or any JSON.
@@ -108,6 +109,7 @@ fn every_reader_of_a_field_returns_what_was_sent() {
         let new = NewMessage::read(&mut input);
         let (bot_id, room) = (input.optional(BOT_ID), input.patched(ROOM));
         let (handler, session) = (input.one_of::<Handler>("handler"), input.uuid("session_id"));
+        let value = input.number("value", -1, 1);
         let broken = violations(input.finish());
         assert!(broken.iter().all(|(_, field)| FIELDS.contains(field)), "{broken:?}");
 
@@ -116,6 +118,9 @@ fn every_reader_of_a_field_returns_what_was_sent() {
         let is_broken = |name: &str| broken.iter().any(|(_, field)| *field == name);
         if !is_broken("message") {
             assert_eq!(Some(new.message.as_str()), text("message"));
+        }
+        if !is_broken("value") {
+            assert!((-1..=1).contains(&value) && sent["value"].as_i64() == Some(value));
         }
         if let Ok(id) = new.conversation_id {
             let sent = &sent["conversationId"];
@@ -168,6 +173,8 @@ fn a_query_is_within_its_limits_or_names_a_parameter() {
         let mut query = Query::of(&uri);
         let (filter, listing, _) = ConversationQuery::read(&mut query);
         let (messages, _, _) = MessageQuery::read(&mut query);
+        let undo = UndoQuery::read(&mut query);
+        assert!(undo.is_none_or(|undo| (1..=300).contains(&undo.as_secs())));
         assert!((1..=100).contains(&listing.limit));
         match listing.cursor {
             Cursor::Page(page) => assert!(page >= 1 && listing.offset() >= 0),

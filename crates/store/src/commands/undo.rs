@@ -132,9 +132,7 @@ impl Store {
     /// Ends deletions that cannot be undone any more. The messages of their conversations are then to be deleted by
     /// [`Store::conversation_delete_rest`].
     pub async fn undo_expire(&self) -> Result<()> {
-        let read = |now| {
-            format!("SELECT what, id FROM undos WHERE until <= {now} ORDER BY until LIMIT {ENDED_AT_ONCE}")
-        };
+        let read = |now| format!("SELECT what, id FROM undos WHERE until <= {now} LIMIT {ENDED_AT_ONCE}");
         let sql = Sql::per_dialect(read(DatabaseClock::POSTGRES), read(DatabaseClock::SQLITE));
         loop {
             let rows = self.inner.reads.query(Lane::Slow, sql.clone(), vec![]).await?;

@@ -36,7 +36,7 @@ const BUCKET_ROWS: f64 = 65_536.0;
 const READ_BACK: f64 = 2600.0;
 
 /// What may be read from one end to the other, by which operation (`""`: any).
-const SMALL: [(&str, &str); 14] = [
+const SMALL: [(&str, &str); 15] = [
     // One row.
     ("", "feed"),
     ("", "activity_index"),
@@ -51,6 +51,8 @@ const SMALL: [(&str, &str); 14] = [
     ("", "deletions"),
     // Conversations that have moved and are being indexed anew.
     ("", "search_moves"),
+    // Deletions of the last minutes that may be undone.
+    ("", "undos"),
     // People and programs, listed by a command; a start looks whether there is anybody, and removing a person whether
     // another administrator stays.
     ("start", "users"),
