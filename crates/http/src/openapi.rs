@@ -280,6 +280,8 @@ mod tests {
         assert_eq!(
             names,
             [
+                "bot_list get /api/bot",
+                "bot_try post /api/bot/{id}/try",
                 "conversation_answer_stop delete /api/conversation/{id}/answer",
                 "conversation_claim post /api/conversation/{id}/claim",
                 "conversation_counts get /api/conversation/counts",
@@ -289,6 +291,7 @@ mod tests {
                 "conversation_list get /api/conversation",
                 "conversation_message_delete delete /api/conversation/message/{id}",
                 "conversation_release post /api/conversation/{id}/release",
+                "conversation_restore post /api/conversation/{id}/restore",
                 "conversation_seen post /api/conversation/{id}/seen",
                 "conversation_typing post /api/conversation/{id}/typing",
                 "conversation_update patch /api/conversation/{id}",
@@ -297,20 +300,25 @@ mod tests {
                 "login post /api/auth/login",
                 "logout post /api/auth/logout",
                 "me get /api/auth/me",
+                "message_ask post /api/message/{id}/ask",
                 "message_create post /api/message",
                 "message_delete delete /api/message/{id}",
                 "message_get get /api/message/{id}",
                 "message_list get /api/message",
+                "message_restore post /api/message/{id}/restore",
                 "message_update patch /api/message/{id}",
                 "metrics get /metrics",
+                "password_change post /api/auth/password",
                 "question_answer_stop delete /api/questions/{session_id}/answer",
                 "question_ask post /api/questions",
                 "question_feed_read get /api/questions/{session_id}/events",
+                "question_feedback put /api/questions/{session_id}/messages/{id}/feedback",
                 "question_handover post /api/questions/{session_id}/handover",
                 "question_list get /api/questions/{session_id}",
                 "question_seen post /api/questions/{session_id}/seen",
                 "question_typing post /api/questions/{session_id}/typing",
                 "readyz get /readyz",
+                "widget_get get /api/widget",
             ]
         );
     }
@@ -403,12 +411,16 @@ mod tests {
             "question_answer_stop",
             "question_ask",
             "question_feed_read",
+            "question_feedback",
             "question_handover",
             "question_list",
             "question_seen",
             "question_typing",
         ];
-        assert_eq!(public, [&["healthz", "login", "logout"], &questions[..], &["readyz"]].concat());
+        assert_eq!(
+            public,
+            [&["healthz", "login", "logout"], &questions[..], &["readyz", "widget_get"]].concat()
+        );
         // And every other one has a lock.
         for (path, method, operation) in operations(&document) {
             let security = operation.get("security").unwrap_or(&document["security"]);
