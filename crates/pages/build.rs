@@ -123,7 +123,8 @@ fn build(out: &Path) -> Result<PathBuf> {
     let lock = sources.get("package-lock.json").ok_or("there is no web/package-lock.json")?;
     if fs::read(&installed).ok().as_ref() != Some(lock) {
         remove(&installed)?;
-        npm(&copy, &["ci", "--no-audit", "--no-fund", "--prefer-offline"])?;
+        // All that builds the pages is there for development alone, which NODE_ENV=production would leave out.
+        npm(&copy, &["ci", "--include=dev", "--no-audit", "--no-fund", "--prefer-offline"])?;
         write(&installed, lock)?;
     }
     npm(&copy, &["run", "build"])?;
@@ -138,7 +139,7 @@ fn is_source(entry: &str) -> bool {
 /// Fails with what npm says.
 fn npm(folder: &Path, arguments: &[&str]) -> Result<()> {
     let mut npm = Command::new("npm");
-    // Cargo's variables are not for the programs that npm starts, and npm in CI colours nothing and asks nothing.
+    // Told that it is in CI, npm colours nothing and asks nothing.
     npm.args(arguments).current_dir(folder).env("CI", "1").env("NO_COLOR", "1").stdin(Stdio::null());
     match npm.output() {
         Ok(output) if output.status.success() => Ok(()),
