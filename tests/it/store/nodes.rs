@@ -77,9 +77,9 @@ async fn a_dead_nodes_questions_are_interrupted_and_a_living_ones_are_not(engine
             "the first node is alive"
         );
         // By the database's clock, whatever a node's own says.
-        execute(&first.database, "UPDATE nodes SET renewed_at = renewed_at - 59000").await;
+        execute(&first.database, "UPDATE nodes SET renewed_at = renewed_at - 50000").await;
         assert_eq!(second.question_interrupt(manual(8), is_open).await.unwrap(), 0, "and still is");
-        execute(&first.database, "UPDATE nodes SET renewed_at = renewed_at - 2000").await;
+        execute(&first.database, "UPDATE nodes SET renewed_at = renewed_at - 12000").await;
         second.node_renew().await.unwrap();
     }
     assert_eq!(second.question_interrupt(manual(9), is_open).await.unwrap(), 1);
