@@ -24,6 +24,10 @@ const MIN_ANSWER_COVERAGE: f32 = 0.6;
 /// The coverage of an answer whose heading has no word of the question. A text mentions many words that it is not
 /// about, so it has to have nearly all.
 const MIN_ANSWER_COVERAGE_WITHOUT_HEADING: f32 = 0.8;
+/// The words of the question that such an answer has: two may stand in one text by chance.
+const MIN_WORDS_WITHOUT_HEADING: usize = 3;
+/// The coverage of an answer that has words of the question among those for the search alone, and none in its heading.
+const MIN_ANSWER_COVERAGE_BY_WORDS: f32 = 0.75;
 /// The coverage of an answer that has a single word of the question, which has to be in its heading.
 const MIN_ANSWER_COVERAGE_OF_ONE_WORD: f32 = 0.9;
 /// The information of a question with a single word, as a share of what the rarest word has: one that every other passage
@@ -104,6 +108,8 @@ struct Candidate {
     word_count: usize,
     /// Whether its heading has a word of the question or of an earlier one.
     in_heading: bool,
+    /// Whether its heading has one, or the words that its author names for the search alone.
+    in_words: bool,
     /// The information of the question's words, as a share of what the rarest word has.
     information: f32,
     /// Whether its heading asks for the same: who, when, where, why.
@@ -117,6 +123,8 @@ struct Coverage {
     anywhere: f32,
     heading: f32,
     title: f32,
+    /// The words in the heading or in those that the author names for the search alone.
+    heading_or_words: f32,
     /// As `anywhere`, without the words of earlier questions.
     question: f32,
     /// The number of words, without those of earlier questions.
@@ -129,24 +137,26 @@ struct WordCertainty {
     anywhere: f32,
     heading: f32,
     title: f32,
+    words: f32,
 }
 
 impl Candidate {
     /// `next`: the best passage with another heading.
     fn is_answer(&self, next: Option<&Candidate>) -> bool {
-        let enough = match (self.word_count, self.in_heading) {
-            (0..=1, false) => return false,
-            (0..=1, true) if self.information < MIN_INFORMATION_OF_ONE_WORD => return false,
-            (0..=1, true) => MIN_ANSWER_COVERAGE_OF_ONE_WORD,
-            (_, true) => MIN_ANSWER_COVERAGE,
-            (_, false) => MIN_ANSWER_COVERAGE_WITHOUT_HEADING,
+        let enough = match self.word_count {
+            0..=1 if !self.in_words || self.information < MIN_INFORMATION_OF_ONE_WORD => return false,
+            0..=1 => MIN_ANSWER_COVERAGE_OF_ONE_WORD,
+            _ if self.in_heading => MIN_ANSWER_COVERAGE,
+            _ if self.in_words => MIN_ANSWER_COVERAGE_BY_WORDS,
+            ..MIN_WORDS_WITHOUT_HEADING => return false,
+            _ => MIN_ANSWER_COVERAGE_WITHOUT_HEADING,
         };
         self.coverage >= enough && next.is_none_or(|next| self.score >= MIN_ANSWER_LEAD * next.score)
     }
 
     fn is_offer(&self, asked: usize) -> bool {
         match self.word_count {
-            0..=1 if asked > 1 => self.in_heading && self.coverage >= MIN_OFFER_COVERAGE_OF_ONE_WORD,
+            0..=1 if asked > 1 => self.in_words && self.coverage >= MIN_OFFER_COVERAGE_OF_ONE_WORD,
             _ => self.coverage >= MIN_OFFER_COVERAGE,
         }
     }
@@ -205,7 +215,16 @@ impl Ranker {
                 break;
             }
         }
-        let certainty = self.certainty(&best, asked);
+        let mut certainty = self.certainty(&best, asked);
+        let own = |language| self.index.passages.iter().any(|passage| passage.language == Some(language));
+        if certainty == Certainty::Sure
+            && let Some(language) = subject.language
+            && self.index.passages[best[0].id as usize].language == Some(language.other())
+            && own(language)
+        {
+            // Where documents are in both languages, what only those in the other one have is not what is asked.
+            certainty = Certainty::Perhaps;
+        }
         let passage = |candidate: &Candidate| self.index.passages[candidate.id as usize].passage;
         let mut ranking = Ranking::without_passages(certainty);
         ranking.asked = query.words.iter().map(QueryWord::asked).collect();
@@ -332,7 +351,7 @@ impl Ranker {
         };
         let candidates = bm25_scores.iter().zip(coverages).map(|((id, bm25), covered)| {
             let passage = &self.index.passages[*id as usize];
-            let heading_fit = fit(covered.heading, passage.heading_information)
+            let heading_fit = fit(covered.heading_or_words, passage.heading_information)
                 .max(fit(covered.title, passage.title_information));
             let coverage_factor = (covered.anywhere / all_weight).powi(COVERAGE_POWER);
             Candidate {
@@ -341,6 +360,7 @@ impl Ranker {
                 coverage: covered.question / question_information,
                 word_count: covered.question_word_count,
                 in_heading: covered.heading > 0.0,
+                in_words: covered.heading_or_words > 0.0,
                 asks_same: false,
                 information: question_information / information(self.index.passages.len(), 1),
             }
@@ -358,14 +378,16 @@ fn coverages(query_words: &[QueryWord], bm25_scores: &[(u32, f32)]) -> Vec<Cover
             for matched in word.matches.iter().filter(|matched| matched.contains(*id)) {
                 best.anywhere = best.anywhere.max(matched.certainty);
                 match matched.text {
-                    Text::Heading | Text::Words => best.heading = best.heading.max(matched.certainty),
+                    Text::Heading => best.heading = best.heading.max(matched.certainty),
                     Text::Title => best.title = best.title.max(matched.certainty),
+                    Text::Words => best.words = best.words.max(matched.certainty),
                     Text::Body => {}
                 }
             }
             coverage.anywhere += word.weight * best.anywhere;
             coverage.heading += word.weight * best.heading;
             coverage.title += word.weight * best.title;
+            coverage.heading_or_words += word.weight * best.heading.max(best.words);
             if word.origin == Origin::Question {
                 coverage.question += word.weight * best.anywhere;
                 coverage.question_word_count += usize::from(best.anywhere > 0.0);
