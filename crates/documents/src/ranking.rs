@@ -148,7 +148,7 @@ impl Candidate {
             0..=1 => MIN_ANSWER_COVERAGE_OF_ONE_WORD,
             _ if self.in_heading => MIN_ANSWER_COVERAGE,
             _ if self.in_words => MIN_ANSWER_COVERAGE_BY_WORDS,
-            ..MIN_WORDS_WITHOUT_HEADING => return false,
+            count if count < MIN_WORDS_WITHOUT_HEADING => return false,
             _ => MIN_ANSWER_COVERAGE_WITHOUT_HEADING,
         };
         self.coverage >= enough && next.is_none_or(|next| self.score >= MIN_ANSWER_LEAD * next.score)
