@@ -253,6 +253,30 @@ async fn a_heading_without_text_names_those_below_it() {
 }
 
 #[tokio::test]
+async fn amounts_letters_and_front_matter_are_read_as_people_mean_them() {
+    let folder = TestFolder::new(&[
+        (
+            "parkir.md",
+            "+++\ntitle = \"Parkir\"\nlayout = \"rahasia\"\n+++\n\n## Tarif\n\nBiaya parkir Rp10.000&nbsp;sehari.\n",
+        ),
+        ("berkas.md", "# Berkas\n\n## Ukuran\n\nUnggahan paling besar 2 MB.\n"),
+        ("kafe.md", "# Kafe\n\n## Re\u{ad}servasi\n\nPesan di cafe\u{301} Me\u{200b}lati.\n"),
+    ]);
+    let bot = folder.bot("").unwrap();
+    for (question, found) in [
+        ("parkir rp 10.000", "**Parkir › Tarif**"),
+        ("parkir rp10000", "**Parkir › Tarif**"),
+        ("unggahan 2mb", "**Berkas › Ukuran**"),
+        ("reservasi", "servasi**"),
+        ("caf\u{e9} melati", "Pesan di"),
+    ] {
+        let answer = text(&bot, question).await;
+        assert!(answer.contains(found), "{question}: {answer}");
+        assert!(!answer.contains("rahasia") && !answer.contains("&nbsp;"), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn words_in_a_comment_are_found_and_not_shown() {
     let page = "# Akta\n\n## Kutipan\n\n<!-- words: fotokopi legalisir -->\n\nDatang ke loket.\n";
     let folder = TestFolder::new(&[("a.md", page), ("b.md", "# Lain\n\nYang lain.\n")]);
