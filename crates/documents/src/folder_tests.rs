@@ -1,8 +1,15 @@
 use std::collections::HashSet;
 use std::fs;
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
 use tempfile::TempDir;
+use wicara_fuzz::{fuzz, mutated};
 
+use crate::address::Addresses;
+use crate::folder::{Format, SourceFile};
+use crate::query::AskedWord;
 use crate::tests::{GUIDE, ask, ask_after, first_link};
 use crate::*;
 
@@ -367,4 +374,48 @@ async fn a_question_that_goes_on_is_understood_with_the_one_before() {
     }
     let answer = ask_after(&bot, &before(&["what are the fees of a passport"]), "and on Mars?").await;
     assert!(answer["text"].as_str().unwrap().starts_with("I found nothing"), "{answer}");
+}
+
+#[test]
+fn fuzz_of_any_file_gives_passages_with_text() {
+    const FRAGMENTS: &[&str] = &[
+        "# A\n",
+        "## B\n\n",
+        "| a | b |\n| --- | --- |\n| c | d |\n",
+        "<!-- words: x -->\n\n",
+        "{% x %}",
+        "{{",
+        "}}",
+        "!!! note\n    ",
+        "```\n",
+        "+++\n",
+        "---\n",
+        "- a\n",
+        "&amp;",
+        "[!NOTE]",
+        "`",
+        "\u{feff}",
+        "a ",
+        "\n\n",
+        "import a from 'b'\n",
+        "::: tip\n",
+        "<table><tr><td>a<td>b<tr><td>c",
+        "<p hidden>",
+        "\u{e9}",
+    ];
+    let file = vec(select(FRAGMENTS), 0..30).prop_map(|fragments| fragments.concat());
+    fuzz("documents", mutated(file), |bytes| {
+        for format in [Format::Markdown, Format::Html, Format::Text] {
+            let Some(text) = decoding::text(&bytes, format == Format::Html) else { continue };
+            let file = SourceFile { path: "a.md".to_owned(), format, text };
+            let page = passages::page(file, None, &Addresses::new("https://example.org"));
+            for passage in page.passages {
+                assert!(!passage.markdown.is_empty());
+                let _ = tables::with_answering_rows(&passage.markdown, &[AskedWord::of("a")]);
+            }
+        }
+        if let Some(text) = decoding::text(&bytes, false) {
+            let _ = synonyms::Synonyms::read(&text);
+        }
+    });
 }
