@@ -115,6 +115,19 @@ test("a page that is loaded anew sends it with the same key and the same bytes",
   expect(told).toContain("answered");
 });
 
+test("a question that another tab has overwritten while it was sent is sent on, as it was", async () => {
+  replies = [breaks, answers];
+  ask("a", "k1");
+  outbox().send();
+  await settle();
+  new Store("w", "local").update((state) => (state.pending = []));
+  await settle(10_000);
+  expect(sent).toHaveLength(2);
+  expect(sent[1]).toEqual(sent[0]);
+  expect(told).toContain("answered");
+  expect(store.read().pending).toEqual([]);
+});
+
 test("two tabs send it once", async () => {
   ask("a", "k1");
   outbox().send();

@@ -102,10 +102,12 @@ export class Outbox {
   }
 
   private async insist(key: string, signal: AbortSignal): Promise<void> {
+    let known: Pending | undefined;
     for (let attempt = 0; !signal.aborted; attempt++) {
       // Another tab may have sent it meanwhile, or forgotten all.
-      const pending = this.store.read().pending.find((one) => one.key === key);
+      const pending = this.stored(key) ?? this.overwritten(known);
       if (!pending) return;
+      known = pending;
       const met = await this.attempt(pending, signal).catch(
         (error) => !signal.aborted && this.obstacle(pending, error),
       );
@@ -120,9 +122,20 @@ export class Outbox {
     }
   }
 
+  private stored(key: string): Pending | undefined {
+    return this.store.read().pending.find((one) => one.key === key);
+  }
+
+  /** The question that is being sent, where a tab that wrote at the same moment has lost it. */
+  private overwritten(pending: Pending | undefined): Pending | undefined {
+    if (!pending || !this.store.conversation(pending.conversation)) return;
+    this.store.update((state) => void state.pending.push(pending));
+    return pending;
+  }
+
   /** Sends it once. Resolves when the answer is there, or its stream broke after the question was stored. */
   private async attempt(pending: Pending, signal: AbortSignal): Promise<undefined> {
-    const body = pending.body ?? this.body(pending);
+    const body = (pending.body ??= this.body(pending));
     const { key, conversation } = pending;
     let question = 0;
     let offset = 0;

@@ -71,10 +71,29 @@ test("what another tab writes is read, and told", () => {
   let told = 0;
   store.onChange(() => told++);
   add(new Store("a", "local"), "2");
-  page.dispatch(Object.assign(new Event("storage"), { key: "a" }));
+  page.dispatch(Object.assign(new Event("storage"), { key: "a", newValue: page.local.getItem("a") }));
   expect(told).toBe(1);
   add(store, "3");
   expect(store.read().conversations.map(({ id }) => id)).toEqual(["1", "2", "3"]);
+});
+
+test("a session that another tab has overwritten at the same moment is written again, and no forgotten one", () => {
+  const store = new Store("a", "local");
+  add(store, "1");
+  const stale = page.local.getItem("a")!;
+  store.update((state) => (state.conversations[0]!.session = "s"));
+  add(store, "2");
+  const write = (newValue: string | null) => {
+    if (newValue) page.local.items.set("a", newValue);
+    else page.local.items.delete("a");
+    page.dispatch(Object.assign(new Event("storage"), { key: "a", newValue }));
+  };
+  write(stale);
+  expect(store.conversation("1")?.session).toBe("s");
+  expect(store.conversation("2")).toBeDefined();
+  write(null);
+  write('{"conversations":[],"pending":[]}');
+  expect(store.read()).toEqual({ conversations: [], pending: [] });
 });
 
 test("the oldest conversations are forgotten, so that the list has an end", () => {

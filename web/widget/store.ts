@@ -38,6 +38,8 @@ const MAX_CONVERSATIONS = 50;
 export class Store {
   private readonly area: Storage | undefined;
   private memory: State | undefined;
+  /** The conversations that this tab has written, as it wrote them. */
+  private readonly own = new Map<string, Conversation>();
   private readonly listeners = new Set<() => void>();
 
   constructor(
@@ -45,12 +47,12 @@ export class Store {
     kind: StorageKind,
   ) {
     this.area = storageArea(kind);
-    // Another tab has written, or forgotten.
     addEventListener("storage", (event) => {
-      if (event.key === name || event.key === null) {
-        this.memory = undefined;
-        this.changed();
-      }
+      if (event.key !== name && event.key !== null) return;
+      this.memory = undefined;
+      if (event.newValue) this.restore();
+      else this.own.clear();
+      this.changed();
     });
   }
 
@@ -68,11 +70,17 @@ export class Store {
   /** Reads anew before it changes, because other tabs write too. */
   update(change: (state: State) => void): void {
     const state = this.read();
+    const before = new Map(state.conversations.map((one) => [one.id, JSON.stringify(one)]));
     change(state);
     while (state.conversations.length > MAX_CONVERSATIONS) {
       const oldest = state.conversations.reduce((least, one) => (one.at < least.at ? one : least));
       state.conversations.splice(state.conversations.indexOf(oldest), 1);
     }
+    for (const one of state.conversations) {
+      if (before.get(one.id) !== JSON.stringify(one)) this.own.set(one.id, { ...one });
+      before.delete(one.id);
+    }
+    for (const removed of before.keys()) this.own.delete(removed);
     try {
       this.area!.setItem(this.name, JSON.stringify(state));
       this.memory = undefined;
@@ -88,6 +96,7 @@ export class Store {
 
   forget(): void {
     this.memory = undefined;
+    this.own.clear();
     try {
       this.area?.removeItem(this.name);
     } catch {
@@ -99,6 +108,19 @@ export class Store {
   onChange(listener: () => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
+  }
+
+  /** Two tabs that write at the same moment overwrite each other: conversations that this one lost it writes again. */
+  private restore(): void {
+    const { conversations } = this.read();
+    const isThere = (own: Conversation) =>
+      conversations.some(({ id, session }) => id === own.id && (session || !own.session));
+    const lost = [...this.own.values()].filter((own) => !isThere(own));
+    if (!lost.length) return;
+    this.update((state) => {
+      const kept = state.conversations.filter(({ id }) => !lost.some((own) => own.id === id));
+      state.conversations = [...kept, ...lost];
+    });
   }
 
   private changed(): void {

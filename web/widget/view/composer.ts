@@ -53,6 +53,8 @@ export class Composer {
       this.send();
     };
     const row = h("div", { class: "box" }, this.box, this.sendButton);
+    // A tap on the button leaves the focus, and with it a phone's keyboard, where it is.
+    for (const go of [this.sendButton, this.stopButton]) go.onmousedown = (event) => event.preventDefault();
     this.element = h("form", { class: "composer", onsubmit }, this.problem, row);
     this.changed();
   }

@@ -94,7 +94,12 @@ export class MessageView {
     const { failure, text } = this.message;
     if (!failure) return this.below.replaceChildren();
     const note = h("p", { class: "problem" }, failureText(failure.reason, this.texts));
-    const again = { type: "button", class: "link", onclick: () => this.actions.again(text) };
+    const onclick = (event: Event) => {
+      // Once, however often it is clicked.
+      (event.currentTarget as HTMLButtonElement).disabled = true;
+      this.actions.again(text);
+    };
+    const again = { type: "button", class: "link", onclick };
     if (this.canAsk) note.append(" ", h("button", again, this.texts.again));
     this.below.replaceChildren(note);
   }

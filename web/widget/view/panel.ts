@@ -174,12 +174,17 @@ export class Panel {
       ...wording.suggestions.map((text) =>
         h(
           "button",
-          { type: "button", class: "suggestion", dir: "auto", onclick: () => this.ask(text) },
+          { type: "button", class: "suggestion", dir: "auto", onclick: () => this.suggested(text) },
           text,
         ),
       ),
     );
     return this.greeting;
+  }
+
+  /** Once: a double click is no second question. */
+  private suggested(text: string): void {
+    if (!this.model.pending.length && !this.model.conversation) this.ask(text);
   }
 
   private ask(text: string): void {

@@ -81,8 +81,9 @@ test("neither the page's styles nor its shortcuts reach into the widget, nor the
 test("a suggestion asks, and an answer is stopped", async () => {
   const visit = await Visit.begin(world);
   await visit.open();
-  await visit.button("echo When are you open?").click();
+  await visit.button("echo When are you open?").dblclick();
   await visit.window.getByText("When are you open?", { exact: true }).waitFor();
+  expect(world.bot.asked).toEqual(["echo When are you open?"]);
   await visit.ask("slowly");
   await world.bot.say("slowly", "Half an answer");
   await visit.sees("Half an answer");
@@ -97,7 +98,7 @@ test("where the bot fails it says so, and asks again as a new question", async (
   await visit.open();
   await visit.ask("fail please");
   await visit.sees("No answer came.");
-  await visit.button("Ask again").click();
+  await visit.button("Ask again").dblclick();
   await expect
     .poll(() => messages(world.wicara), { timeout: 20_000 })
     .toEqual(["client fail please", "client fail please"]);
