@@ -70,13 +70,10 @@ test("the queue notifies who has asked for it and looks elsewhere", async () => 
   await page.getByRole("button", { name: "Notify me of the queue" }).click();
   const second = await wicara.ask("echo Dua");
   await wicara.visitor("POST", `${second.session_id}/handover`);
-  await wicara.operator("POST", "/api/message", {
-    conversationId: String(second.conversation_id),
-    role: "client",
-    type: "text",
-    message: "Halo?",
-  });
   await page.getByRole("link", { name: /^Queue 2$/ }).waitFor();
+  await page.getByRole("button", { name: /new/ }).click();
+  await wicara.operator("PATCH", `/api/conversation/${second.conversation_id}`, { room: "Renamed" });
+  await page.locator("[data-conversation]").getByText("Renamed", { exact: true }).waitFor();
   expect(await told()).toEqual([`Somebody waits for a person: website-${second.conversation_id}`]);
   await context.close();
 });
