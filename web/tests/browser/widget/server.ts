@@ -21,6 +21,8 @@ export interface Wicara {
   /** Ends the process as a crash does, and waits until it is gone. */
   kill(): Promise<void>;
   start(): Promise<void>;
+  /** Breaks off every connection of the browsers. */
+  cut(): void;
   /** Answers requests whose path matches before the server sees them. */
   intercept(answer: ((method: string, path: string, response: ServerResponse) => boolean) | undefined): void;
   /** A call of the person who is the administrator. */
@@ -95,6 +97,7 @@ export async function startWicara(
     open,
     kill,
     start,
+    cut: () => front.closeAllConnections(),
     operator,
     intercept: (answer) => (intercepted = answer),
     close: async () => {

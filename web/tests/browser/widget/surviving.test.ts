@@ -206,3 +206,48 @@ test("a chat that could not be loaded is loaded at the next click", async () => 
   expect(await visit.page.getByRole("alert").count()).toBe(0);
   visit.isClean();
 });
+
+test("whatever happens to the page, the network and the server, each question is stored once", async () => {
+  const { wicara } = world;
+  const visit = await (await Visit.begin(world)).open();
+  const happens = {
+    reload: () => visit.page.reload(),
+    cut: async () => wicara.cut(),
+    crash: async () => {
+      await wicara.kill();
+      await visit.page.waitForTimeout(300);
+      await wicara.start();
+    },
+    nothing: async () => {},
+  };
+  const order = [
+    "reload",
+    "cut",
+    "crash",
+    "cut",
+    "reload",
+    "crash",
+    "nothing",
+    "crash",
+    "reload",
+    "cut",
+  ] as const;
+  const asked: string[] = [];
+  for (const [turn, event] of order.entries()) {
+    const question = `echo ${turn} ${event}`;
+    asked.push(`client ${question}`);
+    await visit.ask(question);
+    // At another moment of its sending each time.
+    await visit.page.waitForTimeout((turn * 7) % 40);
+    await happens[event]();
+    await visit.box.waitFor();
+  }
+  const stored = async () => (await messages(wicara)).filter((message) => message.startsWith("client"));
+  // A question that a crash cut off stays claimed for the bot's deadline and ten seconds.
+  const patience = { timeout: 100_000 };
+  await expect.poll(stored, patience).toHaveLength(asked.length);
+  await expect.poll(async () => JSON.stringify(await visit.stored()), patience).toContain('\\"pending\\":[]');
+  expect(await stored()).toEqual(asked);
+  await onlyConversation(wicara);
+  expect(await visit.window.locator(".mine").count()).toBe(asked.length);
+}, 180_000);
