@@ -26,13 +26,18 @@ const texts = TEXTS[language];
 document.documentElement.lang = language;
 applyTheme(document.documentElement, "system");
 
+/** What the operators have set for the widget goes before the words of this page. */
+async function settingsOfServer(): Promise<Record<string, string | string[]>> {
+  const response = await fetch("/api/widget").catch(() => undefined);
+  return response?.ok ? (await response.json()).data : {};
+}
+
+const settings = await settingsOfServer();
 const chat = document.createElement("wicara-chat") as HTMLElement & { open?(): void };
-Object.assign(chat.dataset, {
-  title: texts.title,
-  greeting: texts.greeting,
-  suggestions: texts.suggestions,
-  language,
-});
+chat.dataset.language = language;
+for (const name of ["title", "greeting", "suggestions"] as const) {
+  if (!settings[name]?.length) chat.dataset[name] = texts[name];
+}
 document.body.append(chat);
 const script = document.createElement("script");
 script.src = "/widget.js";

@@ -44,3 +44,14 @@ test("/demo changes its language", async () => {
   await visit.page.getByRole("button", { name: "Tanya sekarang" }).waitFor();
   await visit.page.getByRole("button", { name: "Buka obrolan" }).waitFor();
 });
+
+test("/demo says what the operators have set for their bot", async () => {
+  await world.close();
+  world = await startWorld(`[bot.widget]\ntitle = "Balai Kota"\nsuggestions = ["echo jam buka"]\n`);
+  const context = await world.browser.newContext({ locale: "en-GB" });
+  const visit = await Visit.begin(world, context, `${world.wicara.url}/demo`);
+  await visit.page.getByRole("button", { name: "Ask now" }).click();
+  await visit.window.getByRole("heading", { name: "Balai Kota" }).waitFor();
+  await visit.button("echo jam buka").waitFor();
+  visit.isClean();
+});
