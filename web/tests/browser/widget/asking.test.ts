@@ -194,25 +194,11 @@ test("an answer is rated, with a word, and the rating is taken back", async () =
 });
 
 test("what the server says of its widget fills what the page leaves out", async () => {
-  const settings = {
-    title: "From the server",
-    greeting: "Selamat datang",
-    suggestions: ["echo apa kabar"],
-    languages: ["id"],
-    color: "#7a1fa2",
-  };
-  world.wicara.intercept((_, path, response) => {
-    if (!path.startsWith("/api/widget")) return false;
-    response.writeHead(200, { "Access-Control-Allow-Origin": "*", "Content-Type": "application/json" });
-    response.end(JSON.stringify({ status: 200, message: "success", data: settings }));
-    return true;
-  });
-  const context = await world.browser.newContext();
-  await context.addInitScript(() => {
-    const strip = () => document.querySelector("script[src]")!.removeAttribute("data-suggestions");
-    document.addEventListener("DOMContentLoaded", strip);
-  });
-  const visit = await Visit.begin(world, context);
+  await world.close();
+  const settings = `[bot.widget]\ntitle = "From the server"\ngreeting = "Selamat datang"
+suggestions = ["echo apa kabar"]\nlanguages = ["id"]\ncolor = "#7a1fa2"\n`;
+  world = await startWorld(settings, {}, `data-title="Town hall"`);
+  const visit = await Visit.begin(world);
   await visit.launcher.click();
   await visit.sees("Selamat datang");
   // The page has named its own title.
