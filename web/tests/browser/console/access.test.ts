@@ -57,6 +57,9 @@ for (const colorScheme of ["light", "dark"] as const) {
     await page.locator("[data-conversation]").first().waitFor();
     expect(await faults(page)).toEqual([]);
     await page.getByRole("button", { name: "Filter" }).click();
+    await page.getByLabel("Channel").selectOption("website");
+    await page.getByRole("button", { name: "Channel: website" }).waitFor();
+    expect(await faults(page)).toEqual([]);
     await page.goto(`${wicara.url}/inbox?channel=none`);
     await page.getByText("Nothing matches").waitFor();
     expect(await faults(page)).toEqual([]);
@@ -76,6 +79,14 @@ for (const colorScheme of ["light", "dark"] as const) {
     expect(await faults(page)).toEqual([]);
     await page.getByRole("button", { name: "Keyboard shortcuts" }).click();
     await page.getByRole("dialog").waitFor();
+    expect(await faults(page)).toEqual([]);
+    await page.keyboard.press("Escape");
+
+    const { conversation_id } = await wicara.ask("echo To be deleted");
+    await page.goto(`${wicara.url}/inbox/${conversation_id}`);
+    await page.getByRole("button", { name: "More" }).click();
+    await page.getByRole("button", { name: "Delete" }).click();
+    await page.getByRole("button", { name: "Undo" }).waitFor();
     expect(await faults(page)).toEqual([]);
     await context.close();
 

@@ -183,7 +183,9 @@ test("a reply that cannot be sent says so, and is sent when it is asked for", as
   await page.keyboard.press("Enter");
   await page.getByText("Not sent.").waitFor();
   await page.unroute("**/api/message");
+  const stored = page.waitForResponse((response) => response.url().endsWith("/api/message") && response.ok());
   await page.getByRole("button", { name: "Send again" }).click();
+  await stored;
   await page.getByText("Not sent.").waitFor({ state: "detached" });
   const { data } = await wicara.operator("GET", `/api/message?conversationId=${conversation_id}`);
   expect(data.at(-1).message).toBe("later");
