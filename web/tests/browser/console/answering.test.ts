@@ -91,6 +91,7 @@ test("of two operators who claim at once one has it, and the other is told who",
   const claims = pages.map((page) => page.getByRole("button", { name: "Claim" }));
   for (const claim of claims) await claim.waitFor();
   await Promise.all(claims.map((claim) => claim.click()));
+  for (const page of pages) await page.getByText(/^(You have|\w+ has) it$/).waitFor();
 
   const { data } = await wicara.operator("GET", `/api/conversation/${conversation_id}`);
   const winner = data.assignee.name === "sari" ? 0 : 1;
