@@ -1,5 +1,6 @@
 import { afterEach, expect, test, vi } from "vitest";
 
+import { dice } from "./fakes.ts";
 import { eventParser, readEvents, type StreamEvent } from "./stream.ts";
 
 afterEach(() => void vi.useRealTimers());
@@ -24,14 +25,6 @@ const EVENTS: StreamEvent[] = [
   { event: "message", data: "one\ntwo\n", id: "" },
   { event: "message", data: "{}", id: "" },
 ];
-
-/** The same numbers each time. */
-function dice(seed: number): (below: number) => number {
-  return (below) => {
-    seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
-    return Math.floor((seed / 2 ** 31) * below);
-  };
-}
 
 test("a stream cut anywhere has the same events", () => {
   for (let seed = 1; seed <= 500; seed++) {

@@ -3,6 +3,7 @@ import type { AddressInfo } from "node:net";
 import { afterEach, expect, test } from "vitest";
 
 import { PAYLOADS } from "../../../shared/payloads.ts";
+import { dice } from "../../../widget/fakes.ts";
 import { startWorld, Visit, type World } from "./widget.ts";
 
 let world: World;
@@ -37,6 +38,7 @@ test("nothing runs, and nothing is fetched, whatever a bot or a visitor writes, 
   world = await startWorld("", { WICARA_LIMITS__QUESTIONS_PER_MINUTE: "0" });
   const visit = await (await Visit.begin(world)).open();
   expect(PAYLOADS.length).toBeGreaterThan(200);
+  const roll = dice(1);
   const size = 40;
   for (let at = 0; at < PAYLOADS.length; at += size) {
     const part = PAYLOADS.slice(at, at + size);
@@ -44,7 +46,7 @@ test("nothing runs, and nothing is fetched, whatever a bot or a visitor writes, 
     await visit.ask(question);
     let rest = part.join("\n\n");
     while (rest) {
-      const end = 1 + Math.floor(Math.random() * 120);
+      const end = 1 + roll(120);
       await world.bot.say(question, rest.slice(0, end));
       rest = rest.slice(end);
     }
