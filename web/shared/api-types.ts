@@ -35,7 +35,8 @@ export interface paths {
         put?: never;
         /**
          * Log out
-         * @description Ends the cookie's session, if there is one, and clears the cookie. Of several cookies all sessions end.
+         * @description Ends the cookie's session, if there is one, and clears the cookie. Of several cookies all sessions end. With
+         *     `everywhere` all sessions of the person end, those of other browsers too.
          */
         post: operations["logout"];
         delete?: never;
@@ -55,6 +56,69 @@ export interface paths {
         get: operations["me"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Change one's own password
+         * @description For people, by the cookie. Ends the person's other sessions.
+         */
+        post: operations["password_change"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/bot": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the bots
+         * @description Those of the caller that are configured, sorted by id, as the server that answers sees them. Where they are and their
+         *     secrets are told to nobody.
+         */
+        get: operations["bot_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/bot/{id}/try": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Try a bot out
+         * @description Asks it without storing anything. The call counts among the bot's calls. With `Accept: text/event-stream` the answer is
+         *     streamed: a `token` for each piece of text, then one `message` (the JSON that is answered otherwise) or `error`. A client
+         *     that leaves ends the call.
+         */
+        post: operations["bot_try"];
         delete?: never;
         options?: never;
         head?: never;
@@ -205,6 +269,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/conversation/{id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Bring a deleted conversation back
+         * @description With its messages, while the time that its deletion was given with `undo` lasts. One that is there stays as it is. Where
+         *     its assignee is gone meanwhile, it comes back into the queue.
+         */
+        post: operations["conversation_restore"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/conversation/{id}/seen": {
         parameters: {
             query?: never;
@@ -309,6 +394,47 @@ export interface paths {
         head?: never;
         /** Update a message */
         patch: operations["message_update"];
+        trace?: never;
+    };
+    "/api/message/{id}/ask": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask the bot again
+         * @description For a question of the public that has no answer. Answered at once with the question, without its failure; the bot's answer
+         *     comes by the feed.
+         */
+        post: operations["message_ask"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/message/{id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Bring a deleted message back
+         * @description While the time that its deletion was given with `undo` lasts. One that is there stays as it is.
+         */
+        post: operations["message_restore"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/questions": {
@@ -418,6 +544,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/questions/{session_id}/messages/{id}/feedback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Tell what one thinks of an answer
+         * @description On a message of a bot or of an operator. Said again it counts anew; `value` 0 takes it back.
+         */
+        put: operations["question_feedback"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/questions/{session_id}/seen": {
         parameters: {
             query?: never;
@@ -453,6 +599,26 @@ export interface paths {
          *     of several calls within 3 seconds one counts.
          */
         post: operations["question_typing"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/widget": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show what a widget shows
+         * @description The settings of a bot's widget. Nobody needs credentials.
+         */
+        get: operations["widget_get"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -593,6 +759,22 @@ export interface components {
         };
         /** @description What comes as events `session`, `token` (any number), then `message` or `error`, each with one of these as its data. */
         AnswerEvent: components["schemas"]["StreamSession"] | components["schemas"]["AnswerToken"] | components["schemas"]["QuestionAnswered"] | components["schemas"]["BotUnavailable"] | components["schemas"]["Refused"];
+        /**
+         * @description `PUT /api/questions/:session_id/messages/:id/feedback`: the request.
+         * @example {
+         *       "text": "Clear, thank you",
+         *       "value": 1
+         *     }
+         */
+        AnswerFeedback: {
+            /** @description Why. Not kept beside 0. */
+            text?: string | null;
+            /**
+             * Format: int64
+             * @description 1: it helped; -1: it did not; 0 takes back what was said.
+             */
+            value: number;
+        };
         /** @description One answer of a bot. What a bot sends beyond these fields passes through. */
         AnswerObject: {
             /** @example message */
@@ -669,6 +851,82 @@ export interface components {
             /** @example ani */
             name: string;
         };
+        /** @description A configured bot, as the server that answers sees it. */
+        Bot: {
+            answerMs: components["schemas"]["Percentiles"] | null;
+            /**
+             * @description `closed`: it is asked; `open`: it failed too often and is left alone; `half-open`: the next question tries it out.
+             * @example closed
+             */
+            breaker: string;
+            /**
+             * @description Calls under way, of `concurrency` at once.
+             * @example 0
+             */
+            calls: number;
+            /** @example 64 */
+            concurrency: number;
+            /**
+             * @description It answers those who name no bot.
+             * @example true
+             */
+            default: boolean;
+            firstTokenMs: components["schemas"]["Percentiles"] | null;
+            /** @example guide */
+            id: string;
+            /**
+             * @description `documents`, `http`, `langflow` or `openai`.
+             * @example documents
+             */
+            kind: string;
+            lastFailure: components["schemas"]["BotFailure"] | null;
+            /**
+             * @description Visitors may choose it.
+             * @example false
+             */
+            public: boolean;
+            /**
+             * @description Questions that wait for a place among them.
+             * @example 0
+             */
+            waiting: number;
+        };
+        /** @description Why a bot gave no answer, and when. */
+        BotFailure: {
+            /**
+             * Format: date-time
+             * @example 2025-07-14T05:13:36.352+00:00
+             */
+            at: string;
+            /**
+             * @description `timeout`, `unreachable`, `rejected` or `unreadable`.
+             * @example timeout
+             */
+            reason: string;
+        };
+        /** @description `GET /api/bot`: the answer. */
+        BotList: {
+            data: components["schemas"]["Bot"][];
+            /** @example success */
+            message: string;
+            /**
+             * Format: int32
+             * @example 200
+             */
+            status: number;
+        };
+        /** @description `POST /api/bot/:id/try`: the answer. */
+        BotTried: {
+            /** @description The bot's answers, as a question gets them. */
+            data: components["schemas"]["AnswerObject"][];
+            /** @example success */
+            message: string;
+            /**
+             * Format: int32
+             * @example 200
+             */
+            status: number;
+        };
         /** @description The bot gave no answer: the question is stored with its failure. */
         BotUnavailable: {
             /**
@@ -697,7 +955,8 @@ export interface components {
             /** @example required validation failed */
             message: string;
             /**
-             * @description `required`, `string`, `maxLength`, `minLength`, `uuid`, `json`, `exists`, `number`, `range` or `enum`.
+             * @description `required`, `string`, `maxLength`, `minLength`, `uuid`, `json`, `exists`, `number`, `range`, `enum`, `boolean`, `date`,
+             *     `cursor`, `query` or `password`.
              * @example required
              */
             rule: string;
@@ -1093,6 +1352,7 @@ export interface components {
             /** Format: password */
             password: string;
         };
+        DeleteError: components["schemas"]["IdInvalid"] | components["schemas"]["ValidationError"] | components["schemas"]["Refused"] | components["schemas"]["ValidationFailure"];
         DeletedChat: components["schemas"]["About"] & {
             /**
              * Format: int64
@@ -1165,6 +1425,34 @@ export interface components {
             /** @example success */
             message: string;
             resync: components["schemas"]["Resync"] | null;
+            /**
+             * Format: int32
+             * @example 200
+             */
+            status: number;
+        };
+        /** @description What a visitor thinks of an answer. */
+        Feedback: {
+            /**
+             * Format: date-time
+             * @example 2025-07-14T05:14:02.101+00:00
+             */
+            at: string;
+            /** @example Clear, thank you */
+            text: string | null;
+            /**
+             * Format: int64
+             * @description 1: it helped; -1: it did not.
+             * @example 1
+             */
+            value: number;
+        };
+        FeedbackError: components["schemas"]["Refused"] | components["schemas"]["ValidationFailure"];
+        /** @description `PUT /api/questions/:session_id/messages/:id/feedback`: the answer. */
+        FeedbackKept: {
+            data: components["schemas"]["ThreadMessage"];
+            /** @example success */
+            message: string;
             /**
              * Format: int32
              * @example 200
@@ -1316,6 +1604,14 @@ export interface components {
              */
             status: number;
         };
+        /**
+         * @description `POST /api/auth/logout`: the request, which may be left out.
+         * @example {}
+         */
+        Logout: {
+            /** @description Ends all of the person's sessions, and not this one alone. */
+            everywhere?: boolean | null;
+        };
         /** @description `GET /api/auth/me`: the answer. */
         Me: {
             data: components["schemas"]["Known"];
@@ -1338,6 +1634,7 @@ export interface components {
              */
             createdAt: string;
             failure: components["schemas"]["Failure"] | null;
+            feedback: components["schemas"]["Feedback"] | null;
             /** @example 16 */
             id: string;
             /** @example hii!! */
@@ -1445,6 +1742,17 @@ export interface components {
             role?: string | null;
             type?: string | null;
         };
+        /** @description `POST /api/message/:id/ask` and `…/restore`: the answer. */
+        MessageShown: {
+            data: components["schemas"]["Message"];
+            /** @example success */
+            message: string;
+            /**
+             * Format: int32
+             * @example 200
+             */
+            status: number;
+        };
         /** @description `PATCH /api/message/:id`: the answer. */
         MessageUpdated: {
             data: components["schemas"]["Message"];
@@ -1530,6 +1838,21 @@ export interface components {
             /** @description `text`, `image`, `voice` or any other word. */
             type: string;
         };
+        /** @description The bot is not asked the question again: nothing was changed. */
+        NotAsked: {
+            /**
+             * @description `answering`: the bot is being asked; `human`: people have the conversation; `answered`.
+             * @example answered
+             */
+            error: string;
+            /** @example conflict */
+            message: string;
+            /**
+             * Format: int32
+             * @example 409
+             */
+            status: number;
+        };
         /** @description Where a page stands in its list. */
         Pagination: {
             /**
@@ -1571,6 +1894,32 @@ export interface components {
              * @example 5
              */
             totalPages: number;
+        };
+        /**
+         * @description `POST /api/auth/password`: the request.
+         * @example {
+         *       "new": "…",
+         *       "old": "…"
+         *     }
+         */
+        PasswordChange: {
+            /** Format: password */
+            new: string;
+            /** Format: password */
+            old: string;
+        };
+        /** @description What half of the calls, and 95 of a hundred, did not exceed. */
+        Percentiles: {
+            /**
+             * Format: int64
+             * @example 120
+             */
+            p50: number;
+            /**
+             * Format: int64
+             * @example 900
+             */
+            p95: number;
         };
         /**
          * @description `POST /api/questions`: the request.
@@ -1830,6 +2179,7 @@ export interface components {
              */
             createdAt: string;
             failure: components["schemas"]["Failure"] | null;
+            feedback: components["schemas"]["Feedback"] | null;
             /**
              * Format: int64
              * @example 16
@@ -1847,6 +2197,32 @@ export interface components {
             role: string;
             /** @example halo */
             text: string;
+        };
+        TrialBusy: components["schemas"]["TrialFailed"] | components["schemas"]["Refused"];
+        /** @description What comes as events `token` (any number), then `message` or `error`, each with one of these as its data. */
+        TrialEvent: components["schemas"]["AnswerToken"] | components["schemas"]["BotTried"] | components["schemas"]["TrialFailed"];
+        /** @description A bot that was tried out gave no answer. Nothing is stored. */
+        TrialFailed: {
+            error: string;
+            /** @example bot unavailable */
+            message: string;
+            /**
+             * @description As in a question's `failure`.
+             * @example timeout
+             */
+            reason: string;
+            /** Format: int32 */
+            status: number;
+        };
+        /**
+         * @description `POST /api/bot/:id/try`: the request.
+         * @example {
+         *       "message": "halo"
+         *     }
+         */
+        TrialQuestion: {
+            /** @description At most 64 KiB of UTF-8. */
+            message: string;
         };
         /** @description Where the caller types. */
         TypedIn: {
@@ -2097,6 +2473,49 @@ export interface components {
             /** Format: uuid */
             session_id: string;
         };
+        /** @description What the widget shows before anybody has asked. */
+        Widget: {
+            /**
+             * @description The bot that new conversations are with.
+             * @example guide
+             */
+            bot: string;
+            /**
+             * @description `#rrggbb`; null: the widget's own.
+             * @example #0f766e
+             */
+            color: string | null;
+            /** @description Shown as the first message; null: the widget's own. */
+            greeting: string | null;
+            /**
+             * @description Whether visitors may hand their conversations over to people.
+             * @example true
+             */
+            handover: boolean;
+            /**
+             * @description Those that a page may choose from; the first is taken where it names none of them.
+             * @example [
+             *       "id",
+             *       "en"
+             *     ]
+             */
+            languages: string[];
+            /** @description Questions to choose from. */
+            suggestions: string[];
+            /** @description The heading; null: the widget's own. */
+            title: string | null;
+        };
+        /** @description `GET /api/widget`: the answer. */
+        WidgetShown: {
+            data: components["schemas"]["Widget"];
+            /** @example success */
+            message: string;
+            /**
+             * Format: int32
+             * @example 200
+             */
+            status: number;
+        };
     };
     responses: never;
     parameters: never;
@@ -2291,7 +2710,11 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Logout"];
+            };
+        };
         responses: {
             /** @description There is no session any more */
             200: {
@@ -2301,6 +2724,28 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Done"];
+                };
+            };
+            /** @description Bad input */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "errors": [
+                     *         {
+                     *           "field": "everywhere",
+                     *           "message": "boolean validation failed",
+                     *           "rule": "boolean"
+                     *         }
+                     *       ],
+                     *       "message": "Validation failure",
+                     *       "status": 400
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ValidationFailure"];
                 };
             };
             /** @description No credentials, or wrong ones */
@@ -2333,6 +2778,54 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["Forbidden"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "The body did not arrive in time.",
+                     *       "message": "request timeout",
+                     *       "status": 408
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "The body is larger than this server takes.",
+                     *       "message": "payload too large",
+                     *       "status": 413
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description The body is not JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "The body has to be application/json.",
+                     *       "message": "unsupported media type",
+                     *       "status": 415
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
                 };
             };
             /** @description Something went wrong in the server */
@@ -2437,6 +2930,458 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["Refused"];
+                };
+            };
+        };
+    };
+    password_change: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordChange"];
+            };
+        };
+        responses: {
+            /** @description The new password counts */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Done"];
+                };
+            };
+            /** @description Bad input; the rule `password`: `old` is not the person's password */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "errors": [
+                     *         {
+                     *           "field": "old",
+                     *           "message": "password validation failed",
+                     *           "rule": "password"
+                     *         }
+                     *       ],
+                     *       "message": "Validation failure",
+                     *       "status": 400
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ValidationFailure"];
+                };
+            };
+            /** @description No credentials, or wrong ones */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "Unathorized",
+                     *       "message": "unauthenticated",
+                     *       "status": 401
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description Not allowed to this caller, or from this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "Forbidden",
+                     *       "message": "forbidden",
+                     *       "status": 403
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Forbidden"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "The body did not arrive in time.",
+                     *       "message": "request timeout",
+                     *       "status": 408
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "The body is larger than this server takes.",
+                     *       "message": "payload too large",
+                     *       "status": 413
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description The body is not JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "The body has to be application/json.",
+                     *       "message": "unsupported media type",
+                     *       "status": 415
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description Too many logins from this address, or too many that failed for this account */
+            429: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "More than the limits of this server allow. Try again later.",
+                     *       "message": "too many requests",
+                     *       "status": 429
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description Something went wrong in the server */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "Something went wrong in the server.",
+                     *       "message": "internal error",
+                     *       "status": 500
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description The server cannot answer just now; nothing was stored */
+            503: {
+                headers: {
+                    /** @description Seconds */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "The server cannot answer just now. Nothing was stored.",
+                     *       "message": "unavailable",
+                     *       "status": 503
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+        };
+    };
+    bot_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The bots */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BotList"];
+                };
+            };
+            /** @description No credentials, or wrong ones */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "Unathorized",
+                     *       "message": "unauthenticated",
+                     *       "status": 401
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description Something went wrong in the server */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "Something went wrong in the server.",
+                     *       "message": "internal error",
+                     *       "status": 500
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description The server cannot answer just now; nothing was stored */
+            503: {
+                headers: {
+                    /** @description Seconds */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "The server cannot answer just now. Nothing was stored.",
+                     *       "message": "unavailable",
+                     *       "status": 503
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+        };
+    };
+    bot_try: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TrialQuestion"];
+            };
+        };
+        responses: {
+            /** @description The bot's answers */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BotTried"];
+                    "text/event-stream": components["schemas"]["TrialEvent"];
+                };
+            };
+            /** @description Bad input */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "errors": [
+                     *         {
+                     *           "field": "message",
+                     *           "message": "required validation failed",
+                     *           "rule": "required"
+                     *         }
+                     *       ],
+                     *       "message": "Validation failure",
+                     *       "status": 400
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ValidationFailure"];
+                };
+            };
+            /** @description No credentials, or wrong ones */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "Unathorized",
+                     *       "message": "unauthenticated",
+                     *       "status": 401
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description Not allowed to this caller, or from this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "Forbidden",
+                     *       "message": "forbidden",
+                     *       "status": 403
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Forbidden"];
+                };
+            };
+            /** @description The caller has no such bot */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "data not found",
+                     *       "message": "not found",
+                     *       "status": 404
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "The body did not arrive in time.",
+                     *       "message": "request timeout",
+                     *       "status": 408
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "The body is larger than this server takes.",
+                     *       "message": "payload too large",
+                     *       "status": 413
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description The body is not JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "The body has to be application/json.",
+                     *       "message": "unsupported media type",
+                     *       "status": 415
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description Something went wrong in the server */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "Something went wrong in the server.",
+                     *       "message": "internal error",
+                     *       "status": 500
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description The bot failed */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "The bot answered with an error.",
+                     *       "message": "bot unavailable",
+                     *       "reason": "rejected",
+                     *       "status": 502
+                     *     }
+                     */
+                    "application/json": components["schemas"]["TrialFailed"];
+                };
+            };
+            /** @description The bot is busy, or the server cannot answer */
+            503: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrialBusy"];
+                };
+            };
+            /** @description The bot did not answer in time */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "The bot did not answer in time.",
+                     *       "message": "bot unavailable",
+                     *       "reason": "timeout",
+                     *       "status": 504
+                     *     }
+                     */
+                    "application/json": components["schemas"]["TrialFailed"];
                 };
             };
         };
@@ -3077,7 +4022,10 @@ export interface operations {
     };
     conversation_delete: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description For so many seconds it may be brought back by `restore`. Nobody sees it meanwhile. */
+                undo?: number;
+            };
             header?: never;
             path: {
                 id: number;
@@ -3095,13 +4043,13 @@ export interface operations {
                     "application/json": components["schemas"]["ConversationDeleteAnswer"];
                 };
             };
-            /** @description The id is malformed; in the Conversation API also unknown */
+            /** @description The id is malformed, in the Conversation API also unknown, or bad input */
             400: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["IdError"];
+                    "application/json": components["schemas"]["DeleteError"];
                 };
             };
             /** @description No credentials, or wrong ones */
@@ -3801,6 +4749,109 @@ export interface operations {
             };
         };
     };
+    conversation_restore: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The conversation */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConversationHandled"];
+                };
+            };
+            /** @description The id is malformed or unknown, or the time is over */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "ConversationId is Invalid",
+                     *       "status": 400
+                     *     }
+                     */
+                    "application/json": components["schemas"]["IdInvalid"];
+                };
+            };
+            /** @description No credentials, or wrong ones */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "Unathorized",
+                     *       "message": "unauthenticated",
+                     *       "status": 401
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description Not allowed to this caller, or from this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "Forbidden",
+                     *       "message": "forbidden",
+                     *       "status": 403
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Forbidden"];
+                };
+            };
+            /** @description Something went wrong in the server */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "Something went wrong in the server.",
+                     *       "message": "internal error",
+                     *       "status": 500
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description The server cannot answer just now; nothing was stored */
+            503: {
+                headers: {
+                    /** @description Seconds */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "The server cannot answer just now. Nothing was stored.",
+                     *       "message": "unavailable",
+                     *       "status": 503
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+        };
+    };
     conversation_seen: {
         parameters: {
             query?: never;
@@ -4198,6 +5249,11 @@ export interface operations {
                 limit?: number;
                 /** @description Left out: the messages of every conversation that the caller sees. */
                 conversationId?: number;
+                /**
+                 * @description Only the messages of this bot's conversations. With it, or with any of the parameters from `q` on, totals stop at 10,000,
+                 *     and the list is walked by `cursor`.
+                 */
+                botId?: string;
                 /** @description By id: `asc` has the oldest first. */
                 order?: string;
                 /** @description Only messages with ids below this one: walking without pages. */
@@ -4206,12 +5262,9 @@ export interface operations {
                 after?: number;
                 /** @description Only what this finds, as in the list of conversations: the newest hits first, whatever `order` says. */
                 q?: string;
-                /** @description With `q` alone: `relevance` has the best of the newest 10,000 hits first. */
+                /** @description `relevance`, with `q` alone: the best of the newest 10,000 hits first. */
                 sort?: string;
-                /**
-                 * @description Only messages of this role. With it, with `q`, or with any of the parameters below, totals stop at 10,000, and the list is walked
-                 *     by `cursor`.
-                 */
+                /** @description Only messages of this role. */
                 role?: string;
                 /** @description Only what was stored at this time or later: RFC 3339, or a date, from its beginning by UTC. */
                 since?: string;
@@ -4589,7 +5642,10 @@ export interface operations {
     };
     message_delete: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description For so many seconds it may be brought back by `restore`. Nobody sees it meanwhile. */
+                undo?: number;
+            };
             header?: never;
             path: {
                 id: number;
@@ -4607,19 +5663,13 @@ export interface operations {
                     "application/json": components["schemas"]["MessageDeleted"];
                 };
             };
-            /** @description The id is malformed or unknown */
+            /** @description The id is malformed or unknown, or bad input */
             400: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "error": "MessageId is Invalid",
-                     *       "status": 400
-                     *     }
-                     */
-                    "application/json": components["schemas"]["IdInvalid"];
+                    "application/json": components["schemas"]["MessageError"];
                 };
             };
             /** @description No credentials, or wrong ones */
@@ -4801,6 +5851,228 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description Something went wrong in the server */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "Something went wrong in the server.",
+                     *       "message": "internal error",
+                     *       "status": 500
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description The server cannot answer just now; nothing was stored */
+            503: {
+                headers: {
+                    /** @description Seconds */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "The server cannot answer just now. Nothing was stored.",
+                     *       "message": "unavailable",
+                     *       "status": 503
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+        };
+    };
+    message_ask: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The question */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessageShown"];
+                };
+            };
+            /** @description The id is malformed or unknown, or is no question's */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "MessageId is Invalid",
+                     *       "status": 400
+                     *     }
+                     */
+                    "application/json": components["schemas"]["IdInvalid"];
+                };
+            };
+            /** @description No credentials, or wrong ones */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "Unathorized",
+                     *       "message": "unauthenticated",
+                     *       "status": 401
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description Not allowed to this caller, or from this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "Forbidden",
+                     *       "message": "forbidden",
+                     *       "status": 403
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Forbidden"];
+                };
+            };
+            /** @description The bot is being asked, people have the conversation, or it was answered */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "answered",
+                     *       "message": "conflict",
+                     *       "status": 409
+                     *     }
+                     */
+                    "application/json": components["schemas"]["NotAsked"];
+                };
+            };
+            /** @description Something went wrong in the server */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "Something went wrong in the server.",
+                     *       "message": "internal error",
+                     *       "status": 500
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description The server cannot answer just now; nothing was stored */
+            503: {
+                headers: {
+                    /** @description Seconds */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "The server cannot answer just now. Nothing was stored.",
+                     *       "message": "unavailable",
+                     *       "status": 503
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+        };
+    };
+    message_restore: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The message */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessageShown"];
+                };
+            };
+            /** @description The id is malformed or unknown, or the time is over */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "MessageId is Invalid",
+                     *       "status": 400
+                     *     }
+                     */
+                    "application/json": components["schemas"]["IdInvalid"];
+                };
+            };
+            /** @description No credentials, or wrong ones */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "Unathorized",
+                     *       "message": "unauthenticated",
+                     *       "status": 401
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description Not allowed to this caller, or from this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "Forbidden",
+                     *       "message": "forbidden",
+                     *       "status": 403
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Forbidden"];
                 };
             };
             /** @description Something went wrong in the server */
@@ -5649,6 +6921,189 @@ export interface operations {
             };
         };
     };
+    question_feedback: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AnswerFeedback"];
+            };
+        };
+        responses: {
+            /** @description The message */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FeedbackKept"];
+                };
+            };
+            /** @description An id is malformed, or bad input */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FeedbackError"];
+                };
+            };
+            /** @description No credentials, or wrong ones */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "Unathorized",
+                     *       "message": "unauthenticated",
+                     *       "status": 401
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description Not allowed to this caller, or from this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "Forbidden",
+                     *       "message": "forbidden",
+                     *       "status": 403
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Forbidden"];
+                };
+            };
+            /** @description The session is unknown, or has no such answer */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "Conversation with your session_id is not found",
+                     *       "message": "Not found",
+                     *       "status": 404
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "The body did not arrive in time.",
+                     *       "message": "request timeout",
+                     *       "status": 408
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "The body is larger than this server takes.",
+                     *       "message": "payload too large",
+                     *       "status": 413
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description The body is not JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "The body has to be application/json.",
+                     *       "message": "unsupported media type",
+                     *       "status": 415
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description Too many signals in this conversation */
+            429: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "More than the limits of this server allow. Try again later.",
+                     *       "message": "too many requests",
+                     *       "status": 429
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description Something went wrong in the server */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "Something went wrong in the server.",
+                     *       "message": "internal error",
+                     *       "status": 500
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description The server cannot answer just now; nothing was stored */
+            503: {
+                headers: {
+                    /** @description Seconds */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "The server cannot answer just now. Nothing was stored.",
+                     *       "message": "unavailable",
+                     *       "status": 503
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+        };
+    };
     question_seen: {
         parameters: {
             query?: never;
@@ -5936,6 +7391,117 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description Something went wrong in the server */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "Something went wrong in the server.",
+                     *       "message": "internal error",
+                     *       "status": 500
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description The server cannot answer just now; nothing was stored */
+            503: {
+                headers: {
+                    /** @description Seconds */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "The server cannot answer just now. Nothing was stored.",
+                     *       "message": "unavailable",
+                     *       "status": 503
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+        };
+    };
+    widget_get: {
+        parameters: {
+            query?: {
+                /** @description Left out: the default bot. */
+                bot?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The widget's settings */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WidgetShown"];
+                };
+            };
+            /** @description There is no such bot for visitors */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "errors": [
+                     *         {
+                     *           "field": "bot",
+                     *           "message": "exists validation failed",
+                     *           "rule": "exists"
+                     *         }
+                     *       ],
+                     *       "message": "Validation failure",
+                     *       "status": 400
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ValidationFailure"];
+                };
+            };
+            /** @description No credentials, or wrong ones */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "Unathorized",
+                     *       "message": "unauthenticated",
+                     *       "status": 401
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Refused"];
+                };
+            };
+            /** @description The bot is not for pages of this site */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "Forbidden",
+                     *       "message": "forbidden",
+                     *       "status": 403
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Forbidden"];
                 };
             };
             /** @description Something went wrong in the server */
