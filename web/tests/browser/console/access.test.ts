@@ -157,6 +157,15 @@ test("on a phone there is one thing at a time, and nothing wider than the screen
     const box = await button.boundingBox();
     expect(Math.min(box!.width, box!.height), await button.innerText()).toBeGreaterThanOrEqual(44);
   }
+  await page.getByLabel("Reply to the visitor").tap();
+  await page.keyboard.type("one");
+  await page.keyboard.press("Enter");
+  await page.keyboard.type("two");
+  await page.getByRole("button", { name: "Send" }).tap();
+  await page
+    .locator("article")
+    .filter({ hasText: /one\s*two/ })
+    .waitFor();
   await page.getByRole("button", { name: "Details" }).tap();
   await page.getByRole("dialog", { name: "Details" }).getByText("Unknown visitor").waitFor();
   await page.getByRole("dialog").getByRole("button", { name: "Close" }).tap();
