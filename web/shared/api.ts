@@ -9,6 +9,8 @@ type Schemas = components["schemas"];
 
 export type Account = Schemas["Account"];
 export type Author = Schemas["Author"];
+/** What the console shows of a bot. */
+export type Bot = Pick<Schemas["Bot"], "id" | "breaker">;
 export type BrokenRule = Schemas["BrokenRule"];
 export type Conversation = Schemas["Conversation"];
 export type Counts = Schemas["Counts"];
@@ -24,13 +26,4 @@ export interface AnswerPayload {
   suggest_links?: unknown;
 }
 
-export type Message = Omit<Schemas["Message"], "payload"> & {
-  payload: AnswerPayload | null;
-  feedback?: { value: number; text: string | null; at: string } | null;
-};
-
-export interface Bot {
-  id: string;
-  /** `open`: it failed too often and is left alone for a while. */
-  breaker: string;
-}
+export type Message = Omit<Schemas["Message"], "payload"> & { payload: AnswerPayload | null };
