@@ -119,7 +119,7 @@ test("everything is done with the keyboard alone", async () => {
   await keys.press("k");
   await keys.press("Enter");
   await page.waitForURL(`**/inbox/${conversation_id}`);
-  await page.getByText("helper answers", { exact: true }).waitFor();
+  await page.getByText("office answers", { exact: true }).waitFor();
   await keys.press("c");
   await page.getByText("You have it", { exact: true }).waitFor();
   await keys.press("r");
@@ -133,7 +133,7 @@ test("everything is done with the keyboard alone", async () => {
   await page.getByRole("log").getByText("a note", { exact: true }).waitFor();
   await keys.press("Escape");
   await keys.press("e");
-  await page.getByText("helper answers", { exact: true }).waitFor();
+  await page.getByText("office answers", { exact: true }).waitFor();
   await keys.press("/");
   expect(await page.evaluate(() => document.activeElement?.getAttribute("type"))).toBe("search");
   await keys.press("Escape");

@@ -75,7 +75,7 @@ test("an operator takes over, replies, and gives the conversation back", async (
   await log.getByText("Visitor is typing…").waitFor();
 
   await page.getByRole("button", { name: "Give back to bot" }).click();
-  await page.getByText("helper answers", { exact: true }).waitFor();
+  await page.getByText("office answers", { exact: true }).waitFor();
   const { data } = await wicara.operator("GET", `/api/conversation/${conversation_id}`);
   expect(data.handler).toBe("bot");
   await context.close();

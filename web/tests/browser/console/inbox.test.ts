@@ -21,7 +21,7 @@ const rooms = (page: Page) => page.locator("[data-conversation] .room").allTextC
 const row = (page: Page, id: number | string) => page.locator(`[data-conversation="${id}"]`);
 
 async function conversation(room: string, more: object = {}): Promise<string> {
-  const body = { room, integrationType: "website", botId: "helper", ...more };
+  const body = { room, integrationType: "website", botId: "office", ...more };
   const { data } = await wicara.operator("POST", "/api/conversation", body);
   await wicara.operator("POST", "/api/message", {
     conversationId: data.id,

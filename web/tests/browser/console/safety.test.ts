@@ -27,7 +27,7 @@ test(
     const open = {
       room: "Hostile",
       integrationType: `<img src=x onerror="window.hacked=1">`,
-      botId: "helper",
+      botId: "office",
     };
     const { data } = await wicara.operator("POST", "/api/conversation", open);
     const conversationId = data.id;

@@ -48,7 +48,7 @@ export interface Wicara {
 export type Call = <T = any>(method: string, path: string, body?: unknown) => Promise<T>;
 
 /** `bot`: the address of an OpenAI-compatible API, for the default bot of that name. */
-export async function startConsole(bot: string, name = "helper"): Promise<Wicara> {
+export async function startConsole(bot: string, name = "office"): Promise<Wicara> {
   const folder = mkdtempSync(join(tmpdir(), "wicara-console-"));
   let port = 0;
   writeFileSync(join(folder, "wicara.toml"), settings(bot, name));
