@@ -261,6 +261,7 @@ impl Service {
                 self.store.session_expire(now).await,
                 self.store.idempotency_expire().await,
                 self.store.event_expire(self.settings.keep_events).await,
+                self.store.search_merge().await,
             ] {
                 if let Err(error) = expired {
                     tracing::warn!(%error, "what has expired could not be deleted");

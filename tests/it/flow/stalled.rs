@@ -44,11 +44,16 @@ impl Stalled {
         command.current_dir(folder.path()).env("WICARA_LOG", "trace");
         let mut process = Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
         let mut out = BufReader::new(process.stdout.take().unwrap());
-        let [base, metrics] = [(); 2].map(|()| {
-            let mut ready = String::new();
-            out.read_line(&mut ready).unwrap();
-            ready.trim_end().rsplit_once(' ').expect("the server starts").1.to_owned()
-        });
+        let mut line_with = |beginning: &str| {
+            loop {
+                let mut line = String::new();
+                assert!(out.read_line(&mut line).unwrap() > 0, "the server starts");
+                if line.starts_with(beginning) {
+                    return line.trim_end().rsplit_once(' ').unwrap().1.to_owned();
+                }
+            }
+        };
+        let (base, metrics) = (line_with("Wicara is ready"), line_with("Metrics"));
         std::thread::spawn(move || out.read_to_end(&mut Vec::new()));
         wicara_platform::tls::install();
         let client = Client::builder().no_proxy().timeout(ANSWER).build().unwrap();

@@ -177,6 +177,7 @@ async fn a_long_conversation_that_moves_is_found_by_its_new_bot_alone(engine: En
     handled(store.conversation_update(long, patch, operator(), manual(2)).await.unwrap());
     store.conversation_delete(long).await.unwrap().unwrap();
     assert!(!store.search_move_step().await.unwrap());
+    store.search_merge().await.unwrap();
     assert_eq!(messages(&store, "kartu", &Bots::All).await.0, 1);
 }
 

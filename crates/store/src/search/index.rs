@@ -18,6 +18,9 @@ use crate::walks::{Dialect, id_list};
 const BUILT_AT_ONCE: usize = 200;
 const BYTES_AT_ONCE: i64 = 256 * 1024;
 
+/// Pages of SQLite's index that one merge writes.
+const MERGED_AT_ONCE: usize = 500;
+
 /// How far it has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SearchIndexed {
@@ -55,6 +58,22 @@ impl Store {
         let id = ConversationId(row.int("search_moves", "conversation_id")?);
         self.change_queued(Some(id), move |transaction| Box::pin(move_step(transaction, id))).await?;
         Ok(true)
+    }
+
+    /// Merges a bounded part of SQLite's index where much of it is of what was deleted, so that those words do not stay in it
+    /// when little is written. PostgreSQL vacuums by itself.
+    pub async fn search_merge(&self) -> Result<()> {
+        if self.is_shared() {
+            return Ok(());
+        }
+        let merge = format!(
+            "INSERT INTO search_documents (search_documents, rank) VALUES ('merge', {MERGED_AT_ONCE})"
+        );
+        self.change_queued(None, move |transaction| {
+            let merge = merge.clone();
+            Box::pin(async move { transaction.query(merge, vec![]).await.map(|_| ()) })
+        })
+        .await
     }
 
     /// Waits until a conversation has moved that leaves documents for [`Store::search_move_step`].
