@@ -14,7 +14,7 @@ use wicara_search::Excerpt;
 use wicara_service::Answered;
 
 use super::answer_object::{AnswerObject, answer_object};
-use super::conversation_api::{ActivityQuery, Hit, NextCursor, pages};
+use super::conversation_api::{ActivityQuery, NextCursor, pages};
 use super::errors::{BotUnavailable, Refused};
 use super::{shown, shown_or_null, wording};
 use crate::input::{BOT_ID, INTEGRATION_TYPE, Input, MESSAGE, ROOM, USER_ID};
@@ -378,8 +378,14 @@ pub struct ChatListEntry<'a> {
     messages: Vec<ChatMessage<'a>>,
     #[serde(flatten)]
     about: About<'a>,
-    #[serde(flatten)]
-    hit: Hit<'a>,
+    /// Only of a search: a piece of the newest message that matches, as plain text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "Kartu saya hilang, tolong dikirimkan yang baru")]
+    excerpt: Option<&'a str>,
+    /// Only of a search: start and end of what was found in it, in UTF-16 units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<Vec<Vec<usize>>>, example = json!([[0, 5]]))]
+    highlights: Option<&'a [[usize; 2]]>,
 }
 
 impl<'a> ChatListEntry<'a> {
@@ -392,14 +398,16 @@ impl<'a> ChatListEntry<'a> {
             last_messages: newest.last().map(Content::of),
             messages: newest.iter().map(ChatMessage::new).collect(),
             about: About::new(conversation),
-            hit: Hit::default(),
+            excerpt: None,
+            highlights: None,
         }
     }
 
     /// With what a search finds in it.
     #[must_use]
     pub fn found(self, excerpt: Option<&'a Excerpt>) -> Self {
-        Self { hit: Hit::new(excerpt), ..self }
+        let highlights = excerpt.map(|excerpt| &excerpt.highlights[..]);
+        Self { excerpt: excerpt.map(|excerpt| excerpt.text.as_str()), highlights, ..self }
     }
 }
 

@@ -253,13 +253,6 @@ pub struct Conversation<'a> {
     #[serde(serialize_with = "shown")]
     #[schema(value_type = String, format = DateTime, example = "2025-07-14T05:13:36.352+00:00")]
     updated_at: Timestamp,
-    #[serde(flatten)]
-    hit: Hit<'a>,
-}
-
-/// What a search finds.
-#[derive(Debug, Default, Serialize, ToSchema)]
-pub(super) struct Hit<'a> {
     /// Only of a search: a piece of the newest message that matches, as plain text.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "Kartu saya hilang, tolong dikirimkan yang baru")]
@@ -268,14 +261,6 @@ pub(super) struct Hit<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<Vec<Vec<usize>>>, example = json!([[0, 5]]))]
     highlights: Option<&'a [[usize; 2]]>,
-}
-
-impl<'a> Hit<'a> {
-    /// `excerpt`: none where the list is not searched.
-    pub fn new(excerpt: Option<&'a Excerpt>) -> Self {
-        let highlights = excerpt.map(|excerpt| &excerpt.highlights[..]);
-        Self { excerpt: excerpt.map(|excerpt| excerpt.text.as_str()), highlights }
-    }
 }
 
 /// A conversation's newest message, in short.
@@ -328,14 +313,16 @@ impl<'a> Conversation<'a> {
             }),
             created_at: conversation.created_at,
             updated_at: conversation.updated_at,
-            hit: Hit::default(),
+            excerpt: None,
+            highlights: None,
         }
     }
 
     /// With what a search finds in it.
     #[must_use]
     pub fn found(self, excerpt: Option<&'a Excerpt>) -> Self {
-        Self { hit: Hit::new(excerpt), ..self }
+        let highlights = excerpt.map(|excerpt| &excerpt.highlights[..]);
+        Self { excerpt: excerpt.map(|excerpt| excerpt.text.as_str()), highlights, ..self }
     }
 }
 

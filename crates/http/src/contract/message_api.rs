@@ -13,7 +13,7 @@ use wicara_model::{
 use wicara_search::Excerpt;
 
 use super::author::Author;
-use super::conversation_api::{Hit, Pagination};
+use super::conversation_api::Pagination;
 use super::{shown, shown_or_null, wording};
 use crate::input::{BOT_ID, Input, MESSAGE, MalformedId, ROLE, TYPE};
 use crate::query::{Query, Search};
@@ -196,8 +196,14 @@ pub struct Message<'a> {
     #[serde(serialize_with = "shown")]
     #[schema(value_type = String, format = DateTime, example = "2025-07-14T05:13:36.352+00:00")]
     updated_at: Timestamp,
-    #[serde(flatten)]
-    hit: Hit<'a>,
+    /// Only of a search: the piece of the message that matches, as plain text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "Kartu saya hilang, tolong dikirimkan yang baru")]
+    excerpt: Option<&'a str>,
+    /// Only of a search: start and end of what was found in it, in UTF-16 units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<Vec<Vec<usize>>>, example = json!([[0, 5]]))]
+    highlights: Option<&'a [[usize; 2]]>,
 }
 
 /// Why a question got no answer, and when that was known.
@@ -252,14 +258,16 @@ impl<'a> Message<'a> {
             author: message.author.as_ref().map(Author::new),
             created_at: message.created_at,
             updated_at: message.updated_at,
-            hit: Hit::default(),
+            excerpt: None,
+            highlights: None,
         }
     }
 
     /// With what a search finds in it.
     #[must_use]
     pub fn found(self, excerpt: Option<&'a Excerpt>) -> Self {
-        Self { hit: Hit::new(excerpt), ..self }
+        let highlights = excerpt.map(|excerpt| &excerpt.highlights[..]);
+        Self { excerpt: excerpt.map(|excerpt| excerpt.text.as_str()), highlights, ..self }
     }
 }
 
