@@ -1,7 +1,7 @@
 //! What `cargo xtask bench` may be told, read before anything is built.
 
 /// What can be measured, with what each is about.
-pub const BENCHMARKS: [(&str, &str); 19] = [
+pub const BENCHMARKS: [(&str, &str); 20] = [
     ("message", "POST /api/message"),
     ("questions-new", "POST /api/questions, a new session each, 64 connections and 16"),
     ("questions-session", "POST /api/questions in existing sessions"),
@@ -22,6 +22,10 @@ pub const BENCHMARKS: [(&str, &str); 19] = [
     (
         "streams",
         "10,000 streams of the feed: idle, with events, beside nchan, and a restart; takes 15 minutes",
+    ),
+    (
+        "search",
+        "searches and lists of the inbox, 1,000,000 conversations: warm, cold, beside 500 messages a second; takes 15 minutes",
     ),
     ("snapshot", "POST /api/message beside a transaction that is open for five minutes; takes twelve"),
 ];

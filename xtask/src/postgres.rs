@@ -150,6 +150,17 @@ impl Cluster {
             .context("postmaster.pid holds no number")
     }
 
+    /// Where it keeps everything.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Stops the server as an operator would.
+    pub fn stop(&self) -> Result<()> {
+        run(self.pg_ctl("stop").args(["--mode", "fast"])).map(drop)
+    }
+
     /// Stops the server as a crash would, without a checkpoint: the next start recovers.
     pub fn stop_immediately(&self) -> Result<()> {
         run(self.pg_ctl("stop").args(["--mode", "immediate"])).map(drop)

@@ -15,7 +15,7 @@ const MOST: f64 = 2.0;
 
 /// A bar a row, as long as the row is good; the line is where it just meets its target.
 ///
-/// Of the reads that are held against themselves only the worst of each engine is drawn.
+/// Of the reads that are held against themselves, and of the searches, only the worst of each engine is drawn.
 #[must_use]
 pub fn svg(rows: &[Row]) -> String {
     let score = |row: &Row| row.score().unwrap_or(0.0);
@@ -26,7 +26,7 @@ pub fn svg(rows: &[Row]) -> String {
     };
     let drawn: Vec<_> = rows
         .iter()
-        .filter(|row| row.target != Target::None && (row.benchmark != "reads" || is_worst(row)))
+        .filter(|row| row.target != Target::None && (worst_of(row).is_none() || is_worst(row)))
         .collect();
     let height = TOP + LINE * drawn.len() + 16;
     let line = LABELS + BARS / MOST;
@@ -39,10 +39,9 @@ pub fn svg(rows: &[Row]) -> String {
     );
     for (place, row) in drawn.iter().enumerate() {
         let y = TOP + LINE * place;
-        let what = if row.benchmark == "reads" {
-            format!("worst other read: {}", row.what)
-        } else {
-            row.what.clone()
+        let what = match worst_of(row) {
+            Some(kind) => format!("worst {kind}: {}", row.what),
+            None => row.what.clone(),
         };
         let label = escape(&format!("{what}, {}", row.engine.name()));
         let length = score(row).min(MOST) / MOST * BARS;
@@ -65,6 +64,15 @@ pub fn svg(rows: &[Row]) -> String {
         height - 10
     );
     svg
+}
+
+/// What rows are called of which only the worst is drawn.
+fn worst_of(row: &Row) -> Option<&'static str> {
+    match row.benchmark {
+        "reads" => Some("other read"),
+        "search" => Some("search"),
+        _ => None,
+    }
 }
 
 fn escape(text: &str) -> String {

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use rusqlite::Connection;
 
 use crate::folder::{Folder, run};
+use crate::search::fill as words;
 
 /// How much of it there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,8 +19,17 @@ pub struct Size {
     pub long: i64,
 }
 
+/// What is said in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// The same few sentences.
+    Talk,
+    /// Words that are searched, with the documents of them, and conversations that wait for people.
+    Words,
+}
+
 /// Bots of the conversations; the last is not configured.
-const BOTS: [&str; 3] = ["instant", "stream", "archive"];
+pub const BOTS: [&str; 3] = ["instant", "stream", "archive"];
 pub const INTEGRATIONS: [&str; 3] = ["website", "telegram", "whatsapp"];
 /// Conversations of one user at least, until there are [`USERS`].
 const OF_ONE_USER: i64 = 20;
@@ -116,7 +126,7 @@ brought along?' \
 }
 
 /// What the server keeps beside conversations and messages: totals, so that it need not count, what lists by activity read,
-/// and the last ids.
+/// how far it is with the documents that searches read, and the last ids.
 fn kept(size: Size, dialect: &Dialect) -> String {
     const TOTALS: &str = "INSERT INTO totals (what, level, bucket, bot_id, integration_type, count) ";
     let mut kept = String::new();
@@ -137,18 +147,26 @@ fn kept(size: Size, dialect: &Dialect) -> String {
     }
     kept += "INSERT INTO conversation_activity (conversation_id, minute, state, bot_id, integration_type, handler, \
              assignee_id) \
-         SELECT id, updated_at / 60000, CASE WHEN (SELECT role FROM messages WHERE conversation_id = conversations.id \
-             ORDER BY conversation_id DESC, id DESC LIMIT 1) = 'client' THEN 1 ELSE 0 END, bot_id, integration_type, \
-             handler, assignee_id FROM conversations;\n";
+         SELECT id, updated_at / 60000, (SELECT CASE WHEN role <> 'client' THEN 0 WHEN failure IS NULL THEN 1 ELSE 2 END \
+             FROM messages WHERE conversation_id = conversations.id ORDER BY conversation_id DESC, id DESC LIMIT 1), \
+             bot_id, integration_type, handler, assignee_id FROM conversations;\n";
+    // Everything counts as searchable, also where nothing has a document: the server would make those in the background, and
+    // disturb what is measured.
+    kept += "UPDATE search_index SET messages_below = 0, conversations_below = 0;\n";
     let id = dialect.last_id;
     kept + &id("conversation_ids", size.conversations) + &id("message_ids", size.all_messages())
 }
 
-struct Dialect {
-    session: &'static str,
+pub struct Dialect {
+    pub session: &'static str,
     /// 380 bytes, of which 2,000 with all that stands around them make a megabyte.
     long_text: &'static str,
-    series: fn(i64) -> String,
+    pub series: fn(i64) -> String,
+    /// The document of a text, and where it is: of an id, a bot and a column for the latter.
+    pub document: fn(&str) -> String,
+    pub place: fn(&str, &str) -> String,
+    pub place_column: &'static str,
+    pub document_id: &'static str,
     last_id: fn(&str, i64) -> String,
 }
 
@@ -157,6 +175,10 @@ const POSTGRES: Dialect = Dialect {
         lpad(to_hex(id), 12, '0') AS uuid)",
     long_text: "repeat('A long answer. ', 25)",
     series: |count| format!("generate_series(CAST(1 AS bigint), {count}) AS series (id)"),
+    document: |text| format!("to_tsvector('simple', {text})"),
+    place: |id, bot| format!("wicara_place_1({id}, {bot}, 0)"),
+    place_column: "place",
+    document_id: "id",
     last_id: |sequence, last| format!("SELECT setval('{sequence}', {last});\n"),
 };
 
@@ -169,55 +191,87 @@ const SQLITE: Dialect = Dialect {
              SELECT id FROM series)"
         )
     },
+    document: str::to_owned,
+    place: |_, bot| format!("'b' || lower(hex({bot}))"),
+    place_column: "scope",
+    document_id: "rowid",
     last_id: |sequence, last| format!("UPDATE sequences SET last = {last} WHERE name = '{sequence}';\n"),
 };
 
+/// What a database gets, in this order.
+struct Fill {
+    insertions: Vec<String>,
+    kept: String,
+}
+
+impl Fill {
+    fn new(size: Size, content: Content, dialect: &Dialect) -> Self {
+        match content {
+            Content::Talk => Self { insertions: insertions(size, dialect).into(), kept: kept(size, dialect) },
+            Content::Words => {
+                let insertions = words::insertions(size, dialect);
+                Self { insertions, kept: kept(size, dialect) + &words::kept(size) }
+            }
+        }
+    }
+}
+
+/// Those whose indexes are made at once after their rows, which is faster than row by row.
+const FILLED: &str = "('conversations', 'messages', 'search_documents')";
+
 /// Fills the empty schema of a PostgreSQL database.
-pub fn fill_postgres(folder: &Folder, psql: &Path, url: &str, size: Size) -> Result<()> {
-    let [messages, conversations] = insertions(size, &POSTGRES);
-    let kept = kept(size, &POSTGRES);
-    // Indexes are made faster at once than row by row.
+pub fn fill_postgres(folder: &Folder, psql: &Path, url: &str, size: Size, content: Content) -> Result<()> {
+    let Fill { insertions, kept } = Fill::new(size, content, &POSTGRES);
+    let texts = match content {
+        Content::Talk => String::new(),
+        Content::Words => {
+            let file = words::write_texts(folder, size)?;
+            format!("{};\n\\copy texts FROM '{}'\n", words::TEXTS, file.display())
+        }
+    };
     let script = format!(
         "\\set QUIET on\n\\set ON_ERROR_STOP on\n\
         SET maintenance_work_mem = '256MB';\n\
         CREATE TEMPORARY TABLE dropped AS SELECT indexname, indexdef FROM pg_indexes \
-            WHERE tablename IN ('conversations', 'messages') \
-            AND indexname NOT IN (SELECT conname FROM pg_constraint);\n\
+            WHERE tablename IN {FILLED} AND indexname NOT IN (SELECT conname FROM pg_constraint);\n\
         SELECT format('DROP INDEX %I', indexname) FROM dropped \\gexec\n\
-        {messages};\n\
-        {conversations};\n\
+        {texts}{insertions};\n\
         SELECT indexdef FROM dropped \\gexec\n\
         \\o /dev/null\n\
         {kept}\
         VACUUM (ANALYZE);\n\
-        CHECKPOINT;\n"
+        CHECKPOINT;\n",
+        insertions = insertions.join(";\n")
     );
     let script = folder.write("fill.sql", script)?;
     run(Command::new(psql).args(["--no-psqlrc", "--dbname", url, "--file"]).arg(script)).map(drop)
 }
 
 /// Fills the empty schema of an SQLite database that no server has open.
-pub fn fill_sqlite(path: &Path, size: Size) -> Result<()> {
+pub fn fill_sqlite(path: &Path, size: Size, content: Content) -> Result<()> {
+    let Fill { insertions, kept } = Fill::new(size, content, &SQLITE);
     let fill = || -> rusqlite::Result<()> {
         let connection = Connection::open(path)?;
         connection.pragma_update(None, "synchronous", "OFF")?;
         connection.pragma_update(None, "cache_size", -262_144)?;
-        let mut indexes = connection.prepare(
-            "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL \
-             AND tbl_name IN ('conversations', 'messages')",
-        )?;
+        let mut indexes = connection.prepare(&format!(
+            "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL AND tbl_name IN {FILLED}"
+        ))?;
         let indexes: Vec<(String, String)> =
             indexes.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
         for (name, _) in &indexes {
             connection.execute_batch(&format!("DROP INDEX {name}"))?;
         }
-        for insertion in insertions(size, &SQLITE) {
+        if content == Content::Words {
+            words::insert_texts(&connection, size)?;
+        }
+        for insertion in insertions {
             connection.execute_batch(&insertion)?;
         }
         for (_, definition) in &indexes {
             connection.execute_batch(definition)?;
         }
-        connection.execute_batch(&kept(size, &SQLITE))?;
+        connection.execute_batch(&kept)?;
         connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
     };
     fill().with_context(|| format!("{} cannot be filled", path.display()))

@@ -20,6 +20,7 @@ mod process;
 mod proxy;
 mod reads;
 mod report;
+mod search;
 mod server;
 mod snapshot;
 mod streams;
@@ -47,8 +48,9 @@ const POSTGRES: &[Engine] = &[Engine::Postgres];
 const BOTH: &[Engine] = &[Engine::Postgres, Engine::Sqlite];
 
 /// Benchmarks that the first round alone takes: those that are held against P alternate with it often enough for a
-/// spread of their own, and the last two take minutes.
-const ONCE: &[&str] = &["message", "questions-new", "questions-session", "distant", "streams", "snapshot"];
+/// spread of their own, and the last three take minutes.
+const ONCE: &[&str] =
+    &["message", "questions-new", "questions-session", "distant", "streams", "search", "snapshot"];
 
 /// How a benchmark is measured, and on which engines.
 fn measure(name: &str) -> Option<(Measure, &'static [Engine])> {
@@ -71,6 +73,7 @@ fn measure(name: &str) -> Option<(Measure, &'static [Engine])> {
         "memory" => (alone::memory, BOTH),
         "overload" => (overload::overload, BOTH),
         "streams" => (streams::streams, BOTH),
+        "search" => (search::search, BOTH),
         "snapshot" => (snapshot::snapshot, POSTGRES),
         _ => return None,
     })

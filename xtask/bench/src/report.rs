@@ -52,12 +52,17 @@ pub fn write(options: &BenchOptions, rows: &[Row], facts: &Facts) -> Result<Exit
 fn markdown(rows: &[Row], facts: &Facts) -> String {
     let facts: Vec<_> = facts.iter().map(|(name, fact)| format!("{name} {fact}")).collect();
     let (reads, others): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.benchmark == "reads");
+    let (searches, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|row| row.benchmark == "search");
     let mut text =
         format!("Taken on: {}.\n\n![How well each target is met]({PICTURE})\n\n", facts.join("; "));
     text += &table::markdown(&others);
     if !reads.is_empty() {
         text += "\nAll other reads, with 1,000,000 conversations and 5,000,000 messages:\n\n";
         text += &table::markdown(&reads);
+    }
+    if !searches.is_empty() {
+        text += "\nSearches and lists of an inbox, with as much; the result is p95:\n\n";
+        text += &table::markdown(&searches);
     }
     text
 }

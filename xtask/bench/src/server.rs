@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use xtask::postgres::{Cluster, Programs, free_port};
 use xtask::wicara::Wicara;
 
 use crate::bots::Bot;
-use crate::data::{self, Size};
+use crate::data::{self, Content, Size};
 use crate::folder::{Folder, Note, run};
 
 /// Many times what a start takes: one that hangs has failed.
@@ -110,6 +110,11 @@ concurrency = 256
 
     /// A new database, filled. One of this name must not be in use.
     pub fn database(&self, engine: Engine, name: &str, size: Size) -> Result<Database> {
+        self.database_of(engine, name, size, Content::Talk)
+    }
+
+    /// The same with something else in it.
+    pub fn database_of(&self, engine: Engine, name: &str, size: Size, content: Content) -> Result<Database> {
         let folder = self.folder.folder(&format!("{name}-{}", engine.name()))?;
         let store = match engine {
             Engine::Sqlite => format!("sqlite:{}", folder.join("wicara.db").display()),
@@ -146,9 +151,9 @@ concurrency = 256
         ];
         [database.key, database.conversation_key, database.bot_key] = keys;
         match engine {
-            Engine::Sqlite => data::fill_sqlite(&folder.join("wicara.db"), size)?,
+            Engine::Sqlite => data::fill_sqlite(&folder.join("wicara.db"), size, content)?,
             Engine::Postgres => {
-                data::fill_postgres(&self.folder, &self.psql, &self.cluster.url(name), size)?;
+                data::fill_postgres(&self.folder, &self.psql, &self.cluster.url(name), size, content)?;
             }
         }
         Ok(database)
@@ -163,6 +168,11 @@ concurrency = 256
 }
 
 impl Database {
+    /// Where the server runs; SQLite's files are in it.
+    pub fn folder(&self) -> &Path {
+        &self.wicara.folder
+    }
+
     /// Starts a server on it and waits for its first 200.
     pub fn start(&self, folder: &Folder) -> Result<Server> {
         self.start_with(folder, &self.wicara.store)
