@@ -81,30 +81,28 @@ mod tests {
 
     #[test]
     fn words_come_as_often_as_they_should() {
-        let texts: Vec<_> = (1..=50_000).map(text).collect();
-        let with =
-            |word: &str| texts.iter().filter(|text| text.split(' ').any(|other| other == word)).count();
-        let having = |phrase: &str| {
-            let phrase = format!(" {phrase} ");
-            texts.iter().filter(|text| format!(" {text} ").contains(&phrase)).count()
+        let texts: Vec<String> = (1..=5000).map(text).collect();
+        let texts: Vec<Vec<&str>> = texts.iter().map(|text| text.split(' ').collect()).collect();
+        assert!(texts.iter().all(|words| (8..=16).contains(&words.len())));
+        let with = |word: &str| texts.iter().filter(|words| words.contains(&word)).count();
+        for number in 0..40 {
+            assert!(with(&common(number)) > 50, "{}", common(number));
+        }
+        let of_rare: usize = (0..200).map(|number| with(&rare(number))).sum();
+        assert!((20..=100).contains(&of_rare), "{of_rare}");
+        let having = |pair: &str| {
+            let (one, other) = pair.split_once(' ').unwrap();
+            let both = texts.iter().filter(|words| words.contains(&one) && words.contains(&other));
+            (
+                both.count(),
+                texts.iter().filter(|words| words.windows(2).any(|two| two == [one, other])).count(),
+            )
         };
-        assert!(texts.iter().all(|text| (8..=16).contains(&text.split(' ').count())));
-        for number in 0..40 {
-            assert!(with(&common(number)) > 500, "{}", common(number));
-        }
-        let rare: usize = (0..20).map(|number| with(&rare(number))).sum();
-        assert!((20..=100).contains(&rare), "{rare}");
-        for number in 0..40 {
-            assert!(having(&together(number)) > 1, "{}", together(number));
-        }
-        for number in 0..240 {
-            let words = apart(number);
-            let (one, other) = words.split_once(' ').unwrap();
-            let both = texts.iter().filter(|text| {
-                let has = |word| text.split(' ').any(|other| other == word);
-                has(one) && has(other)
-            });
-            assert!(one != other && both.count() > 20 && having(&words) == 0, "{words}");
+        let phrases: usize = (0..40).map(|number| having(&together(number)).1).sum();
+        assert!(phrases > 40, "{phrases}");
+        for number in (0..240).step_by(7) {
+            let (both, phrases) = having(&apart(number));
+            assert!(both > 0 && phrases == 0, "{}: {both}, {phrases}", apart(number));
         }
     }
 }
