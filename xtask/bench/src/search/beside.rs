@@ -22,7 +22,17 @@ const PERIOD: Duration = Duration::from_millis(2);
 pub struct Writing {
     has_ended: Arc<AtomicBool>,
     started: Duration,
-    thread: JoinHandle<Result<Vec<f64>>>,
+    thread: JoinHandle<Result<Written>>,
+}
+
+/// What became of the messages.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Messages stored a second, and the milliseconds of each.
+    pub rate: f64,
+    pub times: Vec<f64>,
+    /// Those that a server refused which had too much to do.
+    pub refused: usize,
 }
 
 impl Writing {
@@ -48,16 +58,23 @@ impl Writing {
         })
     }
 
-    /// Messages a second, and the milliseconds of each.
-    pub fn end(self) -> Result<(f64, Vec<f64>)> {
+    pub fn end(self) -> Result<Written> {
         self.has_ended.store(true, Ordering::Relaxed);
-        let times = self.thread.join().ok().context("the thread that stores messages")??;
-        Ok((times.len() as f64 / (now() - self.started).as_secs_f64(), times))
+        let elapsed = (now() - self.started).as_secs_f64();
+        let written = self.thread.join().ok().context("the thread that stores messages")??;
+        Ok(Written { rate: written.times.len() as f64 / elapsed, ..written })
     }
 }
 
-async fn write(port: u16, request: impl Fn(i64) -> String, has_ended: Arc<AtomicBool>) -> Result<Vec<f64>> {
-    let (mut idle, mut times, mut asked) = (Vec::new(), Vec::new(), JoinSet::new());
+async fn write(port: u16, request: impl Fn(i64) -> String, has_ended: Arc<AtomicBool>) -> Result<Written> {
+    let (mut idle, mut written, mut asked) = (Vec::new(), Written::default(), JoinSet::new());
+    let answered = |(client, time): (Client, Option<f64>), written: &mut Written, idle: &mut Vec<Client>| {
+        idle.push(client);
+        match time {
+            Some(time) => written.times.push(time),
+            None => written.refused += 1,
+        }
+    };
     let mut tick = interval(PERIOD);
     for number in 1.. {
         tick.tick().await;
@@ -65,24 +82,25 @@ async fn write(port: u16, request: impl Fn(i64) -> String, has_ended: Arc<Atomic
             break;
         }
         while let Some(done) = asked.try_join_next() {
-            let (client, time) = done.context("a request's task")??;
-            idle.push(client);
-            times.push(time);
+            answered(done.context("a request's task")??, &mut written, &mut idle);
         }
-        let (client, request) = (idle.pop(), request(number));
-        asked.spawn(async move {
-            let sent = now();
-            let mut client: Client = match client {
-                Some(client) => client,
-                None => Client::connect(port).await?,
-            };
-            let answer = client.ask(&request).await?;
-            ensure!(answer.status == 200, "{request}\n{}", answer.head);
-            anyhow::Ok((client, milliseconds(now() - sent)))
-        });
+        asked.spawn(store(port, idle.pop(), request(number)));
     }
     while let Some(done) = asked.join_next().await {
-        times.push(done.context("a request's task")??.1);
+        answered(done.context("a request's task")??, &mut written, &mut idle);
     }
-    Ok(times)
+    Ok(written)
+}
+
+/// The milliseconds that it took; `None` where it was refused.
+async fn store(port: u16, client: Option<Client>, request: String) -> Result<(Client, Option<f64>)> {
+    let sent = now();
+    let mut client = match client {
+        Some(client) => client,
+        None => Client::connect(port).await?,
+    };
+    let answer = client.ask(&request).await?;
+    let is_refused = answer.status == 503 && answer.header("retry-after").is_some();
+    ensure!(answer.status == 200 || is_refused, "{request}\n{}", answer.head);
+    Ok((client, (!is_refused).then(|| milliseconds(now() - sent))))
 }

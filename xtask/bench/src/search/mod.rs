@@ -6,9 +6,11 @@ pub mod fill;
 mod queries;
 mod words;
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
-use self::beside::Writing;
+use self::beside::{Writing, Written};
 use self::queries::{Finds, INBOX, LISTS, List, SEARCHES, Search, counts, inbox};
 use crate::bench::Bench;
 use crate::client::{Client, block_on};
@@ -25,10 +27,9 @@ const CONVERSATIONS: f64 = 150.0;
 const DISTURBED: f64 = 200.0;
 const INBOX_PAGE: f64 = 20.0;
 
-/// Requests of each kind, unless they take too long.
+/// Requests of each kind, unless they take longer than a load does.
 const MOST: usize = 200;
 const FEWEST: usize = 20;
-const LONGEST_MS: f64 = 4000.0;
 /// Requests that only warm up.
 const WARM: usize = 10;
 /// Starts with nothing in memory.
@@ -78,11 +79,13 @@ pub fn search(bench: &mut Bench, engine: Engine) -> Result<()> {
     let server = bench.start(&database)?;
     let writing = Writing::start(server.port, &database)?;
     searches(bench, &database, &server, State::Beside)?;
-    let (rate, mut times) = writing.end()?;
+    let Written { rate, mut times, refused } = writing.end()?;
     server.stop()?;
-    let what = "POST /api/message, 500 a second beside the searches";
+    let what = "POST /api/message, 500 a second beside the searches".to_owned();
     let load = Measured { rate: Some(rate), ..Measured::default() };
-    bench.figures.push(figure(engine, what.to_owned(), Target::None, &mut times, load));
+    let mut stored = figure(engine, what, Target::None, &mut times, load);
+    stored.details.push(("refused", refused as f64, ""));
+    bench.figures.push(stored);
     match engine {
         Engine::Sqlite => bench.place.folder.folder(&format!("{DATABASE}-{}", engine.name())).map(drop),
         Engine::Postgres => bench.place.sql("postgres", &format!("DROP DATABASE {DATABASE}")).map(drop),
@@ -113,7 +116,7 @@ fn searches(bench: &mut Bench, database: &Database, server: &Server, state: Stat
     for list in LISTS {
         for search in SEARCHES {
             let request = |number| search.request(list, database, state as i64 + number);
-            let run = || block_on(ask(server.port, request, search.finds));
+            let run = || block_on(ask(server.port, request, search.finds, bench.scale.load));
             let (mut times, load) = bench.watch(server, run, |times: &Vec<f64>| times.len() as u64)?;
             // Messages beside have their part of the processors too.
             let load = if state == State::Warm { load } else { Measured { cost: None, ..load } };
@@ -132,7 +135,7 @@ fn lists(bench: &mut Bench, database: &Database, server: &Server) -> Result<()> 
     let request = move |_| counts(database);
     let of_counts = (String::from("inbox, counts"), Box::new(request) as _, Finds::Nothing);
     for (what, request, finds) in of_inbox.chain([of_counts]) {
-        let run = || block_on(ask(server.port, request, finds));
+        let run = || block_on(ask(server.port, request, finds, bench.scale.load));
         let (mut times, load) = bench.watch(server, run, |times: &Vec<f64>| times.len() as u64)?;
         let target = Target::AtMost(INBOX_PAGE);
         bench.figures.push(figure(database.engine, what, target, &mut times, load));
@@ -141,7 +144,12 @@ fn lists(bench: &mut Bench, database: &Database, server: &Server) -> Result<()> 
 }
 
 /// The times of requests that are sent one after the other.
-async fn ask(port: u16, request: impl Fn(i64) -> String, finds: Finds) -> Result<Vec<f64>> {
+async fn ask(
+    port: u16,
+    request: impl Fn(i64) -> String,
+    finds: Finds,
+    longest: Duration,
+) -> Result<Vec<f64>> {
     let mut client = Client::connect(port).await?;
     let (mut times, mut found) = (Vec::new(), false);
     let started = now();
@@ -150,7 +158,7 @@ async fn ask(port: u16, request: impl Fn(i64) -> String, finds: Finds) -> Result
         found |= has_found;
         let is_warm = number >= WARM as i64;
         times.extend(is_warm.then_some(time));
-        let too_long = milliseconds(now() - started) > LONGEST_MS;
+        let too_long = now() - started > longest;
         if times.len() == MOST || times.len() >= FEWEST && too_long {
             break;
         }
