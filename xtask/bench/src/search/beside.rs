@@ -18,6 +18,9 @@ use crate::times::{milliseconds, now};
 /// 500 a second.
 const PERIOD: Duration = Duration::from_millis(2);
 
+/// One conversation of so many goes on, those with the highest ids: what is old stays so.
+const RECENT: i64 = 20;
+
 /// A message each 2 ms, whether or not those before are stored.
 pub struct Writing {
     has_ended: Arc<AtomicBool>,
@@ -40,7 +43,8 @@ impl Writing {
         let has_ended = Arc::new(AtomicBool::new(false));
         let (size, headers) = (database.size, key(&database.key));
         let request = move |number: i64| {
-            let conversation = number * 7919 * 104_729 % size.conversations + 1;
+            let recent = (size.conversations / RECENT).max(1);
+            let conversation = size.conversations - number * 7919 * 104_729 % recent;
             let body = format!(
                 r#"{{"conversationId":"{conversation}","message":"{}","type":"text","role":"client"}}"#,
                 text(size.all_messages() + number)
