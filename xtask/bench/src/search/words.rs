@@ -54,7 +54,7 @@ pub fn common(number: i64) -> String {
     format!("k{}", number * 7 % 40 + 1)
 }
 
-/// One of 10,000 that stand in 35 to 70 of a million messages.
+/// One of 10,000 that stand in 50 to 100 of a million messages.
 #[must_use]
 pub fn rare(number: i64) -> String {
     format!("k{}", VOCABULARY / 10 + number * 7919 % (VOCABULARY / 10))
