@@ -59,7 +59,9 @@ DECLARE
     v_terms tsquery := CAST(p_terms AS tsquery);
     v_loose tsquery := CAST(p_loose AS tsquery);
     v_is_loose boolean := p_terms <> p_loose;
-    v_shift integer := 10;
+    -- For the beginning of a word the index collects every document that has it, for each bucket anew: few buckets are looked at.
+    v_least_shift integer := CASE WHEN p_loose LIKE '%:*%' THEN 16 ELSE 10 END;
+    v_shift integer := v_least_shift;
     v_low bigint;
     v_place tsquery;
     v_documents bigint[];
@@ -110,7 +112,7 @@ BEGIN
         o_next := CASE WHEN v_missing = 0 OR v_looked >= p_work THEN v_last ELSE v_low END;
         IF v_matching < 64 AND v_shift < 16 THEN
             v_shift := v_shift + 3;
-        ELSIF v_matching > 4096 AND v_shift > 10 THEN
+        ELSIF v_matching > 4096 AND v_shift > v_least_shift THEN
             v_shift := v_shift - 3;
         END IF;
     END LOOP;
