@@ -62,6 +62,8 @@ DECLARE
     -- For the beginning of a word the index collects every document that has it, for each bucket anew: few buckets are looked at.
     v_least_shift integer := CASE WHEN p_loose LIKE '%:*%' THEN 16 ELSE 10 END;
     v_shift integer := v_least_shift;
+    -- Buckets of the largest kind that are looked at together, where there is little even in these.
+    v_buckets bigint := 1;
     v_low bigint;
     v_place tsquery;
     v_documents bigint[];
@@ -75,9 +77,11 @@ BEGIN
     o_conversations := ARRAY[]::bigint[];
     o_next := p_below;
     WHILE o_next > p_from AND v_missing > 0 AND v_looked < p_work LOOP
-        v_low := ((o_next - 1) >> v_shift) << v_shift;
-        v_place := CAST(CASE v_shift WHEN 10 THEN 'k' WHEN 13 THEN 'm' ELSE 'p' END || ((o_next - 1) >> v_shift)
-            || p_place AS tsquery);
+        v_low := greatest(((o_next - 1) >> v_shift) - v_buckets + 1, p_from >> v_shift);
+        SELECT CAST('(' || string_agg(CASE v_shift WHEN 10 THEN 'k' WHEN 13 THEN 'm' ELSE 'p' END || bucket, ' | ') || ')'
+            || p_place AS tsquery)
+        INTO v_place FROM generate_series(v_low, (o_next - 1) >> v_shift) AS buckets (bucket);
+        v_low := v_low << v_shift;
         IF v_is_loose THEN
             SELECT array_agg(id) FILTER (WHERE fits), array_agg(conversation_id) FILTER (WHERE fits), min(id), count(*)
             INTO v_documents, v_conversations, v_last, v_matching
@@ -112,6 +116,10 @@ BEGIN
         o_next := CASE WHEN v_missing = 0 OR v_looked >= p_work THEN v_last ELSE v_low END;
         IF v_matching < 64 AND v_shift < 16 THEN
             v_shift := v_shift + 3;
+        ELSIF v_matching < 64 THEN
+            v_buckets := least(2 * v_buckets, 16);
+        ELSIF v_matching > 4096 AND v_buckets > 1 THEN
+            v_buckets := 1;
         ELSIF v_matching > 4096 AND v_shift > v_least_shift THEN
             v_shift := v_shift - 3;
         END IF;

@@ -13,7 +13,7 @@ use crate::engine::{Lane, Result, Row, Sql, Value};
 /// Documents that one search finds at most: one more than is counted.
 pub(super) const MOST: usize = Walked::MAX_TOTAL as usize + 1;
 /// Documents whose words PostgreSQL compares one by one in a search, where the index knows less than the query.
-const COMPARED: i64 = 20_000;
+const COMPARED: i64 = 5000;
 /// On SQLite a search looks at so many ids at a time, and at so many times of them: bounds the work of a query of common
 /// words that never come together.
 const IDS_AT_ONCE: i64 = 1 << 20;
