@@ -100,19 +100,23 @@ mod tests {
 
     #[test]
     fn a_query_is_written_for_each_engine() {
-        let query = Query::parse("\"lost card\" pre* kirim -bank -\"a b\"").unwrap();
+        let query = Query::parse("\"lost card\" pre* -\"bank\" -\"a b\"").unwrap();
         let scope = scope(Some(&["it's", "b\\c"]), false);
         let postgres = Postgres::of(&query, &scope);
-        assert_eq!(
-            postgres.terms,
-            "('lost' <-> 'card') & ('pre':*) & ('kirim' | '_kirim') & !('bank') & !('a' <-> 'b')"
-        );
-        assert_eq!(postgres.loose, "('lost' & 'card') & ('pre':*) & ('kirim' | '_kirim') & !('bank')");
+        assert_eq!(postgres.terms, "('lost' <-> 'card') & ('pre':*) & !('bank') & !('a' <-> 'b')");
+        assert_eq!(postgres.loose, "('lost' & 'card') & ('pre':*) & !('bank')");
         assert_eq!(postgres.place, " & ('bit''s' | 'bb\\\\c') & !'note'");
         assert_eq!(
             fts5(&query, &scope),
-            "((terms : (((\"lost card\" AND \"pre\" * AND (\"kirim\" OR \"_kirim\")) NOT (\"bank\")) NOT \"a b\")) \
+            "((terms : (((\"lost card\" AND \"pre\" *) NOT \"bank\") NOT \"a b\")) \
              AND (scope : (\"b69742773\" OR \"b625c63\"))) NOT (scope : \"note\")"
         );
+        // A word is found in any of its forms.
+        let word = Query::parse("dikirim").unwrap();
+        let scope = Scope { bots: None, notes: true };
+        let Postgres { terms, loose, place } = Postgres::of(&word, &scope);
+        assert!(terms.starts_with("('dikirim' | ") && terms.contains(" | '_kirim'"), "{terms}");
+        assert_eq!((loose, place.as_str()), (terms, ""));
+        assert!(fts5(&word, &scope).contains("\"dikirim\" OR "));
     }
 }
