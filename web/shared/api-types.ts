@@ -1009,7 +1009,22 @@ export interface components {
             status: number;
         };
         /** @description A conversation in the list, with its newest messages, oldest first: at most 50 or 256 KiB. */
-        ChatListEntry: components["schemas"]["About"] & components["schemas"]["Hit"] & {
+        ChatListEntry: components["schemas"]["About"] & {
+            /**
+             * @description Only of a search: a piece of the newest message that matches, as plain text.
+             * @example Kartu saya hilang, tolong dikirimkan yang baru
+             */
+            excerpt?: string;
+            /**
+             * @description Only of a search: start and end of what was found in it, in UTF-16 units.
+             * @example [
+             *       [
+             *         0,
+             *         5
+             *       ]
+             *     ]
+             */
+            highlights?: number[][];
             /**
              * Format: int64
              * @example 1
@@ -1071,7 +1086,7 @@ export interface components {
             status: number;
         };
         /** @description A conversation. */
-        Conversation: components["schemas"]["Hit"] & {
+        Conversation: {
             assignee: components["schemas"]["Author"] | null;
             /** @example bot-123 */
             botId: string;
@@ -1080,6 +1095,11 @@ export interface components {
              * @example 2025-07-14T05:13:36.351+00:00
              */
             createdAt: string;
+            /**
+             * @description Only of a search: a piece of the newest message that matches, as plain text.
+             * @example Kartu saya hilang, tolong dikirimkan yang baru
+             */
+            excerpt?: string;
             /**
              * Format: date-time
              * @description Since when people have it; null while the bot answers.
@@ -1096,6 +1116,16 @@ export interface components {
              * @example visitor
              */
             handoverReason: string | null;
+            /**
+             * @description Only of a search: start and end of what was found in it, in UTF-16 units.
+             * @example [
+             *       [
+             *         0,
+             *         5
+             *       ]
+             *     ]
+             */
+            highlights?: number[][];
             /** @example 5 */
             id: string;
             /** @example whatsapp */
@@ -1526,24 +1556,6 @@ export interface components {
              */
             oldest: string;
         };
-        /** @description What a search finds. */
-        Hit: {
-            /**
-             * @description Only of a search: a piece of the newest message that matches, as plain text.
-             * @example Kartu saya hilang, tolong dikirimkan yang baru
-             */
-            excerpt?: string;
-            /**
-             * @description Only of a search: start and end of what was found in it, in UTF-16 units.
-             * @example [
-             *       [
-             *         0,
-             *         5
-             *       ]
-             *     ]
-             */
-            highlights?: number[][];
-        };
         IdError: components["schemas"]["IdInvalid"] | components["schemas"]["Refused"];
         /** @description An id that is malformed, unknown or not visible, in the words of the Conversation API and the Message API. */
         IdInvalid: {
@@ -1624,7 +1636,7 @@ export interface components {
             status: number;
         };
         /** @description A message. */
-        Message: components["schemas"]["Hit"] & {
+        Message: {
             author: components["schemas"]["Author"] | null;
             /** @example 5 */
             conversationId: string;
@@ -1633,8 +1645,23 @@ export interface components {
              * @example 2025-07-14T05:13:36.351+00:00
              */
             createdAt: string;
+            /**
+             * @description Only of a search: the piece of the message that matches, as plain text.
+             * @example Kartu saya hilang, tolong dikirimkan yang baru
+             */
+            excerpt?: string;
             failure: components["schemas"]["Failure"] | null;
             feedback: components["schemas"]["Feedback"] | null;
+            /**
+             * @description Only of a search: start and end of what was found in it, in UTF-16 units.
+             * @example [
+             *       [
+             *         0,
+             *         5
+             *       ]
+             *     ]
+             */
+            highlights?: number[][];
             /** @example 16 */
             id: string;
             /** @example hii!! */
