@@ -158,6 +158,9 @@ impl Query {
     /// What a list is searched for.
     pub fn search(&mut self) -> Option<Search> {
         let text = self.values.get("q")?;
+        if text.contains('\0') {
+            return self.broken("q", Rule::String);
+        }
         let is_by_relevance = self.values.get("sort").is_some_and(|sort| sort == RELEVANCE);
         match wicara_search::Query::parse(text) {
             Ok(query) => Some(Search { query, is_by_relevance }),
