@@ -29,6 +29,8 @@ test("where the feed cannot go on from the position, what is shown is loaded aga
   });
   await page.goto(`${wicara.url}/inbox/${conversation_id}`);
   await page.getByRole("log").getByText("Sebelum", { exact: true }).waitFor();
+  // The list too is there before anything else is said.
+  await page.locator(`[data-conversation="${conversation_id}"]`).getByText("Sebelum").waitFor();
   await page.getByText("Not live. Connecting again…").waitFor();
   await wicara.ask("echo Sesudah", session_id);
   const other = await wicara.ask("echo Yang lain");
