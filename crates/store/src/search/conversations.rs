@@ -70,7 +70,7 @@ impl Store {
         let is_exact = newest.next.is_none() && found.len() <= Walked::MAX_TOTAL as usize;
         let total = i64::try_from(found.len()).unwrap_or(i64::MAX).min(Walked::MAX_TOTAL);
         let (page, next) = if search.is_by_relevance {
-            self.page_by_relevance(search, &scope, &plan, ranges).await?
+            self.page_by_relevance(search, &scope, &plan, ranges, newest).await?
         } else {
             self.page_of_newest(search, &scope, &plan, ranges, (newest, found)).await?
         };
@@ -128,18 +128,23 @@ impl Store {
         Ok(first(found, limit, next))
     }
 
+    /// The same, the best of the newest first.
     async fn page_by_relevance(
         &self,
         search: &ConversationSearch,
         scope: &Scope,
         plan: &Plan<'_>,
         ranges: [Ids; 2],
+        newest: Found,
     ) -> Result<(Vec<Document>, Option<Place>)> {
         let Listing { limit, .. } = search.walk.listing;
         // What comes later is not ranked with it, so that pages fit together.
         let end = search.walk.after.map_or(ranges[0].1, |place| place.id);
         let skipped = search.walk.after.map_or(search.walk.listing.offset(), |place| place.key);
-        let newest = self.search_documents(&search.query, scope, below(ranges, end)).await?;
+        let newest = match search.walk.after {
+            None => newest,
+            Some(_) => self.search_documents(&search.query, scope, below(ranges, end)).await?,
+        };
         let ranked = self.search_ranked(&search.query, scope, newest.documents).await?;
         let mut found = self.fitting(plan, distinct(&ranked)).await?;
         found.drain(..usize::try_from(skipped).unwrap_or(usize::MAX).min(found.len()));

@@ -8,7 +8,7 @@ use wicara_search::{MOST_BYTES, Query, matches};
 use super::documents::{Document, Found, Ids, Scope};
 use crate::Store;
 use crate::engine::{Lane, Result};
-use crate::message_walk::MessageWalk;
+use crate::message_walk::{IdRange, MessageWalk};
 use crate::rows::{MessageRef, ref_read};
 use crate::walks::{all_of, id_list, in_both};
 
@@ -50,7 +50,7 @@ impl Store {
             ids.1 = ids.1.min(before.unwrap_or(i64::MAX));
         }
         let newest = self.messages_found(search, &scope, ids).await?;
-        let found = self.messages_fitting(bots, walk, newest.documents.clone()).await?;
+        let found = self.messages_fitting(bots, walk, &range, newest.documents).await?;
         let is_exact = newest.next.is_none() && found.len() <= Walked::MAX_TOTAL as usize;
         let total = i64::try_from(found.len()).unwrap_or(i64::MAX).min(Walked::MAX_TOTAL);
         let limit = usize::try_from(walk.listing.limit).unwrap_or_default();
@@ -73,7 +73,7 @@ impl Store {
             match newest.next {
                 Some(end) if after <= end => {
                     let more = self.messages_found(search, &scope, (ids.0, ids.1.min(after))).await?;
-                    page = self.messages_fitting(bots, walk, more.documents).await?;
+                    page = self.messages_fitting(bots, walk, &range, more.documents).await?;
                     next = more.next;
                 }
                 _ => page.retain(|document| document.id < after),
@@ -137,6 +137,7 @@ impl Store {
         &self,
         bots: &Bots,
         walk: &MessageWalk,
+        range: &IdRange,
         mut documents: Vec<Document>,
     ) -> Result<Vec<Document>> {
         if let Some(bots) = bots.list().filter(|_| walk.conversation_id.is_none()) {
@@ -145,12 +146,11 @@ impl Store {
         if walk.filter == MessageWalkFilter::default() {
             return Ok(documents);
         }
-        let range = self.message_range(&walk.filter).await?;
         let ids: Vec<_> = documents.iter().map(|document| document.id.to_string()).collect();
         let ids = ids.join(",");
         let (sql, params) = in_both(|dialect, params| {
             let ids = id_list(dialect, &params.add(ids.as_str()));
-            let fits = all_of(&walk.conditions(params, bots, &range));
+            let fits = all_of(&walk.conditions(params, bots, range));
             format!("SELECT id FROM messages WHERE id {ids} AND {fits}")
         });
         let rows = self.inner.reads.query(Lane::Walk, sql, params).await?;
