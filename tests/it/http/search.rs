@@ -138,6 +138,16 @@ async fn what_changes_is_found_as_it_is_now(engine: Engine) {
     let list = person.get("/api/conversation?q=barat").await.ok();
     assert_eq!(list["data"][0]["excerpt"], "ke arah barat");
 
+    // What is deleted is not found, and found again where that is undone.
+    person.delete(&format!("/api/message/{message}?undo=60")).await.ok();
+    assert_eq!(messages("kitas").await, Vec::<i64>::new());
+    person.post(&format!("/api/message/{message}/restore"), "{}").await.ok();
+    assert_eq!(messages("kitas").await, [message]);
+    person.delete(&format!("/api/conversation/{id}?undo=60")).await.ok();
+    assert!(!finds("loket").await && !finds("kitas").await && messages("kitas").await.is_empty());
+    person.post(&format!("/api/conversation/{id}/restore"), "{}").await.ok();
+    assert!(finds("loket").await && finds("kitas").await && messages("kitas").await == [message]);
+
     person.delete(&format!("/api/message/{message}")).await.ok();
     assert_eq!(messages("kitas").await, Vec::<i64>::new());
     person.delete(&format!("/api/conversation/{id}")).await.ok();
