@@ -150,6 +150,9 @@ async fn what_changes_is_found_as_it_is_now(engine: Engine) {
 
     person.delete(&format!("/api/message/{message}")).await.ok();
     assert_eq!(messages("kitas").await, Vec::<i64>::new());
+    // Nothing of it is counted: it is not in the index any more.
+    let list = person.get("/api/message?q=kitas").await.ok();
+    assert_eq!(list["pagination"]["totalItems"], 0);
     person.delete(&format!("/api/conversation/{id}")).await.ok();
     assert!(!finds("barat").await && messages("arah").await.is_empty());
     app.stop().await;
