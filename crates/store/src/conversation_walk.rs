@@ -9,7 +9,7 @@ use wicara_model::{
 };
 
 use crate::Store;
-use crate::conversation_walk_plan::{ConversationWalk, Plan, Source};
+use crate::conversation_walk_plan::{ConversationWalk, Plan};
 use crate::engine::{Lane, Result, Row, Sql};
 use crate::message_previews::{Embed, ListedConversation};
 use crate::walks::{Counted, LOOKED_AT, PageOfWalk, STEP, start};
@@ -30,12 +30,15 @@ impl Store {
             walked: Some(Walked { is_exact, next, indexed_from }),
         };
         let Some(plan) = Plan::new(walk, bots) else { return Ok(list(Vec::new(), (0, true), None)) };
-        let (source, counted) = self.walk_source(&plan).await?;
+        let (whole, counted) = self.walk_counted(&plan).await?;
         let mut page = PageOfWalk::new(&walk.listing, walk.after);
         if page.is_beyond() {
             return Ok(list(Vec::new(), counted.total(), None));
         }
-        let is_end = self.walk_page(&plan, &source, &mut page).await?;
+        let is_end = match whole {
+            Some(whole) => !page.take(plan.in_order(whole).into_iter().map(|place| (place, true))),
+            None => self.walk_page(&plan, &mut page).await?,
+        };
         let ids: Vec<_> = page.places.iter().map(|place| ConversationId(place.id)).collect();
         let mut items =
             self.conversations_listed(&ids, (walk.listing.order, walk.listing.limit), embed).await?;
@@ -63,7 +66,7 @@ impl Store {
                 after: None,
             };
             let Some(plan) = Plan::new(&walk, bots) else { return Ok(0) };
-            self.walk_source(&plan).await.map(|(_, counted)| counted.total().0)
+            self.walk_counted(&plan).await.map(|(_, counted)| counted.total().0)
         };
         let any = ActivityFilter::default;
         let human = Some(Handler::Human);
@@ -78,32 +81,40 @@ impl Store {
         Ok(ConversationCounts { queue, mine, unread, failed, unanswered, indexed_from })
     }
 
-    /// Where the entries of a list are read from, and how many there are.
-    async fn walk_source(&self, plan: &Plan<'_>) -> Result<(Source, Counted)> {
-        let mut sources = plan.sources().into_iter();
-        loop {
-            let source = sources.next().expect("the last source is never too much");
-            let (sql, params, limit) = plan.count(&source);
-            let row = self.inner.reads.query(Lane::Walk, sql, params).await?.into_iter().next();
-            let (looked_at, found) = row.map_or(Ok((0, 0)), |row| {
+    /// How many conversations a list has, and all of them, in no order, where they were read as a whole.
+    async fn walk_counted(&self, plan: &Plan<'_>) -> Result<(Option<Vec<Place>>, Counted)> {
+        for rare in plan.rare() {
+            let (sql, params) = plan.whole(&rare);
+            let (mut there_are, mut whole) = (0, Vec::new());
+            for row in self.inner.reads.query(Lane::Walk, sql, params).await? {
                 let mut columns = row.columns("conversation_activity");
-                Ok::<_, crate::Error>((columns.int("count")?, columns.int("sum")?))
-            })?;
-            let is_whole = looked_at < limit;
-            if is_whole || source == Source::Walk {
-                return Ok((source, Counted { found, is_whole }));
+                let key = columns.int("minute")?;
+                match columns.opt_int("conversation_id")? {
+                    Some(id) => whole.push(Place { key, id }),
+                    None => there_are = key,
+                }
+            }
+            if there_are <= rare.most {
+                let found = i64::try_from(whole.len()).unwrap_or(i64::MAX);
+                return Ok((Some(whole), Counted { found, is_whole: true }));
             }
         }
+        let (sql, params) = plan.count();
+        let row = self.inner.reads.query(Lane::Walk, sql, params).await?.into_iter().next();
+        let Some(row) = row else { return Ok((None, Counted { found: 0, is_whole: true })) };
+        let mut columns = row.columns("conversation_activity");
+        let (looked_at, found) = (columns.int("count")?, columns.int("sum")?);
+        Ok((None, Counted { found, is_whole: looked_at < LOOKED_AT }))
     }
 
-    /// Collects a page; whether its source has no more.
-    async fn walk_page(&self, plan: &Plan<'_>, source: &Source, page: &mut PageOfWalk) -> Result<bool> {
+    /// Collects a page; whether its index has no more.
+    async fn walk_page(&self, plan: &Plan<'_>, page: &mut PageOfWalk) -> Result<bool> {
         let ConversationWalk { sort, listing: Listing { order, .. }, .. } = *plan.walk;
         let mut after = plan.walk.after.unwrap_or(start(order));
-        let is_exactly = plan.is_exactly(source);
+        let is_exactly = plan.is_exactly();
         loop {
             let limit = if is_exactly { page.wanted() } else { STEP };
-            let (sql, params) = plan.page(source, after, limit);
+            let (sql, params) = plan.page(after, limit);
             let rows = self.inner.reads.query(Lane::Walk, sql, params).await?;
             let is_end = i64::try_from(rows.len()).unwrap_or(i64::MAX) < limit;
             let entry = |row: Row| {

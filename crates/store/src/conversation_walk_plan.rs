@@ -4,6 +4,8 @@
 //! What is rare, such as the conversations of a user, or those that wait where a list is sorted by id, is read as a whole and
 //! sorted; where it turns out to be more than that, the list walks by its order and looks at each entry.
 
+use std::cmp::Reverse;
+
 use wicara_model::{
     ActivityFilter, AssigneeFilter, Bots, ConversationFilter, Cursor, Handler, Listing, Order, Place, Sort,
     Timestamp, Walked,
@@ -13,7 +15,7 @@ use crate::effects::activity::MILLIS_A_MINUTE;
 use crate::engine::{Sql, Value};
 use crate::lists::direction;
 use crate::seen_marks::has_unread;
-use crate::walks::{Dialect, IndexWalk, LOOKED_AT, Params, all_of, follows, id_list, in_both, start};
+use crate::walks::{Dialect, IndexWalk, LOOKED_AT, Params, all_of, id_list, in_both, start};
 
 const COLUMNS: &str = "conversation_id, minute, state, bot_id, integration_type, handler, assignee_id";
 
@@ -43,17 +45,16 @@ enum Index {
     Assignee(String),
 }
 
-/// Where the entries come from.
+/// What may be rare enough to be read as a whole, before the list walks in its order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Source {
-    /// In the order of the list.
-    Walk,
-    /// All of them, in no order: at most so many.
-    Whole { index: Whole, most: i64 },
+pub(super) struct Rare {
+    entries: Entries,
+    /// More are too many.
+    pub most: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Whole {
+enum Entries {
     /// A column of `conversations` that has an index with the id.
     Column(&'static str, String),
     /// Those that people have, and those that the reader has opened.
@@ -127,22 +128,21 @@ impl<'a> Plan<'a> {
         Some(Self { walk, bots, index, minutes })
     }
 
-    /// The sources to try, one after the other: the last one is never too much.
-    pub fn sources(&self) -> Vec<Source> {
+    /// What to try to read as a whole, one after the other.
+    pub fn rare(&self) -> Vec<Rare> {
         let ConversationWalk { filter, activity, reader, sort, .. } = self.walk;
         let column = |name, value: &Option<String>| {
-            value.clone().map(|value| Source::Whole { index: Whole::Column(name, value), most: FEW })
+            value.clone().map(|value| Rare { entries: Entries::Column(name, value), most: FEW })
         };
-        let rare = column("user_id", &filter.user_id).or(column("room", &filter.room));
+        let of_visitor = column("user_id", &filter.user_id).or(column("room", &filter.room));
         let of_reader = reader.clone().filter(|_| activity.unread == Some(true) && self.index == Index::All);
         let of_reader =
-            of_reader.map(|reader| Source::Whole { index: Whole::Readers(reader), most: Walked::MAX_TOTAL });
+            of_reader.map(|reader| Rare { entries: Entries::Readers(reader), most: Walked::MAX_TOTAL });
         let of_type = column("integration_type", &filter.integration_type);
         let of_type = of_type.filter(|_| self.index == Index::All);
         let by_activity = *sort == Sort::Created && (self.index != Index::All || self.has_times());
-        let by_activity =
-            by_activity.then_some(Source::Whole { index: Whole::Activity, most: Walked::MAX_TOTAL });
-        rare.or(of_reader).or(of_type).into_iter().chain(by_activity).chain([Source::Walk]).collect()
+        let by_activity = by_activity.then_some(Rare { entries: Entries::Activity, most: Walked::MAX_TOTAL });
+        of_visitor.or(of_reader).or(of_type).into_iter().chain(by_activity).collect()
     }
 
     fn has_times(&self) -> bool {
@@ -219,40 +219,47 @@ impl<'a> Plan<'a> {
         union(each.collect(), &["conversation_id"], order, limit)
     }
 
-    /// All entries of an index, one more than allowed at most.
-    fn whole(&self, dialect: Dialect, params: &mut Params, index: &Whole, most: i64) -> String {
+    /// In a row without an id how many there are, one more than allowed at most; in the others the minute and the id of those
+    /// that meet the filter, in no order, and of none where there are too many.
+    pub fn whole(&self, Rare { entries, most }: &Rare) -> (Sql, Vec<Value>) {
         let limit = most + 1;
-        match index {
-            Whole::Activity => {
-                let from = (Order::Descending, start(Order::Descending));
-                self.by_activity(dialect, params, from, limit)
-            }
-            Whole::Column(column, value) => {
-                let (value, after) = (params.add(value.as_str()), params.add(i64::MAX));
-                rows_of(dialect, &ids_of(dialect, (column, value), (Order::Descending, after), limit))
-            }
-            Whole::Readers(reader) => {
-                let people = Self {
-                    walk: self.walk,
-                    bots: self.bots.clone(),
-                    index: Index::WithPeople,
-                    minutes: self.minutes,
-                };
-                let from = (Order::Descending, start(Order::Descending));
-                let people = people.by_activity(dialect, params, from, limit);
-                let reader = params.add(reader.as_str());
-                let marks = format!(
-                    "SELECT conversation_id FROM seen_marks WHERE reader = {reader} ORDER BY conversation_id LIMIT {limit}"
-                );
-                rows_of(
-                    dialect,
-                    &format!(
-                        "SELECT conversation_id AS id FROM ({people}) AS people \
-                         UNION SELECT conversation_id FROM ({marks}) AS marks"
-                    ),
-                )
-            }
-        }
+        let newest = (Order::Descending, start(Order::Descending));
+        in_both(|dialect, params| {
+            let few = match entries {
+                Entries::Activity => self.by_activity(dialect, params, newest, limit),
+                Entries::Column(column, value) => {
+                    let (value, after) = (params.add(value.as_str()), params.add(i64::MAX));
+                    ids_of(dialect, (column, value), (Order::Descending, after), limit)
+                }
+                Entries::Readers(reader) => {
+                    let people = Self {
+                        walk: self.walk,
+                        bots: self.bots.clone(),
+                        index: Index::WithPeople,
+                        minutes: self.minutes,
+                    };
+                    let people = people.by_activity(dialect, params, newest, limit);
+                    let reader = params.add(reader.as_str());
+                    format!(
+                        "SELECT conversation_id AS id FROM ({people}) AS people UNION SELECT conversation_id FROM \
+                         (SELECT conversation_id FROM seen_marks WHERE reader = {reader} ORDER BY conversation_id \
+                         LIMIT {limit}) AS marks LIMIT {limit}"
+                    )
+                }
+            };
+            let is_by_index = *entries == Entries::Activity;
+            let rows = if is_by_index {
+                "SELECT * FROM few".to_owned()
+            } else {
+                rows_of(dialect, "SELECT id FROM few")
+            };
+            let count = "(SELECT count(*) FROM few)";
+            format!(
+                "WITH few AS MATERIALIZED ({few}) SELECT {count} AS minute, CAST(NULL AS bigint) AS conversation_id \
+                 UNION ALL SELECT minute, conversation_id FROM ({rows}) AS walked WHERE {count} <= {most} AND {}",
+                all_of(&self.conditions(params, is_by_index))
+            )
+        })
     }
 
     /// What an entry has to meet beside what its source makes sure of, over the columns of `walked`.
@@ -368,86 +375,62 @@ impl<'a> Plan<'a> {
         all
     }
 
-    /// Counts the entries, and those of the source up to a limit, which it returns. Where the list is walked by id, it is
-    /// counted in its index of activity all the same: there are fewer to look at.
-    pub fn count(&self, source: &Source) -> (Sql, Vec<Value>, i64) {
-        let limit = match source {
-            Source::Whole { most, .. } => most + 1,
-            Source::Walk => LOOKED_AT,
-        };
-        let (sql, params) = in_both(|dialect, params| {
-            let (entries, is_by_index) = match source {
-                Source::Whole { index, most } => {
-                    (self.whole(dialect, params, index, *most), source.is_by_activity())
-                }
-                Source::Walk => {
-                    let from = (Order::Descending, start(Order::Descending));
-                    (self.by_activity(dialect, params, from, limit), true)
-                }
+    /// What follows the list's place of what was read as a whole, in the order of the list.
+    pub fn in_order(&self, mut whole: Vec<Place>) -> Vec<Place> {
+        let ConversationWalk { sort, after, listing: Listing { order, .. }, .. } = *self.walk;
+        if sort == Sort::Created {
+            whole.iter_mut().for_each(|place| place.key = 0);
+        }
+        let key = |place: &Place| (place.key, place.id);
+        let after = key(&after.unwrap_or(start(order)));
+        whole.retain(|place| {
+            let follows = match order {
+                Order::Ascending => key(place) > after,
+                Order::Descending => key(place) < after,
             };
-            let fits = all_of(&self.conditions(params, is_by_index));
+            follows && self.walk.is_between(place.id)
+        });
+        match order {
+            Order::Ascending => whole.sort_unstable_by_key(key),
+            Order::Descending => whole.sort_unstable_by_key(|place| Reverse(key(place))),
+        }
+        whole
+    }
+
+    /// Counts the entries up to [`LOOKED_AT`], and those that match. A list that is walked by id is counted in its index of
+    /// activity all the same: there are fewer to look at.
+    pub fn count(&self) -> (Sql, Vec<Value>) {
+        in_both(|dialect, params| {
+            let newest = (Order::Descending, start(Order::Descending));
+            let entries = self.by_activity(dialect, params, newest, LOOKED_AT);
+            let fits = all_of(&self.conditions(params, true));
             format!(
                 "SELECT count(*), coalesce(CAST(sum(CASE WHEN {fits} THEN 1 ELSE 0 END) AS bigint), 0) \
                  FROM ({entries}) AS walked"
             )
-        });
-        (sql, params, limit)
+        })
     }
 
-    /// The next entries of a source after a place, each with whether it matches.
-    pub fn page(&self, source: &Source, after: Place, limit: i64) -> (Sql, Vec<Value>) {
+    /// The next entries after a place, each with whether it matches.
+    pub fn page(&self, after: Place, limit: i64) -> (Sql, Vec<Value>) {
         let ConversationWalk { sort, listing: Listing { order, .. }, .. } = *self.walk;
-        let (direction, follows) = (direction(order), follows(order));
         in_both(|dialect, params| {
-            let (entries, is_by_index) = match (source, sort) {
-                (Source::Whole { index, most }, _) => {
-                    (self.whole(dialect, params, index, *most), source.is_by_activity())
-                }
-                (Source::Walk, Sort::Activity) => {
-                    (self.by_activity(dialect, params, (order, after), limit), true)
-                }
-                (Source::Walk, Sort::Created) => (self.by_id(dialect, params, (order, after), limit), false),
+            let (entries, is_by_index) = match sort {
+                Sort::Activity => (self.by_activity(dialect, params, (order, after), limit), true),
+                Sort::Created => (self.by_id(dialect, params, (order, after), limit), false),
             };
-            let mut conditions = [self.conditions(params, is_by_index), self.between(params)].concat();
-            if *source == Source::Walk {
-                return format!(
-                    "SELECT minute, conversation_id, CAST(CASE WHEN {} THEN 1 ELSE 0 END AS bigint) \
-                     FROM ({entries}) AS walked",
-                    all_of(&conditions)
-                );
-            }
-            let (key, place) = match sort {
-                Sort::Created => (["conversation_id"].as_slice(), params.add(after.id)),
-                Sort::Activity => (
-                    ["minute", "conversation_id"].as_slice(),
-                    format!("{}, {}", params.add(after.key), params.add(after.id)),
-                ),
-            };
-            conditions.push(format!("({}) {follows} ({place})", key.join(", ")));
-            let by: Vec<_> = key.iter().map(|column| format!("{column} {direction}")).collect();
+            let fits = all_of(&[self.conditions(params, is_by_index), self.between(params)].concat());
             format!(
-                "SELECT minute, conversation_id, CAST(1 AS bigint) FROM ({entries}) AS walked WHERE {} \
-                 ORDER BY {} LIMIT {limit}",
-                all_of(&conditions),
-                by.join(", ")
+                "SELECT minute, conversation_id, CAST(CASE WHEN {fits} THEN 1 ELSE 0 END AS bigint) FROM ({entries}) AS walked"
             )
         })
     }
 
-    /// Whether every entry of a source is one of the list.
-    pub fn is_exactly(&self, source: &Source) -> bool {
-        let is_by_index = match source {
-            Source::Walk => self.walk.sort == Sort::Activity,
-            Source::Whole { .. } => return true,
-        };
+    /// Whether every entry of the walk is one of the list.
+    pub fn is_exactly(&self) -> bool {
         let params = &mut Params::default();
-        self.conditions(params, is_by_index).is_empty() && self.between(params).is_empty()
-    }
-}
-
-impl Source {
-    fn is_by_activity(&self) -> bool {
-        matches!(self, Self::Whole { index: Whole::Activity, .. })
+        self.conditions(params, self.walk.sort == Sort::Activity).is_empty()
+            && self.between(params).is_empty()
     }
 }
 
@@ -502,6 +485,16 @@ fn union(each: Vec<String>, key: &[&str], order: Order, limit: i64) -> String {
 }
 
 impl ConversationWalk {
+    /// Whether `before` and `after` of the documented lists leave a conversation in.
+    pub(super) fn is_between(&self, id: i64) -> bool {
+        match self.listing.cursor {
+            Cursor::Between { after, before } => {
+                after.is_none_or(|after| id > after) && before.is_none_or(|before| id < before)
+            }
+            _ => true,
+        }
+    }
+
     /// Whose conversations are looked for.
     fn assignee(&self) -> Option<&str> {
         match self.activity.assignee.as_ref()? {

@@ -161,8 +161,8 @@ impl Store {
             }
             let read = step.last().map(|(id, _)| *id);
             bytes.extend(step.iter().filter_map(|(id, bytes)| bytes.map(|bytes| (*id, bytes))));
-            let is_complete = page
-                .take(step.iter().map(|(id, bytes)| (Place { key: 0, id: *id }, bytes.is_some())).collect());
+            let is_complete =
+                page.take(step.iter().map(|(id, bytes)| (Place { key: 0, id: *id }, bytes.is_some())));
             match read {
                 Some(read) if !is_end && !is_complete && page.looked_at < LOOKED_AT => after = read,
                 _ => break is_end && !is_complete,

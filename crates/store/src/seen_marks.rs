@@ -37,23 +37,25 @@ impl Store {
 }
 
 /// The condition that [`Store::conversation_unread`] finds messages of a conversation, over rows with the columns
-/// `conversation_id` and `handler`. The newest messages are looked at first.
+/// `conversation_id` and `handler`. The newest messages are looked at first. The mark is looked up once for each row, and again
+/// only where there is a message of the public after it.
 pub(super) fn has_unread(reader: &str) -> String {
-    let mark = format!(
-        "(SELECT up_to FROM seen_marks WHERE seen_marks.reader = {reader} \
-             AND seen_marks.conversation_id = walked.conversation_id)"
-    );
-    let newest = |after: &str, condition: &str| {
+    let of_mark = |columns: &str| {
         format!(
-            "EXISTS (SELECT 1 FROM (SELECT role, created_at FROM messages \
-                 WHERE messages.conversation_id = walked.conversation_id{after} \
-                 ORDER BY messages.conversation_id DESC, messages.id DESC LIMIT {COUNTED}) AS newest \
-                 WHERE role = 'client'{condition})"
+            "(SELECT {columns} FROM seen_marks WHERE seen_marks.reader = {reader} \
+                 AND seen_marks.conversation_id = walked.conversation_id)"
         )
     };
-    let since = " AND created_at >= (SELECT handed_over_at FROM conversations WHERE conversations.id = walked.conversation_id)";
-    let (marked, handed_over) = (newest(&format!(" AND messages.id > {mark}"), ""), newest("", since));
-    format!("({mark} IS NOT NULL AND {marked} OR {mark} IS NULL AND handler = 'human' AND {handed_over})")
+    format!(
+        "EXISTS (SELECT 1 FROM (SELECT role, created_at FROM messages \
+             WHERE messages.conversation_id = walked.conversation_id \
+                 AND messages.id > coalesce({}, CASE handler WHEN 'human' THEN 0 END) \
+             ORDER BY messages.conversation_id DESC, messages.id DESC LIMIT {COUNTED}) AS newest \
+             WHERE role = 'client' AND created_at >= coalesce({}, \
+                 (SELECT handed_over_at FROM conversations WHERE conversations.id = walked.conversation_id)))",
+        of_mark("up_to"),
+        of_mark("0"),
+    )
 }
 
 static UNREAD: LazyLock<Sql> = LazyLock::new(|| {

@@ -61,14 +61,6 @@ pub(super) fn all_of(conditions: &[String]) -> String {
     if conditions.is_empty() { "1 = 1".into() } else { conditions.join(" AND ") }
 }
 
-/// `<` or `>`: what follows a place in this order.
-pub(super) fn follows(order: Order) -> &'static str {
-    match order {
-        Order::Ascending => ">",
-        Order::Descending => "<",
-    }
-}
-
 /// The place before all others.
 pub(super) fn start(order: Order) -> Place {
     match order {
@@ -188,7 +180,7 @@ impl PageOfWalk {
     }
 
     /// Takes the entries of a step in their order, each with whether it matches; `true` where the page is complete.
-    pub fn take(&mut self, step: Vec<(Place, bool)>) -> bool {
+    pub fn take(&mut self, step: impl IntoIterator<Item = (Place, bool)>) -> bool {
         for (place, fits) in step {
             if fits && self.places.len() == self.limit {
                 self.has_more = true;

@@ -4,8 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use wicara_model::{
-    Bots, Conversation, ConversationId, Cursor, List, Listing, MessageId, MessageWalkFilter, Order, Place,
-    Walked,
+    Bots, Conversation, ConversationId, List, Listing, MessageId, MessageWalkFilter, Order, Place, Walked,
 };
 use wicara_search::{Excerpt, MOST_BYTES, Query, excerpt, matches};
 
@@ -154,13 +153,7 @@ impl Store {
 
     /// Those whose conversations meet the rest of the filter.
     async fn fitting(&self, plan: &Plan<'_>, mut documents: Vec<Document>) -> Result<Vec<Document>> {
-        let Listing { cursor, .. } = plan.walk.listing;
-        if let Cursor::Between { after, before } = cursor {
-            documents.retain(|document| {
-                let id = document.conversation.0;
-                after.is_none_or(|after| id > after) && before.is_none_or(|before| id < before)
-            });
-        }
+        documents.retain(|document| plan.walk.is_between(document.conversation.0));
         let ids: Vec<_> = documents.iter().map(|document| document.conversation.0.to_string()).collect();
         let Some((sql, params)) = plan.fitting(ids.join(",")) else { return Ok(documents) };
         let rows = self.inner.reads.query(Lane::Walk, sql, params).await?;
