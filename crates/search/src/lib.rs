@@ -4,11 +4,12 @@
 //! Each word is one term, its folded form ([`Word::surface`]), at its position. The stems of a text are further
 //! terms, each once and without a position. They begin with [`MARK`], so that an exact phrase never meets a stem. A
 //! word's language is not guessed: it has up to one Indonesian and one English stem, and none where the stem is the word
-//! itself, about one for two words of ordinary text. What one stem may stand for (mengirim is from `kirim` or from `irim`)
+//! itself, about one for two words of ordinary text. So are the heads of its words, their first letters, with two marks: with
+//! these a prefix is looked up and not collected from all words that begin with it. What one stem may stand for (mengirim is from `kirim` or from `irim`)
 //! is spelled out in the query, which is short, and not in the index.
 //!
 //! Terms are safe to quote in any syntax: each is made of small letters, digits, the marks of scripts that need them, and
-//! [`MARK`] as its first character. None has a space, a quote, a sign or a control character. An engine must not
+//! [`MARK`] as its first characters. None has a space, a quote, a sign or a control character. An engine must not
 //! fold or split them again: FTS5's tokenizer `ascii` with `tokenchars '_'` and the input of a `tsvector` do not.
 
 mod character;
@@ -24,5 +25,5 @@ mod words;
 pub use excerpt::{Excerpt, excerpt};
 pub use matching::matches;
 pub use query::{MOST_QUERY_CHARS, MOST_QUERY_TERMS, Query, QueryError, SHORTEST_PREFIX, Term};
-pub use terms::{GAP, MARK, MOST_OCCURRENCES, Terms};
+pub use terms::{GAP, HEAD_MARK, MARK, MOST_OCCURRENCES, Terms, head};
 pub use words::{LONGEST_WORD, MOST_BYTES, MOST_WORDS, Word, Words, words};

@@ -9,8 +9,11 @@ use crate::terms::Terms;
 #[must_use]
 pub fn matches(text: &str, query: &Query) -> bool {
     let terms = Terms::of(text);
-    let mut index =
-        Index { words: terms.words().collect(), positions: HashMap::new(), stems: terms.stems().collect() };
+    let mut index = Index {
+        words: terms.words().collect(),
+        positions: HashMap::new(),
+        unplaced: terms.unplaced().collect(),
+    };
     for (position, word) in &index.words {
         index.positions.entry(*word).or_default().push(*position);
     }
@@ -22,14 +25,14 @@ pub fn matches(text: &str, query: &Query) -> bool {
 struct Index<'a> {
     words: HashMap<usize, &'a str>,
     positions: HashMap<&'a str, Vec<usize>>,
-    stems: HashSet<&'a str>,
+    unplaced: HashSet<&'a str>,
 }
 
 impl Index<'_> {
     fn has(&self, term: &Term) -> bool {
         match term {
             Term::Word(any) => {
-                any.iter().any(|form| self.positions.contains_key(&**form) || self.stems.contains(&**form))
+                any.iter().any(|form| self.positions.contains_key(&**form) || self.unplaced.contains(&**form))
             }
             Term::Phrase { words, prefix } => {
                 let follow = |start: usize| {

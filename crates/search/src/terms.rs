@@ -3,11 +3,15 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
+use crate::character::{Class, class};
+use crate::query::SHORTEST_PREFIX;
 use crate::stems::stems;
 use crate::words::{MOST_WORDS, words};
 
-/// The first character of a stem. No word has it; a term that begins with it twice is never made here.
+/// The first character of a stem. No word has it.
 pub const MARK: char = '_';
+/// What a head begins with.
+pub const HEAD_MARK: &str = "__";
 /// Stands in a sequence of words for one that is left out, and keeps the others' positions.
 pub const GAP: &str = "_";
 /// Of one word in a text; it is left out where it comes again. PostgreSQL keeps so many positions of a lexeme.
@@ -16,12 +20,22 @@ pub const MOST_OCCURRENCES: u16 = 256;
 /// An estimate, on the low side, from which a map gets its size.
 const BYTES_PER_DISTINCT_WORD: usize = 12;
 
+/// The beginning of a word under which it is indexed too, so that a prefix is looked up as a word is: its first
+/// [`SHORTEST_PREFIX`] letters, and the first one where a script has no spaces. `None` for a word that is shorter.
+#[must_use]
+pub fn head(word: &str) -> Option<&str> {
+    let letters = if word.chars().next().map(class) == Some(Class::Spaceless) { 1 } else { SHORTEST_PREFIX };
+    let last = word.chars().nth(letters - 1)?;
+    let (at, _) = word.char_indices().nth(letters - 1)?;
+    Some(&word[..at + last.len_utf8()])
+}
+
 /// The terms under which a text is indexed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Terms {
     text: String,
-    /// Where the stems begin in `text`.
-    stems_at: usize,
+    /// Where the terms without a position begin in `text`.
+    unplaced_at: usize,
 }
 
 impl Terms {
@@ -31,7 +45,7 @@ impl Terms {
         let mut terms = String::with_capacity(text.len() + text.len() / 2);
         let mut occurrences: HashMap<_, u16> =
             HashMap::with_capacity((text.len() / BYTES_PER_DISTINCT_WORD).min(MOST_WORDS));
-        let (mut stem_text, mut known_stems) = (String::new(), HashSet::new());
+        let mut unplaced = Unplaced::default();
         for word in words(text) {
             match occurrences.entry(word.surface) {
                 Entry::Occupied(mut known) => {
@@ -41,28 +55,20 @@ impl Terms {
                 }
                 Entry::Vacant(new) => {
                     terms.push_str(new.key());
-                    for stem in stems(new.key()) {
-                        if known_stems.contains(&*stem) {
-                            continue;
-                        }
-                        stem_text.push(MARK);
-                        stem_text.push_str(&stem);
-                        stem_text.push(' ');
-                        known_stems.insert(stem.into_owned());
-                    }
+                    unplaced.add(new.key());
                     new.insert(1);
                 }
             }
             terms.push(' ');
         }
-        let stems_at = terms.len();
-        terms.push_str(&stem_text);
+        let unplaced_at = terms.len();
+        terms.push_str(&unplaced.text);
         terms.pop();
-        Self { text: terms, stems_at }
+        Self { text: terms, unplaced_at }
     }
 
-    /// Every term, with a space between two: the words in order, with [`GAP`] for each that is left out, then the stems,
-    /// each once. A word's position is its place among them, from 1.
+    /// Every term, with a space between two: the words in order, with [`GAP`] for each that is left out, then the stems and
+    /// heads, each once. A word's position is its place among them, from 1.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -70,13 +76,13 @@ impl Terms {
 
     /// The words with their positions, from 1, which rise but may have gaps.
     pub fn words(&self) -> impl Iterator<Item = (usize, &str)> {
-        let words = self.text[..self.stems_at.min(self.text.len())].split_ascii_whitespace();
+        let words = self.text[..self.unplaced_at.min(self.text.len())].split_ascii_whitespace();
         (1..).zip(words).filter(|(_, word)| *word != GAP)
     }
 
-    /// The stems with their mark, each once, in no order.
-    pub fn stems(&self) -> impl Iterator<Item = &str> {
-        self.text.get(self.stems_at..).unwrap_or_default().split_ascii_whitespace()
+    /// The stems and the heads of longer words with their marks, each once, in no order.
+    pub fn unplaced(&self) -> impl Iterator<Item = &str> {
+        self.text.get(self.unplaced_at..).unwrap_or_default().split_ascii_whitespace()
     }
 
     /// Whether nothing finds the text.
@@ -86,22 +92,50 @@ impl Terms {
     }
 }
 
+/// The terms that have no position, with a space after each.
+#[derive(Default)]
+struct Unplaced {
+    text: String,
+    stems: HashSet<String>,
+    heads: HashSet<String>,
+}
+
+impl Unplaced {
+    fn add(&mut self, word: &str) {
+        for stem in stems(word) {
+            if !self.stems.contains(&*stem) {
+                self.text.push(MARK);
+                self.text.extend([&*stem, " "]);
+                self.stems.insert(stem.into_owned());
+            }
+        }
+        // A word that is its own head is found as a word.
+        if let Some(head) = head(word)
+            && head.len() < word.len()
+            && !self.heads.contains(head)
+        {
+            self.text.extend([HEAD_MARK, head, " "]);
+            self.heads.insert(head.to_owned());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::words::LONGEST_WORD;
 
     #[test]
-    fn words_come_in_order_and_each_stem_once() {
+    fn words_come_in_order_and_each_stem_and_head_once() {
         let terms = Terms::of("Cards, cards: dikirim kiriman!");
-        assert_eq!(terms.as_str(), "cards cards dikirim kiriman _card _kirim");
+        assert_eq!(terms.as_str(), "cards cards dikirim kiriman _card __car _kirim __dik __kir");
         assert!(terms.words().eq([(1, "cards"), (2, "cards"), (3, "dikirim"), (4, "kiriman")]));
-        assert!(terms.stems().eq(["_card", "_kirim"]));
-        let without_stems = Terms::of("kartu saya");
-        assert_eq!(without_stems.as_str(), "kartu saya");
-        assert_eq!((without_stems.words().count(), without_stems.stems().count()), (2, 0));
+        assert!(terms.unplaced().eq(["_card", "__car", "_kirim", "__dik", "__kir"]));
+        let alone = Terms::of("ktp di 日本");
+        assert_eq!(alone.as_str(), "ktp di 日本 本 __日");
+        assert_eq!((alone.words().count(), alone.unplaced().count()), (4, 1));
         let nothing = Terms::of("?!");
-        assert_eq!((nothing.is_empty(), nothing.words().count(), nothing.stems().count()), (true, 0, 0));
+        assert_eq!((nothing.is_empty(), nothing.words().count(), nothing.unplaced().count()), (true, 0, 0));
     }
 
     #[test]
@@ -130,8 +164,8 @@ mod tests {
             let terms = Terms::of(&text);
             let words = terms.words().map(|(position, word)| (position, word.len() + 1 + 2 + 2));
             let (positions, sizes): (Vec<_>, Vec<_>) = words.unzip();
-            let stems: usize = terms.stems().map(|stem| stem.len() + 1).sum();
-            assert!(sizes.iter().sum::<usize>() + stems < 1 << 20);
+            let unplaced: usize = terms.unplaced().map(|term| term.len() + 1).sum();
+            assert!(sizes.iter().sum::<usize>() + unplaced < 1 << 20);
             assert!(sizes.iter().all(|size| *size < 2048) && positions.iter().all(|at| *at <= 16_383));
         }
     }

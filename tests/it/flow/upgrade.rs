@@ -17,6 +17,7 @@ on_both_engines!(
     a_database_of_version_1_is_taken_up,
     conversations_that_people_had_wait_in_the_queue,
     questions_that_were_open_can_be_stopped,
+    documents_without_heads_are_made_anew,
 );
 
 mod sqlite_migrations {
@@ -193,6 +194,35 @@ async fn questions_that_were_open_can_be_stopped(engine: Engine) {
     store.close().await;
 }
 
+/// Documents as version 7 had them, without the heads of words, which all counted as searchable.
+const VERSION_7_DOCUMENTS: [&str; 2] = [
+    "INSERT INTO search_documents (rowid, conversation_id, terms, scope) VALUES \
+         (2, 1, 'kartunya _kartu', 'b6563686f'), (72057594037927937, 1, 'website 1', 'b6563686f'); \
+     UPDATE search_index SET messages_below = 0, conversations_below = 0",
+    "INSERT INTO search_documents (id, conversation_id, terms, place) VALUES \
+         (2, 1, 'kartunya:1 _kartu', wicara_place_1(2, 'echo', 0)), \
+         (72057594037927937, 1, 'website:1 1:2', wicara_place_1(72057594037927937, 'echo', 0)); \
+     UPDATE search_index SET messages_below = 0, conversations_below = 0",
+];
+
+async fn documents_without_heads_are_made_anew(engine: Engine) {
+    let content = VERSION_3.replace("'two', 3", "'kartunya', 8");
+    let database = database_of(engine, 7, &content, VERSION_7_DOCUMENTS).await;
+    let app = TestApp::on(database, "").await;
+    let person = app.person();
+    until(PATIENCE, "everything is searchable", async || {
+        person.get("/api/message?q=one").await.ok()["pagination"].get("indexedFrom").is_none()
+    })
+    .await;
+    for (query, found) in [("kar*", 1), ("kartu*", 1), ("kartu", 1), ("one*", 3), ("web*", 0)] {
+        let list = person.get(&format!("/api/message?q={query}")).await.ok();
+        assert_eq!(list["pagination"]["totalItems"], found, "{query}: {list}");
+    }
+    let list = person.get("/api/conversation?q=web*").await.ok();
+    assert_eq!(list["pagination"]["totalItems"], 3, "{list}");
+    app.stop().await;
+}
+
 /// What a server of version 1 or 2 does first in each batch.
 const OLD_BATCH: &str = "WITH before AS (DELETE FROM batches WHERE id = NULL) \
      INSERT INTO batches (id) VALUES (uuid'2f1f7a37-8cf1-4a9a-b8ae-2f0c6e1ff3f6')";
@@ -204,8 +234,13 @@ async fn a_database_of_version_1_is_taken_up(engine: Engine) {
         let refused = connect(&app.database.url).await.batch_execute(OLD_BATCH).await.unwrap_err();
         // It answers that with 503.
         assert_eq!(refused.code().unwrap().code(), "42P01", "{refused}");
-        // And one of version 4 whatever it commits with an event.
-        for call in ["wicara_append_2(1)", "wicara_feed_1(0, NULL, NULL, NULL, NULL, NULL, NULL)"] {
+        // And those of version 4 and 7 whatever they commit with an event.
+        for call in [
+            "wicara_append_2(1)",
+            "wicara_feed_1(0, NULL, NULL, NULL, NULL, NULL, NULL)",
+            "wicara_append_4(1)",
+            "wicara_feed_3(0, NULL, NULL, NULL, NULL, NULL, NULL)",
+        ] {
             let refused = connect(&app.database.url).await.batch_execute(&format!("SELECT {call}")).await;
             let refused = refused.unwrap_err();
             assert_eq!(refused.code().unwrap().code(), "42883", "{refused}");

@@ -162,8 +162,9 @@ pub struct Dialect {
     /// 380 bytes, of which 2,000 with all that stands around them make a megabyte.
     long_text: &'static str,
     pub series: fn(i64) -> String,
-    /// The document of a text, and where it is: of an id, a bot and a column for the latter.
-    pub document: fn(&str) -> String,
+    /// The type of a document's terms.
+    pub terms_type: &'static str,
+    /// Where a document is: of its id and bot.
     pub place: fn(&str, &str) -> String,
     pub place_column: &'static str,
     pub document_id: &'static str,
@@ -175,7 +176,7 @@ const POSTGRES: Dialect = Dialect {
         lpad(to_hex(id), 12, '0') AS uuid)",
     long_text: "repeat('A long answer. ', 25)",
     series: |count| format!("generate_series(CAST(1 AS bigint), {count}) AS series (id)"),
-    document: |text| format!("to_tsvector('simple', {text})"),
+    terms_type: "tsvector",
     place: |id, bot| format!("wicara_place_1({id}, {bot}, 0)"),
     place_column: "place",
     document_id: "id",
@@ -191,7 +192,7 @@ const SQLITE: Dialect = Dialect {
              SELECT id FROM series)"
         )
     },
-    document: str::to_owned,
+    terms_type: "text",
     place: |_, bot| format!("'b' || lower(hex({bot}))"),
     place_column: "scope",
     document_id: "rowid",
@@ -226,7 +227,7 @@ pub fn fill_postgres(folder: &Folder, psql: &Path, url: &str, size: Size, conten
         Content::Talk => String::new(),
         Content::Words => {
             let file = words::write_texts(folder, size)?;
-            format!("{};\n\\copy texts FROM '{}'\n", words::TEXTS, file.display())
+            format!("{};\n\\copy texts FROM '{}'\n", words::texts_table(&POSTGRES), file.display())
         }
     };
     let script = format!(
@@ -263,7 +264,7 @@ pub fn fill_sqlite(path: &Path, size: Size, content: Content) -> Result<()> {
             connection.execute_batch(&format!("DROP INDEX {name}"))?;
         }
         if content == Content::Words {
-            words::insert_texts(&connection, size)?;
+            words::insert_texts(&connection, size, &SQLITE)?;
         }
         for insertion in insertions {
             connection.execute_batch(&insertion)?;

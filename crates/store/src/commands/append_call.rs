@@ -15,7 +15,7 @@ use crate::idempotency::REMEMBERED;
 
 /// Version 4 of the function, created by a migration: see ARCHITECTURE.md on versions.
 pub(in super::super) const CALL: &str = "SELECT o_outcomes, o_conversations, o_messages, o_seqs \
-     FROM wicara_append_4($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+     FROM wicara_append_5($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
 /// The order of the conversations and messages in a call. The function locks conversations in this order.
 struct CallOrder {
@@ -181,7 +181,7 @@ mod outcome {
 pub(in super::super) fn outcomes(rows: Vec<Row>, appends: &[&Append]) -> Result<Vec<CallOutcome>> {
     let order = CallOrder::of(appends.iter().copied());
     let row = rows.into_iter().next().ok_or_else(|| malformed("no row"))?;
-    let mut columns = row.columns("wicara_append_4");
+    let mut columns = row.columns("wicara_append_5");
     let outcomes = columns.ints("o_outcomes")?;
     let conversations = columns.ints("o_conversations")?;
     let mut messages = columns.ints("o_messages")?.into_iter().zip(columns.ints("o_seqs")?);

@@ -12,7 +12,7 @@ pub(in super::super) struct Events(Vec<Change>);
 
 /// Adds the events of a batch on PostgreSQL: only ever sent together with the COMMIT, since the lock that it takes is the
 /// one that all servers wait for.
-pub(in super::super) const ADD: &str = "SELECT wicara_feed_3($1, $2, $3, $4, $5, $6, $7)";
+pub(in super::super) const ADD: &str = "SELECT wicara_feed_4($1, $2, $3, $4, $5, $6, $7)";
 
 /// The numbers of the kinds in the database. `wicara_append_…` of PostgreSQL has the first, the fourth and the fifth.
 mod kind {

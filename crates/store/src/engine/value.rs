@@ -130,8 +130,8 @@ fn write_terms(
     for (position, word) in terms.words() {
         lexemes.push((word, u16::try_from(position)?));
     }
-    // A stem has no position, which position 0 stands for here.
-    lexemes.extend(terms.stems().map(|stem| (stem, 0)));
+    // Position 0 stands for none here.
+    lexemes.extend(terms.unplaced().map(|term| (term, 0)));
     lexemes.sort_unstable();
     let equal = |a: &(&str, u16), b: &(&str, u16)| a.0 == b.0;
     out.put_i32(i32::try_from(lexemes.chunk_by(equal).count())?);

@@ -1,7 +1,7 @@
 //! A query in the syntax of each engine. Terms are safe to quote ([`wicara_search`] says why); the ids of bots are made so
 //! here.
 
-use wicara_search::{Query, Term};
+use wicara_search::{HEAD_MARK, Query, Term, head};
 
 use super::documents::Scope;
 use crate::effects::search::{NOTE, bot_word};
@@ -42,9 +42,14 @@ fn tsquery(query: &Query, is_loose: bool) -> String {
     wanted.chain(unwanted).collect::<Vec<_>>().join(" & ")
 }
 
-/// Whether the index cannot tell by itself.
+/// Whether the index cannot tell by itself: of a phrase, and of a prefix that is longer than heads are.
 fn is_compared(term: &Term) -> bool {
-    matches!(term, Term::Phrase { words, .. } if words.len() > 1)
+    match term {
+        Term::Word(_) => false,
+        Term::Phrase { words, prefix } => {
+            words.len() > 1 || *prefix && head(&words[0]).is_some_and(|head| head.len() < words[0].len())
+        }
+    }
 }
 
 fn tsquery_term(term: &Term, is_loose: bool) -> String {
@@ -53,11 +58,20 @@ fn tsquery_term(term: &Term, is_loose: bool) -> String {
         Term::Phrase { words, prefix } => (words, if is_loose { " & " } else { " <-> " }, *prefix),
     };
     let last = words.len() - 1;
-    let words = words.iter().enumerate().map(|(index, word)| {
-        let prefix = if prefix && index == last { ":*" } else { "" };
-        format!("{}{prefix}", quoted(word))
+    let words = words.iter().enumerate().map(|(index, word)| match head(word) {
+        Some(head) if prefix && index == last && (is_loose || !is_compared(term)) => {
+            // A word that is as long as the head has none.
+            let whole = (head == word).then(|| quoted(word) + " | ").unwrap_or_default();
+            format!("({whole}{})", quoted(&head_term(head)))
+        }
+        _ if prefix && index == last => format!("{}:*", quoted(word)),
+        _ => quoted(word),
     });
     format!("({})", words.collect::<Vec<_>>().join(operator))
+}
+
+fn head_term(head: &str) -> String {
+    format!("{HEAD_MARK}{head}")
 }
 
 /// A query for FTS5's MATCH.
@@ -84,6 +98,9 @@ fn fts5_term(term: &Term) -> String {
             let any: Vec<_> = any.iter().map(|word| format!("\"{word}\"")).collect();
             format!("({})", any.join(" OR "))
         }
+        Term::Phrase { words, prefix: true } if !is_compared(term) => {
+            format!("(\"{}\" OR \"{}\")", words[0], head_term(&words[0]))
+        }
         Term::Phrase { words, prefix } => {
             format!("\"{}\"{}", words.join(" "), if *prefix { " *" } else { "" })
         }
@@ -100,17 +117,25 @@ mod tests {
 
     #[test]
     fn a_query_is_written_for_each_engine() {
-        let query = Query::parse("\"lost card\" pre* -\"bank\" -\"a b\"").unwrap();
+        let query = Query::parse("\"lost card\" pre* -\"bank\" -\"a b\" -surat*").unwrap();
         let scope = scope(Some(&["it's", "b\\c"]), false);
         let postgres = Postgres::of(&query, &scope);
-        assert_eq!(postgres.terms, "('lost' <-> 'card') & ('pre':*) & !('bank') & !('a' <-> 'b')");
-        assert_eq!(postgres.loose, "('lost' & 'card') & ('pre':*) & !('bank')");
+        assert_eq!(
+            postgres.terms,
+            "('lost' <-> 'card') & (('pre' | '__pre')) & !('bank') & !('a' <-> 'b') & !('surat':*)"
+        );
+        assert_eq!(postgres.loose, "('lost' & 'card') & (('pre' | '__pre')) & !('bank')");
         assert_eq!(postgres.place, " & ('bit''s' | 'bb\\\\c') & !'note'");
         assert_eq!(
             fts5(&query, &scope),
-            "((terms : (((\"lost card\" AND \"pre\" *) NOT \"bank\") NOT \"a b\")) \
+            "((terms : ((((\"lost card\" AND (\"pre\" OR \"__pre\")) NOT \"bank\") NOT \"a b\") NOT \"surat\" *)) \
              AND (scope : (\"b69742773\" OR \"b625c63\"))) NOT (scope : \"note\")"
         );
+        // The index alone tells of a prefix that is longer no more than that its head is there.
+        let Postgres { terms, loose, .. } =
+            Postgres::of(&Query::parse("surat* \"a kua*\" 日").unwrap(), &scope);
+        assert_eq!(terms, "('surat':*) & ('a' <-> 'kua') & (('日' | '__日'))");
+        assert_eq!(loose, "(('__sur')) & ('a' & 'kua') & (('日' | '__日'))");
         // A word is found in any of its forms.
         let word = Query::parse("dikirim").unwrap();
         let scope = Scope { bots: None, notes: true };

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use rusqlite::Connection;
+use wicara_search::Terms;
 
 use super::words::text;
 use crate::data::{BOTS, Dialect, INTEGRATIONS, Size};
@@ -29,26 +30,48 @@ pub const FIRST_YEAR: i64 = 2024;
 const FIRST_AT: i64 = 1_704_067_200_000;
 const SPAN: i64 = (366 + 365) * 24 * 60 * 60 * 1000;
 
-/// Holds the texts by the id of their message while the rows are made.
-pub const TEXTS: &str = "CREATE TEMPORARY TABLE texts (id bigint, text text)";
+/// Documents of the names of conversations have ids from here on.
+const NAMES: i64 = 1 << 56;
+
+/// Holds the texts of messages and the names of conversations, by the id of their documents, while the rows are made.
+#[must_use]
+pub fn texts_table(dialect: &Dialect) -> String {
+    format!("CREATE TEMPORARY TABLE texts (id bigint, text text, terms {})", dialect.terms_type)
+}
+
+fn texts(size: Size) -> impl Iterator<Item = (i64, String)> {
+    let users = size.users();
+    let names = move |id| match id % 4 {
+        0 => format!("x{id}"),
+        _ => format!("x{id} u{}", id / 4 % users),
+    };
+    let names = (1..=size.conversations).map(move |id| (NAMES + id, names(id)));
+    (1..=size.all_messages()).map(|id| (id, text(id))).chain(names)
+}
 
 /// Writes all texts as psql reads them.
 pub fn write_texts(folder: &Folder, size: Size) -> Result<PathBuf> {
     let path = folder.path.join("texts");
     let mut file = BufWriter::new(File::create(&path)?);
-    for id in 1..=size.all_messages() {
-        writeln!(file, "{id}\t{}", text(id))?;
+    for (id, text) in texts(size) {
+        let terms = Terms::of(&text);
+        write!(file, "{id}\t{text}\t")?;
+        // A lexeme may come again with another position.
+        for (position, word) in terms.words() {
+            write!(file, "{word}:{position} ")?;
+        }
+        writeln!(file, "{}", terms.unplaced().collect::<Vec<_>>().join(" "))?;
     }
     file.into_inner()?.sync_data()?;
     Ok(path)
 }
 
-pub fn insert_texts(connection: &Connection, size: Size) -> rusqlite::Result<()> {
-    connection.execute_batch(TEXTS)?;
+pub fn insert_texts(connection: &Connection, size: Size, dialect: &Dialect) -> rusqlite::Result<()> {
+    connection.execute_batch(&texts_table(dialect))?;
     connection.execute_batch("BEGIN")?;
-    let mut insert = connection.prepare("INSERT INTO texts VALUES (?1, ?2)")?;
-    for id in 1..=size.all_messages() {
-        insert.execute((id, text(id)))?;
+    let mut insert = connection.prepare("INSERT INTO texts VALUES (?1, ?2, ?3)")?;
+    for (id, text) in texts(size) {
+        insert.execute((id, &text, Terms::of(&text).as_str()))?;
     }
     connection.execute_batch("COMMIT")
 }
@@ -70,7 +93,7 @@ pub fn insertions(size: Size, dialect: &Dialect) -> Vec<String> {
                      THEN 'client' ELSE 'bot' END AS role, \
                  CASE WHEN seq = {messages} AND conversation % {FAILED} = 0 THEN 1 ELSE 0 END AS has_failed \
              FROM (SELECT id, text, (id - 1) / {messages} + 1 AS conversation, (id - 1) % {messages} + 1 AS seq \
-                 FROM texts) AS placed) AS answered",
+                 FROM texts WHERE id < {NAMES}) AS placed) AS answered",
         at = at("id")
     );
     let conversations_made = format!(
@@ -99,18 +122,14 @@ pub fn insertions(size: Size, dialect: &Dialect) -> Vec<String> {
 }
 
 fn documents(dialect: &Dialect) -> String {
-    const NAMES: i64 = 1 << 56;
-    let Dialect { document, place, document_id, place_column, .. } = dialect;
-    let name = format!("{NAMES} + id");
+    let Dialect { place, document_id, place_column, .. } = dialect;
     format!(
         "INSERT INTO search_documents ({document_id}, conversation_id, terms, {place_column}) \
-         SELECT messages.id, conversation_id, {text}, {message_place} \
-         FROM messages JOIN conversations ON conversations.id = conversation_id \
-         UNION ALL SELECT {name}, id, {names}, {name_place} FROM conversations",
-        text = document("text"),
-        message_place = place("messages.id", "bot_id"),
-        names = document("room || coalesce(' ' || user_id, '')"),
-        name_place = place(&name, "bot_id"),
+         SELECT texts.id, conversation_id, terms, {at} \
+         FROM texts JOIN messages ON messages.id = texts.id JOIN conversations ON conversations.id = conversation_id \
+         UNION ALL SELECT texts.id, conversations.id, terms, {at} \
+         FROM texts JOIN conversations ON conversations.id = texts.id - {NAMES} WHERE texts.id >= {NAMES}",
+        at = place("texts.id", "bot_id"),
     )
 }
 

@@ -1,5 +1,5 @@
-//! Words and texts of them, by Zipf's law: the word with the number n comes about 1/n as often as the first. A word with a
-//! digit has no stems, so that a text is its own document. The same id has the same text on both databases.
+//! Words and texts of them, by Zipf's law: the word with the number n comes about 1/n as often as the first. The same
+//! id has the same text on both databases.
 
 use std::fmt::Write;
 use std::ops::RangeInclusive;
