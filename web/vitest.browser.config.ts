@@ -7,5 +7,7 @@ export default defineConfig({
     fileParallelism: false,
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // As patient as Playwright is with what it waits for.
+    expect: { poll: { timeout: 30_000 } },
   },
 });

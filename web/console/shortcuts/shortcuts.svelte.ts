@@ -17,7 +17,10 @@ class Shortcuts {
   readonly press = (event: KeyboardEvent): void => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     if (!preferences.shortcuts && event.key !== "Escape") return;
-    if (event.target instanceof Element && event.target.closest("input, textarea, select, dialog, [popover]"))
+    if (
+      event.target instanceof Element &&
+      event.target.closest("input, textarea, select, dialog[open], [popover]")
+    )
       return;
     const run = this.layers.findLast((layer) => layer[event.key])?.[event.key];
     if (!run) return;

@@ -1,13 +1,9 @@
 /* The console for people who use a keyboard, a screen reader or a phone. */
 
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import type { Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Bot, startBot } from "../widget/bot";
+import { isOpenToAll } from "./access";
 import { startConsole, type Wicara } from "./server";
-
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 let bot: Bot;
 let wicara: Wicara;
@@ -33,53 +29,44 @@ afterAll(async () => {
   bot?.close();
 });
 
-/** What axe finds that keeps somebody out. */
-async function faults(page: Page): Promise<string[]> {
-  await page.evaluate(AXE);
-  const { violations } = await page.evaluate(() => (window as any).axe.run());
-  return violations
-    .filter(({ impact }: any) => impact === "serious" || impact === "critical")
-    .map(
-      ({ id, nodes }: any) =>
-        `${id}: ${nodes.map((node: any) => `${node.html} ${node.failureSummary}`).join("; ")}`,
-    );
-}
-
 for (const colorScheme of ["light", "dark"] as const) {
   test(`nothing keeps anybody out, ${colorScheme}`, { timeout: 120_000 }, async () => {
     const login = await wicara.browser.newPage({ colorScheme, bypassCSP: true });
     await login.goto(`${wicara.url}/login`);
     await login.getByRole("button", { name: "Sign in" }).click();
-    expect(await faults(login)).toEqual([]);
+    await isOpenToAll(login);
     await login.context().close();
 
     const { page, context } = await wicara.open(undefined, { colorScheme, bypassCSP: true });
     await page.locator("[data-conversation]").first().waitFor();
-    expect(await faults(page)).toEqual([]);
+    await isOpenToAll(page);
     await page.getByRole("button", { name: "Filter" }).click();
     await page.getByLabel("Channel").selectOption("website");
     await page.getByRole("button", { name: "Channel: website" }).waitFor();
-    expect(await faults(page)).toEqual([]);
+    await isOpenToAll(page);
     await page.goto(`${wicara.url}/inbox?channel=none`);
     await page.getByText("Nothing matches").waitFor();
-    expect(await faults(page)).toEqual([]);
+    await isOpenToAll(page);
 
     await page.goto(`${wicara.url}/inbox/${failed}`);
     await page.getByText("The bot answered with an error.").waitFor();
-    expect(await faults(page)).toEqual([]);
+    await isOpenToAll(page);
     await page.goto(`${wicara.url}/inbox/${human}`);
     await page.getByText("Written as client").first().waitFor();
     await page.getByRole("group", { name: "Reply" }).getByRole("button", { name: "Note" }).click();
-    expect(await faults(page)).toEqual([]);
+    await page.getByLabel("Note", { exact: true }).waitFor();
+    await isOpenToAll(page);
 
     await page.getByRole("button", { name: "More" }).click();
-    expect(await faults(page)).toEqual([]);
+    await page.getByRole("button", { name: "Delete" }).waitFor();
+    await isOpenToAll(page);
     await page.keyboard.press("Escape");
     await page.getByRole("button", { name: "Account" }).click();
-    expect(await faults(page)).toEqual([]);
+    await page.getByRole("button", { name: "Keyboard shortcuts" }).waitFor();
+    await isOpenToAll(page);
     await page.getByRole("button", { name: "Keyboard shortcuts" }).click();
     await page.getByRole("dialog").waitFor();
-    expect(await faults(page)).toEqual([]);
+    await isOpenToAll(page);
     await page.keyboard.press("Escape");
 
     const { conversation_id } = await wicara.ask("echo To be deleted");
@@ -87,7 +74,7 @@ for (const colorScheme of ["light", "dark"] as const) {
     await page.getByRole("button", { name: "More" }).click();
     await page.getByRole("button", { name: "Delete" }).click();
     await page.getByRole("button", { name: "Undo" }).waitFor();
-    expect(await faults(page)).toEqual([]);
+    await isOpenToAll(page);
     await context.close();
 
     const phone = await wicara.open(undefined, {
@@ -96,7 +83,8 @@ for (const colorScheme of ["light", "dark"] as const) {
       viewport: { width: 360, height: 700 },
     });
     await phone.page.getByRole("button", { name: "Menu" }).click();
-    expect(await faults(phone.page)).toEqual([]);
+    await phone.page.getByRole("dialog").waitFor();
+    await isOpenToAll(phone.page);
     await phone.context.close();
   });
 }
@@ -111,12 +99,13 @@ test("everything is done with the keyboard alone", async () => {
   await keys.press("Escape");
   await page.getByRole("dialog").waitFor({ state: "detached" });
 
+  const row = page.locator(`[data-conversation="${conversation_id}"]:focus`);
   await keys.press("j");
-  expect(await page.evaluate(() => (document.activeElement as HTMLElement).dataset.conversation)).toBe(
-    String(conversation_id),
-  );
+  await row.waitFor();
   await keys.press("j");
+  await row.waitFor({ state: "detached" });
   await keys.press("k");
+  await row.waitFor();
   await keys.press("Enter");
   await page.waitForURL(`**/inbox/${conversation_id}`);
   await page.getByText("office answers", { exact: true }).waitFor();
@@ -135,10 +124,25 @@ test("everything is done with the keyboard alone", async () => {
   await keys.press("e");
   await page.getByText("office answers", { exact: true }).waitFor();
   await keys.press("/");
-  expect(await page.evaluate(() => document.activeElement?.getAttribute("type"))).toBe("search");
+  await page.locator("input[type=search]:focus").waitFor();
   await keys.press("Escape");
   await keys.press("Escape");
   await page.waitForURL("**/inbox");
+  await context.close();
+});
+
+test("a key counts that is pressed just when a dialog has closed", async () => {
+  const { page, context } = await wicara.open();
+  await page.locator("[data-conversation]").first().waitFor();
+  await page.keyboard.press("?");
+  await page.getByRole("dialog").waitFor();
+  // On a busy machine it comes before the event that tells of the closing: the focus is still in there.
+  await page.evaluate(() => {
+    document.querySelector("dialog")!.close();
+    const key = new KeyboardEvent("keydown", { key: "j", bubbles: true, cancelable: true });
+    document.activeElement!.dispatchEvent(key);
+  });
+  await page.locator("[data-conversation]:focus").waitFor();
   await context.close();
 });
 
@@ -151,8 +155,8 @@ test("on a phone there is one thing at a time, and nothing wider than the screen
   const fits = () => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
   await page.locator(`[data-conversation="${human}"]`).tap();
   await page.getByText("Written as agent").first().waitFor();
-  expect(await page.getByRole("region", { name: "Conversations" }).isVisible()).toBe(false);
-  expect(await fits()).toBe(true);
+  await page.getByRole("region", { name: "Conversations" }).waitFor({ state: "hidden" });
+  await expect.poll(fits).toBe(true);
   for (const button of await page.locator("main button:visible").all()) {
     const box = await button.boundingBox();
     expect(Math.min(box!.width, box!.height), await button.innerText()).toBeGreaterThanOrEqual(44);
@@ -171,7 +175,7 @@ test("on a phone there is one thing at a time, and nothing wider than the screen
   await page.getByRole("dialog").getByRole("button", { name: "Close" }).tap();
   await page.getByRole("button", { name: "Back", exact: true }).tap();
   await page.getByRole("region", { name: "Conversations" }).waitFor();
-  expect(await fits()).toBe(true);
+  await expect.poll(fits).toBe(true);
   await page.getByRole("button", { name: "Menu" }).tap();
   await page
     .getByRole("dialog")

@@ -44,7 +44,7 @@ test("an answer is seen while it is given, and can be stopped", async () => {
   await page.getByRole("button", { name: "Stop" }).click();
   await log.getByText("Stopped before the end").waitFor();
   await asked;
-  expect(await log.getByText("half").count()).toBe(1);
+  await expect.poll(() => log.getByText("half").count()).toBe(1);
   await context.close();
 });
 
@@ -66,7 +66,8 @@ test("an operator takes over, replies, and gives the conversation back", async (
   await page.getByLabel("Note", { exact: true }).fill("Ask the registry first");
   await page.getByRole("button", { name: "Add note" }).click();
   await log.getByText("Ask the registry first").waitFor();
-  expect((await wicara.visitor("GET", session_id)).data.messages).toHaveLength(3);
+  const messages = async () => (await wicara.visitor("GET", session_id)).data.messages;
+  await expect.poll(messages).toHaveLength(3);
 
   const newest = thread.data.messages.at(-1).id;
   await wicara.visitor("POST", `${session_id}/seen`, { upTo: newest });
@@ -111,6 +112,7 @@ test("a viewer reads, and is offered nothing to write with", async () => {
   await page.getByText("You can read conversations, not write in them.").waitFor();
   expect(await page.getByRole("button", { name: /Take over|Ask again|Send/ }).count()).toBe(0);
   await page.getByRole("button", { name: "More" }).click();
+  await page.getByRole("button", { name: "Copy link" }).waitFor();
   expect(await page.getByRole("button", { name: /Delete|Rename/ }).count()).toBe(0);
   await context.close();
 });
@@ -134,7 +136,7 @@ test("a reply is neither lost nor doubled when the server goes away, and a draft
   const { data } = await wicara.operator("GET", `/api/message?conversationId=${conversation_id}`);
   const sent = data.filter((message: { message: string }) => message.message === "sent into the dark");
   expect(sent).toHaveLength(1);
-  expect(await page.getByRole("log").getByText("sent into the dark").count()).toBe(1);
+  await expect.poll(() => page.getByRole("log").getByText("sent into the dark").count()).toBe(1);
   await page.getByText("Live", { exact: true }).waitFor();
   await context.close();
 });
@@ -157,7 +159,7 @@ test("a reply whose answer was lost on the way is sent again and stored once", a
   const resent = page.waitForResponse((response) => response.url().endsWith("/api/message") && response.ok());
   await page.getByRole("log").getByText("only once").waitFor();
   await resent;
-  expect(await page.getByRole("log").getByText("only once").count()).toBe(1);
+  await expect.poll(() => page.getByRole("log").getByText("only once").count()).toBe(1);
   const { data } = await wicara.operator("GET", `/api/message?conversationId=${conversation_id}`);
   expect(data.filter((message: { message: string }) => message.message === "only once")).toHaveLength(1);
   await context.close();

@@ -41,10 +41,10 @@ test("the first conversation appears by itself; more are announced and shown whe
   await conversation("Second");
   await conversation("Third");
   await page.getByRole("button", { name: "2 new" }).waitFor();
-  expect(await rooms(page)).toEqual(["First"]);
+  await expect.poll(() => rooms(page)).toEqual(["First"]);
   await page.getByRole("button", { name: "2 new" }).click();
   await page.getByText("Third", { exact: true }).waitFor();
-  expect(await rooms(page)).toEqual(["Third", "Second", "First"]);
+  await expect.poll(() => rooms(page)).toEqual(["Third", "Second", "First"]);
   await context.close();
 });
 
@@ -60,7 +60,7 @@ test("a row on the screen changes in its place", async () => {
     message: "Something else",
   });
   await row(page, below).getByText("Something else").waitFor();
-  expect((await rooms(page)).slice(0, 2)).toEqual(["Above", "Below"]);
+  await expect.poll(async () => (await rooms(page)).slice(0, 2)).toEqual(["Above", "Below"]);
   await wicara.operator("POST", `/api/conversation/${below}/claim`);
   await row(page, below).getByText("You", { exact: true }).waitFor();
   await context.close();
@@ -77,7 +77,7 @@ test("a long list is walked to its end, with few rows in the page", async () => 
     if (scroller) scroller.scrollTop = scroller.scrollHeight;
     return [...document.querySelectorAll(".room")].some((room) => room.textContent === "Many 0");
   });
-  expect(await page.locator("[data-conversation]").count()).toBeLessThan(60);
+  await expect.poll(() => page.locator("[data-conversation]").count()).toBeLessThan(60);
   await context.close();
 });
 

@@ -76,7 +76,7 @@ test("the queue notifies who has asked for it and looks elsewhere", async () => 
   await page.getByRole("button", { name: /new/ }).click();
   await wicara.operator("PATCH", `/api/conversation/${second.conversation_id}`, { room: "Renamed" });
   await page.locator("[data-conversation]").getByText("Renamed", { exact: true }).waitFor();
-  expect(await told()).toEqual([`Somebody waits for a person: website-${second.conversation_id}`]);
+  await expect.poll(told).toEqual([`Somebody waits for a person: website-${second.conversation_id}`]);
   await context.close();
 });
 

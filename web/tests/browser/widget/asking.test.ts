@@ -14,13 +14,13 @@ test("on a page of another origin with a strict policy an answer is seen as it c
   const visit = await Visit.begin(world);
   await visit.open();
   await visit.sees("When are you open?");
-  expect(await visit.stored()).toEqual({});
+  await expect.poll(() => visit.stored()).toEqual({});
 
   await visit.ask("How do I get a card?");
   await bot.say("How do I get a card?", "You need **three");
   // What is not closed yet looks as it will.
   await visit.window.locator("strong", { hasText: "three" }).waitFor();
-  expect(await visit.log()).toEqual(["How do I get a card?", "You need three"]);
+  await visit.says("How do I get a card?", "You need three");
   await bot.say("How do I get a card?", "** things, see [the form](https://forms.test/a).");
   await bot.finish("How do I get a card?");
   const link = visit.window.getByRole("link", { name: "the form" });
@@ -28,13 +28,15 @@ test("on a page of another origin with a strict policy an answer is seen as it c
   expect(await link.getAttribute("rel")).toBe("noopener noreferrer nofollow ugc");
   expect(await link.getAttribute("target")).toBe("_blank");
   await visit.window.locator("time").waitFor();
-  expect(await visit.log()).toEqual(["How do I get a card?", "You need three things, see the form."]);
+  await visit.says("How do I get a card?", "You need three things, see the form.");
 
   expect(await visit.page.context().cookies()).toEqual([]);
-  expect(await messages(world.wicara)).toEqual([
-    "client How do I get a card?",
-    "bot You need **three** things, see [the form](https://forms.test/a).",
-  ]);
+  await expect
+    .poll(() => messages(world.wicara))
+    .toEqual([
+      "client How do I get a card?",
+      "bot You need **three** things, see [the form](https://forms.test/a).",
+    ]);
   visit.isClean();
 });
 
@@ -99,9 +101,7 @@ test("where the bot fails it says so, and asks again as a new question", async (
   await visit.ask("fail please");
   await visit.sees("No answer came.");
   await visit.button("Ask again").dblclick();
-  await expect
-    .poll(() => messages(world.wicara), { timeout: 20_000 })
-    .toEqual(["client fail please", "client fail please"]);
+  await expect.poll(() => messages(world.wicara)).toEqual(["client fail please", "client fail please"]);
   await onlyConversation(world.wicara);
 });
 
@@ -120,19 +120,15 @@ test("a person takes over: what they write comes live, typing goes both ways, an
   const said = { conversationId: id, role: "agent", type: "text", message: "Good **morning**" };
   const { data } = (await wicara.operator("POST", "/api/message", said)) as { data: { id: string } };
   await visit.sees("morning");
-  await expect
-    .poll(async () => (await onlyConversation(wicara)).seenByVisitorUpTo, { timeout: 20_000 })
-    .toBe(data.id);
+  await expect.poll(async () => (await onlyConversation(wicara)).seenByVisitorUpTo).toBe(data.id);
   await visit.box.pressSequentially("thanks");
-  await expect
-    .poll(() => wicara.requests.some((one) => one.includes("/typing")), { timeout: 20_000 })
-    .toBe(true);
+  await expect.poll(() => wicara.requests.some((one) => one.includes("/typing"))).toBe(true);
   await visit.box.press("Enter");
-  await expect.poll(() => messages(wicara), { timeout: 20_000 }).toContain("client thanks");
+  await expect.poll(() => messages(wicara)).toContain("client thanks");
   expect(world.bot.asked).toEqual(["echo hi"]);
   // Screen readers are told whole messages.
-  const told = await visit.window.locator("[aria-live]").allInnerTexts();
-  expect(told.join()).toContain("Good morning");
+  const told = async () => (await visit.window.locator("[aria-live]").allInnerTexts()).join();
+  await expect.poll(told).toContain("Good morning");
   visit.isClean();
 });
 
@@ -163,13 +159,13 @@ test("a visitor has several conversations, and forgets them all", async () => {
   await visit.button("Conversations").click();
   await visit.button(/echo first/).click();
   await visit.window.getByText("first", { exact: true }).waitFor();
-  expect(await visit.log()).toEqual(["echo first", "first"]);
+  await visit.says("echo first", "first");
   await visit.button("Conversations").click();
   await visit.button("Forget everything in this browser").click();
   await visit.button("Forget").click();
   await visit.sees("Hello!");
-  expect(await visit.stored()).toEqual({});
-  expect(await messages(world.wicara)).toHaveLength(4);
+  await expect.poll(() => visit.stored()).toEqual({});
+  await expect.poll(() => messages(world.wicara)).toHaveLength(4);
   visit.isClean();
 });
 
@@ -187,9 +183,9 @@ test("an answer is rated, with a word, and the rating is taken back", async () =
     };
     return data[0]!.feedback;
   };
-  await expect.poll(feedback, { timeout: 20_000 }).toMatchObject({ value: -1, text: "It is too short" });
+  await expect.poll(feedback).toMatchObject({ value: -1, text: "It is too short" });
   await visit.button("Not helpful").click();
-  await expect.poll(feedback, { timeout: 20_000 }).toBeNull();
+  await expect.poll(feedback).toBeNull();
   visit.isClean();
 });
 
@@ -207,9 +203,9 @@ suggestions = ["echo apa kabar"]\nlanguages = ["id"]\ncolor = "#7a1fa2"\n`;
   await visit.button("echo apa kabar").click();
   await visit.window.getByText("apa kabar", { exact: true }).waitFor();
   const bubble = visit.window.locator(".mine .bubble");
-  expect(await bubble.evaluate((element) => getComputedStyle(element).backgroundColor)).toBe(
-    "rgb(122, 31, 162)",
-  );
+  await expect
+    .poll(() => bubble.evaluate((element) => getComputedStyle(element).backgroundColor))
+    .toBe("rgb(122, 31, 162)");
 });
 
 test("a page places the chat itself, says where it stands, and opens it; its style sheet says how it looks", async () => {
@@ -221,18 +217,18 @@ test("a page places the chat itself, says where it stands, and opens it; its sty
   await visit.page.evaluate(() => document.documentElement.style.setProperty("--wicara-color", "navy"));
   const opens = () => visit.page.evaluate(() => customElements.get("wicara-chat") !== undefined);
   await expect.poll(opens).toBe(true);
-  expect(await visit.page.locator("wicara-chat").count()).toBe(1);
+  await expect.poll(() => visit.page.locator("wicara-chat").count()).toBe(1);
   await visit.page.locator("wicara-chat").evaluate((chat) => (chat as HTMLElement & { open(): void }).open());
   await visit.window.getByRole("heading", { name: "Placed" }).waitFor();
   await visit.window.getByRole("textbox", { name: "Tulis pesan" }).fill("echo hi");
   await visit.page.keyboard.press("Enter");
   await visit.window.getByText("hi", { exact: true }).waitFor();
-  expect((await visit.window.boundingBox())!.x).toBeLessThan(100);
+  await expect.poll(async () => (await visit.window.boundingBox())!.x).toBeLessThan(100);
   await visit.page.keyboard.press("Escape");
   await visit.page.emulateMedia({ media: "print" });
-  expect(await visit.page.getByRole("button", { name: "Buka obrolan" }).isVisible()).toBe(false);
-  await visit.page.emulateMedia({ media: "screen" });
   const launcher = visit.page.getByRole("button", { name: "Buka obrolan" });
+  await launcher.waitFor({ state: "hidden" });
+  await visit.page.emulateMedia({ media: "screen" });
   // The colour is looked for when the theme changes, too.
   await visit.page.emulateMedia({ colorScheme: "dark" });
   await expect

@@ -6,7 +6,6 @@ let world: World;
 beforeEach(async () => void (world = await startWorld()));
 afterEach(() => world.close());
 
-const poll = { timeout: 40_000 };
 const streams = () => [...world.wicara.open].filter((request) => request.includes("/events?"));
 
 test("eight tabs share one stream, and show the same conversation; when the leading one goes, another leads", async () => {
@@ -16,7 +15,7 @@ test("eight tabs share one stream, and show the same conversation; when the lead
   for (let tab = 0; tab < 8; tab++) visits.push(await (await Visit.begin(world, context)).open());
   await visits[0]!.ask("echo hello");
   for (const visit of visits) await visit.window.getByText("hello", { exact: true }).waitFor();
-  expect(streams()).toHaveLength(1);
+  await expect.poll(streams).toHaveLength(1);
 
   const { id } = await onlyConversation(wicara);
   const say = (message: string) =>
@@ -25,11 +24,11 @@ test("eight tabs share one stream, and show the same conversation; when the lead
   for (const visit of visits) await visit.sees("Good morning");
   await visits[7]!.ask("echo from the last");
   for (const visit of visits) await visit.window.getByText("from the last", { exact: true }).waitFor();
-  expect(await messages(wicara)).toHaveLength(5);
+  await expect.poll(() => messages(wicara)).toHaveLength(5);
 
   // Whichever leads: all but the last are closed, one after the other.
   for (const visit of visits.slice(0, 7)) await visit.page.close();
-  await expect.poll(() => streams().length, poll).toBe(1);
+  await expect.poll(() => streams().length).toBe(1);
   await say("Still there?");
   await visits[7]!.sees("Still there?");
   visits[7]!.isClean();
@@ -47,16 +46,16 @@ test("forgetting in one tab is forgetting in all", async () => {
   await one.button("Forget everything in this browser").click();
   await one.button("Forget").click();
   await other.sees("Hello!");
-  await expect.poll(() => streams().length, poll).toBe(0);
+  await expect.poll(() => streams().length).toBe(0);
 });
 
 test("nothing is followed while the window is closed", async () => {
   const visit = await (await Visit.begin(world)).open();
   await visit.ask("echo hello");
   await visit.window.getByText("hello", { exact: true }).waitFor();
-  await expect.poll(() => streams().length, poll).toBe(1);
+  await expect.poll(() => streams().length).toBe(1);
   await visit.button("Close the chat").click();
-  await expect.poll(() => streams().length, poll).toBe(0);
+  await expect.poll(() => streams().length).toBe(0);
 });
 
 test("on a page without https, where browsers have no locks, tabs work each for itself", async () => {
@@ -79,5 +78,5 @@ test("on a page without https, where browsers have no locks, tabs work each for 
   await other.sees("Good day");
   await other.ask("echo bye");
   await one.window.getByText("bye", { exact: true }).waitFor();
-  expect(await messages(wicara)).toHaveLength(5);
+  await expect.poll(() => messages(wicara)).toHaveLength(5);
 });

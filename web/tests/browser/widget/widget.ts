@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { type Browser, type BrowserContext, chromium, type Locator, type Page } from "playwright-core";
-import { expect } from "vitest";
+import { expect, vi } from "vitest";
 
 import { type Bot, startBot } from "./bot.ts";
 import { startPage, startWicara, type Wicara } from "./server.ts";
@@ -106,18 +106,35 @@ export class Visit {
     await this.window.getByText(text).first().waitFor();
   }
 
-  /** Everything in the log, from the oldest to the newest. */
-  async log(): Promise<string[]> {
-    return this.window.locator(".message .text").allInnerTexts();
-  }
-
   /** What the browser keeps for the page. */
   async stored(): Promise<Record<string, string>> {
     return this.page.evaluate(() => ({ ...localStorage, ...sessionStorage }));
   }
 
-  /** Everything that makes use hard for somebody, within the widget: the rest of the page is not ours to judge. */
-  async obstacles(within = "wicara-chat"): Promise<string[]> {
+  /** Waits until the log shows just this, from the oldest to the newest. */
+  async says(...texts: string[]): Promise<void> {
+    await expect.poll(() => this.window.locator(".message .text").allInnerTexts()).toEqual(texts);
+  }
+
+  /** Waits until what has this accessible name has the focus. */
+  async focuses(name: string): Promise<void> {
+    await expect.poll(() => this.focused()).toBe(name);
+  }
+
+  /** The accessible name of what has the focus, within the widget too. */
+  async focused(): Promise<string> {
+    return this.page.evaluate(() => {
+      const inner = document.activeElement?.shadowRoot?.activeElement ?? document.activeElement;
+      return inner?.getAttribute("aria-label") ?? inner?.textContent ?? "";
+    });
+  }
+
+  /** Waits until nothing within the widget makes use hard for somebody: the rest of the page is not ours to judge. */
+  async isOpenToAll(note = "", within = "wicara-chat"): Promise<void> {
+    await expect.poll(() => this.obstacles(within), { message: note }).toEqual([]);
+  }
+
+  private async obstacles(within: string): Promise<string[]> {
     const source = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
     await this.page.evaluate(`${source}; undefined`);
     const found = await this.page.evaluate(
@@ -137,15 +154,18 @@ export class Visit {
   }
 }
 
-/** The only conversation there is, as operators see it. */
+/** The only conversation there is, as operators see it; waits until there is just one. */
 export async function onlyConversation(
   wicara: Wicara,
 ): Promise<{ id: string; seenByVisitorUpTo: string | null }> {
-  const { data } = (await wicara.operator("GET", "/api/conversation")) as {
-    data: { id: string; seenByVisitorUpTo: string | null }[];
+  const read = async () => {
+    const { data } = (await wicara.operator("GET", "/api/conversation")) as {
+      data: { id: string; seenByVisitorUpTo: string | null }[];
+    };
+    expect(data).toHaveLength(1);
+    return data[0]!;
   };
-  expect(data).toHaveLength(1);
-  return data[0]!;
+  return vi.waitFor(read, { timeout: PATIENCE });
 }
 
 /** What was stored, as `role text`. */
