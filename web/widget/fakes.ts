@@ -63,11 +63,3 @@ export function fakeWindow({ hasLocks = true } = {}): FakeWindow {
   vi.stubGlobal("removeEventListener", target.removeEventListener.bind(target));
   return { local, locks, dispatch: (event) => void target.dispatchEvent(event) };
 }
-
-/** Numbers that look random, and are the same each time. */
-export function dice(seed: number): (below: number) => number {
-  return (below) => {
-    seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
-    return Math.floor((seed / 2 ** 31) * below);
-  };
-}

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { fakeWindow } from "./fakes.ts";
 import { follow } from "./live.ts";
 import { Refused, type Transport } from "./transport.ts";
-import type { StreamEvent } from "./stream.ts";
+import type { StreamEvent } from "../shared/stream.ts";
 
 type Stream = (tell: (event: object | undefined, id?: string) => void, signal: AbortSignal) => Promise<void>;
 

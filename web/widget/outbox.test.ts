@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type FakeWindow, fakeWindow } from "./fakes.ts";
 import { Outbox, type OutboxEvents } from "./outbox.ts";
 import { Store } from "./store.ts";
-import type { StreamEvent } from "./stream.ts";
+import type { StreamEvent } from "../shared/stream.ts";
 import { Refused, type Transport } from "./transport.ts";
 
 type Reply = (tell: (event: string, data: object) => void, signal: AbortSignal) => Promise<void> | void;

@@ -6,7 +6,7 @@
 import { exclusively } from "./leader.ts";
 import { backoff, pause } from "./pause.ts";
 import { type Pending, randomKey, type Store } from "./store.ts";
-import type { StreamEvent } from "./stream.ts";
+import type { StreamEvent } from "../shared/stream.ts";
 import { Refused, type Transport } from "./transport.ts";
 import type { QuestionAnswered } from "./types.ts";
 

@@ -1,7 +1,6 @@
 /* The calls to the server. It is the only file of the widget that fetches. */
 
-import type { StreamEvent } from "./stream.ts";
-import { readEvents } from "./stream.ts";
+import { readEvents, type StreamEvent } from "../shared/stream.ts";
 import type { ConversationState, Message, ThreadDetail, WidgetSettings } from "./types.ts";
 
 /** Three heartbeats of the server. */

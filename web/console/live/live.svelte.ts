@@ -1,6 +1,6 @@
 import { untrack } from "svelte";
 import type { LiveEvent, StoredEvent } from "../../shared/api";
-import type { StreamEvent } from "../../widget/stream";
+import type { StreamEvent } from "../../shared/stream";
 import { type Answer, queryString } from "../api/http";
 import { type Batch, FeedLog } from "./feed_log";
 import { EventStream, type StreamStatus } from "./stream";

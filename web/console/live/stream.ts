@@ -1,5 +1,5 @@
 import { openStream } from "../api/http";
-import { readEvents, type StreamEvent } from "../../widget/stream";
+import { readEvents, type StreamEvent } from "../../shared/stream";
 
 /** The server sends something every 15 seconds; a connection that is silent for longer than this is dead. */
 const SILENCE_MILLISECONDS = 40_000;

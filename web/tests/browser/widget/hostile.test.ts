@@ -2,8 +2,8 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, expect, test } from "vitest";
 
+import { dice } from "../../../shared/dice.ts";
 import { PAYLOADS } from "../../../shared/payloads.ts";
-import { dice } from "../../../widget/fakes.ts";
 import { startWorld, Visit, type World } from "./widget.ts";
 
 let world: World;

@@ -1,6 +1,6 @@
 import { afterEach, expect, test, vi } from "vitest";
 
-import { dice } from "./fakes.ts";
+import { dice } from "./dice.ts";
 import { eventParser, readEvents, type StreamEvent } from "./stream.ts";
 
 afterEach(() => void vi.useRealTimers());
