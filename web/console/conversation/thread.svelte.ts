@@ -21,6 +21,8 @@ export class Thread {
   status = $state<ThreadStatus>("loading");
   older = $state<"idle" | "loading" | "failed" | "none">("idle");
   typing = $state<{ visitor: boolean; agent: boolean }>({ visitor: false, agent: false });
+  /** Messages that were read while a bot wrote them. */
+  readonly followed = new Set<string>();
   /** When this operator has just typed: the event about that is not shown to them. */
   typedAt = 0;
 
@@ -138,6 +140,7 @@ export class Thread {
     const oldest = this.messages[0];
     // A change of a message that is not loaded comes with its page.
     if (oldest && compareNumbers(message.id, oldest.id) < 0 && this.older !== "none") return;
+    if (message.replyTo && this.answers.has(message.replyTo)) this.followed.add(message.id);
     this.messages = messagesMerge(this.messages, [message]);
     const question = message.replyTo ?? (message.failure ? message.id : null);
     if (question) this.answerEnd(question);

@@ -164,6 +164,8 @@ export const en = {
   sendDrop: "Discard",
   sendRejected: (detail: string) => `Not accepted: ${detail}`,
   showLinks: "Links",
+  showAll: "Show all",
+  showLess: "Show less",
 
   // The reply box
   reply: "Reply",

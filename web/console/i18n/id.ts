@@ -155,6 +155,8 @@ export const id: Dictionary = {
   sendDrop: "Buang",
   sendRejected: (detail) => `Tidak diterima: ${detail}`,
   showLinks: "Tautan",
+  showAll: "Tampilkan semua",
+  showLess: "Tampilkan sebagian",
 
   reply: "Balas",
   replyTo: "Balas pengunjung",

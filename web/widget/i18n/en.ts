@@ -23,6 +23,8 @@ export const en = {
   older: "Show earlier messages",
   newest: "Go to the newest message",
   more: "Read more",
+  all: "Show all",
+  less: "Show less",
   sending: "Sending…",
   notSent: "Not sent.",
   offline: "No connection. It is sent as soon as there is one.",

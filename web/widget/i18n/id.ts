@@ -25,6 +25,8 @@ export const id: Texts = {
   older: "Tampilkan pesan sebelumnya",
   newest: "Ke pesan terbaru",
   more: "Baca selengkapnya",
+  all: "Tampilkan semua",
+  less: "Tampilkan sebagian",
   sending: "Mengirim…",
   notSent: "Belum terkirim.",
   offline: "Tidak ada koneksi. Pesan dikirim begitu koneksi kembali.",

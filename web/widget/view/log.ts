@@ -71,6 +71,7 @@ export class Log {
     let day = "";
     const messages = thread.list();
     const answering = thread.answering;
+    const read = new Set<number | null>(this.drafts.keys());
     const lastQuestion = messages.findLast(({ role }) => role === "client")?.id;
     let anchor: HTMLElement | undefined;
     for (const message of messages) {
@@ -79,7 +80,7 @@ export class Log {
       day = name;
       let view = this.messages.get(message.id);
       if (!view) {
-        view = new MessageView(message, this.texts, this.locale, this.actions);
+        view = new MessageView(message, this.texts, this.locale, this.actions, read.has(message.replyTo));
         this.messages.set(message.id, view);
       }
       const isLast = message.id === lastQuestion;

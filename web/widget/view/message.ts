@@ -1,5 +1,6 @@
 /* One message as it is shown, and an answer that is being given. */
 
+import { beginning } from "../../shared/beginning.ts";
 import { render } from "../../shared/markdown.ts";
 import { safeUrl } from "../../shared/markdown-inline.ts";
 import { withoutLooseEnds } from "../../shared/markdown-partial.ts";
@@ -40,6 +41,7 @@ export class MessageView {
   private readonly below = h("div", { class: "below" });
   private readonly time = h("time");
   private readonly thumbs: HTMLElement;
+  private readonly all: HTMLButtonElement;
   private form: HTMLFormElement | undefined;
   private message!: Message;
   private canAsk = false;
@@ -50,7 +52,16 @@ export class MessageView {
     private readonly texts: Texts,
     private readonly locale: string,
     private readonly actions: MessageActions,
+    /** Whether a very long text is shown as a whole: it was read while it came. */
+    private isWhole: boolean,
   ) {
+    const onclick = () => {
+      this.isWhole = !this.isWhole;
+      this.showText();
+      // What is left may be above.
+      if (!this.isWhole) this.element.scrollIntoView({ block: "nearest" });
+    };
+    this.all = h("button", { type: "button", class: "link all", onclick });
     const side = message.role === "client" ? "mine" : message.role === "agent" ? "theirs agent" : "theirs";
     this.thumbs = h("span", { class: "thumbs" }, this.thumb(1), this.thumb(-1));
     this.element = h("li", { class: `message ${side}` }, this.label, this.bubble, this.below);
@@ -67,13 +78,26 @@ export class MessageView {
     const { texts } = this;
     this.label.className = message.role === "agent" ? "author" : "sr";
     this.label.textContent = nameOf(message, texts);
-    if (message.role === "client") this.text.textContent = message.text;
-    else showMarkdown(this.text, message.text);
     const isPartial = message.payload?.properties?.state === "partial";
     const hint = isPartial ? [h("p", { class: "hint" }, texts.partial)] : [];
-    arrange(this.bubble, [this.text, ...this.links(), ...hint]);
+    const all = this.showText() ? [this.all] : [];
+    arrange(this.bubble, [this.text, ...all, ...this.links(), ...hint]);
     if (message.role === "client") this.showFailure();
     else this.showFooter();
+  }
+
+  /** Whether the text is so long that there is a choice. */
+  private showText(): boolean {
+    const { message, text, texts, isWhole, all } = this;
+    const start = beginning(message.text);
+    const isCut = start !== undefined && !isWhole;
+    const shown = isCut ? start : message.text;
+    if (message.role === "client") text.textContent = shown;
+    else showMarkdown(text, isCut ? withoutLooseEnds(shown) : shown);
+    text.classList.toggle("cut", isCut);
+    all.textContent = isCut ? texts.all : texts.less;
+    all.ariaExpanded = String(!isCut);
+    return start !== undefined;
   }
 
   private links(): Node[] {

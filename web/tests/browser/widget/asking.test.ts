@@ -95,6 +95,32 @@ test("a suggestion asks, and an answer is stopped", async () => {
   visit.isClean();
 });
 
+test("a very long message is shown in part until all of it is asked for; what was read as it came stays whole", async () => {
+  const { bot } = world;
+  const lines = Array.from({ length: 400 }, (_, index) => `${index}. **line** number ${index}`).join("\n");
+  const visit = await (await Visit.begin(world)).open();
+  await visit.ask("at length");
+  await bot.say("at length", lines);
+  await visit.sees("number 399");
+  await bot.finish("at length");
+  await visit.button("Show less").waitFor();
+  await visit.sees("number 399");
+  await visit.ask(`echo ${"word ".repeat(2_000)}`);
+  await visit.window.locator(".mine").getByRole("button", { name: "Show all" }).waitFor();
+  await visit.isOpenToAll();
+
+  await visit.page.reload();
+  const answer = visit.window.locator(".theirs").first();
+  await answer.getByRole("button", { name: "Show all" }).focus();
+  expect(await answer.getByText("number 399").count()).toBe(0);
+  await visit.page.keyboard.press("Enter");
+  await answer.getByText("number 399").waitFor();
+  await visit.focuses("Show less");
+  await visit.page.keyboard.press("Enter");
+  await answer.getByText("number 399").waitFor({ state: "detached" });
+  visit.isClean();
+});
+
 test("where the bot fails it says so, and asks again as a new question", async () => {
   const visit = await Visit.begin(world);
   await visit.open();
