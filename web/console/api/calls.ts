@@ -56,4 +56,12 @@ export const messageList = (query: Record<string, string | undefined>, signal?: 
 export const messageCreate = (body: string, idempotencyKey: string) =>
   request<Data<Message>>("POST", "/api/message", { body, idempotencyKey });
 
+export const messageEdit = (id: string, message: string) =>
+  data<Message>(request("PATCH", `/api/message/${id}`, { body: { message } }));
+
+export const messageDelete = (id: string, undoSeconds: number) =>
+  request("DELETE", `/api/message/${id}`, { query: { undo: String(undoSeconds) } });
+
+export const messageRestore = (id: string) => request("POST", `/api/message/${id}/restore`);
+
 export const messageAsk = (id: string) => request("POST", `/api/message/${id}/ask`);

@@ -96,9 +96,14 @@ export class Thread {
     }
   }
 
-  /** Takes a message that this page has sent. */
+  /** Takes a message that this page has sent or changed. */
   add(message: Message): void {
     if (message.conversationId === this.id) this.messages = messagesMerge(this.messages, [message]);
+  }
+
+  /** Takes a message out that this page has deleted. */
+  remove(id: string): void {
+    this.messages = this.messages.filter((message) => message.id !== id);
   }
 
   /** Tells the server how far this operator has read. */
@@ -130,8 +135,7 @@ export class Thread {
       } else if (event.kind === "message.created" || event.kind === "message.updated") {
         if (event.message.conversationId === this.id) this.put(event.message);
       } else if (event.kind === "message.deleted") {
-        if (event.message.conversationId === this.id)
-          this.messages = this.messages.filter((message) => message.id !== event.message.id);
+        if (event.message.conversationId === this.id) this.remove(event.message.id);
       }
     }
   }

@@ -166,6 +166,12 @@ export const en = {
   showLinks: "Links",
   showAll: "Show all",
   showLess: "Show less",
+  messageMenu: "Message options",
+  messageEdit: "Edit",
+  messageRemove: "Delete message",
+  messageRemoved: "Message deleted.",
+  save: "Save",
+  cancel: "Cancel",
 
   // The reply box
   reply: "Reply",
@@ -211,6 +217,7 @@ export const en = {
   shortcutStop: "Stop the answer",
   shortcutFresh: "Show what is new",
   shortcutDetails: "Details",
+  shortcutMessages: "From the options of one message to the next",
   shortcutHelp: "This list",
 };
 

@@ -157,6 +157,12 @@ export const id: Dictionary = {
   showLinks: "Tautan",
   showAll: "Tampilkan semua",
   showLess: "Tampilkan sebagian",
+  messageMenu: "Opsi pesan",
+  messageEdit: "Ubah",
+  messageRemove: "Hapus pesan",
+  messageRemoved: "Pesan dihapus.",
+  save: "Simpan",
+  cancel: "Batal",
 
   reply: "Balas",
   replyTo: "Balas pengunjung",
@@ -199,6 +205,7 @@ export const id: Dictionary = {
   shortcutStop: "Hentikan jawaban",
   shortcutFresh: "Tampilkan yang baru",
   shortcutDetails: "Rincian",
+  shortcutMessages: "Dari opsi satu pesan ke pesan berikutnya",
   shortcutHelp: "Daftar ini",
 };
 
