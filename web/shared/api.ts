@@ -22,7 +22,7 @@ export type LiveEvent = Schemas["AnswerProgressEvent"] | Schemas["AnswerDeltaEve
 
 /** What the console reads of a bot's answer object. Bots send what they like: any of it may be missing or of another type. */
 export interface AnswerPayload {
-  properties?: { allow_markdown?: unknown; state?: unknown };
+  properties?: { state?: unknown };
   suggest_links?: unknown;
 }
 
