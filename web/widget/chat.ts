@@ -38,6 +38,7 @@ export function start(host: Host): Chat {
     (settings) => {
       wording = wordingOf(host, settings);
       if (settings.color) host.tint(settings.color);
+      if (panel.reword(wording)) return;
       const old = panel;
       panel = new Panel(model, wording, close, drafted);
       panel.composer.text = old.composer.text;

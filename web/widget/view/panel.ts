@@ -49,11 +49,11 @@ export class Panel {
 
   constructor(
     private readonly model: Model,
-    private readonly wording: Wording,
+    private wording: Wording,
     private readonly close: () => void,
     drafted: (text: string) => void,
   ) {
-    const { language, title } = wording;
+    const { language } = wording;
     const texts = (this.texts = language === "id" ? id : en);
     // How the visitor writes dates, where the browser tells it of this language.
     const locale = navigator.languages.find((tag) => tag.startsWith(language)) ?? language;
@@ -85,7 +85,8 @@ export class Panel {
       icon("person"),
       texts.person,
     );
-    this.title = h("h2", { id: "title" }, title || texts.title);
+    this.title = h("h2", { id: "title" });
+    this.entitle();
     const heading = h("div", { class: "heading" }, this.title, this.status);
     this.body = h("div", { class: "body" }, this.log.element, this.person, this.composer.element);
     this.element = h(
@@ -105,6 +106,21 @@ export class Panel {
       this.body,
       this.announcer,
     );
+  }
+
+  /** Takes other words and keeps all that was begun. False: they are of another language, which needs another window. */
+  reword(wording: Wording): boolean {
+    if (wording.language !== this.wording.language) return false;
+    this.wording = wording;
+    this.greeting = undefined;
+    this.entitle();
+    this.update();
+    return true;
+  }
+
+  private entitle(): void {
+    const { wording, texts, listButton } = this;
+    this.title.textContent = listButton.hidden ? texts.list : wording.title || texts.title;
   }
 
   /** Shows what is, at the next frame. */
@@ -203,7 +219,7 @@ export class Panel {
   private showList(isList: boolean): void {
     this.listButton.hidden = isList;
     this.backButton.hidden = !isList;
-    this.title.textContent = isList ? this.texts.list : this.wording.title || this.texts.title;
+    this.entitle();
     this.status.hidden = isList;
     const [shown, hidden] = isList
       ? [this.conversations.element, this.body]

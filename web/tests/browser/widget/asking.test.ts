@@ -234,6 +234,31 @@ suggestions = ["echo apa kabar"]\nlanguages = ["id"]\ncolor = "#7a1fa2"\n`;
     .toBe("rgb(122, 31, 162)");
 });
 
+test("what the server says of its widget may come late: nothing that was begun meanwhile is lost", async () => {
+  await world.close();
+  const settings = `[bot.widget]\ntitle = "From the server"\ngreeting = "Good day"\n`;
+  world = await startWorld(settings, {}, "");
+  const said = JSON.stringify(await world.wicara.operator("GET", "/api/widget"));
+  let answer = () => {};
+  world.wicara.intercept((_, path, response) => {
+    if (!path.startsWith("/api/widget")) return false;
+    const headers = { "Access-Control-Allow-Origin": "*", "Content-Type": "application/json" };
+    answer = () => void response.writeHead(200, headers).end(said);
+    return true;
+  });
+  const visit = await (await Visit.begin(world)).open();
+  await visit.ask("echo hi");
+  await visit.button("Not helpful").click();
+  const word = visit.window.getByRole("textbox", { name: "What was missing?" });
+  await word.fill("Half a thou");
+  answer();
+  await visit.window.getByRole("heading", { name: "From the server" }).waitFor();
+  await expect.poll(() => word.inputValue()).toBe("Half a thou");
+  await visit.button("Conversations").click();
+  await visit.button("New conversation").click();
+  await visit.sees("Good day");
+});
+
 test("a page places the chat itself, says where it stands, and opens it; its style sheet says how it looks", async () => {
   const { wicara } = world;
   const body = `<wicara-chat data-title="Placed" data-position="start"></wicara-chat>`;
