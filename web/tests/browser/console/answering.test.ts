@@ -1,5 +1,6 @@
 /* What an operator does all day: reading what the bot answers, taking over, replying and giving back. */
 
+import type { Route } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Bot, startBot } from "../widget/bot";
 import { ADMIN, PASSWORD, startConsole, type Wicara } from "./server";
@@ -90,8 +91,14 @@ test("of two operators who claim at once one has it, and the other is told who",
   const pages = [sari.page, admin.page];
   for (const page of pages) await page.goto(`${wicara.url}/inbox/${conversation_id}?view=queue`);
   const claims = pages.map((page) => page.getByRole("button", { name: "Claim" }));
-  for (const claim of claims) await claim.waitFor();
-  await Promise.all(claims.map((claim) => claim.click()));
+  // Nobody has it before both have asked for it.
+  const held: Route[] = [];
+  for (const page of pages)
+    await page.route("**/claim", async (route) => {
+      held.push(route);
+      if (held.length === pages.length) for (const one of held) void one.continue();
+    });
+  for (const claim of claims) await claim.click();
   for (const page of pages) await page.getByText(/^(You have|\w+ has) it$/).waitFor();
 
   const { data } = await wicara.operator("GET", `/api/conversation/${conversation_id}`);
