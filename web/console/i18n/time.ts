@@ -13,6 +13,13 @@ function dayOf(time: Date): number {
   return Math.floor((time.getTime() - time.getTimezoneOffset() * 60_000) / DAY_MILLISECONDS);
 }
 
+/** Makes what a list's times need, which takes a browser long the first time: as long as many rows do. */
+export function timesPrepare(language: string): void {
+  const now = new Date();
+  for (const days of [0, 1, 7])
+    timeShort(language, new Date(now.getTime() - days * DAY_MILLISECONDS).toISOString(), now);
+}
+
 /** As a list shows it: the hour today, else the day. */
 export function timeShort(language: string, at: string, now: Date): string {
   const time = new Date(at);
