@@ -6,8 +6,10 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
 use xtask::bench_options::{BenchOptions, help};
+use xtask::chromium;
 
 use crate::setup::{self, cargo, progress};
+use crate::web;
 
 pub fn run(options: &BenchOptions) -> Result<ExitCode> {
     if options.help {
@@ -23,6 +25,10 @@ pub fn run(options: &BenchOptions) -> Result<ExitCode> {
     setup::wrk()?;
     if options.wants("streams") {
         setup::nchan();
+    }
+    if options.wants("search") && chromium::find().is_some() {
+        setup::node()?;
+        web::install()?;
     }
     progress("building the server and its benchmarks");
     let build = ["build", "--release", "--locked", "--package", "wicara", "--package", "bench"];

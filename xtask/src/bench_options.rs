@@ -25,7 +25,8 @@ pub const BENCHMARKS: [(&str, &str); 20] = [
     ),
     (
         "search",
-        "searches and lists of the inbox, 1,000,000 conversations: warm, cold, beside 500 messages a second; takes 15 minutes",
+        "searches and lists of the inbox, 1,000,000 conversations: warm, cold, beside 500 messages a second, and the \
+         console in Chromium; takes 15 minutes",
     ),
     ("snapshot", "POST /api/message beside a transaction that is open for five minutes; takes twelve"),
 ];

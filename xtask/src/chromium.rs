@@ -1,5 +1,7 @@
 //! The browser that the tests open pages in.
 
+use std::env;
+use std::path::PathBuf;
 use std::process::Command;
 
 /// What to do where there is none.
@@ -32,4 +34,13 @@ pub fn find() -> Option<&'static str> {
         // Some systems have a script by this name that only says where to get the browser.
         Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
     })
+}
+
+/// Where it is.
+#[must_use]
+pub fn path() -> Option<PathBuf> {
+    let program = find()?;
+    let folders = env::var_os("PATH").unwrap_or_default();
+    // A path stays as it is.
+    env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file())
 }

@@ -48,7 +48,7 @@ pub fn test() -> Result<Vec<String>> {
         progress(&format!("npm run {check}"));
         let mut npm = npm(&["run", check]);
         npm.env("WICARA_BIN", &program);
-        if let Some(browser) = chromium::find().and_then(path_of) {
+        if let Some(browser) = chromium::path() {
             npm.env("WICARA_CHROMIUM", browser);
         }
         if !npm.status().context("npm cannot be started")?.success() {
@@ -112,11 +112,4 @@ fn npm(arguments: &[&str]) -> Command {
     let mut npm = Command::new("npm");
     npm.args(arguments).current_dir(FOLDER);
     npm
-}
-
-/// Where a program of the PATH is.
-fn path_of(program: &str) -> Option<PathBuf> {
-    let folders = env::var_os("PATH").unwrap_or_default();
-    // A path stays as it is.
-    env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file())
 }

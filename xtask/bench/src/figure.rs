@@ -18,7 +18,7 @@ pub enum Target {
 /// One figure of one round.
 #[derive(Debug, Clone)]
 pub struct Figure {
-    /// The name by which `--only` asks for it.
+    /// The name by which `--only` asks for it, or what is measured along with that.
     pub benchmark: &'static str,
     pub what: String,
     pub engine: Engine,

@@ -1,7 +1,8 @@
-//! Searches and the lists of an inbox in a large database: warm, cold, and beside messages that are stored.
+//! Searches and the lists of an inbox in a large database: warm, cold, and beside messages that are stored; and the console.
 
 mod beside;
 mod cold;
+mod console;
 pub mod fill;
 mod queries;
 mod words;
@@ -74,6 +75,7 @@ pub fn search(bench: &mut Bench, engine: Engine) -> Result<()> {
     let server = bench.start(&database)?;
     searches(bench, &database, &server, State::Warm)?;
     lists(bench, &database, &server)?;
+    console::console(bench, &database, &server)?;
     server.stop()?;
     cold(bench, &database)?;
     let server = bench.start(&database)?;
