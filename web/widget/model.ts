@@ -156,12 +156,15 @@ export class Model {
     const { session, thread } = this.shown();
     if (!session) return;
     const before = message.feedback;
-    thread.put({ ...message, feedback: value ? { value, text } : null });
+    const given = value ? { value, text } : null;
+    thread.put({ ...message, feedback: given });
     this.events.changed();
     try {
       await this.transport.feedback(session, message.id, value, text);
     } catch (error) {
-      thread.put({ ...message, feedback: before });
+      // Unless another has come meanwhile.
+      const now = thread.messages.get(message.id);
+      if (now?.feedback === given) thread.put({ ...now, feedback: before });
       // A server that takes none says so by its path or its method.
       if (error instanceof Refused && (error.status === 404 || error.status === 405))
         thread.takesFeedback = false;

@@ -215,6 +215,29 @@ test("an answer is rated, with a word, and the rating is taken back", async () =
   visit.isClean();
 });
 
+test("a rating that fails late does not take back the word that came after it", async () => {
+  const visit = await (await Visit.begin(world)).open();
+  await visit.ask("echo hi");
+  await visit.button("Not helpful").waitFor();
+  let refuse: (() => void) | undefined;
+  world.wicara.intercept((method, path, response) => {
+    if (method !== "PUT" || !path.endsWith("/feedback") || refuse) return false;
+    refuse = () => void response.writeHead(503, { "Access-Control-Allow-Origin": "*" }).end("{}");
+    return true;
+  });
+  await visit.button("Not helpful").click();
+  const word = visit.window.getByRole("textbox", { name: "What was missing?" });
+  await word.fill("It is too short");
+  await word.press("Enter");
+  await visit.sees("Thank you.");
+  const stored = async () => JSON.stringify(await world.wicara.operator("GET", "/api/message?role=bot"));
+  await expect.poll(stored).toContain("It is too short");
+  refuse!();
+  await visit.sees("That did not work. Please try again.");
+  await visit.sees("Thank you.");
+  await expect.poll(() => visit.button("Not helpful").getAttribute("aria-pressed")).toBe("true");
+});
+
 test("what the server says of its widget fills what the page leaves out", async () => {
   await world.close();
   const settings = `[bot.widget]\ntitle = "From the server"\ngreeting = "Selamat datang"
