@@ -56,10 +56,11 @@ export function button(
   );
 }
 
-/** Makes `parent` have exactly these children, and touches only what is not in its place. */
+/** Makes `parent` have exactly these children, and moves none that stays: what is moved loses the focus. */
 export function arrange(parent: Element, children: Node[]): void {
+  const stays = new Set(children);
+  for (const child of [...parent.childNodes]) if (!stays.has(child)) child.remove();
   children.forEach((child, at) => {
     if (parent.childNodes[at] !== child) parent.insertBefore(child, parent.childNodes[at] ?? null);
   });
-  while (parent.childNodes.length > children.length) parent.lastChild!.remove();
 }

@@ -164,7 +164,10 @@ export class Log {
 
   private showNewest(): void {
     const scroller = this.items.parentElement!;
-    this.newest.hidden = scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop < NEAR;
+    const isNear = scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop < NEAR;
+    // A button that goes away takes the focus along, out of the window.
+    if (isNear && this.newest.matches(":focus")) scroller.focus({ preventScroll: true });
+    this.newest.hidden = isNear;
   }
 
   private async showOlder(): Promise<void> {

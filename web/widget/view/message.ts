@@ -140,8 +140,8 @@ export class MessageView {
     );
     this.thumbs.hidden = !this.takesFeedback;
     if (!this.time.parentElement) this.below.append(h("div", { class: "footer" }, this.time, this.thumbs));
-    if (!feedback) this.form?.remove();
-    else if (this.form && !this.form.parentElement) this.below.append(this.form);
+    // It stays whatever comes of the rating meanwhile, from before it too: somebody may be writing.
+    if (this.form && !this.form.parentElement) this.below.append(this.form);
   }
 
   private thumb(value: 1 | -1): HTMLButtonElement {

@@ -215,6 +215,25 @@ test("an answer is rated, with a word, and the rating is taken back", async () =
   visit.isClean();
 });
 
+test("the word beside a rating is written on, whatever comes of the answer meanwhile", async () => {
+  const visit = await (await Visit.begin(world)).open();
+  await visit.ask("echo hi");
+  await visit.button("Not helpful").waitFor();
+  // The rating is on its way: to all others, the answer has none.
+  world.wicara.intercept((method, path) => method === "PUT" && path.endsWith("/feedback"));
+  await visit.button("Not helpful").click();
+  const word = visit.window.getByRole("textbox", { name: "What was missing?" });
+  await word.focus();
+  await visit.page.keyboard.type("It is ");
+  const { data } = (await world.wicara.operator("GET", "/api/message?role=bot")) as {
+    data: { id: string }[];
+  };
+  await world.wicara.operator("PATCH", `/api/message/${data[0]!.id}`, { message: "another" });
+  await visit.sees("another");
+  await visit.page.keyboard.type("too short");
+  await expect.poll(() => word.inputValue()).toBe("It is too short");
+});
+
 test("a rating that fails late does not take back the word that came after it", async () => {
   const visit = await (await Visit.begin(world)).open();
   await visit.ask("echo hi");
