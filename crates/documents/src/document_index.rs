@@ -53,7 +53,7 @@ impl DocumentIndex {
     pub fn folder(bot_id: &str, settings: &Settings, scan: &Scan) -> Result<Self, String> {
         let addresses = Addresses::new(&settings.link_base).with_suffix(settings.link_suffix.clone());
         let folder = &settings.folder;
-        let Documents { files, synonyms, left_out } = read(settings, scan)?;
+        let Documents { files, synonyms, left_out } = read(settings, scan);
         let pages = files.into_iter().map(|file| {
             let weight = settings.weight(&file.path);
             Page { weight, ..passages::page(file, None, &addresses) }
@@ -131,16 +131,15 @@ pub struct Documents {
     pub left_out: Vec<LeftOut>,
 }
 
-/// Reads the documents of a scan and the operator's synonyms. What cannot be used is left out. The error names the folder and
-/// its fault.
-pub fn read(settings: &Settings, scan: &Scan) -> Result<Documents, String> {
+/// Reads the documents of a scan and the operator's synonyms. What cannot be used is left out.
+pub fn read(settings: &Settings, scan: &Scan) -> Documents {
     let is_wanted = |path: &str| path != settings.synonyms && settings.weight(path) > 0.0;
-    let mut files = folder::read(&settings.folder, scan, is_wanted)?;
+    let mut files = folder::read(&settings.folder, scan, folder::LIMITS, is_wanted);
     let synonyms = own_synonyms(settings).unwrap_or_else(|reason| {
         files.left_out.push(LeftOut { path: settings.synonyms.clone(), reason });
         Synonyms::built_in()
     });
-    Ok(Documents { files: files.documents, synonyms, left_out: files.left_out })
+    Documents { files: files.documents, synonyms, left_out: files.left_out }
 }
 
 /// The synonyms with those of the operator's file. The error says what is wrong with the file.

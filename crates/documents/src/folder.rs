@@ -9,10 +9,8 @@ use crate::decoding;
 
 /// A larger file is left out.
 pub const MAX_FILE_BYTES: u64 = 4 << 20;
-/// A folder with more documents is an error.
-pub const MAX_FILES: usize = 10_000;
-/// A folder whose documents have more bytes together is an error: texts and index are kept in memory.
-pub const MAX_TOTAL_BYTES: u64 = 64 << 20;
+/// How much of a folder is answered from: texts and index are kept in memory.
+pub const LIMITS: Limits = Limits { documents: 10_000, bytes: 64 << 20 };
 
 const NO_TEXT: &str = "is no text";
 
@@ -32,6 +30,14 @@ impl Format {
             _ => None,
         }
     }
+}
+
+/// How many documents are read, and how many bytes they have together. What is beyond either, by the order of the paths,
+/// is left out, so that the same files are answered from at every start.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub documents: usize,
+    pub bytes: u64,
 }
 
 /// A document as it was read.
@@ -98,19 +104,16 @@ pub fn scan(folder: &str) -> Result<Scan, String> {
     if scan.files.is_empty() {
         return Err(format!("{folder} has no documents (.md, .markdown, .html, .htm, .txt)"));
     }
-    if scan.files.len() > MAX_FILES {
-        return Err(format!("{folder} has {} documents; at most {MAX_FILES} are allowed", scan.files.len()));
-    }
     scan.files.sort_by(|one, other| one.path.cmp(&other.path));
     scan.left_out.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(scan)
 }
 
-/// Reads the documents of a scan for which `wanted` says yes, by their paths relative to the folder. What cannot be read is
-/// left out. The error names the folder and its fault.
-pub fn read(folder: &str, scan: &Scan, wanted: impl Fn(&str) -> bool) -> Result<Files, String> {
+/// Reads the documents of a scan for which `wanted` says yes, by their paths relative to the folder, as far as the limits
+/// allow. What cannot be read is left out.
+pub fn read(folder: &str, scan: &Scan, limits: Limits, wanted: impl Fn(&str) -> bool) -> Files {
     let mut files = Files { documents: Vec::new(), left_out: scan.left_out.clone() };
-    let mut total = 0;
+    let mut within = Vec::new();
     for FileStamp { path, bytes, .. } in &scan.files {
         let relative = relative(Path::new(folder), path);
         if !wanted(&relative) {
@@ -119,12 +122,12 @@ pub fn read(folder: &str, scan: &Scan, wanted: impl Fn(&str) -> bool) -> Result<
         if *bytes > MAX_FILE_BYTES {
             let reason = format!("is {bytes} bytes; at most {MAX_FILE_BYTES} are allowed");
             files.left_out.push(LeftOut { path: relative, reason });
-            continue;
+        } else {
+            within.push((relative, path, *bytes));
         }
-        total += bytes;
-        if total > MAX_TOTAL_BYTES {
-            return Err(format!("{folder} has more than {MAX_TOTAL_BYTES} bytes of documents"));
-        }
+    }
+    files.left_out.extend(cut(&mut within, limits));
+    for (relative, path, _) in within {
         let format = Format::of(path).expect("scan returns documents alone");
         let text = fs::read(path).map_err(|error| describe(&error)).and_then(|bytes| {
             decoding::text(&bytes, format == Format::Html).ok_or_else(|| NO_TEXT.to_owned())
@@ -134,7 +137,28 @@ pub fn read(folder: &str, scan: &Scan, wanted: impl Fn(&str) -> bool) -> Result<
             Err(reason) => files.left_out.push(LeftOut { path: relative, reason }),
         }
     }
-    Ok(files)
+    files
+}
+
+/// Keeps the documents from the first one on, by path, that are within the limits. One entry stands for all others: a line
+/// for each of thousands would hide what else is left out.
+fn cut(documents: &mut Vec<(String, &PathBuf, u64)>, limits: Limits) -> Option<LeftOut> {
+    let mut total = 0;
+    let beyond = documents.iter().enumerate().position(|(at, (_, _, bytes))| {
+        total += bytes;
+        at >= limits.documents || total > limits.bytes
+    })?;
+    let limit = if beyond == limits.documents {
+        format!("beyond the limit of {} documents", limits.documents)
+    } else {
+        format!("beyond the limit of {} bytes for all documents", limits.bytes)
+    };
+    let others = documents.split_off(beyond);
+    let reason = match others.len() {
+        1 => format!("is {limit}"),
+        count => format!("and all after it by path, {count} documents, are {limit}"),
+    };
+    Some(LeftOut { path: others.into_iter().next()?.0, reason })
 }
 
 /// The text of the file at a path of the folder. The error says what is wrong with it.

@@ -196,6 +196,48 @@ async fn a_file_that_cannot_be_used_is_left_out_and_named() {
     assert_eq!(left_out, [("big.txt", too_large), ("picture.html", "is no text")]);
 }
 
+#[test]
+fn a_folder_beyond_the_limits_is_answered_from_as_far_as_they_allow() {
+    let names = ["a.md", "b/c.md", "b/d.md", "e.md"];
+    let folder = TestFolder::new(&names.map(|name| (name, "# Eight")));
+    let settings = folder.settings("");
+    let scan = folder::scan(&settings.folder).unwrap();
+    let read = |documents, bytes, wanted: &dyn Fn(&str) -> bool| {
+        let files = folder::read(&settings.folder, &scan, folder::Limits { documents, bytes }, wanted);
+        let kept: Vec<_> = files.documents.into_iter().map(|file| file.path).collect();
+        let left_out: Vec<_> =
+            files.left_out.into_iter().map(|file| format!("{} {}", file.path, file.reason)).collect();
+        (kept, left_out)
+    };
+    let all = &|_: &str| true;
+    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    assert_eq!(read(4, 28, all), (owned(&names), Vec::new()));
+    assert_eq!(
+        read(2, 28, all),
+        (
+            owned(&names[..2]),
+            owned(&["b/d.md and all after it by path, 2 documents, are beyond the limit of 2 documents"])
+        )
+    );
+    assert_eq!(
+        read(4, 27, all),
+        (owned(&names[..3]), owned(&["e.md is beyond the limit of 27 bytes for all documents"]))
+    );
+    // What the operator leaves out takes no place.
+    assert_eq!(read(2, 14, &|path| !path.starts_with("b/")), (owned(&["a.md", "e.md"]), Vec::new()));
+}
+
+#[test]
+fn what_is_beyond_the_limit_of_documents_is_listed_once() {
+    let folder = TestFolder::new(&[]);
+    for number in 10_000..20_003 {
+        folder.write(&format!("{number}.txt"), "x");
+    }
+    let left_out = left_out(&folder.settings("")).unwrap();
+    let reason = "and all after it by path, 3 documents, are beyond the limit of 10000 documents";
+    assert_eq!(left_out, [LeftOut { path: "20000.txt".to_owned(), reason: reason.to_owned() }]);
+}
+
 #[tokio::test]
 async fn files_and_folders_are_weighted_and_left_out() {
     let folder = TestFolder::new(&[

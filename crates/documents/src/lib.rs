@@ -134,7 +134,7 @@ pub fn left_out(settings: &Settings) -> Result<Vec<LeftOut>, String> {
     }
     let settings = settings.with_full_path()?;
     let scan = folder::scan(&settings.folder)?;
-    Ok(document_index::read(&settings, &scan)?.left_out)
+    Ok(document_index::read(&settings, &scan).left_out)
 }
 
 /// How often a folder is scanned for changed files.
