@@ -94,11 +94,13 @@ impl DocumentIndex {
         let topics = |reason| Reply::topics(&self.pages, &ranking.pages, language, reason, &self.addresses);
         let reply = match ranking.certainty {
             Certainty::Sure => Reply::answer(&found, &ranking.asked, &self.addresses),
+            Certainty::Perhaps | Certainty::Declined if subject.is_thanks => {
+                topics(TopicsReason::SmallTalk(SmallTalk::Thanks))
+            }
             Certainty::Perhaps => {
                 let language = subject.language.or(found[0].0.language).unwrap_or(language);
                 Reply::offer(&found, &ranking.asked, language, &self.addresses).with_fallback(&self.fallback)
             }
-            Certainty::Declined if subject.is_thanks => topics(TopicsReason::SmallTalk(SmallTalk::Thanks)),
             Certainty::Declined => topics(TopicsReason::NothingFound).with_fallback(&self.fallback),
             Certainty::SmallTalk => topics(TopicsReason::SmallTalk(SmallTalk::of(&question.text))),
         };

@@ -367,6 +367,48 @@ async fn a_misspelt_word_finds_what_was_meant_and_a_known_word_only_itself() {
 }
 
 #[tokio::test]
+async fn a_chat_spelling_that_some_document_has_also_means_the_standard_word() {
+    let folder = TestFolder::new(&[
+        ("a.md", "# Kartu\n\n## Kartu hilang\n\nLapor ke loket.\n"),
+        ("b.md", "# Bot\n\n## Bahasa gaul\n\nDimengerti: ilang, gmn, udh.\n"),
+    ]);
+    let answer = text(&folder.bot("").unwrap(), "kartu ilang gmn").await;
+    assert!(answer.starts_with("**Kartu › Kartu hilang**"), "{answer}");
+}
+
+#[tokio::test]
+async fn of_a_heading_all_but_what_stands_in_brackets_has_to_fit() {
+    let folder = TestFolder::new(&[
+        ("a.md", "# A\n\n## How to move (carry) apples to pears (fruit)\n\nPears lie above.\n"),
+        ("b.md", "# B\n\n## Apples or pears (fruit)?\n\nBoth are good.\n"),
+    ]);
+    let answer = text(&folder.bot("").unwrap(), "when should I use apples instead of pears").await;
+    assert!(answer.contains("**B › Apples or pears"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_sure_answer_has_and_names_most_of_what_is_asked() {
+    let folder = TestFolder::new(&[
+        ("a.md", "# Mangle\n\n## Installing\n\nOn Ubuntu with its package, on other systems from source.\n"),
+        ("b.md", "# Databases\n\n## Kinds\n\nMySQL and others can be used.\n"),
+        ("c.md", "# Letters\n\n## Writing\n\nLetters are written by hand.\n"),
+        ("d.md", "# Hours\n\nThe office is closed, the home office is not.\n"),
+        ("e.md", "# Places\n\nAt home, in the office, by the seaside.\n"),
+        ("f.md", "# Ways\n\nFrom home to the office.\n"),
+    ]);
+    let bot = folder.bot("").unwrap();
+    for (question, start) in [
+        ("installing on ubuntu", "**Mangle › Installing**"),
+        ("installing mysql on ubuntu", "Perhaps this:"),
+        ("writing letters", "**Letters › Writing**"),
+        ("writing letters at home in the office", "Perhaps this:"),
+    ] {
+        let answer = text(&bot, question).await;
+        assert!(answer.starts_with(start), "{question}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn where_it_is_not_sure_the_best_passage_is_offered_and_others_are_linked_to() {
     let folder = TestFolder::new(&[
         ("a.md", "# Parking\n\nBicycles stand in the yard, cars in the street.\n"),

@@ -5,7 +5,7 @@ use wicara_guide::Language;
 
 use crate::language::forms;
 use crate::lexicon::is_stop_word;
-use crate::spelling::{exists, is_spelt_stop_word, readings};
+use crate::spelling::{exists, is_spelt_stop_word, readings, standard_spelling};
 use crate::subject::Subject;
 use crate::synonyms::Synonyms;
 use crate::term_index::{TermIndex, TermMatch, inverse_document_frequency};
@@ -148,16 +148,19 @@ impl<'a> QueryReader<'a> {
         words
     }
 
-    /// The terms that the first word and its synonyms match; `None` for a stop word in another spelling. Only a word
-    /// without any match is taken for chat language, and only then for a part of a word or a misspelt one: a word of the
-    /// documents means itself.
+    /// The terms that the first word and its synonyms match; `None` for a stop word in another spelling. A spelling of chats
+    /// that some document has also means the standard one. Only a word without any match is taken for other chat language,
+    /// and only then for a part of a word or a misspelt one: a word of the documents means itself.
     fn matches(&self, words: &[String], vocabulary_reads: &mut usize) -> Option<Vec<TermMatch<'a>>> {
         let word = &words[0];
-        let matches = self.exact(words, 1.0);
+        let english = self.language == Some(Language::English);
+        let mut matches = self.exact(words, 1.0);
         if !matches.is_empty() {
+            if let Some(standard) = standard_spelling(word).filter(|_| !english) {
+                matches.extend(self.index.matches(standard, SYNONYM_CERTAINTY));
+            }
             return Some(matches);
         }
-        let english = self.language == Some(Language::English);
         if is_spelt_stop_word(word, english) {
             return None;
         }

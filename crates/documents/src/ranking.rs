@@ -19,11 +19,15 @@ use crate::subject::Subject;
 use crate::synonyms::Synonyms;
 use crate::term_index::{TermIndex, Text, information};
 
-/// The coverage of an answer whose heading has a word of the question.
+/// The coverage of an answer that is about what is asked.
 const MIN_ANSWER_COVERAGE: f32 = 0.6;
-/// The coverage of an answer whose heading has no word of the question. A text mentions many words that it is not
-/// about, so it has to have nearly all.
-const MIN_ANSWER_COVERAGE_WITHOUT_HEADING: f32 = 0.8;
+/// The share of the question's weight that such an answer names: in its heading, its page's title or the words for the search.
+/// Where it only mentions much of the rest, and knows nothing of the others, it is often about something else: installing
+/// Wicara on Ubuntu is no answer to "install mysql on ubuntu".
+const MIN_NAMED_SHARE: f32 = 0.6;
+/// The coverage of an answer that does not name that much, or whose heading has no word of the question. A text mentions
+/// many words that it is not about, so it has to have nearly all.
+const MIN_ANSWER_COVERAGE_BY_TEXT: f32 = 0.8;
 /// The words of the question that such an answer has: two may stand in one text by chance.
 const MIN_WORDS_WITHOUT_HEADING: usize = 3;
 /// The coverage of an answer that has words of the question among those for the search alone, and none in its heading.
@@ -34,7 +38,7 @@ const MIN_ANSWER_COVERAGE_OF_ONE_WORD: f32 = 0.9;
 /// has does not say what is asked.
 const MIN_INFORMATION_OF_ONE_WORD: f32 = 0.4;
 /// An answer's score is at least so many times that of the next passage with another heading.
-const MIN_ANSWER_LEAD: f32 = 1.2;
+const MIN_ANSWER_LEAD: f32 = 1.3;
 /// The coverage of an offer that has several words of the question.
 const MIN_OFFER_COVERAGE: f32 = 0.25;
 /// The coverage of an offer that has a single word of several, which has to be in its heading: one alone is often chance.
@@ -59,7 +63,7 @@ const SAME_PAGE_BONUS: f32 = 2.2;
 /// The best passages among which one whose heading asks for the same puts an answer in doubt whose heading does not.
 const MAX_RIVALS: usize = 10;
 /// What the score of a passage is multiplied by whose heading asks for the same: who, when, where, why.
-const ASKED_FOR_BONUS: f32 = 1.25;
+const ASKED_FOR_BONUS: f32 = 1.5;
 
 /// How sure a reply is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +114,8 @@ struct Candidate {
     in_heading: bool,
     /// Whether its heading has one, or the words that its author names for the search alone.
     in_words: bool,
+    /// The share of the question's weight in these, and in its page's title.
+    named: f32,
     /// The information of the question's words, as a share of what the rarest word has.
     information: f32,
     /// Whether its heading asks for the same: who, when, where, why.
@@ -125,6 +131,8 @@ struct Coverage {
     title: f32,
     /// The words in the heading or in those that the author names for the search alone.
     heading_or_words: f32,
+    /// The words in these or in the title.
+    named: f32,
     /// As `anywhere`, without the words of earlier questions.
     question: f32,
     /// The number of words, without those of earlier questions.
@@ -141,17 +149,21 @@ struct WordCertainty {
 }
 
 impl Candidate {
-    /// `next`: the best passage with another heading.
-    fn is_answer(&self, next: Option<&Candidate>) -> bool {
+    /// `asked`: the number of the question's words. `next`: the best passage with another heading. However much the rare words
+    /// of a question weigh, an answer has most of all its words.
+    fn is_answer(&self, asked: usize, next: Option<&Candidate>) -> bool {
         let enough = match self.word_count {
             0..=1 if !self.in_words || self.information < MIN_INFORMATION_OF_ONE_WORD => return false,
             0..=1 => MIN_ANSWER_COVERAGE_OF_ONE_WORD,
-            _ if self.in_heading => MIN_ANSWER_COVERAGE,
+            _ if self.in_heading && self.named >= MIN_NAMED_SHARE => MIN_ANSWER_COVERAGE,
+            _ if self.in_heading => MIN_ANSWER_COVERAGE_BY_TEXT,
             _ if self.in_words => MIN_ANSWER_COVERAGE_BY_WORDS,
             count if count < MIN_WORDS_WITHOUT_HEADING => return false,
-            _ => MIN_ANSWER_COVERAGE_WITHOUT_HEADING,
+            _ => MIN_ANSWER_COVERAGE_BY_TEXT,
         };
-        self.coverage >= enough && next.is_none_or(|next| self.score >= MIN_ANSWER_LEAD * next.score)
+        2 * self.word_count > asked
+            && self.coverage >= enough
+            && next.is_none_or(|next| self.score >= MIN_ANSWER_LEAD * next.score)
     }
 
     fn is_offer(&self, asked: usize) -> bool {
@@ -262,7 +274,7 @@ impl Ranker {
         let next = candidates.iter().find(|other| !self.is_same_section(first, other));
         let another_asks_same = !first.asks_same
             && candidates.iter().take(MAX_RIVALS).any(|other| other.asks_same && other.is_offer(asked));
-        if first.is_answer(next) && !another_asks_same {
+        if first.is_answer(asked, next) && !another_asks_same {
             Certainty::Sure
         } else if first.is_offer(asked) {
             Certainty::Perhaps
@@ -361,6 +373,7 @@ impl Ranker {
                 word_count: covered.question_word_count,
                 in_heading: covered.heading > 0.0,
                 in_words: covered.heading_or_words > 0.0,
+                named: covered.named / question_information,
                 asks_same: false,
                 information: question_information / information(self.index.passages.len(), 1),
             }
@@ -388,6 +401,7 @@ fn coverages(query_words: &[QueryWord], bm25_scores: &[(u32, f32)]) -> Vec<Cover
             coverage.heading += word.weight * best.heading;
             coverage.title += word.weight * best.title;
             coverage.heading_or_words += word.weight * best.heading.max(best.words);
+            coverage.named += word.weight * best.heading.max(best.words).max(best.title);
             if word.origin == Origin::Question {
                 coverage.question += word.weight * best.anywhere;
                 coverage.question_word_count += usize::from(best.anywhere > 0.0);

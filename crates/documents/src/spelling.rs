@@ -41,6 +41,12 @@ fn chat_spelling(word: &str) -> Option<&'static str> {
     lookup(word).or_else(|| lookup(&without_drawn_out_letters(word)?))
 }
 
+/// The standard word of a chat spelling, if it is one word and no stop word: ilang (hilang).
+#[must_use]
+pub fn standard_spelling(word: &str) -> Option<&'static str> {
+    chat_spelling(word).filter(|standard| !standard.contains(' ') && !is_stop_word(standard))
+}
+
 fn without_drawn_out_letters(word: &str) -> Option<String> {
     let signs: Vec<char> = word.chars().collect();
     let runs = signs.chunk_by(|one, other| one == other);

@@ -206,7 +206,7 @@ impl TermIndex {
         drop(terms);
         for (id, (heading, title)) in headings.into_iter().enumerate() {
             // A heading gives synonyms in brackets: a question with one of them does not need the others too.
-            let heading = index.heading_information(heading.split('(').next().unwrap_or_default());
+            let heading = index.heading_information(&without_brackets(heading));
             let title = index.heading_information(title);
             let passage = &mut index.passages[id];
             (passage.heading_information, passage.title_information) = (heading, title);
@@ -290,6 +290,20 @@ impl TermIndex {
         let count = self.passages.len();
         words.map(|word| inverse_document_frequency(count, &self.matches(&word, 1.0))).sum()
     }
+}
+
+/// A heading without what stands in brackets.
+fn without_brackets(heading: &str) -> String {
+    let mut depth = 0_u32;
+    let is_outside = |sign: &char| {
+        match sign {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => return depth == 0,
+        }
+        false
+    };
+    heading.chars().filter(is_outside).collect()
 }
 
 /// The information of a word: BM25's inverse document frequency of its most frequent term. Rare words say more. Above
