@@ -92,28 +92,77 @@ pub enum AskedFor {
     Place,
     Reason,
     Amount,
+    /// What tells two things apart.
+    Difference,
     /// Something that is not, or does not happen.
     Lack,
 }
 
-const ASKED_FOR: [(AskedFor, &[&str]); 6] = [
+const ASKED_FOR: [(AskedFor, &[&str]); 7] = [
     (AskedFor::Person, &["who", "whom", "whose", "siapa", "siapakah", "sapa", "sopo", "sinten"]),
     (AskedFor::Time, &["when", "kapan"]),
-    (AskedFor::Place, &["where", "mana", "dimana", "kemana", "dmn", "kmn", "ndi"]),
+    (AskedFor::Place, &["where", "dimana", "kemana", "dmn", "kmn", "ndi"]),
     (AskedFor::Reason, &["why", "mengapa", "kenapa", "knp"]),
     (AskedFor::Amount, &["much", "berapa", "brp", "piro", "pinten"]),
     (
+        AskedFor::Difference,
+        &[
+            "difference",
+            "differences",
+            "different",
+            "compare",
+            "compared",
+            "versus",
+            "vs",
+            "beda",
+            "bedanya",
+            "perbedaan",
+            "bedane",
+        ],
+    ),
+    (
         AskedFor::Lack,
         &[
-            "not", "cannot", "cant", "doesnt", "dont", "isnt", "never", "nobody", "without", "wont", "belum",
-            "blm", "bukan", "enggak", "ga", "gak", "gk", "mboten", "ndak", "ngga", "nggak", "ora", "tanpa",
-            "tdk", "tidak",
+            // `t` is what is left of won't, can't and the like.
+            "not", "t", "cannot", "cant", "doesnt", "dont", "isnt", "never", "nobody", "without", "wont",
+            "belum", "blm", "bukan", "enggak", "ga", "gak", "gk", "mboten", "ndak", "ngga", "nggak", "ora",
+            "tanpa", "tdk", "tidak",
         ],
     ),
 ];
 
+/// Words before `mana` where it asks for a place. Without them it asks which one.
+const BEFORE_A_PLACE: [&str; 3] = ["di", "ke", "dari"];
+
 /// What the words of a text ask for.
 pub fn asked_for(words: &[String]) -> impl Iterator<Item = AskedFor> {
     let asks = |small_words: &[&str]| words.iter().any(|word| small_words.contains(&word.as_str()));
-    ASKED_FOR.into_iter().filter(move |(_, small_words)| asks(small_words)).map(|(asked_for, _)| asked_for)
+    let is_place = |pair: &[String]| pair[1] == "mana" && BEFORE_A_PLACE.contains(&pair[0].as_str());
+    let asks_for_a_place = words.windows(2).any(is_place);
+    let is_asked_for = move |asked_for, small_words: &[&str]| {
+        asks(small_words) || (asked_for == AskedFor::Place && asks_for_a_place)
+    };
+    ASKED_FOR
+        .into_iter()
+        .filter(move |(asked_for, small_words)| is_asked_for(*asked_for, small_words))
+        .map(|(asked_for, _)| asked_for)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokens::words;
+
+    #[test]
+    fn what_a_question_asks_for_is_told_by_its_small_words() {
+        for (text, expected) in [
+            ("di mana log?", vec![AskedFor::Place]),
+            ("API mana yang menjawab?", vec![]),
+            ("apa bedanya viewer sama agent", vec![AskedFor::Difference]),
+            ("why won't the server start", vec![AskedFor::Reason, AskedFor::Lack]),
+            ("berapa biaya kartu", vec![AskedFor::Amount]),
+        ] {
+            assert_eq!(asked_for(&words(text)).collect::<Vec<_>>(), expected, "{text}");
+        }
+    }
 }

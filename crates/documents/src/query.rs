@@ -5,7 +5,7 @@ use wicara_guide::Language;
 
 use crate::language::forms;
 use crate::lexicon::is_stop_word;
-use crate::spelling::{exists, is_spelt_stop_word, readings, standard_spelling};
+use crate::spelling::{exists, is_spelt_stop_word, readings, readings_beside};
 use crate::subject::Subject;
 use crate::synonyms::Synonyms;
 use crate::term_index::{TermIndex, TermMatch, inverse_document_frequency};
@@ -156,9 +156,11 @@ impl<'a> QueryReader<'a> {
         let english = self.language == Some(Language::English);
         let mut matches = self.exact(words, 1.0);
         if !matches.is_empty() {
-            if let Some(standard) = standard_spelling(word).filter(|_| !english) {
-                matches.extend(self.index.matches(standard, SYNONYM_CERTAINTY));
-            }
+            let of_standard = readings_beside(word, english)
+                .into_iter()
+                .map(|reading| self.exact(&[reading], SYNONYM_CERTAINTY))
+                .find(|matches| !matches.is_empty());
+            matches.extend(of_standard.unwrap_or_default());
             return Some(matches);
         }
         if is_spelt_stop_word(word, english) {

@@ -64,7 +64,6 @@ const SAME_PAGE_BONUS: f32 = 2.2;
 const MAX_RIVALS: usize = 10;
 /// What the score of a passage is multiplied by whose heading asks for the same: who, when, where, why.
 const ASKED_FOR_BONUS: f32 = 1.5;
-
 /// How sure a reply is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Certainty {

@@ -41,12 +41,6 @@ fn chat_spelling(word: &str) -> Option<&'static str> {
     lookup(word).or_else(|| lookup(&without_drawn_out_letters(word)?))
 }
 
-/// The standard word of a chat spelling, if it is one word and no stop word: ilang (hilang).
-#[must_use]
-pub fn standard_spelling(word: &str) -> Option<&'static str> {
-    chat_spelling(word).filter(|standard| !standard.contains(' ') && !is_stop_word(standard))
-}
-
 fn without_drawn_out_letters(word: &str) -> Option<String> {
     let signs: Vec<char> = word.chars().collect();
     let runs = signs.chunk_by(|one, other| one == other);
@@ -74,6 +68,18 @@ pub fn readings(word: &str, english: bool) -> Vec<String> {
     }
     readings.extend(bases);
     readings.extend(without_drawn_out_letters(word));
+    readings
+}
+
+/// What a word that some document has may stand for besides itself, each one word: the standard one for a chat spelling that
+/// a document quotes (ilang, hilang), or for a form of spoken Indonesian (balikin, balikkan).
+#[must_use]
+pub fn readings_beside(word: &str, english: bool) -> Vec<String> {
+    if is_english_word(word) || is_standard_word(word) {
+        return Vec::new();
+    }
+    let mut readings = readings(word, english);
+    readings.retain(|reading| !reading.contains(' ') && !is_stop_word(reading));
     readings
 }
 
@@ -129,6 +135,8 @@ fn chat_bases(word: &str) -> Vec<String> {
 /// mbayar (bayar), nambah (menambah).
 fn nasal_bases(word: &str) -> Vec<String> {
     let mut bases = Vec::new();
+    // `nge-` is for short words: ngecek (cek), ngeprint (print).
+    bases.extend(word.strip_prefix("nge").map(str::to_owned));
     let prefixes: [(&str, &[&str]); 4] =
         [("ny", &["s", "c"]), ("ng", &["", "k"]), ("n", &["t", ""]), ("m", &["p", ""])];
     for (prefix, consonants) in prefixes {
@@ -172,6 +180,7 @@ mod tests {
             ("matiin", "matikan"),
             ("nyoba", "coba"),
             ("nambah", "menambah"),
+            ("ngecek", "cek"),
             ("ngirimin", "kirim"),
             ("ortu", "orang tua"),
             ("ilang", "hilang"),
@@ -187,6 +196,12 @@ mod tests {
             );
         }
         assert_eq!(readings("402", false), [""; 0]);
+        for (typed, meant) in [("ilang", "hilang"), ("balikin", "balikkan")] {
+            assert!(readings_beside(typed, false).contains(&meant.to_owned()), "{typed}");
+        }
+        for word in ["gmn", "hilang", "server"] {
+            assert_eq!(readings_beside(word, false), [""; 0], "a stop word, or a word that exists");
+        }
         assert_eq!(readings("login", true), [""; 0], "an English question has no chat spellings");
     }
 
