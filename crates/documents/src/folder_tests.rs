@@ -387,6 +387,34 @@ async fn of_a_heading_all_but_what_stands_in_brackets_has_to_fit() {
 }
 
 #[tokio::test]
+async fn words_that_only_meet_in_a_text_make_no_sure_answer_where_another_is_near() {
+    let folder = TestFolder::new(&[
+        (
+            "a.md",
+            "# Data\n\n## Erasing\n\n<!-- words: right to be forgotten, user -->\n\nRows in Postgres too.\n",
+        ),
+        ("b.md", "# Database\n\n## User\n\nPostgres needs a user.\n"),
+        ("c.md", "# Other\n\nSomething else.\n"),
+    ]);
+    let bot = folder.bot("").unwrap();
+    let answer = text(&bot, "postgres user needs which rights").await;
+    assert!(answer.starts_with("Perhaps this:"), "{answer}");
+    assert!(text(&bot, "erasing data").await.starts_with("**Data › Erasing**"));
+}
+
+#[tokio::test]
+async fn the_code_in_a_heading_outweighs_words_of_a_text() {
+    let folder = TestFolder::new(&[
+        ("a.md", "# Errors\n\n## Error 429\n\nToo many came at once.\n\n## Error 503\n\nIt is busy.\n"),
+        ("b.md", "# Streams\n\n## Number\n\nBeyond 50 of an office the people get 429.\n"),
+        ("c.md", "# Folder\n\n## Weights\n\nThe office has people, people, people.\n"),
+        ("d.md", "# Places\n\nThe office and its people.\n"),
+    ]);
+    let answer = text(&folder.bot("").unwrap(), "429 for people in one office").await;
+    assert!(answer.contains("**Errors › Error 429**"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_sure_answer_has_and_names_most_of_what_is_asked() {
     let folder = TestFolder::new(&[
         ("a.md", "# Mangle\n\n## Installing\n\nOn Ubuntu with its package, on other systems from source.\n"),

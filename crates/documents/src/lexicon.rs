@@ -50,7 +50,7 @@ pub static INDONESIAN_STOP_WORDS: WordSet = word_set! {
     "kayaknya kebetulan kepengen kini lumayan maaf makanya malah malahan masih mereka meski meskipun misal nyatanya pasti"
     "pengen pengin pingin padahal saling sampai sebab sedikit sekali sekalian sekedar selalu selama seluruh semoga semua"
     "sempat sendiri sepertinya sering seringkali seseorang siapapun soalnya sungguh tadinya tahu tanyakan tentu ternyata"
-    "terlalu walau walaupun"
+    "terlalu walau walaupun butuh membutuhkan dibutuhkan diperlukan memerlukan"
     // Javanese, as it is mixed with Indonesian.
     "aja ana arep awakmu badhe banjur bae bakal bener dadi dening dhateng durung iki iku ing isih iso isoh iya kae"
     "kaliyan kanggo karo kene kepiye kepriye kok kono kowe kudu kula kuwi lek maneh mboten mbuh menawa menyang"

@@ -8,7 +8,7 @@ use crate::lexicon::is_stop_word;
 use crate::spelling::{exists, is_spelt_stop_word, readings, readings_beside};
 use crate::subject::Subject;
 use crate::synonyms::Synonyms;
-use crate::term_index::{TermIndex, TermMatch, inverse_document_frequency};
+use crate::term_index::{TermIndex, TermMatch, Text, inverse_document_frequency};
 
 /// The certainty of a match by a synonym or by the standard spelling of a chat word. At 1.0, passages with the word
 /// itself no longer go first.
@@ -33,6 +33,14 @@ const EARLIER_WEIGHT: f32 = 0.5;
 /// documents at all, it has its full weight.
 const UNKNOWN_WEIGHT: f32 = 0.6;
 
+/// A number of so many digits that a heading has names what is asked, as an error's code does, and counts so many times.
+const CODE_DIGITS: usize = 3;
+const CODE_EMPHASIS: f32 = 2.0;
+
+fn is_code(word: &str) -> bool {
+    word.len() >= CODE_DIGITS && word.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// Where a word that is searched for comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
@@ -55,9 +63,11 @@ pub struct QueryWord<'a> {
     pub origin: Origin,
     /// Empty if no passage has the word, a synonym or a similar spelling. Its weight still lowers every coverage.
     pub matches: Vec<TermMatch<'a>>,
+    /// How much more the word counts than by its information: 1 but for the codes of [`is_code`].
+    pub emphasis: f32,
     /// The word's information, less for an earlier question's, and less for a word that no passage has.
     pub weight: f32,
-    /// The word's information.
+    /// The word's information, times its emphasis.
     pub information: f32,
 }
 
@@ -117,10 +127,13 @@ impl<'a> QueryReader<'a> {
         for (words, origin) in [(words, Origin::Question), (earlier, Origin::Earlier)] {
             for at in 0..words.len() {
                 if let Some(matches) = self.matches(&words[at..], &mut vocabulary_reads) {
-                    let information = inverse_document_frequency(self.index.passages.len(), &matches);
+                    let is_named = matches.iter().any(|matched| matched.text == Text::Heading);
+                    let emphasis = if is_named && is_code(&words[at]) { CODE_EMPHASIS } else { 1.0 };
+                    let information =
+                        emphasis * inverse_document_frequency(self.index.passages.len(), &matches);
                     let share = if matches.is_empty() { UNKNOWN_WEIGHT } else { 1.0 };
                     let weight = share * information * origin.weight();
-                    query.words.push(QueryWord { origin, matches, weight, information });
+                    query.words.push(QueryWord { origin, matches, emphasis, weight, information });
                 }
             }
         }

@@ -39,6 +39,10 @@ const MIN_ANSWER_COVERAGE_OF_ONE_WORD: f32 = 0.9;
 const MIN_INFORMATION_OF_ONE_WORD: f32 = 0.4;
 /// An answer's score is at least so many times that of the next passage with another heading.
 const MIN_ANSWER_LEAD: f32 = 1.3;
+/// The same for an answer whose heading and title have less than [`MIN_TITLED_SHARE`] of the question's weight: the words
+/// for the search and those of a text are of many subjects, and meet by chance.
+const MIN_ANSWER_LEAD_BY_TEXT: f32 = 4.0;
+const MIN_TITLED_SHARE: f32 = 0.5;
 /// The coverage of an offer that has several words of the question.
 const MIN_OFFER_COVERAGE: f32 = 0.25;
 /// The coverage of an offer that has a single word of several, which has to be in its heading: one alone is often chance.
@@ -64,6 +68,7 @@ const SAME_PAGE_BONUS: f32 = 2.2;
 const MAX_RIVALS: usize = 10;
 /// What the score of a passage is multiplied by whose heading asks for the same: who, when, where, why.
 const ASKED_FOR_BONUS: f32 = 1.5;
+
 /// How sure a reply is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Certainty {
@@ -113,7 +118,9 @@ struct Candidate {
     in_heading: bool,
     /// Whether its heading has one, or the words that its author names for the search alone.
     in_words: bool,
-    /// The share of the question's weight in these, and in its page's title.
+    /// The share of the question's weight in its heading and its page's title.
+    titled: f32,
+    /// The same with the words that its author names for the search alone.
     named: f32,
     /// The information of the question's words, as a share of what the rarest word has.
     information: f32,
@@ -130,7 +137,9 @@ struct Coverage {
     title: f32,
     /// The words in the heading or in those that the author names for the search alone.
     heading_or_words: f32,
-    /// The words in these or in the title.
+    /// The words in the heading or in the title.
+    titled: f32,
+    /// The words in any of these three.
     named: f32,
     /// As `anywhere`, without the words of earlier questions.
     question: f32,
@@ -160,9 +169,10 @@ impl Candidate {
             count if count < MIN_WORDS_WITHOUT_HEADING => return false,
             _ => MIN_ANSWER_COVERAGE_BY_TEXT,
         };
+        let lead = if self.titled < MIN_TITLED_SHARE { MIN_ANSWER_LEAD_BY_TEXT } else { MIN_ANSWER_LEAD };
         2 * self.word_count > asked
             && self.coverage >= enough
-            && next.is_none_or(|next| self.score >= MIN_ANSWER_LEAD * next.score)
+            && next.is_none_or(|next| self.score >= lead * next.score)
     }
 
     fn is_offer(&self, asked: usize) -> bool {
@@ -325,7 +335,7 @@ impl Ranker {
             for text in Text::ALL {
                 // The best match alone counts in each text: a word with many forms and synonyms must not count many times.
                 for matched in word.matches.iter().filter(|matched| matched.text == text) {
-                    let boost = matched.boost * matched.certainty * word.origin.weight();
+                    let boost = matched.boost * matched.certainty * word.emphasis * word.origin.weight();
                     for (id, score) in matched.scores().filter(|(id, _)| is_searched(*id)) {
                         let best = &mut of_text[id as usize];
                         if *best == 0.0 {
@@ -372,6 +382,7 @@ impl Ranker {
                 word_count: covered.question_word_count,
                 in_heading: covered.heading > 0.0,
                 in_words: covered.heading_or_words > 0.0,
+                titled: covered.titled / question_information,
                 named: covered.named / question_information,
                 asks_same: false,
                 information: question_information / information(self.index.passages.len(), 1),
@@ -400,6 +411,7 @@ fn coverages(query_words: &[QueryWord], bm25_scores: &[(u32, f32)]) -> Vec<Cover
             coverage.heading += word.weight * best.heading;
             coverage.title += word.weight * best.title;
             coverage.heading_or_words += word.weight * best.heading.max(best.words);
+            coverage.titled += word.weight * best.heading.max(best.title);
             coverage.named += word.weight * best.heading.max(best.words).max(best.title);
             if word.origin == Origin::Question {
                 coverage.question += word.weight * best.anywhere;
