@@ -1,5 +1,5 @@
--- Documents have the heads of words as terms too (crates/search), under which prefixes are looked up. All are made anew, in the
--- background, newest first.
+-- Documents have the heads of words as terms too (crates/search), so that prefixes as long as these are looked up. All are made
+-- anew, in the background, newest first.
 TRUNCATE search_documents;
 UPDATE search_index SET messages_below = (SELECT coalesce(max(id) + 1, 0) FROM messages),
     conversations_below = (SELECT coalesce(max(id) + 1, 0) FROM conversations);

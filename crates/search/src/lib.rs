@@ -4,9 +4,9 @@
 //! Each word is one term, its folded form ([`Word::surface`]), at its position. The stems of a text are further
 //! terms, each once and without a position. They begin with [`MARK`], so that an exact phrase never meets a stem. A
 //! word's language is not guessed: it has up to one Indonesian and one English stem, and none where the stem is the word
-//! itself, about one for two words of ordinary text. So are the heads of its words, their first letters, with two marks: with
-//! these a prefix is looked up and not collected from all words that begin with it. What one stem may stand for (mengirim is from `kirim` or from `irim`)
-//! is spelled out in the query, which is short, and not in the index.
+//! itself, about one for two words of ordinary text. What one stem may stand for (mengirim is from `kirim` or from `irim`)
+//! is spelled out in the query, which is short, and not in the index. The first letters of longer words are further terms
+//! likewise, with two marks: a prefix as long is looked up, and not collected from all words that begin with it.
 //!
 //! Terms are safe to quote in any syntax: each is made of small letters, digits, the marks of scripts that need them, and
 //! [`MARK`] as its first characters. None has a space, a quote, a sign or a control character. An engine must not

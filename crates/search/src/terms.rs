@@ -20,13 +20,12 @@ pub const MOST_OCCURRENCES: u16 = 256;
 /// An estimate, on the low side, from which a map gets its size.
 const BYTES_PER_DISTINCT_WORD: usize = 12;
 
-/// The beginning of a word under which it is indexed too, so that a prefix is looked up as a word is: its first
+/// The beginning of a word under which it is indexed too, so that a prefix as long is looked up as a word is: its first
 /// [`SHORTEST_PREFIX`] letters, and the first one where a script has no spaces. `None` for a word that is shorter.
 #[must_use]
 pub fn head(word: &str) -> Option<&str> {
     let letters = if word.chars().next().map(class) == Some(Class::Spaceless) { 1 } else { SHORTEST_PREFIX };
-    let last = word.chars().nth(letters - 1)?;
-    let (at, _) = word.char_indices().nth(letters - 1)?;
+    let (at, last) = word.char_indices().nth(letters - 1)?;
     Some(&word[..at + last.len_utf8()])
 }
 

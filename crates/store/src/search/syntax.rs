@@ -42,14 +42,9 @@ fn tsquery(query: &Query, is_loose: bool) -> String {
     wanted.chain(unwanted).collect::<Vec<_>>().join(" & ")
 }
 
-/// Whether the index cannot tell by itself: of a phrase, and of a prefix that is longer than heads are.
+/// Whether the index cannot tell by itself.
 fn is_compared(term: &Term) -> bool {
-    match term {
-        Term::Word(_) => false,
-        Term::Phrase { words, prefix } => {
-            words.len() > 1 || *prefix && head(&words[0]).is_some_and(|head| head.len() < words[0].len())
-        }
-    }
+    matches!(term, Term::Phrase { words, .. } if words.len() > 1)
 }
 
 fn tsquery_term(term: &Term, is_loose: bool) -> String {
@@ -58,16 +53,21 @@ fn tsquery_term(term: &Term, is_loose: bool) -> String {
         Term::Phrase { words, prefix } => (words, if is_loose { " & " } else { " <-> " }, *prefix),
     };
     let last = words.len() - 1;
-    let words = words.iter().enumerate().map(|(index, word)| match head(word) {
-        Some(head) if prefix && index == last && (is_loose || !is_compared(term)) => {
-            // A word that is as long as the head has none.
-            let whole = (head == word).then(|| quoted(word) + " | ").unwrap_or_default();
-            format!("({whole}{})", quoted(&head_term(head)))
+    let words = words.iter().enumerate().map(|(index, word)| match is_head(word) {
+        _ if !prefix || index < last => quoted(word),
+        // What a head has no position for is compared by the word.
+        true if is_loose || !is_compared(term) => {
+            format!("({} | {})", quoted(word), quoted(&head_term(word)))
         }
-        _ if prefix && index == last => format!("{}:*", quoted(word)),
-        _ => quoted(word),
+        _ => format!("{}:*", quoted(word)),
     });
     format!("({})", words.collect::<Vec<_>>().join(operator))
+}
+
+/// Whether a prefix is the head of every longer word that begins with it. A longer one is collected from the words that do:
+/// these are fewer, and the documents that only have its head may be many.
+fn is_head(prefix: &str) -> bool {
+    head(prefix) == Some(prefix)
 }
 
 fn head_term(head: &str) -> String {
@@ -98,7 +98,7 @@ fn fts5_term(term: &Term) -> String {
             let any: Vec<_> = any.iter().map(|word| format!("\"{word}\"")).collect();
             format!("({})", any.join(" OR "))
         }
-        Term::Phrase { words, prefix: true } if !is_compared(term) => {
+        Term::Phrase { words, prefix: true } if !is_compared(term) && is_head(&words[0]) => {
             format!("(\"{}\" OR \"{}\")", words[0], head_term(&words[0]))
         }
         Term::Phrase { words, prefix } => {
@@ -124,18 +124,17 @@ mod tests {
             postgres.terms,
             "('lost' <-> 'card') & (('pre' | '__pre')) & !('bank') & !('a' <-> 'b') & !('surat':*)"
         );
-        assert_eq!(postgres.loose, "('lost' & 'card') & (('pre' | '__pre')) & !('bank')");
+        assert_eq!(postgres.loose, "('lost' & 'card') & (('pre' | '__pre')) & !('bank') & !('surat':*)");
         assert_eq!(postgres.place, " & ('bit''s' | 'bb\\\\c') & !'note'");
         assert_eq!(
             fts5(&query, &scope),
             "((terms : ((((\"lost card\" AND (\"pre\" OR \"__pre\")) NOT \"bank\") NOT \"a b\") NOT \"surat\" *)) \
              AND (scope : (\"b69742773\" OR \"b625c63\"))) NOT (scope : \"note\")"
         );
-        // The index alone tells of a prefix that is longer no more than that its head is there.
         let Postgres { terms, loose, .. } =
-            Postgres::of(&Query::parse("surat* \"a kua*\" 日").unwrap(), &scope);
-        assert_eq!(terms, "('surat':*) & ('a' <-> 'kua') & (('日' | '__日'))");
-        assert_eq!(loose, "(('__sur')) & ('a' & 'kua') & (('日' | '__日'))");
+            Postgres::of(&Query::parse("surat* a-kua* a-surat* 日").unwrap(), &scope);
+        assert_eq!(terms, "('surat':*) & ('a' <-> 'kua':*) & ('a' <-> 'surat':*) & (('日' | '__日'))");
+        assert_eq!(loose, "('surat':*) & ('a' & ('kua' | '__kua')) & ('a' & 'surat':*) & (('日' | '__日'))");
         // A word is found in any of its forms.
         let word = Query::parse("dikirim").unwrap();
         let scope = Scope { bots: None, notes: true };
