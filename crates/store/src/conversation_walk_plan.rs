@@ -40,6 +40,8 @@ pub struct ConversationWalk {
 enum Index {
     All,
     WithPeople,
+    /// Those with people that nobody has claimed.
+    Queue,
     Unanswered,
     Failed,
     Assignee(String),
@@ -77,6 +79,7 @@ impl Index {
         let text = match self {
             Self::All => return None,
             Self::WithPeople => "handler = 'human'",
+            Self::Queue => "handler = 'human' AND assignee_id IS NULL",
             Self::Unanswered => "state >= 1",
             Self::Failed => "state = 2",
             Self::Assignee(_) => "assignee_id IS NOT NULL",
@@ -90,6 +93,8 @@ impl Index {
             (Self::All, true) => "activity_by_bot",
             (Self::WithPeople, false) => "activity_with_people",
             (Self::WithPeople, true) => "activity_with_people_by_bot",
+            (Self::Queue, false) => "activity_queue",
+            (Self::Queue, true) => "activity_queue_by_bot",
             (Self::Unanswered, false) => "activity_unanswered",
             (Self::Unanswered, true) => "activity_unanswered_by_bot",
             (Self::Failed, false) => "activity_failed",
@@ -118,7 +123,10 @@ impl<'a> Plan<'a> {
         } else if activity.unanswered == Some(true) {
             Index::Unanswered
         } else if activity.handler == Some(Handler::Human) {
-            Index::WithPeople
+            match activity.assignee {
+                Some(AssigneeFilter::Nobody) => Index::Queue,
+                _ => Index::WithPeople,
+            }
         } else {
             Index::All
         };
@@ -274,11 +282,15 @@ impl<'a> Plan<'a> {
         {
             all.push(format!("bot_id IN ({})", params.add_all(bots)));
         }
-        if let Some(handler) = activity.handler.filter(|_| !is_known(&Index::WithPeople)) {
+        if let Some(handler) =
+            activity.handler.filter(|_| !is_known(&Index::WithPeople) && !is_known(&Index::Queue))
+        {
             all.push(format!("handler = '{}'", handler.as_str()));
         }
         match (&activity.assignee, self.walk.assignee()) {
-            (Some(AssigneeFilter::Nobody), _) => all.push("assignee_id IS NULL".into()),
+            (Some(AssigneeFilter::Nobody), _) if !is_known(&Index::Queue) => {
+                all.push("assignee_id IS NULL".into());
+            }
             (_, Some(id)) if !is_known(&Index::Assignee(id.into())) => {
                 all.push(format!("assignee_id = {}", params.add(id)));
             }
