@@ -7,9 +7,6 @@ CREATE VIRTUAL TABLE search_documents USING fts5(
     terms, scope, conversation_id UNINDEXED,
     content = '', contentless_delete = 1, contentless_unindexed = 1, tokenize = "ascii tokenchars '_'"
 );
--- A transaction's documents are a segment of the index. More segments than by default wait before they are merged, up to a hard
--- limit: each document is written again half as often, and a search looks into a few more.
-INSERT INTO search_documents (search_documents, rank) VALUES ('automerge', 32), ('crisismerge', 64);
 UPDATE search_index SET messages_below = (SELECT coalesce(max(id) + 1, 0) FROM messages),
     conversations_below = (SELECT coalesce(max(id) + 1, 0) FROM conversations);
 DELETE FROM search_moves;
