@@ -75,6 +75,11 @@ pub const SEARCHES: &[Search] = &[
 ];
 
 impl Search {
+    /// Whether it is about messages that stand far apart, or far back.
+    pub fn is_of_a_part(&self) -> bool {
+        self.by_one_bot || self.of_a_month
+    }
+
     pub fn request(&self, list: List, database: &Database, number: i64) -> String {
         let query = (self.query)(number).replace('"', "%22").replace(' ', "+");
         let month = 2 + number % 11;
