@@ -72,7 +72,7 @@ async fn a_newer_schema_is_refused(engine: Engine) {
         .err()
         .unwrap();
     let Error::Setup(message) = refused else { panic!("{refused:?}") };
-    assert!(message.contains("schema version 999") && message.contains("knows only up to 7"), "{message}");
+    assert!(message.contains("schema version 999") && message.contains("knows only up to 9"), "{message}");
 }
 
 async fn a_row_that_cannot_be_read_names_its_table_and_column(engine: Engine) {
