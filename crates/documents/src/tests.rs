@@ -266,11 +266,25 @@ async fn an_answer_is_a_whole_answer_object() {
     assert_eq!(answer["category"], "message");
     assert_eq!(answer["flow_id"], flow_id("guide").to_string());
     assert!(answer["id"].as_str().unwrap().parse::<Uuid>().is_ok());
-    let expected = serde_json::json!({
-        "title": "Bots that answer from documents › How should I write documents for the bot?",
-        "url": format!("{GUIDE}/documents-bots#how-should-i-write-documents-for-the-bot")
+    // The passage itself, then the two nearest others.
+    let expected = [
+        ("How should I write documents for the bot?", "how-should-i-write-documents-for-the-bot"),
+        (
+            "Why does the bot not find an answer in my documents, or give a wrong one? (found nothing, not sure)",
+            "why-does-the-bot-not-find-an-answer-in-my-documents-or-give-a-wrong-one-found-nothing-not-sure",
+        ),
+        (
+            "How do I let the bot answer from my own documents? (FAQ, knowledge base)",
+            "how-do-i-let-the-bot-answer-from-my-own-documents-faq-knowledge-base",
+        ),
+    ]
+    .map(|(heading, fragment)| {
+        serde_json::json!({
+            "title": format!("Bots that answer from documents › {heading}"),
+            "url": format!("{GUIDE}/documents-bots#{fragment}")
+        })
     });
-    assert_eq!(answer["suggest_links"][0], expected);
+    assert_eq!(answer["suggest_links"], serde_json::json!(expected));
     let text = answer["text"].as_str().unwrap();
     assert!(
         text.starts_with(
