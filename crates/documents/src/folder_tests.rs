@@ -403,6 +403,32 @@ async fn words_that_only_meet_in_a_text_make_no_sure_answer_where_another_is_nea
 }
 
 #[tokio::test]
+async fn a_section_that_is_named_like_the_question_answers_it_however_common_its_words_are() {
+    let about = "Kartu is a service of the town, for all who live in it and who come to it. ".repeat(5);
+    let about = format!("# What is Kartu?\n\n{about}\n\n## Price\n\nKartu is free.\n");
+    let folder = TestFolder::new(&[
+        ("a.md", about.as_str()),
+        (
+            "b.md",
+            "# Kartu on a phone\n\nKartu works there too.\n\n## How to begin? (start)\n\nAsk for Kartu.\n",
+        ),
+        ("c.md", "# Kartu and others\n\nKartu again.\n\n## How to end?\n\nAll have Kartu.\n"),
+        ("d.md", "# Lost things\n\nKartu is one.\n\n## How to end?\n\nAsk, with your Kartu.\n"),
+    ]);
+    let bot = folder.bot("").unwrap();
+    for (question, section) in [
+        ("what is kartu", "**What is Kartu?**"),
+        ("How to begin?", "**Kartu on a phone › How to begin? (start)**"),
+        // Two sections are named like the first, and the second has a word more.
+        ("How to end?", "Perhaps this:"),
+        ("what is your kartu", "Perhaps this:"),
+    ] {
+        let answer = text(&bot, question).await;
+        assert!(answer.starts_with(section), "{question}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn the_code_in_a_heading_outweighs_words_of_a_text() {
     let folder = TestFolder::new(&[
         ("a.md", "# Errors\n\n## Error 429\n\nToo many came at once.\n\n## Error 503\n\nIt is busy.\n"),

@@ -126,6 +126,8 @@ struct Candidate {
     information: f32,
     /// Whether its heading asks for the same: who, when, where, why.
     asks_same: bool,
+    /// Whether its heading is the question.
+    is_asked: bool,
 }
 
 /// The summed weights of the searched words that a passage has, each times the certainty of its match.
@@ -283,7 +285,10 @@ impl Ranker {
         let next = candidates.iter().find(|other| !self.is_same_section(first, other));
         let another_asks_same = !first.asks_same
             && candidates.iter().take(MAX_RIVALS).any(|other| other.asks_same && other.is_offer(asked));
-        if first.is_answer(asked, next) && !another_asks_same {
+        // However common its words are: nothing answers a question better than a section of this name, the only one.
+        let is_asked = first.is_asked
+            && !candidates.iter().any(|other| other.is_asked && !self.is_same_section(first, other));
+        if is_asked || first.is_answer(asked, next) && !another_asks_same {
             Certainty::Sure
         } else if first.is_offer(asked) {
             Certainty::Perhaps
@@ -311,7 +316,9 @@ impl Ranker {
         // By an earlier question's words alone a passage does not answer this one.
         candidates.retain(|candidate| candidate.coverage > 0.0);
         for candidate in &mut candidates {
-            let asked_for = &self.index.passages[candidate.id as usize].asked_for;
+            let passage = &self.index.passages[candidate.id as usize];
+            candidate.is_asked = subject.is(&passage.heading_words);
+            let asked_for = &passage.asked_for;
             candidate.asks_same = asked_for.iter().any(|asked_for| subject.asked_for.contains(asked_for));
             if candidate.asks_same {
                 candidate.score *= ASKED_FOR_BONUS;
@@ -320,7 +327,8 @@ impl Ranker {
                 candidate.score *= SAME_PAGE_BONUS;
             }
         }
-        candidates.sort_by(|one, other| other.score.total_cmp(&one.score));
+        candidates
+            .sort_by(|one, other| other.is_asked.cmp(&one.is_asked).then(other.score.total_cmp(&one.score)));
         candidates
     }
 
@@ -385,6 +393,7 @@ impl Ranker {
                 titled: covered.titled / question_information,
                 named: covered.named / question_information,
                 asks_same: false,
+                is_asked: false,
                 information: question_information / information(self.index.passages.len(), 1),
             }
         });

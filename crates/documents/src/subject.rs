@@ -88,6 +88,13 @@ impl Subject {
         Self { language, words, pairs, earlier, refers, is_thanks, asked_for }
     }
 
+    /// Whether the question is word for word this sequence of several words.
+    #[must_use]
+    pub fn is(&self, words: &[String]) -> bool {
+        let pairs = words.windows(2).map(|pair| (&pair[0], &pair[1]));
+        !self.pairs.is_empty() && pairs.eq(self.pairs.iter().map(|(one, other)| (one, other)))
+    }
+
     /// The same without the questions before.
     #[must_use]
     pub fn alone(&self) -> Self {

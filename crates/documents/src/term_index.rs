@@ -128,6 +128,8 @@ pub struct IndexedPassage {
     pub weight: f32,
     /// What its heading asks for.
     pub asked_for: Vec<AskedFor>,
+    /// The words of its heading in their order, without what stands in brackets.
+    pub heading_words: Vec<String>,
 }
 
 /// A term of the index that a word of a question matches.
@@ -199,6 +201,7 @@ impl TermIndex {
                     title_information: 0.0,
                     weight: page.weight,
                     asked_for: asked_for(&words(heading)).collect(),
+                    heading_words: words(&without_brackets(heading)),
                 });
             }
         }
