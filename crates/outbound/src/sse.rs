@@ -179,12 +179,17 @@ impl Parser {
             while !line.is_empty() {
                 let read = self.read(line, frames)?;
                 line = &line[read..];
-                if self.line.len() + self.object.len() + self.text.len() > self.max_bytes {
-                    let error = format!("a piece of it is larger than {} bytes", self.max_bytes);
-                    return Err(Error::Unreadable(error));
-                }
+                self.check_size()?;
             }
             chunk = after_line;
+        }
+        Ok(())
+    }
+
+    fn check_size(&self) -> Result<(), Error> {
+        if self.line.len() + self.object.len() + self.text.len() > self.max_bytes {
+            let error = format!("a piece of it is larger than {} bytes", self.max_bytes);
+            return Err(Error::Unreadable(error));
         }
         Ok(())
     }
@@ -221,6 +226,8 @@ impl Parser {
                 let end = self.nesting.read(bytes);
                 let read = end.unwrap_or(bytes.len());
                 self.object.extend_from_slice(&bytes[..read]);
+                // Before it is gone: an object that comes at once is held to the limit too.
+                self.check_size()?;
                 if end.is_some() {
                     self.place = Place::Behind;
                     let object = mem::take(&mut self.object);

@@ -181,7 +181,8 @@ fn a_string_may_hold_a_line_end() {
 fn what_is_too_large_is_an_error_after_the_frames_before_it() {
     let large = format!("data: {}\n\n", "x".repeat(20));
     let lines = "data: 12345678\n".repeat(3) + "\n";
-    for wrong in [large.as_bytes(), lines.as_bytes()] {
+    let object = format!("data: {{\"a\":\"{}\"}}\n\n", "x".repeat(13));
+    for wrong in [large.as_bytes(), lines.as_bytes(), object.as_bytes()] {
         let stream = [b"data: a\n\n", wrong].concat();
         let (frames, parsed_all) = parsed(20, [stream.as_slice()]);
         assert_eq!((frames.len(), parsed_all), (1, false), "{stream:?}");
