@@ -121,7 +121,7 @@ impl Store {
                 let mut columns = row.columns("conversation_activity");
                 let (minute, id) = (columns.int("minute")?, columns.int("conversation_id")?);
                 let key = if sort == Sort::Activity { minute } else { 0 };
-                Ok((Place { key, id }, columns.int("fits")? == 1))
+                Ok((Place { key, id }, columns.int("fits")? == 1 && plan.walk.is_between(id)))
             };
             let mut step = rows.into_iter().map(entry).collect::<Result<Vec<_>>>()?;
             step.sort_by_key(|(place, _)| (place.key, place.id));

@@ -372,21 +372,6 @@ impl<'a> Plan<'a> {
         all
     }
 
-    /// The condition of `before` and `after` of the documented lists.
-    fn between(&self, params: &mut Params) -> Vec<String> {
-        let Cursor::Between { after, before } = self.walk.listing.cursor else {
-            return Vec::new();
-        };
-        let mut all = Vec::new();
-        if let Some(after) = after {
-            all.push(format!("conversation_id > {}", params.add(after)));
-        }
-        if let Some(before) = before {
-            all.push(format!("conversation_id < {}", params.add(before)));
-        }
-        all
-    }
-
     /// What follows the list's place of what was read as a whole, in the order of the list.
     pub fn in_order(&self, mut whole: Vec<Place>) -> Vec<Place> {
         let ConversationWalk { sort, after, listing: Listing { order, .. }, .. } = *self.walk;
@@ -423,7 +408,7 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// The next entries after a place, each with whether it matches.
+    /// The next entries after a place, each with whether it matches all but [`ConversationWalk::is_between`].
     pub fn page(&self, after: Place, limit: i64) -> (Sql, Vec<Value>) {
         let ConversationWalk { sort, listing: Listing { order, .. }, .. } = *self.walk;
         in_both(|dialect, params| {
@@ -431,7 +416,7 @@ impl<'a> Plan<'a> {
                 Sort::Activity => (self.by_activity(dialect, params, (order, after), limit), true),
                 Sort::Created => (self.by_id(dialect, params, (order, after), limit), false),
             };
-            let fits = all_of(&[self.conditions(params, is_by_index), self.between(params)].concat());
+            let fits = all_of(&self.conditions(params, is_by_index));
             format!(
                 "SELECT minute, conversation_id, CAST(CASE WHEN {fits} THEN 1 ELSE 0 END AS bigint) FROM ({entries}) AS walked"
             )
@@ -440,9 +425,11 @@ impl<'a> Plan<'a> {
 
     /// Whether every entry of the walk is one of the list.
     pub fn is_exactly(&self) -> bool {
-        let params = &mut Params::default();
-        self.conditions(params, self.walk.sort == Sort::Activity).is_empty()
-            && self.between(params).is_empty()
+        let is_narrowed = matches!(
+            self.walk.listing.cursor,
+            Cursor::Between { after: Some(_), .. } | Cursor::Between { before: Some(_), .. }
+        );
+        !is_narrowed && self.conditions(&mut Params::default(), self.walk.sort == Sort::Activity).is_empty()
     }
 }
 
